@@ -1,0 +1,115 @@
+"""Sizes as people write them, and the one definition of a page."""
+
+from __future__ import annotations
+
+import re
+
+from p2mperf.errors import BadInputError
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+HUGE_SHIFT = 21
+HUGE_SIZE = 1 << HUGE_SHIFT
+
+KIB, MIB, GIB, TIB = (1 << shift for shift in (10, 20, 30, 40))
+_SUFFIX = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+
+
+def round_up(value: int, granule: int) -> int:
+    """Smallest multiple of `granule` that is not below `value`.
+
+    Examples
+    --------
+    >>> round_up(524544, 512)
+    524800
+    """
+    return -(-value // granule) * granule
+
+
+def parse_size(text: str | int) -> int:
+    """Read a size such as ``512M``, ``43G`` or ``1T``.
+
+    Parameters
+    ----------
+    text : str or int
+        A whole number of bytes with an optional binary suffix K, M, G or T (``MB`` and ``MiB`` mean
+        the same here as everywhere in the sources); an int is taken as bytes.
+
+    Returns
+    -------
+    int
+        Size [bytes].
+
+    Raises
+    ------
+    BadInputError
+        When the text is not a size, or the size is not positive or not whole bytes.
+
+    Examples
+    --------
+    >>> parse_size("2049M") == 2049 * 2**20
+    True
+    """
+    if isinstance(text, int):
+        n_bytes: float = text
+    else:
+        match = _SIZE.fullmatch(text.strip())
+        suffix = match[2].upper().removesuffix("B").removesuffix("I") if match else "?"
+        if match is None or suffix not in _SUFFIX:
+            raise BadInputError(
+                f"{text!r} is not a size: write a positive number with K, M, G or T, as in 512M or 43G"
+            )
+        n_bytes = float(match[1]) * _SUFFIX[suffix] if "." in match[1] else int(match[1]) * _SUFFIX[suffix]
+    if n_bytes <= 0 or n_bytes != int(n_bytes):
+        raise BadInputError(f"{text!r} is not a size: it must be a positive, whole number of bytes")
+    return int(n_bytes)
+
+
+def parse_pages(text: str | int) -> int:
+    """Read a guest memory size and return it in 4 KiB pages.
+
+    Parameters
+    ----------
+    text : str or int
+        As `parse_size`.
+
+    Returns
+    -------
+    int
+        Size [pages].
+
+    Raises
+    ------
+    BadInputError
+        When `text` is not a size or not a whole number of pages.
+
+    Examples
+    --------
+    >>> parse_pages("2049M")
+    524544
+    """
+    n_bytes = parse_size(text)
+    if n_bytes % PAGE_SIZE:
+        raise BadInputError(
+            f"{text!r} is {n_bytes / PAGE_SIZE:g} pages: guest memory is a whole number of 4 KiB pages"
+        )
+    return n_bytes >> PAGE_SHIFT
+
+
+def format_size(n_bytes: float) -> str:
+    """Write a size the way `parse_size` reads it, with the largest suffix that keeps it exact or short.
+
+    Examples
+    --------
+    >>> format_size(2049 * 2**20), format_size(400 * 2**30), format_size(12345)
+    ('2049M', '400G', '12.1K')
+    """
+    for suffix in "TGMK":
+        unit = _SUFFIX[suffix]
+        if n_bytes >= unit and n_bytes % unit == 0:
+            return f"{int(n_bytes) // unit}{suffix}"
+    for suffix in "TGMK":
+        if n_bytes >= _SUFFIX[suffix]:
+            return f"{n_bytes / _SUFFIX[suffix]:.1f}{suffix}"
+    return f"{int(n_bytes)}"

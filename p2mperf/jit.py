@@ -1,0 +1,86 @@
+"""The only door to numba: its decorators with our defaults, and a cache that notices every change.
+
+numba's disk cache looks at the file that holds the compiled function, not at the helpers it inlines from
+other files (numba#1833), nor at NUMBA_OPT and its kin (numba#10821). So the cache directory itself is named
+by a hash of every source that can be compiled and of every NUMBA_* setting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_COMPILED = (
+    "jit.py",
+    "kernels.py",
+    "**/*_kernels.py",
+    "memory/**/*.py",
+    "tables/**/*.py",
+    "designs/**/*.py",
+    "model/**/*.py",
+)
+
+
+def source_hash(patterns: tuple[str, ...] = _COMPILED) -> str:
+    """Hash the package's sources that match `patterns`.
+
+    Parameters
+    ----------
+    patterns : tuple of str
+        Glob patterns below the package; default: everything numba may compile.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits, equal only for equal file names and contents.
+    """
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in _PACKAGE.glob(pattern)}):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _settings_hash() -> str:
+    settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+
+
+def _cache_directory() -> Path:
+    base = os.environ.get("P2MPERF_CACHE_DIR") or Path(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "p2mperf"
+    )
+    directory = Path(base, f"{source_hash()}-{_settings_hash()}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        directory = Path(tempfile.gettempdir(), f"p2mperf-{os.getuid()}", directory.name)
+        directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+os.environ["NUMBA_CACHE_DIR"] = str(_cache_directory())
+
+import numba  # noqa: E402  (the cache directory is read when numba is imported)
+from numba import types  # noqa: E402
+from numba.extending import overload as _overload  # noqa: E402
+
+# nogil frees a second thread; error_model "numpy" drops the zero-division branch.
+njit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
+# A walk is a few instructions: LLVM must fold it into the loop, as the kernel's inline functions are.
+inlined = partial(numba.njit, nogil=True, error_model="numpy", forceinline=True)
+walk_overload = partial(_overload, jit_options={"forceinline": True, "error_model": "numpy"})
+
+__all__ = ["inlined", "instance_class", "njit", "source_hash", "types", "walk_overload"]
+
+
+def instance_class(typ: types.Type) -> type | None:
+    """Return the NamedTuple class behind a numba type, or None.
+
+    A NamedTuple whose fields all have one type is typed NamedUniTuple, others NamedTuple; both carry
+    `instance_class`, and only they do.
+    """
+    return getattr(typ, "instance_class", None)

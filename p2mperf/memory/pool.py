@@ -1,0 +1,238 @@
+"""Page frames in one memfd, and the direct map through which software reads them.
+
+The pool stands for the memory a kernel takes its table pages from. `Window` shows the same frames again, in
+another order; a write through one view is seen through the other because there is only one memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.errors import ClosedError, DoesNotFitError
+from p2mperf.memory import vm
+from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
+
+Frames = NDArray[np.int64]
+_HUGE_FRAMES = HUGE_SIZE // PAGE_SIZE
+
+
+class PagePool:
+    """Frames of 4 KiB in a memfd, allocated once and mapped as the direct map.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames that are made ready: touched, and collapsed to 2 MiB where the kernel can [frames].
+    n_spare : int
+        Further frames that only take address space until they are used [frames].
+    page_bytes : int
+        Page size wanted for the direct map, 4096 or 2 MiB; `direct_page_bytes` tells what it became.
+    run_frames : int
+        0 hands out frames in address order, as a kernel's boot-time allocator does; otherwise frames come in
+        runs of this length, in a seeded random order [frames].
+    seed : int
+        Seed of that order.
+
+    Attributes
+    ----------
+    fd : int
+        The memfd.
+    base : int
+        Address of frame 0 in the direct map.
+    kinds : dict of str to int
+        Pages handed out, by kind.
+
+    Raises
+    ------
+    DoesNotFitError
+        When memory or address space gives out; nothing is kept then.
+
+    Examples
+    --------
+    >>> with PagePool(4) as pool:
+    ...     first, second = pool.allocate(2, "leaf")
+    ...     pool.words(second, np.uint64)[0] = 7
+    ...     int(pool.words(second, np.uint64)[0]), pool.kinds
+    (7, {'leaf': 2})
+    """
+
+    def __init__(
+        self,
+        n_frames: int,
+        *,
+        n_spare: int = 0,
+        page_bytes: int = HUGE_SIZE,
+        run_frames: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.n_frames = round_up(n_frames + n_spare, _HUGE_FRAMES)
+        self.n_ready = round_up(n_frames, _HUGE_FRAMES)
+        self.fd = os.memfd_create("p2mperf-pool", os.MFD_CLOEXEC)
+        self.base = 0
+        self._next = 0
+        self._order = _run_order(self.n_ready, run_frames, seed) if run_frames else None
+        self._kind_names: list[str] = []
+        self._kind_of = np.full(self.n_frames, -1, np.int8)
+        try:
+            self._open(page_bytes)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, page_bytes: int) -> None:
+        try:
+            os.ftruncate(self.fd, self.n_frames << PAGE_SHIFT)
+        except OSError as error:
+            raise DoesNotFitError(
+                f"a pool of {format_size(self.n_frames << PAGE_SHIFT)}: {error.strerror}"
+            ) from error
+        self.base = vm.reserve_aligned(self.n_frames << PAGE_SHIFT)
+        vm.map_pages(self.base, self.n_frames << PAGE_SHIFT, vm.READ_WRITE, self.fd)
+        self._make_ready(self.n_ready << PAGE_SHIFT)
+        if page_bytes == PAGE_SIZE:
+            # A fresh mapping of the collapsed file with huge pages refused: same frames, 4 KiB entries.
+            vm.map_pages(self.base, self.n_frames << PAGE_SHIFT, vm.READ_WRITE, self.fd)
+            vm.advise(self.base, self.n_frames << PAGE_SHIFT, vm.MADV_NOHUGEPAGE)
+        if self.n_ready:
+            vm.populate(self.base, self.n_ready << PAGE_SHIFT, write=True)
+
+    def _make_ready(self, n_bytes: int) -> None:
+        # One touched word per 2 MiB and one collapse is several times faster than 512 faults.
+        if n_bytes:
+            (ctypes.c_char * n_bytes).from_address(self.base)[::HUGE_SIZE] = bytes(n_bytes // HUGE_SIZE)  # type: ignore[index]
+            vm.advise(self.base, n_bytes, vm.MADV_COLLAPSE)
+
+    def __enter__(self) -> PagePool:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give mapping, memory and descriptor back; a second call does nothing."""
+        if getattr(self, "base", 0):
+            vm.unmap(self.base, self.n_frames << PAGE_SHIFT)
+            self.base = 0
+        if getattr(self, "fd", -1) >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def allocate(self, n_frames: int, kind: str, align: int = 1) -> Frames:
+        """Take frames from the pool.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many.
+        kind : str
+            What they are for, as `kinds` and a lookup's path will name them.
+        align : int
+            First frame is a multiple of this, where frames come in address order [frames].
+
+        Returns
+        -------
+        ndarray of int64, shape (n_frames,)
+            Frame numbers; consecutive unless the pool is scattered.
+
+        Raises
+        ------
+        DoesNotFitError
+            When the pool is used up; nothing is taken then.
+        ClosedError
+            When the pool was closed.
+        """
+        self._check_open()
+        first = self._next if self._order is not None else round_up(self._next, align)
+        if first + n_frames > self.n_frames:
+            raise DoesNotFitError(
+                f"the pool holds {self.n_frames} frames and cannot give {n_frames} more for {kind!r}"
+            )
+        frames = np.arange(first, first + n_frames, dtype=np.int64)
+        if self._order is not None:
+            inside = frames < self._order.size
+            frames[inside] = self._order[frames[inside]]
+        self._next = first + n_frames
+        if kind not in self._kind_names:
+            self._kind_names.append(kind)
+        self._kind_of[frames] = self._kind_names.index(kind)
+        return frames
+
+    def _check_open(self) -> None:
+        if self.fd < 0:
+            raise ClosedError("this pool is closed: build the design again")
+
+    def kind(self, frame: int) -> str:
+        """Name what a frame was allocated for; "" if it was not."""
+        index = self._kind_of[frame]
+        return self._kind_names[index] if index >= 0 else ""
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        counts = Counter(self._kind_of[self._kind_of >= 0].tolist())
+        return {self._kind_names[index]: n for index, n in sorted(counts.items())}
+
+    def address(self, frame: int) -> int:
+        """Address of a frame in the direct map."""
+        return self.base + (int(frame) << PAGE_SHIFT)
+
+    def frame_at(self, address: int) -> int:
+        """Frame that an address of the direct map lies in; -1 for any other address."""
+        frame = (address - self.base) >> PAGE_SHIFT
+        return frame if 0 <= frame < self.n_frames else -1
+
+    def words(self, first: int, dtype: Any, n_frames: int = 1) -> NDArray[Any]:
+        """View frames [first, first + n_frames) through the direct map.
+
+        Parameters
+        ----------
+        first : int
+            First frame.
+        dtype : dtype
+            Type of a word.
+        n_frames : int
+            How many frames.
+
+        Returns
+        -------
+        ndarray, shape (n_frames * 4096 / itemsize,)
+            A view, not a copy; it must not be used after `close`.
+
+        Raises
+        ------
+        ClosedError
+            When the pool was closed.
+        """
+        self._check_open()
+        buffer = (ctypes.c_char * (n_frames << PAGE_SHIFT)).from_address(self.address(first))
+        return np.frombuffer(buffer, dtype)
+
+    def pages(self, dtype: Any) -> NDArray[Any]:
+        """View the whole direct map as one row of words a frame, shape (n_frames, words a page)."""
+        return self.words(0, dtype, self.n_frames).reshape(self.n_frames, -1)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory the memfd really holds [bytes]."""
+        self._check_open()
+        return os.fstat(self.fd).st_blocks * 512
+
+    @property
+    def direct_page_bytes(self) -> int:
+        """Page size of the direct map as smaps tells it: 4096, 2 MiB, or 0 where it is mixed."""
+        return vm.view_page_bytes(self.base, self.n_frames << PAGE_SHIFT)
+
+
+def _run_order(n_frames: int, run_frames: int, seed: int) -> Frames:
+    n_runs = n_frames // run_frames
+    starts = np.random.default_rng(seed).permutation(n_runs) * run_frames
+    order = (starts[:, None] + np.arange(run_frames)).ravel()
+    return np.concatenate([order, np.arange(order.size, n_frames)]).astype(np.int64)

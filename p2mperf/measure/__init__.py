@@ -1,0 +1,1 @@
+"""How to measure, what the numbers mean, and on which machine they were taken."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 PAGE = 4096
 
@@ -194,7 +195,7 @@ class Oracle:
 
     def changes(self) -> list[int]:
         """Every pfn at which an entry does not follow from the entry before it, and the ends of things."""
-        points = {0, self.n_boot_pages, up(self.n_boot_pages, self.leaf_pages)}
+        points: set[int | None] = {0, self.n_boot_pages, up(self.n_boot_pages, self.leaf_pages)}
         points |= {self.map_end, self.covered_end, self.dump_end}
         points |= {pfn for one_range in self.ram for pfn in one_range}
         points |= {self._pfn_of_boot_index(first) for first in self.extent_firsts}
@@ -318,7 +319,22 @@ CONFIGURATIONS = {
 }
 
 
+def _frozen(name: str) -> dict[str, Any]:
+    stored: dict[str, dict[str, Any]]
+    stored = json.loads(Path(__file__).with_name("boot_extents.json").read_text("ascii"))
+    return stored[name]
+
+
 def boot_extents(name: str) -> list[Extent]:
     """The frozen frames of a configuration: (n_frames, first_mfn) along its boot list."""
-    stored = json.loads(Path(__file__).with_name("boot_extents.json").read_text("ascii"))[name]
-    return [(n_frames, first_mfn) for n_frames, first_mfn in stored["extents"]]
+    return [(n_frames, first_mfn) for n_frames, first_mfn in _frozen(name)["extents"]]
+
+
+def machine_frames(name: str) -> int:
+    """How many frames the machine has that the frozen frames come from."""
+    return int(_frozen(name)["n_machine_frames"])
+
+
+def coincident_pfns(name: str) -> list[int]:
+    """The RAM pages whose frame has their own number, and is a frame all the same."""
+    return list(_frozen(name)["coincident_pfns"])

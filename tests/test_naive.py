@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import random
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import naive
@@ -214,7 +215,7 @@ def test_boundaries_of_the_e820_example() -> None:
 @pytest.mark.parametrize(
     ("name", "n_ram_pages", "n_displaced"),
     [
-        # Maps that hold as many RAM pages as boot pages, and 264288 of them (worked out beside the rows) moved
+        # As many RAM pages as boot pages; 264288 of them are moved (worked out beside the rows)
         ("dom0-64-8g", 2097152, 264288),
         # 128 GiB plus the 262048 pages that stay empty
         ("dom0-64-128g-pci", 33554432 + 262048, 1048672),
@@ -289,3 +290,36 @@ def test_the_oracle_equals_a_dict_filled_page_by_page(seed: int) -> None:
             oracle.kind(pfn) == "missing" or oracle.entry(pfn) == oracle.entry(pfn - 1) + 1
         )
         assert follows or pfn in changes
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_the_frozen_frames_are_frames_of_one_machine(name: str) -> None:
+    extents, n_machine_frames = naive.boot_extents(name), naive.machine_frames(name)
+    assert min(n_frames for n_frames, _ in extents) >= 1
+    assert sum(n_frames for n_frames, _ in extents) == CONFIGURATIONS[name].n_boot_pages
+    ordered = sorted((first, first + n_frames) for n_frames, first in extents)
+    assert ordered[0][0] >= 0
+    assert ordered[-1][1] <= n_machine_frames
+    assert all(end <= first for (_, end), (first, _) in pairwise(ordered))
+    # A compat guest sees the m2p of 168 MiB, 4 bytes an entry: 168 * 2^20 / 4 = 44040192 frames.
+    assert CONFIGURATIONS[name].entry_bits == 64 or n_machine_frames <= 44040192
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_only_the_announced_frame_is_its_own_pfn(name: str) -> None:
+    oracle = CONFIGURATIONS[name].oracle(naive.boot_extents(name))
+    # Between two changes frames and pfns count up together, so the first page of a run speaks for all of it.
+    runs = [(low, high) for low, high in pairwise(oracle.changes()) if oracle.entry(low) == low]
+    equal = [pfn for low, high in runs for pfn in range(low, high)]
+    assert equal == naive.coincident_pfns(name)
+    assert len(equal) >= 1
+    assert [oracle.kind(pfn) for pfn in equal] == ["pfn"] * len(equal)
+
+
+def test_the_frames_are_in_no_order_that_could_be_guessed() -> None:
+    # A frame list in pfn order would let a design pass that adds a constant. In a shuffled list of any length
+    # a neighbour follows its neighbour about once (n pairs at odds of 1 to n); in an ordered one, 1000 times.
+    extents = naive.boot_extents("domu-64-8g")
+    following = [first for (n, low), (_, first) in pairwise(extents) if low + n == first]
+    assert len(extents) > 1000
+    assert len(following) < 5

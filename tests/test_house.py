@@ -1,0 +1,321 @@
+"""Guards: what holds for the house as a whole, and that each guard sees the fault it is there for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import house
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "p2mperf"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+HEAVY = ("llvmlite", "matplotlib", "numba", "pandas")
+MAX_LINES = 550
+MAX_HELP_SECONDS = 0.3
+N_HELP_RUNS = 5
+
+each_source = pytest.mark.parametrize(
+    "source", SOURCES, ids=[path.relative_to(ROOT).as_posix() for path in SOURCES]
+)
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for path in NOTEBOOKS])
+
+
+def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+# ---- layers ----
+
+LINT_IMPORTS = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+
+# One line for each contract that this line breaks; a lazy import counts as an import.
+CONTRACT_BREAKERS = {
+    "The house: a file stands only on what is below it": ("units.py", "from p2mperf import guests"),
+    "Results are read and written": ("measure/statistics.py", "import p2mperf.results"),
+    "numba and llvmlite enter through": ("guests.py", "import numba"),
+    "Compiled code stays in its rooms": ("measure/statistics.py", "import p2mperf.jit"),
+    "matplotlib is used by figures only": ("units.py", "import matplotlib"),
+    "argparse is used by the command line only": ("units.py", "import argparse"),
+    "pandas is used by": ("measure/statistics.py", "import pandas"),
+}
+
+
+def test_the_layers_are_kept() -> None:
+    result = python("-c", LINT_IMPORTS)
+    assert result.returncode == 0, result.stdout
+
+
+def test_every_contract_sees_its_breaker(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "p2mperf", ignore=shutil.ignore_patterns("__pycache__", "_data"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for file, line in CONTRACT_BREAKERS.values():
+        with (tmp_path / "p2mperf" / file).open("a") as stream:
+            stream.write(f"\n\ndef broken_on_purpose():\n    {line}\n")
+    result = python("-c", LINT_IMPORTS, cwd=tmp_path)
+    assert result.returncode == 1
+    broken = [line for line in result.stdout.splitlines() if line.endswith("BROKEN")]
+    assert len(broken) == len(PYPROJECT["tool"]["importlinter"]["contracts"]), result.stdout
+    for name in CONTRACT_BREAKERS:
+        assert any(line.startswith(name) for line in broken), name
+
+
+# ---- lightness ----
+
+
+def heavy_modules_after(statement: str) -> list[str]:
+    report = f"import sys, json; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    result = python("-c", f"{statement}\n{report}")
+    assert result.returncode == 0, result.stderr
+    heavy: list[str] = json.loads(result.stdout)
+    return heavy
+
+
+def test_listing_the_designs_imports_nothing_heavy() -> None:
+    assert heavy_modules_after("import p2mperf; assert 'pv-tree' in p2mperf.designs()") == []
+
+
+def test_heavy_imports_are_seen() -> None:
+    # numba stands on llvmlite, so both are there after importing the first
+    assert heavy_modules_after("import numba") == ["llvmlite", "numba"]
+
+
+def test_help_answers_at_once() -> None:
+    seconds = []
+    for _ in range(N_HELP_RUNS):
+        start = time.perf_counter()
+        result = python("-m", "p2mperf", "--help")
+        seconds.append(time.perf_counter() - start)
+        assert result.returncode == 0, result.stderr
+    assert min(seconds) < MAX_HELP_SECONDS, seconds
+
+
+# ---- sources ----
+
+
+@each_source
+def test_docstrings_are_about_their_functions(source: Path) -> None:
+    assert house.docstring_problems(source.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("sample", "problem"),
+    [
+        ("def f(): pass", "f: no docstring"),
+        ("class C:\n  'About.'\n  def m(self): pass", "C.m: no docstring"),
+        (
+            "def f(a, b):\n  '''About.\n\n  Parameters\n  ----------\n  a : int\n    One.\n  '''",
+            "f: not documented: b",
+        ),
+        (
+            "def f(a):\n  '''About.\n\n  Parameters\n  ----------\n  a, c : int\n    Two.\n  '''",
+            "f: documented, but not a parameter: c",
+        ),
+        ("def f(a, b, *, c):\n  'About.'", "f: 3 parameters, but no Parameters section"),
+        (
+            "@dataclass\nclass C:\n  '''About.\n\n  Parameters\n  ----------\n  a : int\n  '''\n  b: int",
+            "C: not documented: b",
+        ),
+    ],
+)
+def test_a_wrong_docstring_is_seen(sample: str, problem: str) -> None:
+    assert problem in house.docstring_problems(sample)
+
+
+def test_right_docstrings_pass() -> None:
+    assert house.docstring_problems(SAMPLE_WITH_RIGHT_DOCSTRINGS) == []
+
+
+SAMPLE_WITH_RIGHT_DOCSTRINGS = '''
+class Frame(NamedTuple):
+    """About.
+
+    Parameters
+    ----------
+    first_pfn, n_pages : int
+        A run.
+
+    Notes
+    -----
+    origin : not a parameter.
+    """
+
+    first_pfn: int
+    n_pages: int
+    width: ClassVar[int] = 8
+
+    @classmethod
+    def of(cls, *parts: int, **options: int) -> Frame:
+        """About.
+
+        Parameters
+        ----------
+        *parts : int
+            Some.
+        **options : int
+            Others.
+        """
+
+
+def _private(a): ...
+'''
+
+
+@each_source
+def test_only_the_command_line_prints(source: Path) -> None:
+    if source.is_relative_to(PACKAGE / "cli"):
+        pytest.skip("talking to people is what the command line is for")
+    assert house.calls_to_print(source.read_text()) == []
+
+
+def test_a_print_is_seen() -> None:
+    assert house.calls_to_print("'print()'\nif x:\n    print(x)") == ["line 3: print("]
+
+
+@each_source
+def test_names_are_ascii(source: Path) -> None:
+    assert house.non_ascii_names(source.read_text()) == []
+    assert source.name.isascii()
+
+
+def test_a_greek_name_is_seen() -> None:
+    assert house.non_ascii_names("'λ'\ndef f(μ): return μ.β") == ["β", "μ"]
+
+
+@each_source
+def test_rooms_stay_small(source: Path) -> None:
+    assert len(source.read_text().splitlines()) <= MAX_LINES
+
+
+# ---- what is shipped ----
+
+
+def tracked_files() -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode != 0:
+        pytest.skip("not a git checkout, so it is not known which files belong to it")
+    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:  # Parquet, PNG
+        return ""
+
+
+def test_no_path_of_a_machine_is_shipped() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix(): paths
+        for path in tracked_files()
+        if (paths := house.machine_paths(text_of(path)))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "line", ["/ho" + "me/someone/x", "see fi" + "le:///etc", "--index" + "-url x", "/wo" + "rk/main"]
+)
+def test_a_path_of_a_machine_is_seen(line: str) -> None:
+    assert len(house.machine_paths(f"fine\n{line}\n/proc/self/maps /sys/kernel")) == 1
+
+
+@each_notebook
+def test_notebooks_are_valid_and_take_parameters(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    assert house.notebook_problems(notebook) == []
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS
+
+
+def test_a_notebook_without_parameters_is_seen() -> None:
+    plain = {"cell_type": "code", "metadata": {}, "outputs": []}
+    tagged = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "outputs": []}
+    kept = {"cell_type": "code", "metadata": {}, "outputs": [{"output_type": "stream"}]}
+    assert house.notebook_problems({"cells": [plain, tagged]}) == []
+    assert house.notebook_problems({"cells": [plain]}) == ["0 cells tagged 'parameters', there must be one"]
+    assert len(house.notebook_problems({"cells": [tagged, tagged, kept]})) == 2
+
+
+# ---- requirements ----
+
+
+def load_environment_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("environment", ROOT / "tools" / "environment.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+def test_environment_yml_is_in_step() -> None:
+    expected = load_environment_tool().environment(PYPROJECT["project"])
+    assert (ROOT / "environment.yml").read_text() == expected, "run python tools/environment.py"
+
+
+def test_environment_yml_follows_a_change() -> None:
+    tool = load_environment_tool()
+    project = {**PYPROJECT["project"], "dependencies": ["numpy>=9.9"]}
+    assert "\n  - numpy>=9.9\n" in tool.environment(project)
+    with pytest.raises(ValueError, match="more than a name and a lower bound"):
+        tool.environment({**project, "dependencies": ["numpy>=2,<3"]})
+
+
+def all_requirements() -> list[str]:
+    project = PYPROJECT["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    groups += PYPROJECT["dependency-groups"].values()
+    return sorted({entry for group in groups for entry in group if isinstance(entry, str)})
+
+
+def constraints() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_constraints_are_names_and_versions_only() -> None:
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line), line
+
+
+@pytest.mark.parametrize("entry", all_requirements())
+def test_requirements_are_lower_bounds_that_were_run(entry: str) -> None:
+    requirement = Requirement(entry)
+    assert {specifier.operator for specifier in requirement.specifier} <= {">="}
+    assert requirement.specifier.contains(constraints()[canonicalize_name(requirement.name)])
+
+
+# ---- README ----
+
+
+def test_readme_names_only_commands_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    of_run = house.commands_named(readme, "./run")
+    assert {"sweep", "test", "lab"} <= of_run <= house.commands_of_run((ROOT / "run").read_text())
+    listed = set(re.findall(r"[a-z][a-z-]*", python("-m", "p2mperf", "--help").stdout))
+    assert house.commands_named(readme, "python -m p2mperf") <= listed
+
+
+def test_commands_are_found_in_text() -> None:
+    script = "case $command in\n    sweep)\n        x\n    help | -h)\n        y\nesac"
+    assert house.commands_of_run(script) == {"sweep", "help", "-h"}
+    assert house.commands_named("`./run sweep` or ./run  frob --x", "./run") == {"sweep", "frob"}

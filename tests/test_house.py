@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -302,6 +303,18 @@ def test_requirements_are_lower_bounds_that_were_run(entry: str) -> None:
     requirement = Requirement(entry)
     assert {specifier.operator for specifier in requirement.specifier} <= {">="}
     assert requirement.specifier.contains(constraints()[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_data(tmp_path: Path) -> None:
+    result = python("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT))
+    assert result.returncode == 0, result.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    shipped = {path.relative_to(ROOT / "data").as_posix() for path in (ROOT / "data").rglob("*.*")}
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assert shipped
+    assert {f"p2mperf/_data/{name}" for name in shipped} <= packed
+    assert "p2mperf/py.typed" in packed
 
 
 # ---- README ----

@@ -122,7 +122,10 @@ def test_root_gets_what_is_missing(machine: FakeMachine) -> None:
     result = machine.run("sweep", "--plan", "quick")
     assert result.returncode == 0, result.stderr
     calls = machine.log()
-    assert calls[:2] == ["apt-get update -qq", "apt-get install -y -qq python3 python3-venv"]
+    assert calls[:2] == [
+        "apt-get -qq -o DPkg::Lock::Timeout=120 update",
+        "apt-get -qq -o DPkg::Lock::Timeout=120 install -y --no-install-recommends python3 python3-venv",
+    ]
     assert calls[-1] == "python -m p2mperf sweep --plan quick"
 
 

@@ -206,9 +206,10 @@ class Runs:
 
     def select(self, *kinds: Kind) -> Runs:
         """Only the runs of these kinds."""
-        return self._take(np.isin(self.kind, kinds))
+        return self.take(np.isin(self.kind, kinds))
 
-    def _take(self, index: Any) -> Runs:
+    def take(self, index: Any) -> Runs:
+        """Only the runs that `index` selects."""
         return Runs(self.first_pfn[index], self.n_frames[index], self.kind[index], self.first_mfn[index])
 
     def at(self, pfns: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -383,7 +384,7 @@ class Guest:
         """RAM as stretches of pfns, whatever their mfns: neighbours joined."""
         runs = self.runs.select(Kind.RAM)
         starts = np.flatnonzero(np.append(True, runs.first_pfn[1:] != runs.end_pfn[:-1]))
-        joined = runs._take(starts)
+        joined = runs.take(starts)
         return Runs(joined.first_pfn, np.add.reduceat(runs.n_frames, starts), joined.kind, joined.first_mfn)
 
     def entry_kinds(self, pfns: NDArray[Any]) -> NDArray[np.int8]:
@@ -532,7 +533,7 @@ def _back(plan: list[tuple[int, int, int, int]], n_boot: int, machine: Machine, 
             rows.append((first, n_frames, kind, 0))
             continue
         part = boot.cut(np.array([index, index + n_frames]))
-        inside = part._take((part.first_pfn >= index) & (part.first_pfn < index + n_frames))
+        inside = part.take((part.first_pfn >= index) & (part.first_pfn < index + n_frames))
         pfns = (inside.first_pfn - index + first).tolist()
         lengths, mfns = inside.n_frames.tolist(), inside.first_mfn.tolist()
         rows += [(p, n, Kind.RAM, m) for p, n, m in zip(pfns, lengths, mfns, strict=True)]

@@ -12,6 +12,7 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).parent
 _COMPILED = (
@@ -72,7 +73,12 @@ from numba.extending import overload as _overload  # noqa: E402
 njit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
 # A walk is a few instructions: LLVM must fold it into the loop, as the kernel's inline functions are.
 inlined = partial(numba.njit, nogil=True, error_model="numpy", forceinline=True)
-walk_overload = partial(_overload, jit_options={"forceinline": True, "error_model": "numpy"})
+
+
+def walk_overload(stub: Any, forceinline: bool = True) -> Any:
+    """Overload `stub` for compiled code; not inlined where it would bloat the hot path it is rare on."""
+    return _overload(stub, jit_options={"forceinline": forceinline, "error_model": "numpy"})
+
 
 __all__ = ["inlined", "instance_class", "njit", "source_hash", "types", "walk_overload"]
 

@@ -1,0 +1,39 @@
+"""p2mperf: Xen's guest-frame translation tables, built for real and measured honestly.
+
+>>> import p2mperf
+>>> with p2mperf.build("pv-linear", p2mperf.Guest.preset("domu-64-2049m")) as p2m:
+...     len(p2m.lookup([0, 524543, 524544]))
+3
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Names resolve on first use, so that `import p2mperf` costs neither numba nor pandas nor matplotlib.
+_HOMES = {
+    "Guest": "p2mperf.guests",
+    "Machine": "p2mperf.guests",
+    "build": "p2mperf.api",
+    "designs": "p2mperf.api",
+    "figure": "p2mperf.api",
+    "limits": "p2mperf.api",
+    "load": "p2mperf.api",
+    "summary": "p2mperf.api",
+    "sweep": "p2mperf.api",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'p2mperf' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

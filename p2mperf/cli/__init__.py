@@ -1,0 +1,81 @@
+"""The command line: ``python -m p2mperf COMMAND``; one file a command, talk on stderr, data on stdout."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from p2mperf.errors import P2mperfError, unknown
+
+COMMANDS = {
+    "sweep": "measure every design over a grid of guests, streams and operations",
+    "plot": "draw the figures from results, or from the shipped data",
+    "compare": "compare two results, and fail on a regression",
+    "dump": "write a guest's p2m as runs of one kind",
+    "lookup": "translate frames and show the path taken",
+    "limits": "say how large the list may be, and which limit binds",
+    "info": "show the machine card",
+    "doctor": "check what this machine needs for good measurements",
+}
+
+_USAGE = """usage: python -m p2mperf COMMAND [options]
+
+Xen's guest-frame translation tables, built for real and measured honestly.
+
+commands:
+{commands}
+
+examples:
+  python -m p2mperf sweep --plan quick
+  python -m p2mperf lookup --design pv-linear --guest dom0-64-e820 263423 263424
+  python -m p2mperf limits --guest-memory 400G --entry-bits 64
+
+`python -m p2mperf COMMAND --help` tells a command's options.
+"""
+
+
+def _usage() -> str:
+    return _USAGE.format(commands="\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items()))
+
+
+def main(argv: list[str]) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments after the program's name.
+
+    Returns
+    -------
+    int
+        Exit code: 0 ok, 1 failed, 2 usage or bad input, 3 regression found, 4 nothing fits this machine,
+        130 interrupted.
+    """
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from p2mperf import __version__
+
+        sys.stdout.write(f"p2mperf {__version__}\n")
+        return 0
+    try:
+        if argv[0] not in COMMANDS:
+            raise unknown("command", argv[0], COMMANDS)
+        return int(import_module(f"p2mperf.cli.{argv[0].replace('-', '_')}").main(argv[1:]))
+    except P2mperfError as error:
+        sys.stderr.write(f"p2mperf: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("\np2mperf: interrupted\n")
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; Python would complain again when it flushes at exit.
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+        return 0
+
+
+def entry() -> None:
+    """Run the command line of this process and exit with its code."""
+    sys.exit(main(sys.argv[1:]))

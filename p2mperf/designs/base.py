@@ -1,0 +1,235 @@
+"""What a design is: tables built for a guest, and the questions every one of them answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.errors import AuditError, BadInputError, ClosedError, unknown
+from p2mperf.guests import Guest
+from p2mperf.kernels import trace, translate_into
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE
+
+
+class Backing(NamedTuple):
+    """Page sizes of the two views of a design's frames.
+
+    Attributes
+    ----------
+    name : str
+        As results call it.
+    direct_bytes : int
+        Page size of the direct map, through which software walks.
+    window_bytes : int
+        Page size of windows, through which the MMU walks.
+    """
+
+    name: str
+    direct_bytes: int
+    window_bytes: int
+
+
+BACKINGS = {
+    backing.name: backing
+    for backing in (
+        Backing("kernel", HUGE_SIZE, PAGE_SIZE),  # as Linux: direct map on 2 MiB, vmalloc area on 4 KiB
+        Backing("small", PAGE_SIZE, PAGE_SIZE),
+        Backing("huge", HUGE_SIZE, HUGE_SIZE),
+        Backing("swapped", PAGE_SIZE, HUGE_SIZE),
+    )
+}
+
+
+def backing(name: str) -> Backing:
+    """Find a page backing by name.
+
+    Raises
+    ------
+    BadInputError
+        When there is none of that name.
+    """
+    if name not in BACKINGS:
+        raise unknown("page backing", name, BACKINGS)
+    return BACKINGS[name]
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a design takes.
+
+    Attributes
+    ----------
+    pages : dict of str to int
+        Pages of the tables by kind.
+    n_vmas : int
+        Mappings of its window; 0 without one.
+    memory_bytes : int
+        Blocks of the memfd, and anonymous memory [bytes].
+    page_table_bytes : int
+        This host's page tables for its views; the kernel's own count where counted [bytes].
+    """
+
+    pages: dict[str, int]
+    n_vmas: int
+    memory_bytes: int
+    page_table_bytes: int
+
+    @property
+    def n_pages(self) -> int:
+        return sum(self.pages.values())
+
+
+class Step(NamedTuple):
+    """One load of a lookup: where it went.
+
+    Attributes
+    ----------
+    level : str
+        Kind of page that was read.
+    view : str
+        "direct" or "window".
+    frame : int
+        Pool frame of the page.
+    index : int
+        Position of the word in the page, in units of its entry.
+    address : int
+        Address that was read.
+    """
+
+    level: str
+    view: str
+    frame: int
+    index: int
+    address: int
+
+
+class Lookup(NamedTuple):
+    """Answer to one lookup, and the way to it."""
+
+    pfn: int
+    entry: int
+    steps: tuple[Step, ...]
+
+
+class Design(ABC):
+    """One translation layout, built for one guest.
+
+    Attributes
+    ----------
+    name : str
+        As registered.
+    follows : str
+        System and version whose behaviour it reproduces.
+    tables : NamedTuple
+        What the compiled loops take.
+    state : tuple
+        What a walk starts with.
+    build_ns, mfn_generation_ns : int
+        Time to build, and of that, to write the entries [ns].
+    """
+
+    name: ClassVar[str]
+    follows: ClassVar[str]
+    tables: Any
+    state: Any = ()
+    build_ns: int = 0
+    mfn_generation_ns: int = 0
+
+    def __init__(self, guest: Guest, backing: Backing) -> None:
+        self.guest = guest
+        self.backing = backing
+        self.closed = False
+
+    @classmethod
+    @abstractmethod
+    def predict_footprint(cls, guest: Guest, **options: Any) -> Footprint:
+        """Say by arithmetic on the guest alone what `footprint` will count."""
+
+    @abstractmethod
+    def footprint(self) -> Footprint:
+        """Count what the design takes."""
+
+    @abstractmethod
+    def audit(self) -> None:
+        """Check every invariant against the memory itself.
+
+        Raises
+        ------
+        AuditError
+            Naming the first broken invariant.
+        """
+
+    @abstractmethod
+    def step_at(self, address: int) -> Step:
+        """Say what stands at an address that a walk has read."""
+
+    @abstractmethod
+    def views(self) -> dict[str, int]:
+        """Page size that really maps each view, by view: 4096, 2 MiB, or 0 where mixed [bytes]."""
+
+    def close(self) -> None:
+        """Give everything back; a second call does nothing."""
+        self.closed = True
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def lookup(self, pfns: Any) -> NDArray[np.uint64]:
+        """Translate frames.
+
+        Parameters
+        ----------
+        pfns : array_like of unsigned or non-negative int
+            Frames, of any value that fits 64 bits.
+
+        Returns
+        -------
+        ndarray of uint64
+            Raw entries, marker bits included, in the shape of `pfns`.
+
+        Raises
+        ------
+        BadInputError
+            When `pfns` are not whole, non-negative numbers.
+        ClosedError
+            When the design was closed.
+        """
+        stream = self._frames(pfns)
+        out = np.empty(stream.shape, np.uint64)
+        translate_into(self.tables, self.state, stream.ravel(), out.reshape(-1))
+        return out
+
+    def lookup_path(self, pfn: int) -> Lookup:
+        """Translate one frame and tell every load on the way.
+
+        Raises
+        ------
+        BadInputError, ClosedError
+            As `lookup`.
+        """
+        frame = self._frames([pfn])[0]
+        probe = np.zeros(64, np.uint64)
+        entry = trace(self.tables, self.state, probe, frame)
+        addresses = probe[1 : 1 + int(probe[0])].tolist()
+        return Lookup(int(frame), int(entry), tuple(map(self.step_at, addresses)))
+
+    def _frames(self, pfns: Any) -> NDArray[np.uint64]:
+        if self.closed:
+            raise ClosedError(f"this {self.name} is closed: build it again")
+        array = np.asarray(pfns)
+        if array.size == 0:
+            return np.zeros(array.shape, np.uint64)
+        if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0):
+            raise BadInputError(f"frame numbers must be whole and not negative, not {array.dtype} {pfns!r:.60}")
+        return np.ascontiguousarray(array, np.uint64)
+
+    def _require(self, holds: Any, invariant: str) -> None:
+        if not np.all(holds):
+            raise AuditError(f"{self.name} of {self.guest.name}: {invariant}")

@@ -1,0 +1,263 @@
+"""What the p2m designs of Linux PV guests have in common: entries, leaves, dump and the way back.
+
+Markers and helpers: arch/x86/include/asm/xen/page.h (3.18 and 3.19).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.designs.base import Backing, Design, Step, backing as find_backing
+from p2mperf.errors import BadInputError
+from p2mperf.guests import Geometry, Guest
+from p2mperf.memory.pool import Frames, PagePool
+from p2mperf.tables.audit_kernels import count_entries
+from p2mperf.tables.leaves import Leaf, LeafPlan
+from p2mperf.tables.m2p import M2p
+from p2mperf.units import round_up
+
+_DUMP_CHUNK = 1 << 20
+_SHARED = ("missing_leaf", "identity_leaf")
+KIND_NAMES = ("pfn", "missing", "identity", "foreign")
+
+
+def kind_codes(entries: NDArray[np.uint64], geometry: Geometry) -> NDArray[np.int8]:
+    """Index into `KIND_NAMES` of each raw entry; INVALID is excluded first, for it has both markers set."""
+    foreign = (entries & np.uint64(geometry.foreign_bit)) != 0
+    identity = (entries & np.uint64(geometry.identity_bit)) != 0
+    codes = np.where(foreign, 3, np.where(identity, 2, 0))
+    return np.where(entries == np.uint64(geometry.invalid), 1, codes).astype(np.int8)
+
+
+class PvDesign(Design):
+    """A p2m of a PV guest: private leaves in a pool, two shared ones for holes, and what finds them.
+
+    Parameters
+    ----------
+    guest : Guest
+        What to build for.
+    backing : str or Backing
+        Page sizes of the views.
+    above : str
+        What a pfn beyond the table reads: "identity" (Linux 3.18 and later) or "invalid" (up to 3.14).
+    run_frames : int
+        0: leaves stand in the pool in pfn order, as boot-time allocation leaves them; otherwise pool frames
+        come in runs of this length in random order [frames].
+
+    Raises
+    ------
+    BadInputError
+        For an unknown backing or policy.
+    DoesNotFitError
+        When memory, address space or mappings give out; nothing is kept then.
+    """
+
+    plan: LeafPlan
+    pool: PagePool
+
+    def __init__(
+        self,
+        guest: Guest,
+        backing: str | Backing = "kernel",
+        *,
+        above: str = "identity",
+        run_frames: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(guest, backing if isinstance(backing, Backing) else find_backing(backing))
+        start = perf_counter_ns()
+        self.above = above
+        self.options = options
+        self.plan = self.plan_leaves(guest, above=above, **options)
+        n_frames = sum(self.predict_pages(guest, above=above, **options).values())
+        self.pool = PagePool(
+            n_frames,
+            page_bytes=self.backing.direct_bytes,
+            run_frames=run_frames,
+            seed=guest.seed,
+        )
+        self._m2p: M2p | None = None
+        try:
+            self._build_leaves()
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+        self.build_ns = perf_counter_ns() - start
+
+    @classmethod
+    @abstractmethod
+    def plan_leaves(cls, guest: Guest, above: str = "identity", **options: Any) -> LeafPlan:
+        """Decide which leaves are private and what stands in them."""
+
+    @classmethod
+    @abstractmethod
+    def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:
+        """Pool pages by kind, by arithmetic on the guest."""
+
+    @abstractmethod
+    def _build(self) -> None:
+        """Build what finds the leaves, and set `tables`."""
+
+    def _build_leaves(self) -> None:
+        dtype = self.guest.geometry.dtype
+        # First of all, so that they stand 2 MiB-aligned and a window over them can have 2 MiB pages.
+        self.leaf_frames: Frames = self.pool.allocate(self.plan.n_private, "leaf")
+        shared = self.pool.allocate(2, "leaf_shared")
+        self.missing_leaf, self.identity_leaf = shared.tolist()
+        for frame in shared.tolist():
+            self.pool.words(frame, dtype)[:] = self.guest.geometry.invalid
+        start = perf_counter_ns()
+        self._write_leaves(dtype)
+        self.mfn_generation_ns = perf_counter_ns() - start
+
+    def _write_leaves(self, dtype: Any) -> None:
+        frames = self.leaf_frames
+        if frames.size == 0:
+            return
+        if frames[-1] - frames[0] == frames.size - 1 and (np.diff(frames) == 1).all():
+            self.plan.fill(self.pool.words(int(frames[0]), dtype, frames.size))
+            return
+        packed = np.empty(frames.size * self.guest.geometry.leaf_frames, dtype)
+        self.plan.fill(packed)
+        self.pool.pages(dtype)[frames] = packed.reshape(frames.size, -1)
+
+    def targets(self, plan: LeafPlan) -> Frames:
+        """Frame of every leaf, shared ones repeated."""
+        choices = [np.zeros(plan.state.size, np.int64)] * 3
+        choices[Leaf.PRIVATE] = self.leaf_frames[plan.rank] if self.leaf_frames.size else choices[0]
+        choices[Leaf.MISSING] = np.full(plan.state.size, self.missing_leaf)
+        choices[Leaf.IDENTITY] = np.full(plan.state.size, self.identity_leaf)
+        return np.choose(plan.state, choices)
+
+    def close(self) -> None:
+        super().close()
+        if hasattr(self, "pool"):
+            self.pool.close()
+        if getattr(self, "_m2p", None) is not None:
+            self._m2p.close()  # type: ignore[union-attr]
+
+    @property
+    def m2p(self) -> M2p:
+        """The machine-to-physical table, built when first asked for."""
+        if self._m2p is None:
+            self._m2p = M2p(self.guest)
+        return self._m2p
+
+    def pfn_to_mfn(self, pfns: Any) -> NDArray[np.uint64]:
+        """Translate frames and strip the markers, as pfn_to_mfn of asm/xen/page.h does.
+
+        Parameters
+        ----------
+        pfns : array_like of int
+            Frames.
+
+        Returns
+        -------
+        ndarray of uint64
+            Machine frames; all ones (at the entry's width) where there is none.
+        """
+        shape = self.guest.geometry
+        entries = self.lookup(pfns)
+        plain = entries & np.uint64(shape.invalid ^ shape.identity_bit ^ shape.foreign_bit)
+        return np.where(entries == np.uint64(shape.invalid), entries, plain)
+
+    def mfn_to_pfn(self, mfns: Any) -> NDArray[np.uint64]:
+        """Translate machine frames back, verified by the p2m, as mfn_to_pfn of asm/xen/page.h does.
+
+        Parameters
+        ----------
+        mfns : array_like of int
+            Machine frames.
+
+        Returns
+        -------
+        ndarray of uint64
+            Guest frames; the mfn itself where the p2m says identity; all ones (at the entry's width) for
+            foreign and unknown frames.
+
+        Raises
+        ------
+        BadInputError
+            When `mfns` are not whole, non-negative numbers.
+        """
+        shape = self.guest.geometry
+        invalid = np.uint64(shape.invalid)
+        frames = self._frames(mfns)
+        inside = frames < np.uint64(self.m2p.n_frames)
+        pfns = self.m2p.words()[np.where(inside, frames, 0).astype(np.int64)].astype(np.uint64)
+        pfns[~inside] = invalid
+        pfns[self.lookup(pfns) != frames] = invalid
+        identity = self.lookup(frames) == (frames | np.uint64(shape.identity_bit))
+        return np.where((pfns == invalid) & identity, frames, pfns)
+
+    def dump(self) -> str:
+        """Write the p2m as runs of one kind, as debugfs' mmu/p2m did.
+
+        Returns
+        -------
+        str
+            Lines ``[0x00000000->0x00040000] pfn`` over [0, end of the map rounded up to a mid), end
+            exclusive; kinds are pfn, missing, identity and foreign.
+        """
+        lines = [f"[{start:#010x}->{end:#010x}] {kind}" for start, end, kind in self.kind_runs()]
+        return "\n".join(lines) + "\n"
+
+    def kind_runs(self) -> list[tuple[int, int, str]]:
+        """Runs (first pfn, end pfn, kind) over [0, end of the map rounded up to a mid)."""
+        end = round_up(self.guest.covered_pfn, self.guest.geometry.mid_frames)
+        runs: list[tuple[int, int, str]] = []
+        for start, stop, kind in self._kind_pieces(end):
+            if runs and runs[-1][2] == kind:
+                runs[-1] = (runs[-1][0], stop, kind)
+            else:
+                runs.append((start, stop, kind))
+        return runs
+
+    def _kind_pieces(self, end: int) -> Iterator[tuple[int, int, str]]:
+        for first in range(0, end, _DUMP_CHUNK):
+            n_frames = min(_DUMP_CHUNK, end - first)
+            pfns = np.arange(first, first + n_frames, dtype=np.uint64)
+            codes = kind_codes(self.lookup(pfns), self.guest.geometry)
+            cuts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), n_frames]
+            for low, high in zip(cuts, cuts[1:], strict=False):
+                yield first + low, first + high, KIND_NAMES[codes[low]]
+
+    def audit_leaves(self) -> None:
+        """Check the leaves themselves: see `audit`."""
+        shape, dtype = self.guest.geometry, self.guest.geometry.dtype
+        for frame, name in zip((self.missing_leaf, self.identity_leaf), _SHARED, strict=True):
+            shared = self.pool.words(frame, dtype)
+            self._require(shared == shape.invalid, f"the shared {name} page is not INVALID throughout")
+        pages = self.pool.pages(dtype)[self.leaf_frames]
+        first = np.flatnonzero(self.plan.state == Leaf.PRIVATE).astype(np.uint64)
+        marks = np.array([shape.invalid, shape.identity_bit, shape.foreign_bit], np.uint64)
+        seen = np.zeros(self.guest.machine.n_frames // 64 + 1, np.uint64)
+        n_machine = np.uint64(self.guest.machine.n_frames)
+        counts = count_entries(pages, first * np.uint64(shape.leaf_frames), marks, n_machine, seen)
+        n_ram, _, _, _, n_wrong_identity, n_beyond, n_twice = counts.tolist()
+        self._require(n_wrong_identity == 0, f"{n_wrong_identity} identity entries name another frame")
+        self._require(n_beyond == 0, f"{n_beyond} mfns lie beyond the machine's {n_machine} frames")
+        self._require(n_twice == 0, f"{n_twice} mfns back two frames")
+        expected = self._n_ram_expected()
+        self._require(n_ram == expected, f"{n_ram} frames have memory where {expected} should")
+
+    def _n_ram_expected(self) -> int:
+        return self.guest.n_boot_pages
+
+    def direct_step(self, address: int) -> Step:
+        """Describe a word of the direct map."""
+        frame = self.pool.frame_at(address)
+        kind = self.pool.kind(frame) if frame >= 0 else ""
+        if not kind:
+            raise BadInputError(f"address {address:#x} belongs to no page of this {self.name}")
+        return Step(kind, "direct", frame, (address & 0xFFF) // self._word_bytes(kind), address)
+
+    def _word_bytes(self, kind: str) -> int:
+        return self.guest.geometry.entry_bytes

@@ -1,0 +1,411 @@
+"""Linux' linear, virtually mapped sparse p2m list: commit 054954eb051f, merged for 3.19.
+
+One load in a virtual area; the MMU walks. Only where it reads INVALID does software walk the page table of
+that area, to tell a hole from the shared identity page (arch/x86/xen/p2m.c and lookup_address of
+arch/x86/mm/pageattr.c, 3.19).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
+from p2mperf.designs.pv import PvDesign
+from p2mperf.errors import BadInputError
+from p2mperf.guests import Geometry, Guest, Kind, above_mask
+from p2mperf.jit import instance_class, walk_overload
+from p2mperf.memory import vm
+from p2mperf.memory.pool import Frames
+from p2mperf.memory.raw import load32, load64
+from p2mperf.memory.window import Window, check_maps, n_runs
+from p2mperf.tables.leaves import Leaf, LeafPlan, extend_above, kinds_by_leaf
+from p2mperf.tables.m2p import predict_bytes
+from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages, covered_by, read_back
+from p2mperf.tables.walk import walk
+from p2mperf.units import HUGE_SIZE, MIB, PAGE_SHIFT, PAGE_SIZE, round_up
+
+# Where vm_area_register_early puts the area: VMALLOC_START at 64 bits; at 32 bits 8 MiB above the 727 MiB
+# of low memory that PV guests were seen with, in steps of 4 MiB.
+AREA = {64: 0xFFFFC90000000000, 32: round_up(0xC0000000 + (727 + 8) * MIB, 4 * MIB)}
+_PRESENT, _WRITE = 0x61, 0x02  # _PAGE_PRESENT | _PAGE_ACCESSED | _PAGE_DIRTY; _PAGE_RW
+_PTES = 512  # of 8 bytes, in long mode and PAE alike
+
+
+class _Linear(NamedTuple):
+    """What a walk of the list needs; addresses are this process' own.
+
+    Attributes
+    ----------
+    list : uint64
+        Address of entry 0 in the window.
+    size : uint64
+        xen_p2m_size, equal to xen_max_p2m_pfn once the area exists: entries of the area.
+    above : uint64
+        OR-ed to a pfn above: the identity bit, or all ones.
+    area : uint64
+        Kernel virtual address of entry 0, which the software walk takes its indices from.
+    root : uint64
+        Address of the page table's root page.
+    identity_leaf : uint64
+        Page address of p2m_identity as it stands in a page-table entry.
+    base : uint64
+        Added to a page address of a page-table entry to make an address of this process.
+    m2p : uint64
+        Address of the machine-to-physical table; 0 where no walk reads it.
+    """
+
+    list: np.uint64
+    size: np.uint64
+    above: np.uint64
+    area: np.uint64
+    root: np.uint64
+    identity_leaf: np.uint64
+    base: np.uint64
+    m2p: np.uint64
+
+
+class Linear64(_Linear):
+    """The list of a 64-bit guest: entries of 8 bytes, a page table of 4 levels."""
+
+
+class Linear32(_Linear):
+    """The list of a 32-bit PAE guest: entries of 4 bytes, a page table of 3 levels."""
+
+
+class LinearNested64(_Linear):
+    """As `Linear64`, its page table holding machine frames as PV page tables do."""
+
+
+class LinearNested32(_Linear):
+    """As `Linear32`, its page table holding machine frames as PV page tables do."""
+
+
+# log2 of the entry bytes, identity bit, levels above the PTEs, load of an entry
+_WALKS = {
+    Linear64: (3, 62, 3, load64),
+    Linear32: (2, 30, 2, load32),
+    LinearNested64: (3, 62, 3, load64),
+    LinearNested32: (2, 30, 2, load32),
+}
+_NESTED = (LinearNested64, LinearNested32)
+_PAGE_MASK = np.uint64((1 << 64) - PAGE_SIZE)
+_PAGE_SHIFT = np.uint64(PAGE_SHIFT)
+_SLOT_MASK = np.uint64(_PTES - 1)
+_THREE = np.uint64(3)
+_LEVEL_BITS = np.uint64(9)
+
+
+@walk_overload(walk)
+def _walk_linear(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    if instance_class(tables) not in _WALKS:
+        return None
+    entry_shift, _, _, load = _WALKS[instance_class(tables)]
+    size = np.uint64(entry_shift)
+    invalid = np.uint64((1 << (8 << entry_shift)) - 1)
+
+    def pfn_to_mfn(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+        if pfn < tables.size:
+            entry = load(probe, tables.list + (pfn << size))
+            if entry != invalid:
+                return entry, state
+            return get_phys_to_machine(tables, probe, pfn), state
+        return pfn | tables.above, state
+
+    return pfn_to_mfn
+
+
+def get_phys_to_machine(tables: Any, probe: Any, pfn: Any) -> Any:
+    """Tell a hole from identity by walking the area's page table in software; compiled code only."""
+    raise NotImplementedError("get_phys_to_machine is for compiled code")
+
+
+@walk_overload(get_phys_to_machine, forceinline=False)
+def _slow_walk(tables, probe, pfn):  # type: ignore[no-untyped-def]
+    entry_shift, identity_shift, n_upper, load = _WALKS[instance_class(tables)]
+    size = np.uint64(entry_shift)
+    identity = np.uint64(1 << identity_shift)
+    first_shift = np.uint64(PAGE_SHIFT + 9 * n_upper)
+
+    def lookup_address(tables, probe, pfn):  # type: ignore[no-untyped-def]
+        address = tables.area + (pfn << size)
+        table, shift = tables.root, first_shift
+        for _ in range(n_upper):
+            slot = load64(probe, table + (((address >> shift) & _SLOT_MASK) << _THREE))
+            table = page_address(tables, probe, slot)
+            shift -= _LEVEL_BITS
+        pte = load64(probe, table + (((address >> _PAGE_SHIFT) & _SLOT_MASK) << _THREE))
+        if page_address(tables, probe, pte) == tables.identity_leaf:
+            return pfn | identity
+        return load(probe, tables.list + (pfn << size))
+
+    return lookup_address
+
+
+def page_address(tables: Any, probe: Any, slot: Any) -> Any:
+    """Address of the page that a page-table entry points to; compiled code only."""
+    raise NotImplementedError("page_address is for compiled code")
+
+
+@walk_overload(page_address)
+def _page_address(tables, probe, slot):  # type: ignore[no-untyped-def]
+    entry_shift, _, _, load = _WALKS[instance_class(tables)]
+    size = np.uint64(entry_shift)
+    if instance_class(tables) not in _NESTED:
+        return lambda tables, probe, slot: (slot & _PAGE_MASK) + tables.base
+
+    def pte_mfn_to_pfn(tables, probe, slot):  # type: ignore[no-untyped-def]
+        # pgd_val and its kin: the m2p names a pfn, and the p2m must agree that it has this mfn.
+        mfn = slot >> _PAGE_SHIFT
+        pfn = load(probe, tables.m2p + (mfn << size))
+        owned = load(probe, tables.list + (pfn << size)) == mfn
+        return (pfn << _PAGE_SHIFT) + tables.base if owned else tables.root
+
+    return pte_mfn_to_pfn
+
+
+def page_table_shape(geometry: Geometry) -> Radix:
+    """Levels of the kernel page table over the area: four in long mode, three with PAE."""
+    area = AREA[geometry.entry_bits]
+    names = ("pte", "pmd", "pud", "pgd") if geometry.entry_bits == 64 else ("pte", "pmd", "pgd")
+    levels = tuple(Level(name, _PTES, _slot(area, depth)) for depth, name in enumerate(names))
+    return Radix(levels, 8, based=geometry.entry_bits == 64, flags=_PRESENT)
+
+
+def _slot(address: int, depth: int) -> int:
+    return (address >> (PAGE_SHIFT + 9 * depth)) & (_PTES - 1)
+
+
+class PvLinear(PvDesign):
+    """The linear list of Linux 3.19, with the defects it had when it landed mended.
+
+    Parameters
+    ----------
+    guest, backing, above, run_frames
+        As `PvDesign`.
+
+    Notes
+    -----
+    The kernel covers a hole as large as a mid with one shared page-table page. A process cannot share
+    those, so the window shows one shared extent of INVALID frames there: ``hole_window`` pages in the
+    footprint, which the kernel does not have.
+
+    Examples
+    --------
+    >>> from p2mperf.guests import Guest
+    >>> with PvLinear(Guest.preset("dom0-64-e820")) as p2m:
+    ...     [hex(entry) for entry in p2m.lookup([512255, 512256])]
+    ['0x400000000007d0ff', '0xffffffffffffffff']
+    """
+
+    name = "pv-linear"
+    follows = "Linux 3.19"
+    nested = False
+
+    @classmethod
+    def plan_leaves(cls, guest: Guest, above: str = "identity", **options: Any) -> LeafPlan:
+        if options:
+            raise BadInputError(f"{cls.name} has no option {', '.join(options)}")
+        shape = guest.geometry
+        n_entries = area_entries(guest)
+        runs = extend_above(guest.runs, n_entries, above)
+        kinds = kinds_by_leaf(runs, n_entries // shape.leaf_frames, shape.leaf_frames)
+        state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
+        # Balloonable memory is not shared: xen_inv_extra_mem writes INVALID to each such frame of an area
+        # that began as identity, and every leaf it touches becomes private.
+        state[kinds == 1 << Kind.IDENTITY] = Leaf.IDENTITY
+        state[kinds == 1 << Kind.MISSING] = Leaf.MISSING
+        return LeafPlan(shape, runs, state)
+
+    @classmethod
+    def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:
+        plan = cls.plan_leaves(guest, above=above, **options)
+        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), group=pages_per_mid(guest.geometry))
+        counts = count_pages(plan.state, page_table_shape(guest.geometry), sharing)
+        extents = _n_extents(covered_by(plan.state, page_table_shape(guest.geometry), sharing))
+        holes = {"hole_window": extents * guest.geometry.leaf_frames} if extents else {}
+        return {"leaf": plan.n_private, "leaf_shared": 2, **counts, **holes}
+
+    @classmethod
+    def predict_footprint(
+        cls, guest: Guest, backing: Backing = BACKINGS["kernel"], **options: Any
+    ) -> Footprint:
+        pages = cls.predict_pages(guest, **options)
+        plan = cls.plan_leaves(guest, **options)
+        shown = plan.rank * 1
+        shared = plan.state != Leaf.PRIVATE
+        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), group=pages_per_mid(guest.geometry))
+        covered = np.repeat(covered_by(plan.state, page_table_shape(guest.geometry), sharing), _PTES)
+        wide = covered >= 0
+        shown[shared] = -10 - plan.state[shared]
+        shown[wide] = np.arange(shown.size)[wide] % guest.geometry.leaf_frames - 10_000 * covered[wide]
+        memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
+        m2p = predict_bytes(guest) if cls.nested else 0
+        tables = memory // backing.direct_bytes * 8 + plan.state.size * PAGE_SIZE // backing.window_bytes * 8
+        return Footprint(pages, n_runs(shown, ~shared), memory + m2p, tables)
+
+    def _build(self) -> None:
+        shape = self.guest.geometry
+        targets = self.targets(self.plan)
+        labels = (self.missing_leaf, self.identity_leaf)
+        self.sharing = Sharing(labels, pages_per_mid(shape), _WRITE)
+        self._stand_in_guest_memory()
+        self.page_table: RadixTable = build(
+            self.pool, targets, page_table_shape(shape), self.sharing, self._numbers
+        )
+        self.window = Window(self.pool, targets.size, page_bytes=self.backing.window_bytes)
+        shown = self._shown(targets)
+        self.window.map(0, shown, self.plan.state == Leaf.PRIVATE)
+        self.window.populate()
+        self._set_tables()
+
+    def _stand_in_guest_memory(self) -> None:
+        """Without nested reads page-table entries hold addresses of this process, or offsets."""
+        self._numbers: Frames | None = None
+        self._base = 0 if self.guest.geometry.entry_bits == 64 else self.pool.base
+
+    def _set_tables(self) -> None:
+        shape = self.guest.geometry
+        kinds = (LinearNested64, LinearNested32) if self.nested else (Linear64, Linear32)
+        identity = self.pool.address(self.identity_leaf)
+        values = (
+            self.window.base,
+            area_entries(self.guest),
+            int(above_mask(shape, self.above)),
+            AREA[shape.entry_bits],
+            self.pool.address(self.page_table.root),
+            identity,
+            self._base % 2**64,
+            self.m2p.base if self.nested else 0,
+        )
+        self.tables = kinds[shape.entry_bits == 32](*map(np.uint64, values))
+
+    def _shown(self, targets: Frames) -> Frames:
+        """Frame behind each page of the window: shared extents where a whole mid is a hole."""
+        shown = targets.copy()
+        covered = np.repeat(self._covered(), _PTES)
+        for label in self.sharing.labels:
+            wide = np.flatnonzero(covered == label)
+            if wide.size:
+                extent = self.pool.allocate(self.guest.geometry.leaf_frames, "hole_window")
+                self.pool.pages(np.uint64)[extent] = np.uint64(2**64 - 1)
+                shown[wide] = extent[wide % extent.size]
+        return shown
+
+    def _covered(self) -> NDArray[np.int64]:
+        return covered_by(self.targets(self.plan), page_table_shape(self.guest.geometry), self.sharing)
+
+    def close(self) -> None:
+        if hasattr(self, "window"):
+            self.window.close()
+        super().close()
+
+    def footprint(self) -> Footprint:
+        m2p = self._m2p.memory_bytes if self._m2p else 0
+        n_vmas = len(vm.mappings(self.window.base, self.window.n_pages << PAGE_SHIFT))
+        return Footprint(self.pool.kinds, n_vmas, self.pool.memory_bytes + m2p, vm.page_table_bytes())
+
+    def views(self) -> dict[str, int]:
+        return {"direct": self.pool.direct_page_bytes, "window": self.window.window_page_bytes}
+
+    def step_at(self, address: int) -> Step:
+        entry_bytes = self.guest.geometry.entry_bytes
+        page = self.window.page_at(address)
+        if page >= 0:
+            frame = int(self.window.frames[page])
+            index = (address % PAGE_SIZE) // entry_bytes
+            return Step(self.pool.kind(frame), "window", frame, index, address)
+        if self._m2p and 0 <= address - self._m2p.base < self._m2p.memory_bytes:
+            offset = address - self._m2p.base
+            return Step("m2p", "direct", -1, offset // entry_bytes, address)
+        return self.direct_step(address)
+
+    def _word_bytes(self, kind: str) -> int:
+        return self.guest.geometry.entry_bytes if kind.startswith("leaf") else 8
+
+    def audit(self) -> None:
+        expected = self.targets(self.plan)
+        found = read_back(self.page_table, expected.size)
+        self._require(found == expected, "a page-table entry points to another leaf than the map asks for")
+        pages = self.predict_pages(self.guest, above=self.above, **self.options)
+        self._require(self.pool.kinds == {k: n for k, n in pages.items() if n}, "page counts differ")
+        self._audit_window()
+        self.audit_leaves()
+
+    def _audit_window(self) -> None:
+        """What /proc/self/smaps says of the area must be what the page table says."""
+        shown = np.full(self.window.n_pages, -1, np.int64)
+        writable = np.zeros(self.window.n_pages, np.bool_)
+        for mapping in vm.mappings(self.window.base, self.window.n_pages << PAGE_SHIFT):
+            first = self.window.page_at(mapping.start)
+            n_pages = (mapping.end - mapping.start) >> PAGE_SHIFT
+            frame = mapping.offset_bytes >> PAGE_SHIFT
+            shown[first : first + n_pages] = np.arange(frame, frame + n_pages)
+            writable[first : first + n_pages] = mapping.writable
+        self._require(shown == self.window.frames, "the window shows another frame than was mapped")
+        private = self.plan.state == Leaf.PRIVATE
+        self._require(writable == private, "a shared leaf can be written, or a private one cannot")
+        expected = self.targets(self.plan)
+        self._require(shown[private] == expected[private], "the window shows another leaf than the page table")
+        words = self.pool.pages(np.uint64)[np.unique(shown[~private])]
+        self._require(words == np.uint64(2**64 - 1), "a shared page of the window is not INVALID throughout")
+
+
+class PvLinearNested(PvLinear):
+    """The linear list whose slow path reads page tables as a PV kernel must: through m2p and p2m.
+
+    Page tables of a PV guest hold machine frames. Each level that lookup_address reads goes through
+    pgd_val, pud_val, pmd_val or pte_val, and each of those is an m2p load and a p2m lookup that verifies
+    it. To have machine frames, leaves and page-table pages stand in the guest's own memory: at the end of
+    its largest stretch of RAM.
+
+    Parameters
+    ----------
+    guest, backing, above, run_frames
+        As `PvDesign`.
+
+    Raises
+    ------
+    BadInputError
+        When no stretch of the guest's RAM is long enough for its own p2m.
+    """
+
+    name = "pv-linear-nested"
+    nested = True
+
+    def _stand_in_guest_memory(self) -> None:
+        ram = self.guest.ram
+        largest = int(np.argmax(ram.n_frames))
+        first_pfn = int(ram.end_pfn[largest]) - self.pool.n_frames
+        if first_pfn < ram.first_pfn[largest]:
+            raise BadInputError(
+                f"{self.guest.name} has no {self.pool.n_frames} pages of RAM in a row to hold its own p2m: "
+                "take a larger guest, or pv-linear without nested reads"
+            )
+        pfns = np.arange(first_pfn, first_pfn + self.pool.n_frames, dtype=np.uint64)
+        self._numbers = self.guest.entries(pfns).astype(np.int64)
+        self._base = self.pool.base - (first_pfn << PAGE_SHIFT)
+
+
+def area_entries(guest: Guest) -> int:
+    """Entries of the virtual area: up to the last frame that is not identity, in whole mids.
+
+    Notes
+    -----
+    xen_vmalloc_p2m_tree rounds entry bytes * xen_max_p2m_pfn up to PMD_SIZE * PMDS_PER_MID_PAGE, which is
+    one mid page's worth of list at either width: 1 GiB or 4 GiB of guest.
+    """
+    shape = guest.geometry
+    ends = guest.runs.end_pfn[guest.runs.kind != Kind.IDENTITY]
+    return round_up(max(int(ends[-1]), guest.n_boot_pages), shape.mid_frames)
+
+
+def pages_per_mid(geometry: Geometry) -> int:
+    """PMDS_PER_MID_PAGE: page-table pages that a mid page's worth of list takes, 1 or 2."""
+    return geometry.leaf_frames // _PTES
+
+
+def _n_extents(covered: NDArray[np.int64]) -> int:
+    return np.unique(covered[covered >= 0]).size

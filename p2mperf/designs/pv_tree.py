@@ -1,0 +1,217 @@
+"""Linux' three-level p2m tree, as in 3.18 (arch/x86/xen/p2m.c).
+
+Two pointers and an entry are loaded one after the other; a leaf pointer that equals the shared identity
+page means identity, whatever stands in that page.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
+from p2mperf.designs.pv import PvDesign
+from p2mperf.guests import Geometry, Guest, Kind, Runs, above_mask
+from p2mperf.jit import instance_class, walk_overload
+from p2mperf.memory import vm
+from p2mperf.memory.raw import load32, load64
+from p2mperf.tables.leaves import Leaf, LeafPlan, extend_above, kinds_by_leaf
+from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages, read_back
+from p2mperf.tables.walk import walk
+from p2mperf.units import GIB, PAGE_SIZE, round_up
+
+# CONFIG_XEN_MAX_DOMAIN_MEMORY just before the option was removed [GiB].
+_MAX_DOMAIN_GIB = {64: 500, 32: 64}
+
+
+class Tree64(NamedTuple):
+    """What a walk of the 64-bit tree needs; addresses are this process' own.
+
+    Attributes
+    ----------
+    top : uint64
+        Address of p2m_top.
+    identity_leaf : uint64
+        Slot value of p2m_identity.
+    max_pfn : uint64
+        MAX_P2M_PFN: what lies above is answered without a load.
+    above : uint64
+        OR-ed to a pfn above: the identity bit, or all ones.
+    base : uint64
+        Added to a slot to make an address: 0.
+    """
+
+    top: np.uint64
+    identity_leaf: np.uint64
+    max_pfn: np.uint64
+    above: np.uint64
+    base: np.uint64
+
+
+class Tree32(NamedTuple):
+    """As `Tree64`, with 4-byte slots that hold offsets from `base`."""
+
+    top: np.uint64
+    identity_leaf: np.uint64
+    max_pfn: np.uint64
+    above: np.uint64
+    base: np.uint64
+
+
+# leaf index bits, bytes of an entry as a shift, identity bit
+_WALKS = {Tree64: (9, 3, 62, load64), Tree32: (10, 2, 30, load32)}
+
+
+@walk_overload(walk)
+def _walk_tree(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    if instance_class(tables) not in _WALKS:
+        return None
+    bits, entry_shift, identity_shift, load = _WALKS[instance_class(tables)]
+    based = instance_class(tables) is Tree32
+    size = np.uint64(entry_shift)
+    mid_shift, top_shift = np.uint64(bits), np.uint64(2 * bits)
+    mask, identity = np.uint64((1 << bits) - 1), np.uint64(1 << identity_shift)
+
+    def get_phys_to_machine(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+        if pfn >= tables.max_pfn:
+            return pfn | tables.above, state
+        mid = load(probe, tables.top + ((pfn >> top_shift) << size))
+        if based:
+            mid += tables.base
+        leaf = load(probe, mid + (((pfn >> mid_shift) & mask) << size))
+        # By pointer, not by content: tools read this page as all INVALID.
+        if leaf == tables.identity_leaf:
+            return pfn | identity, state
+        if based:
+            leaf += tables.base
+        return load(probe, leaf + ((pfn & mask) << size)), state
+
+    return get_phys_to_machine
+
+
+def tree_shape(geometry: Geometry) -> Radix:
+    """Levels of the tree at one entry width: mid and top, with real addresses or 4-byte offsets."""
+    levels = (Level("mid", geometry.leaf_frames), Level("top", geometry.leaf_frames))
+    return Radix(levels, geometry.entry_bytes, based=geometry.entry_bits == 64)
+
+
+class PvTree(PvDesign):
+    """The three-level tree of Linux 3.18.
+
+    Parameters
+    ----------
+    guest, backing, above, run_frames
+        As `PvDesign`.
+    max_domain_pages : int, optional
+        MAX_DOMAIN_PAGES: the boot list is cut here, and RAM above reads INVALID. Default: 500 GiB at
+        64 bits, 64 GiB at 32 bits [pages].
+
+    Examples
+    --------
+    >>> from p2mperf.guests import Guest
+    >>> with PvTree(Guest.preset("dom0-64-e820")) as tree:
+    ...     [hex(entry) for entry in tree.lookup([263423, 263424])]
+    ['0xffffffffffffffff', '0x4000000000040500']
+    """
+
+    name = "pv-tree"
+    follows = "Linux 3.18"
+
+    @classmethod
+    def plan_leaves(
+        cls,
+        guest: Guest,
+        above: str = "identity",
+        max_domain_pages: int | None = None,
+        **options: Any,
+    ) -> LeafPlan:
+        shape = guest.geometry
+        limit = max_domain_pages or _MAX_DOMAIN_GIB[shape.entry_bits] * GIB // PAGE_SIZE
+        runs = _clipped(guest.runs, limit, shape.max_frames)
+        runs = extend_above(runs, shape.max_frames, above)
+        kinds = kinds_by_leaf(runs, shape.max_frames // shape.leaf_frames, shape.leaf_frames)
+        state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
+        state[kinds == 1 << Kind.IDENTITY] = Leaf.IDENTITY
+        state[(kinds & (1 << Kind.RAM | 1 << Kind.IDENTITY)) == 0] = Leaf.MISSING
+        n_boot_leaves = round_up(min(guest.n_boot_pages, limit), shape.leaf_frames) // shape.leaf_frames
+        _graft_boot_list(state, kinds, n_boot_leaves)
+        return LeafPlan(shape, runs, state)
+
+    @classmethod
+    def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:
+        plan = cls.plan_leaves(guest, above=above, **options)
+        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY))
+        counts = count_pages(plan.state, tree_shape(guest.geometry), sharing)
+        return {"leaf_shared": 2, "leaf": plan.n_private, **counts}
+
+    @classmethod
+    def predict_footprint(
+        cls, guest: Guest, backing: Backing = BACKINGS["kernel"], **options: Any
+    ) -> Footprint:
+        pages = cls.predict_pages(guest, **options)
+        memory = round_up(sum(pages.values()) * PAGE_SIZE, backing_granule())
+        return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
+
+    def _build(self) -> None:
+        sharing = Sharing((self.missing_leaf, self.identity_leaf))
+        self.tree: RadixTable = build(
+            self.pool, self.targets(self.plan), tree_shape(self.guest.geometry), sharing
+        )
+        shape = self.guest.geometry
+        kind = Tree64 if shape.entry_bits == 64 else Tree32
+        base = 0 if shape.entry_bits == 64 else self.pool.base
+        identity = self.tree.encode(np.array([self.identity_leaf]))[0]
+        self.tables = kind(
+            np.uint64(self.pool.address(self.tree.root)),
+            np.uint64(identity),
+            np.uint64(shape.max_frames),
+            above_mask(shape, self.above),
+            np.uint64(base),
+        )
+
+    def footprint(self) -> Footprint:
+        return Footprint(self.pool.kinds, 0, self.pool.memory_bytes, vm.page_table_bytes())
+
+    def views(self) -> dict[str, int]:
+        return {"direct": self.pool.direct_page_bytes}
+
+    def step_at(self, address: int) -> Step:
+        return self.direct_step(address)
+
+    def audit(self) -> None:
+        expected = self.targets(self.plan)
+        found = read_back(self.tree, expected.size)
+        self._require(found == expected, "a mid slot points to another leaf than the map asks for")
+        pages = self.predict_pages(self.guest, above=self.above, **self.options)
+        self._require(self.pool.kinds == {k: n for k, n in pages.items() if n}, "page counts differ")
+        for label, page in self.tree.shared.items():
+            slots = self.pool.words(page, self.tree.shape.dtype)
+            self._require(self.tree.decode(slots) == label, "a shared mid points to more than one leaf")
+        self.audit_leaves()
+
+    def _n_ram_expected(self) -> int:
+        return int(self.plan.runs.select(Kind.RAM).n_frames.sum())
+
+
+def backing_granule() -> int:
+    """Memory of a pool comes in units of this [bytes]."""
+    return 1 << 21
+
+
+def _clipped(runs: Runs, limit: int, end_pfn: int) -> Runs:
+    """RAM above MAX_DOMAIN_PAGES never enters the tree, and nothing above MAX_P2M_PFN does."""
+    cut = runs.cut(np.array([limit, end_pfn], np.int64))
+    kind = np.where((cut.kind == Kind.RAM) & (cut.first_pfn >= limit), Kind.MISSING, cut.kind)
+    return Runs(cut.first_pfn, cut.n_frames, kind.astype(np.int8), cut.first_mfn).take(cut.first_pfn < end_pfn)
+
+
+def _graft_boot_list(state: Any, kinds: Any, n_boot_leaves: int) -> None:
+    """Leaves of the boot list stay private even where all identity, unless their page was recycled.
+
+    early_can_reuse_p2m_middle (3.18): when displaced RAM needs a new leaf and its pfn is leaf-aligned, the
+    first boot leaf that is uniform gives its page and is replaced by the shared filler.
+    """
+    uniform = np.flatnonzero(state[:n_boot_leaves] != Leaf.PRIVATE)
+    n_fresh = int(np.count_nonzero(kinds[n_boot_leaves:] & (1 << Kind.RAM)))
+    state[uniform[n_fresh:]] = Leaf.PRIVATE

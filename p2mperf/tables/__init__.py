@@ -1,0 +1,1 @@
+"""Radix tables of every geometry, and what goes into their leaves."""

@@ -1,0 +1,57 @@
+"""Compiled checks of what stands in leaves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from p2mperf.jit import njit
+
+ONE = np.uint64(1)
+WORD_SHIFT = np.uint64(6)
+BIT_MASK = np.uint64(63)
+ZERO = np.uint64(0)
+
+
+@njit
+def count_entries(entries, first_pfn, marks, n_machine, seen):  # type: ignore[no-untyped-def]
+    """Count what stands in leaves, and what must not.
+
+    Parameters
+    ----------
+    entries : ndarray of uint64 or uint32, shape (n_leaves, leaf_frames)
+        The leaves.
+    first_pfn : ndarray of uint64, shape (n_leaves,)
+        First frame of each.
+    marks : ndarray of uint64, shape (3,)
+        INVALID, the identity bit, the foreign bit.
+    n_machine : uint64
+        Machine frames: every plain mfn must be below.
+    seen : ndarray of uint64, shape (n_machine / 64 + 1,)
+        Bitmap of mfns met; all zero on entry.
+
+    Returns
+    -------
+    ndarray of int64, shape (7,)
+        Plain mfns, identity, INVALID and foreign entries; identity entries of another frame; mfns beyond
+        the machine; mfns met twice.
+    """
+    counts = np.zeros(7, np.int64)
+    invalid, identity_bit, foreign_bit = marks
+    for leaf in range(entries.shape[0]):
+        for i in range(entries.shape[1]):
+            entry = np.uint64(entries[leaf, i])
+            if entry == invalid:
+                counts[2] += 1
+            elif entry & foreign_bit:
+                counts[3] += 1
+            elif entry & identity_bit:
+                counts[1] += 1
+                counts[4] += entry != (identity_bit | (first_pfn[leaf] + np.uint64(i)))
+            elif entry >= n_machine:
+                counts[5] += 1
+            else:
+                counts[0] += 1
+                word, bit = entry >> WORD_SHIFT, ONE << (entry & BIT_MASK)
+                counts[6] += (seen[word] & bit) != ZERO
+                seen[word] |= bit
+    return counts

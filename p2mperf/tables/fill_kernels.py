@@ -1,0 +1,29 @@
+"""Compiled writing and reading of whole leaves."""
+
+from __future__ import annotations
+
+from p2mperf.jit import njit
+
+
+@njit
+def fill_runs(out, first, n_frames, value, step):  # type: ignore[no-untyped-def]
+    """Write runs of entries: value, value + step, value + 2 step ...
+
+    Parameters
+    ----------
+    out : ndarray of uint64 or uint32, shape (n_entries,)
+        Leaves, one after the other.
+    first : ndarray of int64, shape (n_runs,)
+        Index of a run's first entry.
+    n_frames : ndarray of int64, shape (n_runs,)
+        Its length.
+    value : ndarray as `out`, shape (n_runs,)
+        Its first entry.
+    step : ndarray as `out`, shape (n_runs,)
+        1 where entries count up (mfns, identity), 0 where they are all one (INVALID).
+    """
+    for run in range(first.size):
+        # A local copy of the scalars lets LLVM vectorise the store: `out` may alias the run arrays.
+        start, entry, delta = first[run], value[run], step[run]
+        for i in range(n_frames[run]):
+            out[start + i] = entry + out.dtype.type(i) * delta

@@ -1,0 +1,31 @@
+"""The one function that every design writes: from a pfn to its entry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def walk(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+    """Translate one frame; compiled code only.
+
+    A design implements it as a `p2mperf.jit.walk_overload` that answers for its own type of `tables`.
+
+    Parameters
+    ----------
+    tables : NamedTuple
+        What the design's compiled code needs to know.
+    state : tuple
+        What a walk remembers between calls; ``()`` for most designs.
+    probe : empty tuple or ndarray of uint64
+        Passed on to `p2mperf.memory.raw.load64` and `load32`, the only ways a walk reads.
+    pfn : uint64
+        Frame to translate.
+
+    Returns
+    -------
+    entry : uint64
+        Raw entry, marker bits included.
+    state : tuple
+        To be passed to the next walk.
+    """
+    raise NotImplementedError("walk is for compiled code: a design implements it for its tables")

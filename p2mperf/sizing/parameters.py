@@ -1,0 +1,283 @@
+"""The address-space parameters that the sizing arithmetic takes, with their defaults and their checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from p2mperf.errors import BadInputError, unknown
+from p2mperf.units import GIB, HUGE_SIZE, PAGE_SIZE, format_size, parse_size
+
+ENTRIES_PER_PAGE_TABLE = 512
+PAGE_OFFSETS = {"3:1": 3 * GIB, "2:2": 2 * GIB}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the arithmetic has to know of one kind of list.
+
+    Attributes
+    ----------
+    name : str
+        The geometry: pv32, pv64 or lpae.
+    entry_bytes : int
+        Size of an entry [bytes].
+    granule_bytes : int
+        The virtual area grows in steps of this [bytes of list].
+    structural_bytes : int
+        Memory that the entries can number at all [bytes].
+    """
+
+    name: str
+    entry_bytes: int
+    granule_bytes: int
+    structural_bytes: int
+
+    @property
+    def n_leaf_entries(self) -> int:
+        """Entries in one 4 KiB leaf."""
+        return PAGE_SIZE // self.entry_bytes
+
+    @property
+    def granule_guest_bytes(self) -> int:
+        """Guest memory that one granule of the area covers [bytes]."""
+        return self.granule_bytes // self.entry_bytes * PAGE_SIZE
+
+
+def _pv_shape(entry_bits: int) -> Shape:
+    # Two bits of an entry are marks; the granule is PMD_SIZE * PMDS_PER_MID_PAGE of xen_vmalloc_p2m_tree.
+    entry_bytes = entry_bits // 8
+    n_pmds_per_mid_page = PAGE_SIZE // entry_bytes // ENTRIES_PER_PAGE_TABLE
+    structural_bytes = PAGE_SIZE << (entry_bits - 2)
+    return Shape(f"pv{entry_bits}", entry_bytes, HUGE_SIZE * n_pmds_per_mid_page, structural_bytes)
+
+
+SHAPES = {shape.name: shape for shape in (_pv_shape(32), _pv_shape(64), Shape("lpae", 8, HUGE_SIZE, 1 << 40))}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One address-space parameter: where it exists, what it is unless told, and what it means.
+
+    Attributes
+    ----------
+    name : str
+        Keyword of `limits` and, with dashes, option of the command line.
+    defaults : mapping of str to str or None
+        Default by geometry; a geometry that is missing here does not have the parameter.
+    meaning : str
+        One line for the help text.
+    choices : tuple of str
+        Accepted words; empty when the value is a size.
+    zero_allowed : bool
+        Whether a size of 0 makes sense.
+    """
+
+    name: str
+    defaults: Mapping[str, str | None]
+    meaning: str
+    choices: tuple[str, ...] = ()
+    zero_allowed: bool = False
+
+    @property
+    def field(self) -> str:
+        """Name of the `Parameters` field that holds the value."""
+        return self.name if self.choices else f"{self.name}_bytes"
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            "vmalloc",
+            {"pv32": None, "pv64": None},
+            "the kernel's vmalloc=, all of it usable; unset: 128M less 8M of guard; 64 bits ignore it",
+        ),
+        Setting(
+            "split",
+            {"pv32": "3:1"},
+            "user : kernel split of the 32-bit address space",
+            choices=tuple(PAGE_OFFSETS),
+        ),
+        Setting(
+            "hypervisor",
+            {"pv32": "compat", "pv64": "native"},
+            "the hypervisor under the guest: compat is a 32-bit guest on a 64-bit Xen",
+            choices=("compat", "native"),
+        ),
+        Setting(
+            "reserve",
+            {"pv32": "0", "pv64": "0"},
+            "what else lives in the vmalloc area: modules, ioremap, alignment of its start",
+            zero_allowed=True,
+        ),
+        Setting(
+            "fixmap",
+            {"pv32": "1M"},
+            "fixmap and pkmap, between the vmalloc area and Xen's hole",
+            zero_allowed=True,
+        ),
+        Setting("hole", {"pv32": "168M"}, "the hypervisor's hole at the top of the 32-bit address space"),
+        Setting("struct_page", {"pv32": "32"}, "size of the kernel's struct page; no source gives it"),
+        Setting(
+            "hotplug_limit",
+            {"pv32": "0", "pv64": "0"},
+            "memory-hotplug limit the list is sized for; later 64-bit kernels default to 512G",
+            zero_allowed=True,
+        ),
+        Setting(
+            "max_domain_memory",
+            {"pv32": "64G", "pv64": "500G"},
+            "CONFIG_XEN_MAX_DOMAIN_MEMORY of the guest kernel",
+        ),
+        Setting(
+            "ram_base",
+            {"lpae": "2G"},
+            "guest-physical address at which ARM guest memory starts",
+            zero_allowed=True,
+        ),
+        Setting("window", {"lpae": "128M"}, "virtual window of the ARM virtual-linear page table"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Address-space parameters with every default filled in; `parameters` builds and checks them.
+
+    A field of another geometry than this one's holds "" or 0 and is never read.
+    """
+
+    geometry: str
+    vmalloc_bytes: int | None = None
+    split: str = ""
+    hypervisor: str = ""
+    reserve_bytes: int = 0
+    fixmap_bytes: int = 0
+    hole_bytes: int = 0
+    struct_page_bytes: int = 0
+    hotplug_limit_bytes: int = 0
+    max_domain_memory_bytes: int = 0
+    ram_base_bytes: int = 0
+    window_bytes: int = 0
+    without: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the list that these parameters are about."""
+        return SHAPES[self.geometry]
+
+    @property
+    def page_offset_bytes(self) -> int:
+        """Where the 32-bit kernel's part of the address space begins [bytes]."""
+        return PAGE_OFFSETS[self.split]
+
+    @property
+    def kernel_bytes(self) -> int:
+        """Addresses that low memory, guard and vmalloc area share on 32 bits [bytes]."""
+        return 4 * GIB - self.page_offset_bytes - self.hole_bytes - self.fixmap_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Only what this geometry has, for JSON."""
+        own = {setting.field for setting in SETTINGS.values() if self.geometry in setting.defaults}
+        own |= {"geometry", "without"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name in own}
+
+
+def parameters(
+    *, entry_bits: int = 64, design: str = "pv-linear", **settings: str | int | None
+) -> Parameters:
+    """Check address-space parameters and fill in the defaults.
+
+    Parameters
+    ----------
+    entry_bits : int
+        Width of an entry, 32 or 64.
+    design : str
+        "pv-linear" (the Linux PV list) or "arm-vlpt" (the window of the ARM page tables).
+    **settings : str or int or None
+        Any of `SETTINGS` by name; sizes as `parse_size` reads them, None for the default.
+
+    Returns
+    -------
+    built : Parameters
+        Checked and complete.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown name, an impossible value, or options that contradict each other.
+    """
+    geometry = _geometry(entry_bits, design)
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name in given:
+        if name not in SETTINGS:
+            raise unknown("limits parameter", name, SETTINGS)
+        _check_applies(SETTINGS[name], geometry)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS.values():
+        if geometry in setting.defaults:
+            values[setting.field] = _read(setting, given.get(setting.name, setting.defaults[geometry]))
+    built = Parameters(geometry, **values)
+    _check_values(built)
+    return built
+
+
+def _geometry(entry_bits: int, design: str) -> str:
+    if entry_bits not in (32, 64):
+        raise BadInputError(f"entry bits of {entry_bits!r} are unknown: the lists have 32 or 64")
+    if design == "pv-linear":
+        return f"pv{entry_bits}"
+    if design != "arm-vlpt":
+        raise unknown("limits design", design, ("pv-linear", "arm-vlpt"))
+    if entry_bits == 32:
+        raise BadInputError("arm-vlpt with 32-bit entries contradicts itself: LPAE entries have 64 bits")
+    return "lpae"
+
+
+def _check_applies(setting: Setting, geometry: str) -> None:
+    if geometry not in setting.defaults:
+        raise BadInputError(
+            f"{setting.name.replace('_', '-')} contradicts {geometry}: it exists only for"
+            f" {' and '.join(setting.defaults)}; leave it out, or change the entry bits or the design"
+        )
+
+
+def _read(setting: Setting, value: str | int | None) -> str | int | None:
+    if value is None:
+        return None
+    if setting.choices:
+        if value not in setting.choices:
+            raise unknown(setting.name, str(value), setting.choices)
+        return value
+    if re.fullmatch(r"\s*0+\s*[A-Za-z]*\s*", str(value)):
+        if setting.zero_allowed:
+            return 0
+        raise BadInputError(
+            f"{setting.name.replace('_', '-')}={value} leaves nothing: give a positive size, or leave it out"
+        )
+    return parse_size(value)
+
+
+def _check_values(built: Parameters) -> None:
+    if built.geometry == "pv64" and built.hypervisor == "compat":
+        raise BadInputError(
+            "hypervisor compat contradicts 64-bit entries: compat is a 32-bit guest on a 64-bit Xen;"
+            " say --entry-bits 32 or --hypervisor native"
+        )
+    if built.geometry != "pv32":
+        return
+    for name in ("vmalloc", "hole"):
+        size = getattr(built, f"{name}_bytes")
+        if size is not None and size > 4 * GIB:
+            raise BadInputError(
+                f"{name}={format_size(size)} is beyond the 4G that 32 bits can address: give less than 4G"
+            )
+    if built.kernel_bytes <= 0:
+        raise BadInputError(
+            f"hole={format_size(built.hole_bytes)} and fixmap={format_size(built.fixmap_bytes)} contradict"
+            f" split {built.split}: the kernel's part is {format_size(4 * GIB - built.page_offset_bytes)} in"
+            " all"
+        )

@@ -193,9 +193,17 @@ def test_one_process_has_no_interval_and_no_verdict() -> None:
     assert verdict(ratio) == "not resolved"
 
 
-@pytest.mark.parametrize("bad", [[], [0.1, nan, 0.2], [inf] * 6, [[0.1, 0.2]]])
-def test_bad_logs_are_refused_and_never_significant(bad: list) -> None:
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ([], "non-empty"),
+        ([0.1, nan, 0.2], "1 of 3 values are not finite"),
+        ([inf] * 6, "not finite"),
+        ([[0.1, 0.2]], "one non-empty series"),
+    ],
+)
+def test_bad_logs_are_refused_and_never_significant(bad: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         ratio_interval(bad)
 
 

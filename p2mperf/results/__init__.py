@@ -1,0 +1,1 @@
+"""What a run leaves behind: the schema, the crash-safe journal, its exports and their comparison."""

@@ -1,0 +1,765 @@
+"""The journal loses nothing and doubles nothing, whatever happens to the process, the disk or the file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import record_samples as samples
+from hypothesis import given
+
+from p2mperf.errors import BadInputError, ResultsError
+from p2mperf.results import schema
+from p2mperf.results.export import export, load, machine_cards, to_frame
+from p2mperf.results.store import MARKER, Journal, find_runs
+
+TESTS = Path(__file__).resolve().parent
+N_KILLS = 20
+
+
+def python(script: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    paths = {"PYTHONPATH": f"{TESTS.parent}:{TESTS}", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.Popen(command, text=True, env=os.environ | paths, **options)
+
+
+def written(directory: Path, *records: dict[str, Any], **run: Any) -> Path:
+    """Journal with a run record and these records, closed."""
+    with Journal.create(directory, samples.run(**run)) as journal:
+        for record in records:
+            journal.append(record)
+    return journal.path
+
+
+# ---- schema ----
+
+
+def without(record: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != name}
+
+
+def in_round(**changes: Any) -> dict[str, Any]:
+    return samples.cell(rounds=[samples.block(2000, 3000) | changes])
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        samples.run(),
+        samples.unit(),
+        samples.unit(designs={"pv-tree": samples.design(view_page_bytes=None)}),
+        samples.cell(),
+        samples.cell(rounds=[samples.block(1, 2) | {"flagged": {"pv-tree": "steal"}}]),
+        samples.skipped(),
+        samples.skipped(status="skipped_maps", error="needs 70000 mappings"),
+        samples.failed(),
+        without(samples.failed(), "n_lookups"),
+        samples.end(),
+    ],
+)
+def test_right_records_pass(record: dict[str, Any]) -> None:
+    schema.validate(record)
+
+
+@pytest.mark.parametrize(
+    ("record", "complaint"),
+    [
+        ("text", "a journal line is a table"),
+        ({"record": "sample"}, "'record' is one of run, unit, cell, end"),
+        (without(samples.run(), "host"), "run record has no 'host'"),
+        (samples.run(run="../../etc"), "'run' of a run record is '../../etc', but must be 4 to 64 hex"),
+        (samples.run(started="2026-11-21T10:00:00"), "'started' of a run record"),
+        (samples.run(plan={"sizes": []}), "must hold the 'name' of the plan"),
+        (samples.run(schema=2), "this run has results schema 2, this p2mperf knows up to 1"),
+        (samples.run(schema="1"), "'schema' of a run record is '1'"),
+        (samples.run(n_cells=True), "'n_cells' of a run record is True"),
+        (samples.run(color="red"), "run record has an unknown field 'color'"),
+        (samples.unit() | {"unit": "u"}, "'unit' of a unit record is 'u', but its fields say 'domu-32-512m/"),
+        (samples.unit(designs={"pv-tree": 1}), "design 'pv-tree' of unit domu-32-512m/"),
+        (
+            samples.unit(designs={"t": samples.design(footprint={"leaf-page": 1})}),
+            "'footprint' of design 't'",
+        ),
+        (samples.unit(designs={"t": samples.design(code_form={"latency": 5})}), "'code_form' of design 't'"),
+        (samples.cell() | {"operation": "fault"}, "'cell' of a cell record is"),
+        (
+            samples.cell(status="lost"),
+            "'lost', but must be one of done, skipped_memory, skipped_maps, failed",
+        ),
+        (samples.cell(n_lookups=None), "is 'done' but has no 'n_lookups'"),
+        (samples.cell(rounds=[]), "is 'done' but has no round"),
+        (samples.skipped(have_bytes=None), "is 'skipped_memory' but has no 'have_bytes'"),
+        (samples.failed(error=None), "is 'failed' but has no 'error'"),
+        (samples.cell(hole_fraction=1.5), "'hole_fraction' of a cell record is 1.5, but must be a number"),
+        (samples.cell(hole_fraction=float("nan")), "'hole_fraction' of a cell record is nan"),
+        (samples.cell(checksum=2**64), "'checksum' of a cell record"),
+        (in_round(elapsed_ns={"pv-tree": 1}), "has other designs than its 'order'"),
+        (in_round(elapsed_ns={"pv-tree": 1, "pv-linear": 0}), "'elapsed_ns' of a round of cell"),
+        (in_round(order=[]), "'order' of a round of cell .* names no design"),
+        (in_round(order=["pv-tree", "pv-tree"]), "names a design twice"),
+        (in_round(flagged={"pv-list": "steal"}), "'flagged' of a round"),
+    ],
+)
+def test_wrong_records_are_refused_in_one_sentence(record: object, complaint: str) -> None:
+    with pytest.raises(ResultsError, match=complaint) as refusal:
+        schema.validate(record)
+    assert "\n" not in str(refusal.value)
+
+
+names = st.text(max_size=6)
+unit_parts = st.tuples(names, names, st.integers(1, 9), names, st.integers(0, 9), st.integers(0, 9))
+
+
+@given(unit_parts, unit_parts)
+def test_different_units_have_different_keys(a: tuple[Any, ...], b: tuple[Any, ...]) -> None:
+    assert (schema.unit_key(*a) == schema.unit_key(*b)) == (a == b)
+
+
+fractions = st.floats(0, 1)
+cell_parts = st.tuples(names, names, fractions, fractions, names)
+
+
+@given(cell_parts, cell_parts)
+def test_different_cells_have_different_keys(a: tuple[Any, ...], b: tuple[Any, ...]) -> None:
+    hypothesis_equal = a == b  # 0.0 and -0.0 are equal; fractions() draws no -0.0 below its lower end 0
+    assert (schema.cell_key("unit", *a) == schema.cell_key("unit", *b)) == hypothesis_equal
+
+
+# ---- the journal as it is meant to be used ----
+
+
+def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
+    records = [samples.unit(), samples.cell(), samples.skipped(stream="zipf"), samples.end()]
+    path = written(tmp_path / "new" / "results", *records)
+    journal = Journal.read(path)
+    assert path.name == "alpha-20261121T100000-0123456789ab.jsonl"
+    assert journal.run == samples.run()
+    assert list(journal.units().values()) == [records[0]]
+    assert list(journal.finished_cells().values()) == records[1:3]
+    assert journal.is_ended
+    assert journal.recovered_bytes == 0
+    assert json.loads((path.parent / MARKER).read_text()) == {"p2mperf_results": 1}
+
+
+def test_the_file_name_is_in_utc_and_safe(tmp_path: Path) -> None:
+    # 01:30 at +02:00 is 23:30 UTC of the day before
+    path = written(tmp_path, host="a/b c", started="2026-11-21T01:30:00+02:00")
+    assert path.name == "a_b_c-20261120T233000-0123456789ab.jsonl"
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+tables = st.dictionaries(st.text(), values, max_size=3)
+counts = st.integers(0, 2**63 - 1)
+
+
+@given(
+    machine=tables,
+    host=st.text(),
+    designs=st.lists(st.text(), min_size=1, max_size=3, unique=True),
+    checksum=st.integers(0, 2**64 - 1),
+    times=st.lists(st.integers(1, 2**63 - 1), min_size=3, max_size=3),
+    names=st.tuples(st.text(), st.text(), st.text()),
+    hole_fraction=fractions,
+    seed=counts,
+    error=st.none() | st.text(),
+)
+def test_any_record_survives_the_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    machine: dict[str, Any],
+    host: str,
+    designs: list[str],
+    checksum: int,
+    times: list[int],
+    names: tuple[str, str, str],
+    hole_fraction: float,
+    seed: int,
+    error: str | None,
+) -> None:
+    guest, stream, operation = names
+    run = samples.run(machine=machine, host=host)
+    unit = samples.unit(guest=guest, seed=seed, designs={name: samples.design() for name in designs})
+    cell = samples.cell(
+        guest=guest,
+        seed=seed,
+        stream=stream,
+        operation=operation,
+        hole_fraction=hole_fraction,
+        checksum=checksum,
+        error=error,
+        rounds=[samples.block(*times[: len(designs)], order=tuple(designs))],
+    )
+    with Journal.create(tmp_path_factory.mktemp("results"), run) as journal:
+        journal.append(unit)
+        journal.append(cell)
+    with Journal.open(journal.path) as again:
+        assert again.run == run
+        assert list(again.cells_with_units()) == [(cell, unit)]
+
+
+def test_a_finished_cell_is_never_recorded_twice(tmp_path: Path) -> None:
+    path = written(tmp_path, samples.cell(), samples.skipped(stream="zipf"))
+    before = path.read_bytes()
+    with Journal.open(path) as journal:
+        for cell in (samples.cell(), samples.cell(stream="zipf"), samples.failed()):
+            with pytest.raises(ResultsError, match="is finished already"):
+                journal.append(cell)
+    assert path.read_bytes() == before
+
+
+def test_a_failed_cell_may_be_tried_again(tmp_path: Path) -> None:
+    path = written(tmp_path, samples.failed())
+    with Journal.open(path) as journal:
+        assert journal.finished_cells() == {}
+        journal.append(samples.cell())
+    assert list(Journal.read(path).finished_cells().values()) == [samples.cell()]
+    assert len(list(Journal.read(path).cells_with_units())) == 1
+
+
+def test_a_cell_belongs_to_the_latest_build_of_its_unit(tmp_path: Path) -> None:
+    first = samples.unit()
+    second = samples.unit(designs={"pv-tree": samples.design(build_ns=5)})
+    path = written(tmp_path, first, samples.cell(), second, samples.cell(stream="zipf"))
+    assert [unit for _, unit in Journal.read(path).cells_with_units()] == [first, second]
+
+
+def test_the_run_record_comes_first_and_once(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    with Journal.open(path) as journal, pytest.raises(ResultsError, match="must be the first record"):
+        journal.append(samples.run())
+    headless = tmp_path / "headless.jsonl"
+    headless.write_text(json.dumps(samples.end()) + "\n")
+    with pytest.raises(ResultsError, match=r"headless\.jsonl, line 1: the run record must be the first"):
+        Journal.read(headless)
+
+
+def test_what_json_cannot_hold_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="cannot be written as JSON"):
+        Journal.create(tmp_path, samples.run(machine={"clock": float("nan")}))
+    assert find_runs(tmp_path) == []
+    assert list(tmp_path.glob("*.jsonl")) == []
+
+
+def test_a_journal_that_was_only_read_takes_nothing(tmp_path: Path) -> None:
+    journal = Journal.read(written(tmp_path))
+    with pytest.raises(ResultsError, match="is not open for appending"):
+        journal.append(samples.cell())
+
+
+# ---- crashes ----
+
+
+def test_a_line_torn_anywhere_is_cut_off(tmp_path: Path) -> None:
+    path = written(tmp_path, samples.cell())
+    whole = path.read_bytes()
+    line = json.dumps(samples.cell(stream="zipf")).encode()
+    torn_lines = [line[:length] + newline for length in range(len(line)) for newline in (b"", b"\n")]
+    # the full line without its newline was never acknowledged either; a first b"" is no torn line
+    twice_torn = b'{"record":"cell","ce\n{"rec'
+    for torn in [*torn_lines[1:], line, twice_torn, b"\x00" * 4096, b"17\n", b"\xff\xfe\n"]:
+        path.write_bytes(whole + torn)
+        assert Journal.read(path).recovered_bytes == len(torn)
+        assert path.read_bytes() == whole + torn
+        with Journal.open(path) as journal:
+            assert journal.recovered_bytes == len(torn)
+            assert list(journal.finished_cells().values()) == [samples.cell()]
+            assert path.read_bytes() == whole
+
+
+def test_after_a_torn_line_the_run_goes_on(tmp_path: Path) -> None:
+    path = written(tmp_path, samples.cell())
+    with path.open("ab") as file:
+        file.write(b'{"record":"cell","cel')
+    with Journal.open(path) as journal:
+        journal.append(samples.cell(stream="zipf"))
+    cells = [samples.cell(), samples.cell(stream="zipf")]
+    assert list(Journal.read(path).finished_cells().values()) == cells
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b'{"record":"cell","cel', "line 2: not a JSON record, but records follow"),
+        (b"", "line 2: not a JSON record"),
+        (json.dumps(without(samples.cell(), "stream")).encode(), "line 2: cell record has no 'stream'"),
+        (json.dumps(samples.cell()).encode(), "line 3: cell .* is finished already"),
+    ],
+)
+def test_damage_elsewhere_is_named_not_repaired(tmp_path: Path, line: bytes, complaint: str) -> None:
+    path = written(tmp_path, samples.cell())
+    first, second = path.read_bytes().splitlines()
+    content = b"\n".join([first, line, second, b""])
+    path.write_bytes(content)
+    for access in (Journal.read, Journal.open, lambda _: find_runs(tmp_path)):
+        with pytest.raises(ResultsError, match=rf"{path.name}, {complaint}"):
+            access(path)
+    assert path.read_bytes() == content
+
+
+APPENDER = """
+import os, sys
+from pathlib import Path
+import record_samples as samples
+from p2mperf.results.store import Journal, find_runs
+directory = Path(sys.argv[1])
+runs = find_runs(directory)
+journal = Journal.open(runs[0].path) if runs else Journal.create(directory, samples.run())
+finished = journal.finished_cells()
+for number in range(1_000_000):
+    cell = samples.cell(replicate=number, n_lookups=number + 1)
+    if cell["cell"] not in finished:
+        journal.append(cell)
+        os.write(1, f"{number}\\n".encode())
+"""
+
+
+def numbers_of(directory: Path) -> list[int]:
+    return [
+        cell["replicate"]
+        for info in find_runs(directory)
+        for cell in Journal.read(info.path).finished_cells().values()
+    ]
+
+
+def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    generator = random.Random(2014)
+    acknowledged: list[int] = []
+    for number in range(N_KILLS):
+        child = python(APPENDER, tmp_path / "results")
+        assert child.stdout is not None
+        # every other kill may hit the start of a process, the rest hit one that is appending
+        first = os.read(child.stdout.fileno(), 1 << 16).decode() if number % 2 else ""
+        time.sleep(generator.uniform(0, 0.06))
+        child.send_signal(signal.SIGKILL)
+        rest, errors = child.communicate()
+        assert (child.returncode, errors) == (-signal.SIGKILL, "")
+        acknowledged += [int(text) for text in (first + rest).split()]
+        recorded = numbers_of(tmp_path / "results")
+        # every child goes on where the file ended: 0, 1, 2 ... without gap or repetition
+        assert recorded == list(range(len(recorded)))
+        # no number is acknowledged twice; one that was not may be on disk, once a kill
+        assert len(set(acknowledged)) == len(acknowledged)
+        assert set(acknowledged) <= set(recorded)
+        assert len(recorded) <= len(acknowledged) + N_KILLS
+        if number % 3 == 1:
+            (path,) = (info.path for info in find_runs(tmp_path / "results"))
+            with path.open("ab") as file:
+                file.write(path.read_bytes()[:-1].rpartition(b"\n")[2][: generator.randrange(1, 300)])
+                file.write(generator.choice([b"", b"\n"]))
+    (path,) = (info.path for info in find_runs(tmp_path / "results"))
+    for cell in Journal.read(path).finished_cells().values():
+        assert cell == samples.cell(replicate=cell["replicate"], n_lookups=cell["replicate"] + 1)
+
+
+def test_a_run_killed_at_birth_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / ".p2mperf-17-p2mperf-results.json").write_text("")  # killed before the marker was in place
+    assert find_runs(tmp_path) == []
+    path = written(tmp_path, samples.cell())
+    for content in (b"", b'{"record":"run"'):  # killed before the run record was whole
+        (tmp_path / "beta-20261121T110000-ffff.jsonl").write_bytes(content)
+        assert [info.path for info in find_runs(tmp_path)] == [path]
+
+
+# ---- disks, permissions, other processes ----
+
+
+def test_a_full_disk_loses_only_the_record_at_hand(tmp_path: Path) -> None:
+    """A limit on the file size makes the kernel write a part of the line, as a full disk does."""
+    path = written(tmp_path, samples.cell())
+    before = path.read_bytes()
+    script = """
+import sys
+import record_samples as samples
+from p2mperf.errors import ResultsError
+from p2mperf.results.store import Journal
+with Journal.open(sys.argv[1]) as journal:
+    try:
+        journal.append(samples.cell(stream="zipf"))
+    except ResultsError as error:
+        print(error)
+    print(list(journal.finished_cells()) == [samples.cell()["cell"]])
+"""
+    limit_bytes = len(before) + 100
+    child = python(
+        script, path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes,) * 2)
+    )
+    output, errors = child.communicate()
+    assert errors == ""
+    sentence, unharmed = output.splitlines()
+    assert sentence.startswith(f"cannot write to {path}: No space left on device")
+    assert "give the same command again" in sentence
+    assert unharmed == "True"
+    assert path.read_bytes() == before
+    with Journal.open(path) as journal:
+        assert journal.recovered_bytes == 0
+        journal.append(samples.cell(stream="zipf"))
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=16k", "none", str(disk)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_really_full_disk(tiny_disk: Path) -> None:
+    results = tiny_disk / "results"
+    n_kept = 0
+
+    def append_until_full(journal: Journal) -> None:
+        nonlocal n_kept
+        for n_kept in range(1000):
+            journal.append(samples.cell(replicate=n_kept))
+
+    with (
+        Journal.create(results, samples.run()) as journal,
+        pytest.raises(ResultsError, match="No space left on device"),
+    ):
+        append_until_full(journal)
+    assert n_kept > 0
+    assert numbers_of(results) == list(range(n_kept))
+    assert Journal.read(journal.path).recovered_bytes == 0
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_failing_flush_takes_the_line_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = written(tmp_path)
+    before = path.read_bytes()
+
+    def fail(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with Journal.open(path) as journal:
+        monkeypatch.setattr(os, "fdatasync", fail)
+        with pytest.raises(ResultsError, match=os.strerror(code)):
+            journal.append(samples.cell())
+        monkeypatch.undo()
+        assert path.read_bytes() == before
+        journal.append(samples.cell())
+
+
+def test_a_second_sweep_into_the_same_journal_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, samples.cell())
+    with Journal.open(path):
+        with pytest.raises(ResultsError, match="is in use by another sweep"):
+            Journal.open(path)
+        assert len(Journal.read(path).finished_cells()) == 1
+        assert find_runs(tmp_path)[0].n_done == 1
+    Journal.open(path).close()
+
+
+@pytest.mark.parametrize("place", ["/proc/p2mperf-results", "/sys/p2mperf-results", "/dev/null/results"])
+def test_a_place_that_cannot_be_written(place: str) -> None:
+    with pytest.raises(ResultsError, match=f"cannot write results to {place}: ") as refusal:
+        Journal.create(place, samples.run())
+    assert refusal.value.exit_code == 2
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_read_only_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    path = written(tmp_path, samples.cell())
+    really_open = os.open
+
+    def refuse_writing(file: Any, flags: int, *rest: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(code, os.strerror(code), file)
+        return really_open(file, flags, *rest)
+
+    monkeypatch.setattr(os, "open", refuse_writing)
+    for access in (lambda: Journal.open(path), lambda: Journal.create(tmp_path, samples.run(run="beef"))):
+        with pytest.raises(ResultsError, match=f"cannot write results to .*{os.strerror(code)}"):
+            access()
+    assert len(Journal.read(path).finished_cells()) == 1
+
+
+def test_reading_opens_nothing_for_writing(tmp_path: Path) -> None:
+    written(tmp_path, samples.unit(), samples.cell())
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    script = """
+import os, sys
+def forbid(event, arguments):
+    is_write = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if is_write and str(arguments[0]).startswith(sys.argv[1]):
+        raise PermissionError(arguments[0])
+sys.addaudithook(forbid)
+from p2mperf.results.export import load
+from p2mperf.results.store import Journal, find_runs
+(info,) = find_runs(sys.argv[1])
+assert len(Journal.read(info.path).finished_cells()) == 1
+print(len(load(sys.argv[1])))
+try:
+    Journal.open(info.path)
+except Exception as error:
+    print(type(error).__name__)
+"""
+    output, errors = python(script, tmp_path).communicate()
+    # 2 rounds of 2 designs; the last line shows that the guard of this test works
+    assert (output.split(), errors) == (["4", "ResultsError"], "")
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def every_access(directory: Path) -> list[Callable[[], object]]:
+    return [
+        lambda: Journal.create(directory, samples.run()),
+        lambda: find_runs(directory),
+        lambda: load(directory),
+    ]
+
+
+def test_a_directory_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.jsonl").write_text("precious\n")
+    for access in every_access(tmp_path):
+        with pytest.raises(ResultsError, match="is not a p2mperf results directory"):
+            access()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.jsonl"]
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    file = tmp_path / "results"
+    file.write_text("precious")
+    for access in every_access(file):
+        with pytest.raises(ResultsError, match=f"{file}"):
+            access()
+    assert file.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("marker", "complaint"),
+    [
+        ('{"p2mperf_results": 2}', "has results schema 2, this p2mperf knows up to 1: install a newer one"),
+        ("", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"p2mperf": 1}', "is damaged"),
+    ],
+)
+def test_a_marker_we_cannot_follow(tmp_path: Path, marker: str, complaint: str) -> None:
+    (tmp_path / MARKER).write_text(marker)
+    for access in every_access(tmp_path):
+        with pytest.raises(ResultsError, match=complaint):
+            access()
+    assert [path.name for path in tmp_path.iterdir()] == [MARKER]
+
+
+def test_a_journal_of_a_newer_schema(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_text(json.dumps(samples.run(schema=2, galaxy="M31")) + "\n")
+    for access in (lambda: Journal.read(path), lambda: Journal.open(path), lambda: load(tmp_path)):
+        with pytest.raises(ResultsError, match="line 1: this run has results schema 2"):
+            access()
+
+
+def test_runs_of_several_hosts_stand_side_by_side(tmp_path: Path) -> None:
+    # 12:00 at +02:00 is 10:00 UTC, before 11:00 UTC
+    later = written(tmp_path, host="alpha", run="aaaa", started="2026-11-21T11:00:00+00:00")
+    records = [samples.cell(), samples.skipped(stream="zipf"), samples.failed(stream="sequential")]
+    earlier = written(
+        tmp_path, *records, samples.end(), host="beta", run="bbbb", started="2026-11-21T12:00:00+02:00"
+    )
+    infos = find_runs(tmp_path)
+    assert [info.path for info in infos] == [earlier, later]
+    # of the three cells one was measured, and the failed one is not finished
+    assert [(info.host, info.n_done, info.n_finished, info.n_cells, info.ended) for info in infos] == [
+        ("beta", 1, 2, 2, True),
+        ("alpha", 0, 0, 2, False),
+    ]
+    assert infos[0].machine == schema.fingerprint(samples.MACHINE)
+    assert infos[0].plan == "quick"
+
+
+# ---- the samples frame ----
+
+# The order of the columns is part of the format: other people's scripts count on it.
+CSV_HEADER = (
+    "run,host,machine,code,plan,guest,geometry,entry_bits,guest_pages,guest_bytes,backing,replicate,seed,family,"
+    "design,stream,hole_fraction,identity_fraction,operation,status,error,round,position,n_lookups,elapsed_ns,"
+    "cost_ns,checksum,n_involuntary_switches,n_steal_ticks,flagged,code_form,view_page_bytes,build_ns,"
+    "mfn_generation_ns,n_vmas,page_table_bytes,memory_bytes,predicted_memory_bytes,need_bytes,have_bytes,"
+    "footprint_leaf_pages,footprint_top_pages"
+)
+
+
+@pytest.fixture
+def journal_path(tmp_path: Path) -> Path:
+    flagged = samples.cell()
+    flagged["rounds"][1]["flagged"] = {"pv-tree": "steal"}
+    flagged["rounds"][1]["n_steal_ticks"]["pv-tree"] = 4
+    records = [samples.unit(), flagged, samples.skipped(stream="zipf"), samples.failed(stream="sequential")]
+    return written(tmp_path / "results", *records)
+
+
+def test_one_row_a_design_and_round(journal_path: Path) -> None:
+    frame = to_frame([journal_path])
+    columns = schema.columns(["top", "leaf"])
+    assert list(frame.columns) == [column.name for column in columns]
+    assert [str(dtype) for dtype in frame.dtypes] == [column.dtype for column in columns]
+    done = frame[frame["status"] == "done"]
+    # elapsed of the sample records over their 1000 lookups, in the order timed
+    facts = ["round", "position", "design", "cost_ns", "n_steal_ticks", "flagged"]
+    assert list(done[facts].itertuples(index=False, name=None)) == [
+        (0, 0, "pv-linear", 2.0, 0, ""),
+        (0, 1, "pv-tree", 3.0, 0, ""),
+        (1, 0, "pv-tree", 3.3, 4, "steal"),
+        (1, 1, "pv-linear", 2.2, 0, ""),
+    ]
+    assert set(done["checksum"]) == {2**64 - 1}
+    assert set(done["guest_bytes"]) == {512 * 2**20}
+    assert set(done["code_form"]) == {"scalar"}
+    assert set(done["machine"]) == {schema.fingerprint(samples.MACHINE)}
+    # the list has no top page: missing, not zero
+    assert list(done["footprint_top_pages"].isna()) == [True, False, False, True]
+    assert machine_cards(frame) == {schema.fingerprint(samples.MACHINE): samples.MACHINE}
+
+
+def test_cells_that_were_not_measured_have_one_row(journal_path: Path) -> None:
+    frame = to_frame([Journal.read(journal_path)])
+    rest = frame[frame["status"] != "done"]
+    assert list(rest["status"]) == ["skipped_memory", "failed"]
+    assert list(rest["stream"]) == ["zipf", "sequential"]
+    assert list(rest["error"]) == ["", "the process died with signal 7"]
+    assert rest["need_bytes"].iloc[0] == 2**40
+    assert rest["have_bytes"].iloc[0] == 2**34
+    for name in ("design", "round", "elapsed_ns", "cost_ns", "checksum", "build_ns"):
+        assert rest[name].isna().all(), name
+
+
+def test_no_journal_gives_an_empty_frame_of_the_same_columns() -> None:
+    frame = to_frame([])
+    assert list(frame.columns) == [column.name for column in schema.COLUMNS]
+    assert [str(dtype) for dtype in frame.dtypes] == [column.dtype for column in schema.COLUMNS]
+
+
+def test_parquet_gives_back_the_same_frame(journal_path: Path, tmp_path: Path) -> None:
+    frame = to_frame([journal_path])
+    parquet, _ = export(journal_path, tmp_path / "out")
+    assert parquet.name == "0123456789ab.parquet"
+    pd.testing.assert_frame_equal(load(parquet), frame, check_exact=True)
+    assert machine_cards(load(parquet)) == machine_cards(frame)
+
+
+def test_parquet_explains_itself(journal_path: Path, tmp_path: Path) -> None:
+    parquet, _ = export(journal_path, tmp_path / "out")
+    stored = pq.read_schema(parquet)
+    for column in schema.columns(["leaf", "top"]):
+        metadata = stored.field(column.name).metadata
+        assert (metadata[b"unit"].decode(), metadata[b"doc"].decode()) == (column.unit, column.doc)
+    cards = json.loads(stored.metadata[b"p2mperf_machines"])
+    assert cards == {schema.fingerprint(samples.MACHINE): samples.MACHINE}
+    # who reads it without p2mperf gets exact integers too
+    assert str(pd.read_parquet(parquet)["checksum"].dtype) == "UInt64"
+
+
+def test_csv_has_its_columns_in_order_and_the_same_numbers(journal_path: Path, tmp_path: Path) -> None:
+    _, csv = export(journal_path, tmp_path / "out")
+    assert csv.read_text().splitlines()[0] == CSV_HEADER
+    frame = to_frame([journal_path])
+    again = pd.read_csv(csv, dtype={column.name: column.dtype for column in schema.columns(["leaf", "top"])})
+    exact = [name for name in frame if frame[name].dtype != "string"]
+    pd.testing.assert_frame_equal(again[exact], frame[exact], check_exact=True)
+
+
+def test_a_directory_is_exported_run_by_run(journal_path: Path, tmp_path: Path) -> None:
+    results = journal_path.parent
+    written(results, samples.unit(), samples.cell(), host="beta")  # the same run on a second host
+    written(results, samples.cell(), run="beef", started="2026-11-22T10:00:00+00:00")
+    written(results, run="dead", started="2026-11-23T10:00:00+00:00")  # nothing finished
+    paths = export(results, tmp_path / "out")
+    suffixes = (".parquet", ".csv")
+    assert [path.name for path in paths] == [
+        run + suffix for run in ("0123456789ab", "beef") for suffix in suffixes
+    ]
+    first, second = load(paths[0]), load(paths[2])
+    # 4 samples and 2 cells without any from alpha, 4 samples from beta
+    assert dict(first["host"].value_counts()) == {"alpha": 6, "beta": 4}
+    assert [run["host"] for run in first.attrs["runs"]] == ["alpha", "beta"]
+    assert [run["run"] for run in second.attrs["runs"]] == ["beef"]
+    pd.testing.assert_frame_equal(load(results, run="0123456789ab"), first)
+
+
+def test_export_that_fails_leaves_the_old_file(
+    journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    before = {path.name: path.read_bytes() for path in export(journal_path, out)}
+
+    def fail(table: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pq, "write_table", fail)
+    with pytest.raises(ResultsError, match="No space left on device"):
+        export(journal_path, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_latest_is_the_newest_run_that_measured_something(tmp_path: Path) -> None:
+    for number, records in enumerate([[samples.cell()], [samples.cell()], [samples.skipped()], []], start=1):
+        written(tmp_path, *records, run=f"000{number}", started=f"2026-11-2{number}T10:00:00+00:00")
+    assert set(load(tmp_path)["run"]) == {"0002"}
+    assert list(load(tmp_path, run="all")["run"].unique()) == ["0001", "0002", "0003"]
+    assert set(load(tmp_path, run="0001")["run"]) == {"0001"}
+    with pytest.raises(BadInputError, match="unknown run '0009'"):
+        load(tmp_path, run="0009")
+
+
+def test_where_there_is_nothing_the_command_is_named(tmp_path: Path) -> None:
+    empty, begun = tmp_path / "empty", tmp_path / "begun"
+    empty.mkdir()
+    written(begun)
+    for directory in (tmp_path / "missing", empty, begun):
+        with pytest.raises(ResultsError, match=f"python -m p2mperf sweep --out {directory}"):
+            load(directory)
+    with pytest.raises(ResultsError, match="nothing to export"):
+        export(find_runs(begun)[0].path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("a.parquet", "no Parquet file"), ("a.jsonl", "holds no run record"), ("a.csv", "holds no results")],
+)
+def test_files_that_are_no_results(tmp_path: Path, name: str, complaint: str) -> None:
+    (tmp_path / name).write_text("nothing of ours")
+    with pytest.raises(ResultsError, match=complaint):
+        load(tmp_path / name)
+
+
+def test_a_parquet_file_of_others(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ResultsError, match="is not a file that p2mperf exported"):
+        load(tmp_path / "a.parquet")
+    with pytest.raises(ResultsError, match="No such file"):
+        load(tmp_path / "b.parquet")
+
+
+def test_importing_the_room_is_light() -> None:
+    script = """
+import sys
+import p2mperf.results.compare, p2mperf.results.export
+print([name for name in ("pandas", "numpy", "pyarrow") if name in sys.modules])
+"""
+    assert python(script).communicate() == ("[]\n", "")

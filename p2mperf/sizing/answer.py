@@ -380,17 +380,22 @@ def table(
     >>> [row["area_bytes"] >> 20 for row in table(["43G", "400G"])]
     [86, 44, 800, 400]
     """
-    rows = []
-    for size, width in product(sizes, tuple(widths)):
-        known = {
-            name: value
-            for name, value in options.items()
-            if name not in SETTINGS or f"pv{width}" in SETTINGS[name].defaults
-        }
-        without = left_out(known.pop("without", ()))
-        built = replace(parameters(entry_bits=width, **known), without=without)
-        rows.append(_row(_answer(built, parse_pages(size) * PAGE_SIZE)))
-    return rows
+    without = left_out(options.pop("without", ()))
+    built = [replace(_for_width(width, tuple(widths), options), without=without) for width in widths]
+    return [_row(_answer(each, parse_pages(size) * PAGE_SIZE)) for size, each in product(sizes, built)]
+
+
+def _for_width(width: int, widths: tuple[int, ...], options: dict[str, Any]) -> Parameters:
+    """Pass on what this width has; what no width of the table has is refused as a contradiction."""
+    geometries = {f"pv{each}" for each in widths}
+    own = {
+        name: value
+        for name, value in options.items()
+        if name not in SETTINGS
+        or f"pv{width}" in SETTINGS[name].defaults
+        or not geometries & SETTINGS[name].defaults.keys()
+    }
+    return parameters(entry_bits=width, **own)
 
 
 def _row(answer: Answer) -> dict[str, Any]:

@@ -1,0 +1,267 @@
+"""`limits`: how large the linear list may be, what it gets, and which limit binds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from p2mperf.errors import BadInputError
+from p2mperf.sizing import LIMITS, QUESTIONS, SETTINGS, Answer, Reply, limits, readable_size, reply, table
+from p2mperf.sizing.proof import Proof, prove
+from p2mperf.sizing.questions import asked_about
+
+TABLE_SIZES = [
+    "512M",
+    "1G",
+    "2049M",
+    "5000M",
+    "8G",
+    "16G",
+    "32G",
+    "43G",
+    "64G",
+    "128G",
+    "400G",
+    "500G",
+    "512G",
+    "1T",
+]
+
+_EPILOG = """\
+Sizes are written 512M, 43G, 2049M, 1T. Without --guest-memory the largest guest that fits is taken.
+Parameters that a width or design does not have are refused; vmalloc= is accepted on 64 bits and ignored, as
+the kernel does.
+
+examples:
+  python -m p2mperf limits --guest-memory 400G --entry-bits 64 --vmalloc 1M
+  python -m p2mperf limits --entry-bits 32 --vmalloc 64M --prove
+  python -m p2mperf limits --question all
+  python -m p2mperf limits --table 8G 43G 64G --json
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Answer on stdout.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments after the name of the command.
+
+    Returns
+    -------
+    int
+        0, also when a guest does not fit; 1 when the kernel contradicts the arithmetic under ``--prove``.
+
+    Raises
+    ------
+    P2mperfError
+        For sizes, names or combinations that cannot be meant, or a proof that this machine cannot hold.
+    """
+    arguments = _parser().parse_args(argv)
+    _check_modes(arguments)
+    settings = {name: getattr(arguments, name) for name in SETTINGS}
+    if arguments.table is not None:
+        return _show_table(arguments, settings)
+    if arguments.question:
+        return _show_replies([reply(name) for name in _question_names(arguments.question)], arguments.json)
+    answer = limits(
+        arguments.guest_memory,
+        entry_bits=64 if arguments.entry_bits is None else arguments.entry_bits,
+        design=arguments.design,
+        without=arguments.without,
+        **settings,
+    )
+    return _show_answer(answer, prove(answer) if arguments.prove else None, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="p2mperf limits",
+        description="Say how much virtual area a guest's list needs, what it gets, and which limit binds.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--guest-memory", metavar="SIZE", help="the guest's maximum memory")
+    parser.add_argument(
+        "--entry-bits", type=int, metavar="BITS", help="width of an entry: 64 (default) or 32"
+    )
+    parser.add_argument(
+        "--design",
+        default="pv-linear",
+        help="pv-linear (default), or arm-vlpt for the window of the ARM page tables",
+    )
+    for setting in SETTINGS.values():
+        parser.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            metavar="|".join(setting.choices) or "SIZE",
+            help=f"{setting.meaning} ({_defaults(setting.defaults)})",
+        )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="LIMIT",
+        help=f"leave a limit out, to see what binds after it; one of {', '.join(LIMITS)}",
+    )
+    parser.add_argument(
+        "--table", nargs="*", metavar="SIZE", help="a table over these sizes, or a usual range"
+    )
+    parser.add_argument(
+        "--question",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"answer what the threads asked: all, or one of {', '.join(QUESTIONS)}",
+    )
+    parser.add_argument(
+        "--prove",
+        action="store_true",
+        help="build that list in a child that gets that address space only, and ask for one granule more",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON; every size in bytes")
+    return parser
+
+
+def _defaults(defaults: Any) -> str:
+    stated = ", ".join(f"{value} on {geometry}" for geometry, value in defaults.items() if value)
+    return f"default: {stated}" if stated else f"for {', '.join(defaults)}"
+
+
+def _check_modes(arguments: argparse.Namespace) -> None:
+    modes = {
+        "--table": arguments.table is not None,
+        "--question": bool(arguments.question),
+        "--guest-memory": arguments.guest_memory is not None,
+    }
+    chosen = [name for name, given in modes.items() if given]
+    if len(chosen) > 1:
+        raise BadInputError(f"{' and '.join(chosen)} contradict each other: ask for one of them at a time")
+    if arguments.prove and (chosen and chosen[0] != "--guest-memory"):
+        raise BadInputError(f"{chosen[0]} and --prove contradict each other: a proof is about one guest")
+    if arguments.table is not None and arguments.design != "pv-linear":
+        raise BadInputError(
+            "--table is about pv-linear: ask arm-vlpt about one size at a time (--guest-memory)"
+        )
+    if arguments.question and (given := _given_parameters(arguments)):
+        raise BadInputError(
+            f"--question and {given[0]} contradict each other: a question has parameters of its own"
+        )
+
+
+def _given_parameters(arguments: argparse.Namespace) -> list[str]:
+    given = [name for name in (*SETTINGS, "entry_bits") if getattr(arguments, name) is not None]
+    given += ["without"] if arguments.without else []
+    given += ["design"] if arguments.design != "pv-linear" else []
+    return [f"--{name.replace('_', '-')}" for name in given]
+
+
+def _question_names(asked: list[str]) -> list[str]:
+    return list(QUESTIONS) if "all" in asked else list(dict.fromkeys(asked))
+
+
+def _show_table(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
+    widths = (64, 32) if arguments.entry_bits is None else (arguments.entry_bits,)
+    rows = table(arguments.table or TABLE_SIZES, widths, without=arguments.without, **settings)
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    heads = ("guest", "bits", "entries", "padding", "list", "area", "there is", "fits", "binds, or refuses")
+    print(_text_table(heads, (_table_row(row) for row in rows)))
+    return 0
+
+
+def _table_row(row: dict[str, Any]) -> tuple[Any, ...]:
+    sizes = (readable_size(row[name]) for name in ("list_bytes", "area_bytes", "available_bytes"))
+    counts = (row["entry_bits"], row["n_pages"], row["n_padding_entries"])
+    verdict = "yes" if row["fits"] else "no"
+    return (readable_size(row["guest_bytes"]), *counts, *sizes, verdict, ", ".join(row["limits"]))
+
+
+def _show_replies(replies: list[Reply], as_json: bool) -> int:
+    if as_json:
+        print(json.dumps([found.to_dict() for found in replies], indent=2))
+        return 0
+    print("\n\n".join(map(_reply_text, replies)))
+    return 0
+
+
+def _reply_text(found: Reply) -> str:
+    return f"{found.question.name} ({found.question.asked})\n  {found.question.text}\n  {found.sentence}"
+
+
+def _show_answer(answer: Answer, proof: Proof | None, arguments: argparse.Namespace) -> int:
+    replies = asked_about(answer) if arguments.guest_memory else [reply(name) for name in QUESTIONS]
+    if arguments.json:
+        plain = answer.to_dict() | {"questions": [_brief(found) for found in replies]}
+        print(json.dumps(plain | ({"proof": proof.to_dict()} if proof else {}), indent=2))
+    else:
+        print(_answer_text(answer))
+        if arguments.guest_memory is None:
+            print(f"\nasked in the threads (--question NAME, or all): {', '.join(QUESTIONS)}")
+        else:
+            print("".join(f"\n{_reply_text(found)}\n" for found in replies), end="")
+        if proof:
+            print(f"\nproof {'holds' if proof.holds else 'FAILS'}: {proof.sentence}")
+    return 0 if proof is None or proof.holds else 1
+
+
+def _brief(found: Reply) -> dict[str, Any]:
+    return {key: value for key, value in found.to_dict().items() if key != "cases"}
+
+
+def _answer_text(answer: Answer) -> str:
+    shape = answer.parameters.shape
+    area, available = readable_size(answer.area_bytes), readable_size(answer.available_bytes)
+    step, guest_step = readable_size(answer.granule_bytes), readable_size(shape.granule_guest_bytes)
+    entries = (
+        f"{answer.n_pages} entries of {shape.entry_bytes} bytes and {answer.n_padding_entries} of padding"
+    )
+    facts = {
+        "guest": f"{readable_size(answer.guest_bytes)} = {answer.guest_bytes} bytes ({shape.name})",
+        "list": f"{readable_size(answer.list_bytes)}: {entries}",
+        "area": f"{area} of {available}, in granules of {step} ({guest_step} of guest)",
+        "verdict": answer.verdict,
+        "largest": _largest_text(answer),
+    }
+    if answer.area_bytes > answer.available_bytes and answer.kernel_behaviour:
+        facts["kernel"] = answer.kernel_behaviour
+    lines = [f"{name:8} {text}" for name, text in facts.items()]
+    lines += [f"{'note':8} {note}" for note in answer.notes]
+    return "\n".join([*lines, "", _limits_text(answer)])
+
+
+def _largest_text(answer: Answer) -> str:
+    refused = f"{readable_size(answer.next_guest_bytes)} is refused by {', '.join(answer.next_refused_by)}"
+    if not answer.largest_guest_bytes:
+        return f"no guest fits; {refused}"
+    return f"{readable_size(answer.largest_guest_bytes)} = {answer.largest_guest_bytes} bytes; {refused}"
+
+
+def _limits_text(answer: Answer) -> str:
+    heads = ("limit", "needs", "of", "what", "fits", "largest guest", "rests on", "source")
+    rows = (
+        (
+            verdict.limit,
+            readable_size(verdict.needed_bytes),
+            readable_size(verdict.available_bytes),
+            verdict.unit,
+            "yes" if verdict.fits else "no",
+            readable_size(verdict.largest_guest_bytes),
+            verdict.confidence,
+            verdict.source,
+        )
+        for verdict in answer.verdicts
+    )
+    return _text_table(heads, rows)
+
+
+def _text_table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [tuple(map(str, line)) for line in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
+    )
+    return "\n".join(line.rstrip() for line in padded)

@@ -23,6 +23,7 @@ def run(**changes: Any) -> Record:
         "plan_key": schema.fingerprint(plan),
         "code": "c0de",
         "machine": MACHINE,
+        "machine_key": "fee1",
         "n_units": 1,
         "n_cells": 2,
     }

@@ -588,7 +588,7 @@ def test_runs_of_several_hosts_stand_side_by_side(tmp_path: Path) -> None:
         ("beta", 1, 2, 2, True),
         ("alpha", 0, 0, 2, False),
     ]
-    assert infos[0].machine == schema.fingerprint(samples.MACHINE)
+    assert infos[0].machine_key == "fee1"
     assert infos[0].plan == "quick"
 
 
@@ -630,10 +630,10 @@ def test_one_row_a_design_and_round(journal_path: Path) -> None:
     assert set(done["checksum"]) == {2**64 - 1}
     assert set(done["guest_bytes"]) == {512 * 2**20}
     assert set(done["code_form"]) == {"scalar"}
-    assert set(done["machine"]) == {schema.fingerprint(samples.MACHINE)}
+    assert set(done["machine"]) == {"fee1"}
     # the list has no top page: missing, not zero
     assert list(done["footprint_top_pages"].isna()) == [True, False, False, True]
-    assert machine_cards(frame) == {schema.fingerprint(samples.MACHINE): samples.MACHINE}
+    assert machine_cards(frame) == {"fee1": samples.MACHINE}
 
 
 def test_cells_that_were_not_measured_have_one_row(journal_path: Path) -> None:
@@ -669,7 +669,7 @@ def test_parquet_explains_itself(journal_path: Path, tmp_path: Path) -> None:
         metadata = stored.field(column.name).metadata
         assert (metadata[b"unit"].decode(), metadata[b"doc"].decode()) == (column.unit, column.doc)
     cards = json.loads(stored.metadata[b"p2mperf_machines"])
-    assert cards == {schema.fingerprint(samples.MACHINE): samples.MACHINE}
+    assert cards == {"fee1": samples.MACHINE}
     # who reads it without p2mperf gets exact integers too
     assert str(pd.read_parquet(parquet)["checksum"].dtype) == "UInt64"
 

@@ -64,9 +64,9 @@ def machine_cards(frame: pd.DataFrame) -> dict[str, Record]:
     Returns
     -------
     dict of str to dict
-        By the fingerprint that stands in the machine column.
+        By the key that stands in the machine column.
     """
-    return {schema.fingerprint(run["machine"]): run["machine"] for run in frame.attrs.get("runs", ())}
+    return {run["machine_key"]: run["machine"] for run in frame.attrs.get("runs", ())}
 
 
 def load(source: str | Path, run: str = "latest") -> pd.DataFrame:
@@ -156,7 +156,7 @@ def _samples(journal: Journal) -> Iterator[Record]:
     origin = {
         "run": run["run"],
         "host": run["host"],
-        "machine": schema.fingerprint(run["machine"]),
+        "machine": run["machine_key"],
         "code": run["code"],
         "plan": run["plan"]["name"],
         "flagged": "",

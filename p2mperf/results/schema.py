@@ -50,7 +50,7 @@ class Column:
 COLUMNS = (
     Column("run", "string", "", "run id"),
     Column("host", "string", "", "name of the host that measured"),
-    Column("machine", "string", "", "fingerprint of the host's machine card"),
+    Column("machine", "string", "", "key of the machine card: timings with equal keys compare"),
     Column("code", "string", "", "hash of the compiled sources and their settings"),
     Column("plan", "string", "", "name of the plan"),
     Column("guest", "string", "", "guest name"),
@@ -131,7 +131,7 @@ def columns(footprint_kinds: Iterable[str] = ()) -> tuple[Column, ...]:
 def fingerprint(data: object) -> str:
     """Short hash of plain data: equal data, equal text, whatever the order of the keys.
 
-    Used as the machine column (of the machine card) and as the key of a plan (of its grid).
+    Used as the key of a plan: the fingerprint of its grid.
 
     Parameters
     ----------
@@ -325,6 +325,9 @@ RUN = {
     "plan_key": _text("fingerprint of the grid: only a run of the same plan is continued"),
     "code": _text("hash of the compiled sources: only a run of the same code is continued"),
     "machine": _table("machine card"),
+    "machine_key": _text(
+        "hash of what makes timings comparable: only a run of the same machine is continued"
+    ),
     "n_units": _count("units of the plan"),
     "n_cells": _count("cells of the plan"),
 }

@@ -281,10 +281,8 @@ class RunInfo:
     ----------
     path : Path
         The journal.
-    run, host, plan, plan_key, code : str
+    run, host, plan, plan_key, code, machine_key : str
         From the run record; `plan` is the plan's name.
-    machine : str
-        Fingerprint of the machine card.
     started : datetime
         Start of the run, in UTC.
     n_done, n_finished, n_cells : int
@@ -299,7 +297,7 @@ class RunInfo:
     plan: str
     plan_key: str
     code: str
-    machine: str
+    machine_key: str
     started: datetime
     n_done: int
     n_finished: int
@@ -480,7 +478,7 @@ def _run_info(path: Path) -> RunInfo:
         plan=run["plan"]["name"],
         plan_key=run["plan_key"],
         code=run["code"],
-        machine=schema.fingerprint(run["machine"]),
+        machine_key=run["machine_key"],
         started=_started(run),
         n_done=sum(cell["status"] == "done" for cell in finished),
         n_finished=len(finished),

@@ -51,7 +51,7 @@ _CPU_FIELDS = {
     "cpu_stepping": ("stepping", "CPU revision"),
 }
 _PACKAGES = ("llvmlite", "numba", "numpy")
-# Half a task that runs besides ours is seen in every interval; waiting for it to end is cheaper.
+# Half a task beside ours shows in every interval; waiting for it to end is cheaper.
 BUSY_LOAD = 0.5
 _THP = "sys/kernel/mm/transparent_hugepage"
 _CPU0 = "sys/devices/system/cpu/cpu0"
@@ -262,7 +262,7 @@ def _caveats(card: Card) -> Iterator[str | None]:
     if card["swap_total_bytes"]:
         yield "Swap is on: a table that is written out and read back would be timed as a slow one."
     if card["randomize_va_space"] == 0:
-        yield "Address space randomisation is off: fresh processes are less independent than intervals assume."
+        yield "Address space randomisation is off: fresh processes differ less than intervals assume."
     if card["architecture"] == "x86_64" and card["clocksource"] not in ("tsc", None):
         yield f"The clock source is {card['clocksource']}, not tsc: reading the time is slow."
     if card["load_average"] and card["load_average"][0] >= BUSY_LOAD:

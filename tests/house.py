@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+NO_DOCSTRING = "no docstring"
 
 # A function with this many parameters has to explain them one by one; below that the summary line does.
 N_PARAMETERS_TO_DOCUMENT = 3
@@ -48,58 +50,83 @@ def machine_paths(text: str) -> list[str]:
     ]
 
 
-def docstring_problems(source: str) -> list[str]:
-    """Complaints about public functions and classes whose docstring is missing or not about them."""
+def docstring_problems(source: str, inherited: Mapping[str, set[str]] | None = None) -> list[str]:
+    """Complaints about public functions and classes whose docstring is missing or not about them.
+
+    `inherited` names, for each class, the methods whose docstring comes from a base class.
+    """
     return [
         f"{name}: {problem}"
         for name, node, is_method in _public(ast.parse(source).body)
         for problem in _problems_of(node, is_method)
+        if not (problem == NO_DOCSTRING and _needs_none(name, node, inherited or {}))
     ]
+
+
+def inherited_docstrings(sources: Iterable[str]) -> dict[str, set[str]]:
+    """For each class, the methods that some base class in `sources` documents."""
+    classes = {
+        node.name: node
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def documented(name: str) -> set[str]:
+        if name not in classes:
+            return set()
+        own = {
+            item.name
+            for item in classes[name].body
+            if isinstance(item, FunctionNode) and ast.get_docstring(item)
+        }
+        return own.union(*(documented(base) for base in _bases(classes[name])))
+
+    return {name: set().union(*(documented(base) for base in _bases(node))) for name, node in classes.items()}
+
+
+def _bases(node: ast.ClassDef) -> set[str]:
+    return {ast.unparse(base).split("[")[0].split(".")[-1] for base in node.bases}
+
+
+def _needs_none(name: str, node: FunctionNode | ast.ClassDef, inherited: Mapping[str, set[str]]) -> bool:
+    """A property of one line, said by its name, or a method that a base class documents."""
+    if _decorators(node) & {"property", "cached_property"} and len(node.body) == 1:
+        return True
+    owner, _, method = name.rpartition(".")
+    return method in inherited.get(owner, set())
 
 
 def _public(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, FunctionNode | ast.ClassDef, bool]]:
     for node in body:
-        if (
-            not isinstance(node, FunctionNode | ast.ClassDef)
-            or node.name.startswith("_")
-            or _is_repeated(node)
-        ):
+        if not isinstance(node, FunctionNode | ast.ClassDef):
+            continue
+        # of an overload or a setter, another definition of the same name carries the docstring
+        if node.name.startswith("_") or _decorators(node) & {"overload", "setter"}:
             continue
         yield owner + node.name, node, bool(owner)
         if isinstance(node, ast.ClassDef):
             yield from _public(node.body, f"{owner}{node.name}.")
 
 
-def _is_repeated(node: FunctionNode | ast.ClassDef) -> bool:
-    """A typing overload or a setter: the other definition of the name carries the docstring."""
-    return any(
-        ast.unparse(decorator).endswith(("typing.overload", ".setter", ".deleter"))
-        or _name(decorator) == "overload"
-        for decorator in node.decorator_list
-    )
-
-
-def _name(node: ast.expr) -> str:
-    return node.id if isinstance(node, ast.Name) else ""
+def _decorators(node: FunctionNode | ast.ClassDef) -> set[str]:
+    return {ast.unparse(decorator).split(".")[-1] for decorator in node.decorator_list}
 
 
 def _problems_of(node: FunctionNode | ast.ClassDef, is_method: bool) -> Iterator[str]:
     docstring = ast.get_docstring(node)
     if not docstring:
-        yield "no docstring"
+        yield NO_DOCSTRING
         return
     documented = documented_parameters(docstring)
-    if isinstance(node, ast.ClassDef):
-        accepted, complete = _constructor_parameters(node)
-    else:
-        accepted, complete = _parameters(node, is_method), True
-        if documented is None and len(accepted) >= N_PARAMETERS_TO_DOCUMENT:
+    accepted, is_complete = _parameters(node, is_method)
+    if documented is None:
+        if isinstance(node, FunctionNode) and len(accepted) >= N_PARAMETERS_TO_DOCUMENT:
             yield f"{len(accepted)} parameters, but no Parameters section"
-    if documented is None or not accepted:
         return
     if missing := [name for name in accepted if name not in documented]:
         yield f"not documented: {', '.join(missing)}"
-    if complete and (invented := [name for name in documented if name not in accepted]):
+    if is_complete and (invented := [name for name in documented if name not in accepted]):
         yield f"documented, but not a parameter: {', '.join(invented)}"
 
 
@@ -119,29 +146,29 @@ def documented_parameters(docstring: str) -> list[str] | None:
     return names
 
 
-def _parameters(node: FunctionNode, is_method: bool) -> list[str]:
+def _parameters(node: FunctionNode | ast.ClassDef, is_method: bool) -> tuple[list[str], bool]:
+    """Names to document, and whether no others may be: **options or a base class can stand for more."""
+    if isinstance(node, ast.ClassDef):
+        return _constructor_parameters(node)
     arguments = node.args
     names = [argument.arg for argument in [*arguments.posonlyargs, *arguments.args]]
-    is_static = any(_name(decorator) == "staticmethod" for decorator in node.decorator_list)
-    if is_method and not is_static:
+    if is_method and "staticmethod" not in _decorators(node):
         names = names[1:]
     names += [argument.arg for argument in arguments.kwonlyargs]
-    names += [argument.arg for argument in (arguments.vararg, arguments.kwarg) if argument]
-    return [name for name in names if not name.startswith("_")]
+    names += [arguments.vararg.arg] if arguments.vararg else []
+    return [name for name in names if not name.startswith("_")], arguments.kwarg is None
 
 
 def _constructor_parameters(node: ast.ClassDef) -> tuple[list[str], bool]:
-    """What the class is made from, and whether that is all of it (a base class may add more)."""
     for item in node.body:
         if isinstance(item, FunctionNode) and item.name == "__init__":
-            return _parameters(item, is_method=True), True
+            return _parameters(item, is_method=True)
     fields = [
         item.target.id
         for item in node.body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and _is_field(item)
     ]
-    bases = {ast.unparse(base).split("[")[0].split(".")[-1] for base in node.bases}
-    return fields, bases <= PLAIN_BASES
+    return fields, _bases(node) <= PLAIN_BASES
 
 
 def _is_field(item: ast.AnnAssign) -> bool:

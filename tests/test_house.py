@@ -26,6 +26,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HEAVY = ("llvmlite", "matplotlib", "numba", "pandas")
+INHERITED = house.inherited_docstrings(path.read_text() for path in SOURCES)
 MAX_LINES = 550
 MAX_HELP_SECONDS = 0.3
 N_HELP_RUNS = 5
@@ -110,7 +111,7 @@ def test_help_answers_at_once() -> None:
 
 @each_source
 def test_docstrings_are_about_their_functions(source: Path) -> None:
-    assert house.docstring_problems(source.read_text()) == []
+    assert house.docstring_problems(source.read_text(), INHERITED) == []
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,7 @@ def test_docstrings_are_about_their_functions(source: Path) -> None:
     [
         ("def f(): pass", "f: no docstring"),
         ("class C:\n  'About.'\n  def m(self): pass", "C.m: no docstring"),
+        ("class C:\n  'About.'\n  @property\n  def p(self):\n    a = 1\n    return a", "C.p: no docstring"),
         (
             "def f(a, b):\n  '''About.\n\n  Parameters\n  ----------\n  a : int\n    One.\n  '''",
             "f: not documented: b",
@@ -139,6 +141,14 @@ def test_a_wrong_docstring_is_seen(sample: str, problem: str) -> None:
 
 def test_right_docstrings_pass() -> None:
     assert house.docstring_problems(SAMPLE_WITH_RIGHT_DOCSTRINGS) == []
+
+
+def test_a_method_inherits_its_docstring() -> None:
+    sample = "class A:\n  'About.'\n  def m(self): 'Here.'\nclass B(room.A[int]): 'Empty.'\n"
+    sample += "class C(B):\n  'About.'\n  def m(self): pass\n  def n(self): pass"
+    inherited = house.inherited_docstrings([sample])
+    assert inherited == {"A": set(), "B": {"m"}, "C": {"m"}}
+    assert house.docstring_problems(sample, inherited) == ["C.n: no docstring"]
 
 
 SAMPLE_WITH_RIGHT_DOCSTRINGS = '''
@@ -167,9 +177,13 @@ class Frame(NamedTuple):
         ----------
         *parts : int
             Some.
-        **options : int
-            Others.
+        width : int
+            One of the options.
         """
+
+    @property
+    def end_pfn(self) -> int:
+        return self.first_pfn + self.n_pages
 
 
 def _private(a): ...

@@ -1,0 +1,501 @@
+"""Every limit by hand, the laws of the arithmetic by hypothesis, and the kernel as the last judge."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, strategies as st
+
+from p2mperf.errors import BadInputError, DoesNotFitError
+from p2mperf.sizing import (
+    CONFIDENCE,
+    LIMITS,
+    QUESTIONS,
+    SETTINGS,
+    SHAPES,
+    Limit,
+    address_space,
+    limits,
+    low_memory_parts,
+    parameters,
+    readable_size,
+    reply,
+    table,
+)
+from p2mperf.sizing.proof import prove
+from p2mperf.sizing.questions import asked_about
+from p2mperf.units import GIB, KIB, MIB, PAGE_SIZE, TIB
+
+WIDE = {"entry_bits": 64}
+NARROW = {"entry_bits": 32}
+ARM = {"design": "arm-vlpt"}
+
+
+@pytest.mark.parametrize(
+    ("guest", "width", "n_padding", "list_size", "area_size"),
+    [
+        # entries = memory / 4 KiB; list = entries x 8 or x 4; the area is a multiple of 2 MiB x (512 entries
+        # a page / 512) = 2 MiB at 64 bits and of 2 MiB x (1024 / 512) = 4 MiB at 32 bits.
+        ("512M", 64, 0, 1 * MIB, 2 * MIB),  # 131072 x 8
+        ("512M", 32, 0, 512 * KIB, 4 * MIB),  # 131072 x 4
+        ("1G", 64, 0, 2 * MIB, 2 * MIB),  # 262144 x 8
+        ("1G", 32, 0, 1 * MIB, 4 * MIB),
+        # 2049 MiB = 524544 pages = 1024 leaves of 512 and 256 entries (512 - 256 = 256 of padding),
+        # or 512 leaves of 1024 and 256 entries (768 of padding)
+        ("2049M", 64, 256, 524544 * 8, 6 * MIB),
+        ("2049M", 32, 768, 524544 * 4, 4 * MIB),
+        # 5000 MiB = 1280000 pages = 2500 leaves of 512 = 1250 leaves of 1024; 9.77 MiB and 4.88 MiB of list
+        ("5000M", 64, 0, 10240000, 10 * MIB),
+        ("5000M", 32, 0, 5120000, 8 * MIB),
+        ("8G", 64, 0, 16 * MIB, 16 * MIB),
+        ("8G", 32, 0, 8 * MIB, 8 * MIB),
+        ("43G", 64, 0, 86 * MIB, 86 * MIB),
+        ("43G", 32, 0, 43 * MIB, 44 * MIB),  # 43 is no multiple of 4
+        ("64G", 64, 0, 128 * MIB, 128 * MIB),
+        ("64G", 32, 0, 64 * MIB, 64 * MIB),
+        ("400G", 64, 0, 800 * MIB, 800 * MIB),
+        ("512G", 64, 0, 1 * GIB, 1 * GIB),
+        ("4K", 64, 511, 8, 2 * MIB),  # one entry
+        ("4K", 32, 1023, 4, 4 * MIB),
+    ],
+)
+def test_list_and_area(guest, width, n_padding, list_size, area_size):
+    answer = limits(guest, entry_bits=width)
+    assert (answer.n_padding_entries, answer.list_bytes, answer.area_bytes) == (
+        n_padding,
+        list_size,
+        area_size,
+    )
+
+
+# One line a limit, with how its value comes about; a limit without a line here fails the test below.
+EXPECTED = [
+    # Default 128 MiB less the 8 MiB guard = 120 MiB; 30 granules of 4 MiB, each 4 GiB of guest = 120 GiB.
+    ("vmalloc-area", NARROW, "64G", 64 * MIB, 120 * MIB, 120 * GIB),
+    # vmalloc=32M is 32 MiB usable = 8 granules = 32 GiB.
+    ("vmalloc-area", NARROW | {"vmalloc": "32M"}, "64G", 64 * MIB, 32 * MIB, 32 * GIB),
+    # Of the 120 MiB, 20 MiB are told to be used otherwise: 100 MiB = 25 granules = 100 GiB.
+    ("vmalloc-area", NARROW | {"reserve": "20M"}, "64G", 64 * MIB, 100 * MIB, 100 * GIB),
+    # 1 GiB of kernel less 168 MiB hole, 1 MiB fixmap, 512 MiB low memory, 8 MiB guard = 335 MiB.
+    ("vmalloc-area", NARROW, "512M", 4 * MIB, 335 * MIB, 120 * GIB),
+    # vmalloc=1M: 855 - memory - 8 >= 4 MiB as long as all memory is low: up to 843 MiB.
+    ("vmalloc-area", NARROW | {"vmalloc": "1M"}, "512M", 4 * MIB, 335 * MIB, 843 * MIB),
+    # 45 bits of address space = 32 TiB = 2^42 entries of 8 bytes = 2^54 bytes of guest = 16384 TiB.
+    ("vmalloc-area", WIDE, "400G", 800 * MIB, 32 * TIB, 16384 * TIB),
+    # 1024 - 168 - 1 - 128 = 727 MiB. 64 GiB = 2^24 pages x (32 + 4) bytes = 576 MiB, and page tables: 16
+    # granules x 3 + 7 = 55 pages = 220 KiB.
+    ("low-memory", NARROW, "64G", 576 * MIB + 220 * KIB, 727 * MIB, None),
+    # 2048 - 168 - 1 - 128 = 1751 MiB at a 2:2 split.
+    ("low-memory", NARROW | {"split": "2:2"}, "64G", 576 * MIB + 220 * KIB, 1751 * MIB, None),
+    # 1024 - 168 - 1 - (512 + 8) = 335 MiB beside vmalloc=512M.
+    ("low-memory", NARROW | {"vmalloc": "512M"}, "32G", 288 * MIB + 31 * 4 * KIB, 335 * MIB, None),
+    ("max-domain-memory", NARROW, "43G", 43 * GIB, 64 * GIB, 64 * GIB),
+    ("max-domain-memory", WIDE, "43G", 43 * GIB, 500 * GIB, 500 * GIB),
+    ("max-domain-memory", WIDE | {"max_domain_memory": "128G"}, "43G", 43 * GIB, 128 * GIB, 128 * GIB),
+    # 1024^3 entries of one page = 4 TiB; 512^3 = 2^27 pages = 512 GiB.
+    ("tree-top", NARROW, "43G", 43 * GIB, 1024**3 * 4 * KIB, 4 * TIB),
+    ("tree-top", WIDE, "43G", 43 * GIB, 512**3 * 4 * KIB, 512 * GIB),
+    # 30 bits of frame number = 2^42 bytes; 62 bits = 2^74; 40-bit addresses = 1 TiB, RAM from 2 GiB on.
+    ("entry-width", NARROW, "43G", 43 * GIB, 4 * TIB, 4 * TIB),
+    ("entry-width", WIDE, "43G", 43 * GIB, 2**74, 2**74),
+    ("entry-width", ARM, "4G", 6 * GIB, 1 * TIB, 1022 * GIB),
+    # 0xF6800000 - 0xF5800000 = 16 MiB = 4 Mi entries of 4 bytes = 16 GiB of 4 KiB frames.
+    ("m2p-native", NARROW | {"hypervisor": "native"}, "8G", 8 * GIB, 16 * GIB, 16 * GIB),
+    # 4 GiB - 0xF5800000 = 168 MiB = 42 Mi entries = 168 GiB.
+    ("m2p-hole", NARROW, "8G", 8 * GIB, 168 * GIB, 168 * GIB),
+    ("m2p-hole", NARROW | {"hole": "64M"}, "8G", 8 * GIB, 64 * GIB, 64 * GIB),
+    # 128 MiB = 32 Mi entries = 128 GiB.
+    ("m2p-cut", NARROW, "8G", 8 * GIB, 128 * GIB, 128 * GIB),
+    # 0xFFFF804000000000 - 0xFFFF800000000000 = 256 GiB = 2^35 entries of 8 bytes = 2^47 bytes = 128 TiB.
+    ("m2p-64", WIDE, "8G", 8 * GIB, 128 * TIB, 128 * TIB),
+    # 1 GiB of list = 2^27 entries = 512 GiB.
+    ("initial-mapping", WIDE, "400G", 800 * MIB, 1 * GIB, 512 * GIB),
+    ("direct-map", WIDE, "400G", 400 * GIB, 64 * TIB, 64 * TIB),
+    # 128 MiB / 8 bytes = 2^24 entries = 64 GiB counted from 0, of which 2 GiB lie below RAM: 62 GiB.
+    ("vlpt-window", ARM, "62G", 128 * MIB, 128 * MIB, 62 * GIB),
+    ("vlpt-window", ARM | {"ram_base": "0"}, "62G", 124 * MIB, 128 * MIB, 64 * GIB),
+    # 256 MiB from 2 GiB on: entries for 2.25 GiB = 4.5 MiB, in slots of 2 MiB.
+    ("vlpt-window", ARM, "256M", 6 * MIB, 128 * MIB, 62 * GIB),
+    # The posted check forgets the 2 GiB: 63 GiB / 512 = 126 MiB passes.
+    ("vlpt-posted-check", ARM, "63G", 126 * MIB, 128 * MIB, 64 * GIB),
+    # Bit 39 clear: 2^39 = 512 GiB, less 2 GiB.
+    ("arm-root-page", ARM, "62G", 64 * GIB, 512 * GIB, 510 * GIB),
+    # 96 MiB / 24 bytes = 4 Mi pages = 16 GiB.
+    ("arm32-frametable", ARM, "1G", 1 * GIB, 16 * GIB, 16 * GIB),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "guest", "needed", "available", "largest"), EXPECTED)
+def test_limit_by_hand(name, options, guest, needed, available, largest):
+    verdict = limits(guest, **options).on(name)
+    assert (verdict.needed_bytes, verdict.available_bytes) == (needed, available)
+    assert verdict.fits == (needed <= available)
+    if largest is not None:
+        assert verdict.largest_guest_bytes == largest
+
+
+def test_every_limit_is_derived_here():
+    assert {line[0] for line in EXPECTED} == set(LIMITS)
+
+
+def test_largest_by_low_memory():
+    # mem_map 32 bytes a page, list in whole pages of 1024 entries, 21 granules
+    # of 2^20 entries begun, 3 x 21 + 7 = 70 pages of tables; 727 MiB in all.
+    n_pages = limits("43G", **NARROW).on("low-memory").largest_guest_bytes // PAGE_SIZE
+
+    def cost(n):
+        return 32 * n + -(-n // 1024) * 4096 + 70 * 4096
+
+    assert 20 * 2**20 < n_pages <= 21 * 2**20
+    assert cost(n_pages) <= 727 * MIB < cost(n_pages + 1)
+
+
+def test_low_memory_parts():
+    # 43 GiB = 11272192 pages: x 32 = 344 MiB of mem_map, x 4 = 43 MiB of list; 11 granules x 3 + 7 = 40 pages.
+    parts = low_memory_parts(parameters(**NARROW), 43 * GIB)
+    assert parts == {
+        "mem_map_bytes": 344 * MIB,
+        "list_bytes": 43 * MIB,
+        "page_tables_bytes": 160 * KIB,
+    }
+
+
+def test_hotplug_sizes_the_list():
+    # 512 GiB of hotplug = 1 GiB of area however small the guest; a larger guest takes what it needs.
+    assert limits("8G", hotplug_limit="512G").area_bytes == 1 * GIB
+    assert limits("8G", hotplug_limit="0").area_bytes == 16 * MIB
+    assert limits("400G", hotplug_limit="8G").area_bytes == 800 * MIB
+    # At 32 bits that is 512 MiB in 120; only a guest small enough to leave 512 of the 847 MiB fits: 335 MiB.
+    assert limits("8G", **NARROW, hotplug_limit="512G").refused_by == ("vmalloc-area",)
+    assert limits(**NARROW, hotplug_limit="512G").largest_guest_bytes == 335 * MIB
+    # 855 MiB of kernel addresses cannot hold the 1 GiB of list for 1 TiB.
+    assert limits(**NARROW, hotplug_limit="1T").largest_guest_bytes == 0
+
+
+def test_vmalloc_reserve_includes_the_guard():
+    # Asking for the 120 MiB that the default leaves usable must change nothing.
+    assert limits("64G", **NARROW, vmalloc="120M").verdicts == limits("64G", **NARROW).verdicts
+
+
+def test_what_binds():
+    assert limits("64G", **NARROW).binds == ("max-domain-memory",)
+    # 64 MiB of area hold the list of 64 GiB, the other cap; both give out together.
+    assert limits(**NARROW, vmalloc="64M").binds == ("vmalloc-area", "max-domain-memory")
+    assert limits(**NARROW, vmalloc="32M").binds == ("vmalloc-area",)
+    # 335 MiB of low memory beside vmalloc=512M: less than the 576 MiB that 64 GiB take.
+    assert limits(**NARROW, vmalloc="512M").binds == ("low-memory",)
+    assert limits(**NARROW, hypervisor="native").binds == ("m2p-native",)
+    assert limits("400G").binds == ("max-domain-memory",)
+    lifted = ("max-domain-memory", "tree-top", "initial-mapping")
+    assert limits("400G", without=lifted).binds == ("direct-map",)
+    assert limits(**ARM).binds == ("arm32-frametable",)
+    assert limits(**ARM, without=("arm32-frametable",)).binds == ("vlpt-window",)
+
+
+def test_refusals_name_the_tightest_first():
+    # Largest guest of each at vmalloc=1M: 843 MiB, 64 GiB, 846 MiB / 36 bytes a page = 94 GiB, 128, 168 GiB.
+    answer = limits("400G", **NARROW, vmalloc="1M")
+    assert answer.refused_by == ("vmalloc-area", "max-domain-memory", "low-memory", "m2p-cut", "m2p-hole")
+    assert all(name in answer.verdict for name in answer.refused_by)
+    assert "BUG" in answer.kernel_behaviour
+    assert "BUG" not in limits("64G", **NARROW).kernel_behaviour
+
+
+def test_vmalloc_is_ignored_at_64_bits():
+    with_it, without_it = limits("400G", vmalloc="1M"), limits("400G")
+    assert with_it.verdicts == without_it.verdicts
+    assert [note for note in with_it.notes if "ignored" in note] == [
+        "vmalloc=1M is ignored: only the 32-bit x86 kernel knows it"
+    ]
+
+
+def test_address_space_of_32_bits():
+    # 3 GiB user, 727 low, 8 guard, 64 of list and 56 left of 120, 1 fixmap, 168 Xen: 4096 MiB in all.
+    regions = address_space(parameters(**NARROW), 64 * GIB)
+    assert [(region.name, (region.end_bytes - region.start_bytes) // MIB) for region in regions] == [
+        ("user", 3072),
+        ("low memory", 727),
+        ("guard", 8),
+        ("linear list", 64),
+        ("rest of vmalloc", 56),
+        ("fixmap and pkmap", 1),
+        ("Xen", 168),
+    ]
+    assert regions[-1].start_bytes == 0xF5800000
+    with pytest.raises(BadInputError, match="32-bit address space"):
+        address_space(parameters(), GIB)
+
+
+@given(
+    guest=st.integers(1, 4 * TIB // PAGE_SIZE),
+    split=st.sampled_from(("3:1", "2:2")),
+    vmalloc=st.one_of(st.none(), st.integers(1, 4 * GIB)),
+    fixmap=st.integers(0, 64 * MIB),
+)
+def test_address_space_has_no_gaps(guest, split, vmalloc, fixmap):
+    regions = address_space(
+        parameters(**NARROW, split=split, vmalloc=vmalloc, fixmap=fixmap), guest * PAGE_SIZE
+    )
+    assert regions[0].start_bytes == 0
+    assert regions[-1].end_bytes == 4 * GIB
+    assert all(one.end_bytes == other.start_bytes for one, other in pairwise(regions))
+    assert all(region.start_bytes <= region.end_bytes for region in regions)
+
+
+@st.composite
+def cases(draw):
+    """Random parameters of any geometry."""
+    options = draw(st.sampled_from((NARROW, WIDE, ARM)))
+    sizes = st.integers(1, 2 * GIB // PAGE_SIZE).map(lambda n_pages: n_pages * PAGE_SIZE)
+    any_size = {
+        NARROW["entry_bits"]: ("vmalloc", "reserve", "struct_page", "hotplug_limit", "max_domain_memory"),
+        WIDE["entry_bits"]: ("reserve", "hotplug_limit", "max_domain_memory"),
+    }.get(options.get("entry_bits"), ("ram_base", "window"))
+    settings = {name: draw(st.one_of(st.none(), sizes)) for name in any_size}
+    if settings.get("struct_page"):
+        settings["struct_page"] = settings["struct_page"] // PAGE_SIZE % 128 + 1
+    if options is NARROW:
+        settings["split"] = draw(st.sampled_from(("3:1", "2:2")))
+        settings["hypervisor"] = draw(st.sampled_from(("compat", "native")))
+    return options | settings
+
+
+@given(cases(), st.integers(1, 2 * TIB // PAGE_SIZE), st.integers(0, 2 * TIB // PAGE_SIZE))
+def test_laws_of_the_area(options, n_pages, n_more):
+    built = parameters(**options)
+    bound = built.shape.structural_bytes - built.ram_base_bytes
+    guest = min(n_pages * PAGE_SIZE, bound)
+    larger = min(guest + n_more * PAGE_SIZE, bound)
+    answer, more = limits(guest, **options), limits(larger, **options)
+    assert answer.area_bytes >= answer.list_bytes
+    assert answer.area_bytes % answer.granule_bytes == 0
+    assert answer.area_bytes <= more.area_bytes
+    assert answer.available_bytes >= more.available_bytes
+    assert answer.fits or not more.fits
+
+
+@given(cases())
+def test_largest_fits_and_the_next_granule_does_not(options):
+    answer = limits(**options)
+    largest, step = answer.largest_guest_bytes, SHAPES[answer.parameters.geometry].granule_guest_bytes
+    if largest:
+        assert answer.fits
+        assert limits(largest, **options).fits
+    assert answer.next_guest_bytes == largest + step
+    assert answer.next_refused_by
+    within = largest + step + answer.parameters.ram_base_bytes <= answer.parameters.shape.structural_bytes
+    if within:
+        assert limits(largest + step, **options).refused_by
+        assert not limits(largest + PAGE_SIZE, **options).fits
+    assert largest == min(verdict.largest_guest_bytes for verdict in answer.verdicts)
+
+
+@given(st.integers(0, 2**74))
+def test_readable_sizes_are_short_and_near(n_bytes):
+    text = readable_size(n_bytes)
+    assert len(text) <= 7
+    power = "BKMGTPEZY".index(text[-1]) if text[-1].isalpha() else 0
+    value = float(text.rstrip("BKMGTPEZY")) * 1024**power
+    # One decimal of at least 1 is right to a twentieth.
+    assert abs(value - n_bytes) <= n_bytes / 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"guest_memory": "1G", "entry_bits": 32, "vmalloc": "0"}, "vmalloc=0"),
+        ({"guest_memory": "1G", "entry_bits": 32, "vmalloc": 0}, "vmalloc=0"),
+        ({"guest_memory": "1G", "entry_bits": 32, "vmalloc": "4097M"}, "beyond the 4G"),
+        ({"guest_memory": "4097G", "entry_bits": 32}, "beyond the width"),
+        ({"guest_memory": 2**74 + 4096}, "beyond the width"),
+        ({"guest_memory": "1023G", "design": "arm-vlpt"}, "beyond the width"),
+        ({"guest_memory": "1G", "entry_bits": 32, "split": "1:3"}, "unknown split"),
+        ({"guest_memory": "1G", "split": "3:1"}, "split contradicts pv64"),
+        ({"guest_memory": "1G", "hypervisor": "compat"}, "compat contradicts"),
+        ({"guest_memory": "1G", "entry_bits": 32, "hole": "1G"}, "contradict split"),
+        ({"guest_memory": "1G", "entry_bits": 32, "window": "1G"}, "window contradicts pv32"),
+        ({"guest_memory": "1G", "design": "arm-vlpt", "entry_bits": 32}, "contradicts itself"),
+        ({"guest_memory": "1G", "design": "arm-vlpt", "vmalloc": "1M"}, "vmalloc contradicts lpae"),
+        ({"guest_memory": "1G", "design": "pv-liner"}, "pv-linear"),
+        ({"guest_memory": "1G", "entry_bits": 16}, "16"),
+        ({"guest_memory": "1G", "vmaloc": "1M"}, "did you mean 'vmalloc'"),
+        ({"guest_memory": "1G", "without": ["tree"]}, "did you mean 'tree-top'"),
+        ({"guest_memory": "1G", "without": ["entry-width"]}, "cannot be left out"),
+        ({"guest_memory": "6K"}, "1.5 pages"),
+        ({"guest_memory": "0"}, "positive"),
+        ({"guest_memory": "1G", "reserve": "many"}, "not a size"),
+    ],
+)
+def test_bad_input_is_one_sentence_with_exit_2(arguments, message):
+    with pytest.raises(BadInputError, match=message) as caught:
+        limits(**arguments)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+
+
+def test_beyond_the_cap_but_within_the_width_is_an_answer():
+    assert not limits("4T", **NARROW).fits
+    assert not limits("65G", **NARROW).fits
+
+
+def test_table_has_a_row_for_each_size_and_width():
+    rows = table(["43G", "400G"], vmalloc="64M", split="2:2")
+    assert [(row["guest_bytes"] // GIB, row["entry_bits"], row["fits"]) for row in rows] == [
+        (43, 64, True),
+        (43, 32, True),
+        (400, 64, True),
+        (400, 32, False),
+    ]
+    # 64 MiB is what vmalloc=64M makes usable at 32 bits; 64 bits ignore it.
+    assert [row["available_bytes"] for row in rows] == [32 * TIB, 64 * MIB] * 2
+    # Beyond the width is a row of its own kind, not an error that hides the other rows.
+    (beyond,) = table(["5T"], widths=(32,))
+    assert "entry-width" in beyond["limits"]
+    with pytest.raises(BadInputError, match="split contradicts"):
+        table(["1G"], widths=(64,), split="2:2")
+
+
+def test_a_new_limit_is_one_entry(monkeypatch):
+    small = Limit(
+        "small-pot",
+        ("pv64",),
+        "pots",
+        needed=lambda built, guest_bytes: guest_bytes,
+        available=lambda built, guest_bytes: 8 * GIB,
+        source="this test",
+        confidence="assumed",
+    )
+    monkeypatch.setitem(LIMITS, small.name, small)
+    answer = limits(**WIDE)
+    assert answer.binds == ("small-pot",)
+    assert answer.largest_guest_bytes == 8 * GIB
+    assert limits("9G").refused_by == ("small-pot",)
+    assert table(["9G"], widths=(64,))[0]["limits"] == ["small-pot"]
+    assert "small-pot" not in {verdict.limit for verdict in limits(without=["small-pot"]).verdicts}
+
+
+def test_registries_are_complete():
+    for limit in LIMITS.values():
+        assert limit.confidence in CONFIDENCE
+        assert set(limit.geometries) <= set(SHAPES)
+        assert limit.source
+        assert limit.unit
+    for setting in SETTINGS.values():
+        assert set(setting.defaults) <= set(SHAPES)
+
+
+def test_every_verdict_has_a_reason_and_json_takes_it():
+    for options in (NARROW, WIDE, ARM):
+        plain = json.loads(json.dumps(limits("60G", **options).to_dict()))
+        for verdict in plain["limits"]:
+            assert verdict["limit"] in verdict["reason"]
+            assert isinstance(verdict["needed_bytes"], int)
+            assert isinstance(verdict["available_bytes"], int)
+
+
+# What the sentence must say; derived beside the limits above.
+SAID = {
+    "64g-32bit": ["64M, not 128M", "64M of 120M", "max-domain-memory, at 64G"],
+    "m2p-16m": ["covers 16G", "for 168G", "for 128G", "64G a 32-bit kernel"],
+    # 32 GiB: 288 MiB + (8 x 3 + 7) x 4 KiB = 288.1 of 727 = 40 %; 64 GiB: 576.2 of 727 = 79 %, of 1751 = 33 %
+    "low-memory": ["288.1M of 727M of low memory (40%)", "(79%)", "576.2M of 1751M of low memory (33%)"],
+    # 44 / 120 = 37 %; 344 + 43 + 0.16 = 387.2 of 727 = 53 %
+    "43g-32bit": ["No source says why", "(37%)", "387.2M of 727M of low memory (53%)", "mem_map is 344M"],
+    # 800 MiB / 32 TiB = 800 / 33554432 = 0.0024 %
+    "vmalloc-1m-64bit": ["ignores vmalloc=", "800M of 32T of virtual area (0.0024%)", "at 500G"],
+    "vmalloc-1m-32bit": ["takes 64G", "need 400M", "leaves 1M", "pkmap and fixmap", "has 843M"],
+    "2049m": ["524544 entries of 8 bytes, 256 of padding", "768 of padding", "area of 6M", "area of 4M"],
+    "5000m": ["1280000 entries", "0 of padding", "area of 10M", "area of 8M"],
+    # 1 TiB = 2^28 entries x 8 = 2 GiB, of 32 TiB 0.0061 %
+    "past-512g": ["max-domain-memory, tree-top, initial-mapping refuse", "2G of 32T", "direct-map, at 64T"],
+    "vlpt-window": ["62G of memory that begins at 2G", "lets 64G through", "at most 16G"],
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_threads_questions_are_answered(name):
+    sentence = reply(name).sentence
+    for words in SAID[name]:
+        assert words in sentence
+
+
+def test_questions_are_found_by_their_case():
+    answer = limits("400G", **NARROW, vmalloc="1M")
+    assert [found.question.name for found in asked_about(answer)] == ["vmalloc-1m-32bit"]
+    assert asked_about(limits("3G")) == []
+    with pytest.raises(BadInputError, match="did you mean '43g-32bit'"):
+        reply("43g-32bits")
+
+
+@pytest.mark.parametrize(
+    ("vmalloc", "n_entries"),
+    [
+        ("64M", 2**24),  # 64 MiB / 4 bytes: a 64 GiB guest
+        ("32M", 2**23),  # 32 MiB / 4 bytes: a 32 GiB guest
+    ],
+)
+def test_the_kernel_agrees(vmalloc, n_entries):
+    proof = prove(limits(**NARROW, vmalloc=vmalloc))
+    assert proof.holds, proof
+    assert proof.built
+    assert proof.n_entries_read == proof.n_entries == n_entries
+    assert proof.guest_bytes == n_entries * PAGE_SIZE
+    assert proof.last_entry == proof.last_entry_expected != 0
+    assert proof.refused_bytes == proof.area_bytes + 4 * MIB
+    assert proof.refusal == "ENOMEM"
+
+
+def test_the_kernel_agrees_that_it_does_not_fit():
+    # 8 GiB at 32 bits need 8 MiB; vmalloc=4M has one granule.
+    proof = prove(limits("8G", **NARROW, vmalloc="4M"))
+    assert proof.holds, proof
+    assert not proof.built
+    assert proof.build_error == proof.refusal == "ENOMEM"
+
+
+@pytest.mark.parametrize(
+    ("guest", "options", "n_entries"),
+    [
+        # 524544 entries padded to 513 leaves of 1024; the filler behind them is the area's, not the list's
+        ("2049M", NARROW, 513 * 1024),
+        ("2049M", WIDE, 1025 * 512),
+        ("256M", ARM, 2304 * MIB // PAGE_SIZE),  # 2 GiB below RAM have entries too
+    ],
+)
+def test_odd_sizes_are_built(guest, options, n_entries):
+    proof = prove(limits(guest, **options))
+    assert proof.holds, proof
+    assert proof.n_entries == n_entries
+
+
+def test_a_proof_beyond_the_machine_is_refused():
+    huge = limits(
+        "8192T", without=("max-domain-memory", "tree-top", "initial-mapping", "direct-map", "m2p-64")
+    )
+    with pytest.raises(DoesNotFitError, match="smaller guest"):
+        prove(huge)
+
+
+def test_a_proof_that_fails_says_so():
+    proof = prove(limits("8G", **NARROW, vmalloc="8M"))
+    assert proof.holds
+    for wrong in (
+        {"refusal": ""},
+        {"last_entry": proof.last_entry + 1},
+        {"n_entries_read": proof.n_entries - 1},
+        {"budget_error": "ENOMEM"},
+        {"built": False},
+    ):
+        assert not replace(proof, **wrong).holds
+
+
+def test_only_the_standard_library_is_imported():
+    heavy = {"matplotlib", "numba", "numpy", "pandas"}
+    code = f"import sys, p2mperf.sizing; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

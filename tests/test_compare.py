@@ -109,6 +109,15 @@ def test_what_is_only_in_one_is_counted_and_left_out(before: Path, after: Path) 
     assert table.attrs == {"n_only_a": 0, "n_only_b": 2}
 
 
+def test_controls_are_left_out(before: Path, tmp_path: Path) -> None:
+    with Journal.create(tmp_path / "after", samples.run(run="beef")) as journal:
+        rounds = [samples.block(2000, 2100, 3000, order=("pv-linear", "control:pv-linear", "pv-tree"))]
+        journal.append(samples.cell(rounds=rounds))
+    table = compared(tmp_path / "after", before)
+    assert table["design"].tolist() == ["pv-linear", "pv-tree"]
+    assert table.attrs == {"n_only_a": 0, "n_only_b": 0}
+
+
 def test_unlike_forms_are_named(before: Path, tmp_path: Path) -> None:
     gathers = samples.design(code_form={"latency": "gather:5"}, view_page_bytes=2**21)
     with Journal.create(tmp_path / "after", samples.run(run="beef")) as journal:

@@ -636,6 +636,16 @@ def test_one_row_a_design_and_round(journal_path: Path) -> None:
     assert machine_cards(frame) == {"fee1": samples.MACHINE}
 
 
+def test_a_control_is_built_like_its_design(tmp_path: Path) -> None:
+    names = ("pv-tree", "control:pv-tree")
+    frame = to_frame(
+        [written(tmp_path, samples.unit(), samples.cell(rounds=[samples.block(8, 9, order=names)]))]
+    )
+    assert list(frame["design"]) == list(names)
+    assert list(frame["footprint_top_pages"]) == [1, 1]
+    assert list(frame["code_form"]) == ["scalar", "scalar"]
+
+
 def test_cells_that_were_not_measured_have_one_row(journal_path: Path) -> None:
     frame = to_frame([Journal.read(journal_path)])
     rest = frame[frame["status"] != "done"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from p2mperf.errors import BadInputError
+from p2mperf.results.schema import CONTROL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,4 +187,6 @@ def _forms(frame: pd.DataFrame, name: str) -> pd.Series[str]:
 
 
 def _done(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[frame["status"] == "done"]
+    """Drop what has no cost, and the controls: they are designs that stand in the table already."""
+    done = frame[frame["status"] == "done"]
+    return done[~done["design"].str.startswith(CONTROL)]

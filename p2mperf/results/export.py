@@ -181,7 +181,7 @@ def _cell_samples(cell: Record, common: Record, designs: Record) -> Iterator[Rec
             elapsed_ns = block["elapsed_ns"][design]
             yield {
                 **common,
-                **built.get(design, {}),
+                **built.get(design.removeprefix(schema.CONTROL), {}),
                 "design": design,
                 "round": number,
                 "position": position,

@@ -24,6 +24,9 @@ VERSION = 1
 
 Record = dict[str, Any]
 
+# A design of this prefix in the rounds of a cell is the design after it, timed once more as an A/A control.
+CONTROL = "control:"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -62,7 +65,12 @@ COLUMNS = (
     Column("replicate", "Int64", "", "number of the fresh process"),
     Column("seed", "Int64", "", "seed of the unit: layout, contents and streams"),
     Column("family", "string", "", "designs that answer the same question"),
-    Column("design", "string", "", "translation layout; missing for cells that were not measured"),
+    Column(
+        "design",
+        "string",
+        "",
+        "translation layout, or control:<design>; missing for cells that were not measured",
+    ),
     Column("stream", "string", "", "name of the access pattern"),
     Column("hole_fraction", "float64", "1", "share of the stream that lands in holes"),
     Column("identity_fraction", "float64", "1", "share of the stream that lands in identity ranges"),

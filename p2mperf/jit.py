@@ -14,47 +14,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-_PACKAGE = Path(__file__).parent
-_COMPILED = (
-    "jit.py",
-    "kernels.py",
-    "**/*_kernels.py",
-    "memory/**/*.py",
-    "tables/**/*.py",
-    "designs/**/*.py",
-    "model/**/*.py",
-)
-
-
-def source_hash(patterns: tuple[str, ...] = _COMPILED) -> str:
-    """Hash the package's sources that match `patterns`.
-
-    Parameters
-    ----------
-    patterns : tuple of str
-        Glob patterns below the package; default: everything numba may compile.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits, equal only for equal file names and contents.
-    """
-    digest = hashlib.sha256()
-    for path in sorted({path for pattern in patterns for path in _PACKAGE.glob(pattern)}):
-        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+from p2mperf.provenance import COMPILED, source_hash
 
 
 def _settings_hash() -> str:
-    settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
+    settings = sorted(item for item in os.environ.items() if _is_setting(item[0]))
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+
+
+def _is_setting(name: str) -> bool:
+    # Our own cache directory, inherited from a parent process, must not lead to yet another one.
+    return name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"
 
 
 def _cache_directory() -> Path:
     base = os.environ.get("P2MPERF_CACHE_DIR") or Path(
         os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "p2mperf"
     )
-    directory = Path(base, f"{source_hash()}-{_settings_hash()}")
+    directory = Path(base, f"{source_hash(COMPILED)}-{_settings_hash()}")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -71,16 +48,18 @@ from numba.extending import overload as _overload  # noqa: E402
 
 # nogil frees a second thread; error_model "numpy" drops the zero-division branch.
 njit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
-# A walk is a few instructions: LLVM must fold it into the loop, as the kernel's inline functions are.
-inlined = partial(numba.njit, nogil=True, error_model="numpy", forceinline=True)
 
 
 def walk_overload(stub: Any, forceinline: bool = True) -> Any:
-    """Overload `stub` for compiled code; not inlined where it would bloat the hot path it is rare on."""
+    """Overload `stub` for compiled code.
+
+    A walk is a few instructions: LLVM must fold it into the loop, as the kernel's inline functions are,
+    except where that would bloat the hot path it is rare on.
+    """
     return _overload(stub, jit_options={"forceinline": forceinline, "error_model": "numpy"})
 
 
-__all__ = ["inlined", "instance_class", "njit", "source_hash", "types", "walk_overload"]
+__all__ = ["instance_class", "njit", "types", "walk_overload"]
 
 
 def instance_class(typ: types.Type) -> type | None:

@@ -6,12 +6,18 @@ drop the loop. Index types stay unsigned: one signed index among them turns uint
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from p2mperf.jit import njit
-from p2mperf.tables.walk import walk
+from p2mperf.memory.raw import load_once64, store_once64
+from p2mperf.tables.walk import locate, walk
 
 ZERO = np.uint64(0)
+ONE = np.uint64(1)
+WORD_SHIFT = np.uint64(6)
+BIT_MASK = np.uint64(63)
 
 
 @njit
@@ -61,3 +67,59 @@ def trace(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     """Translate one frame and record the address of every load in `probe`."""
     entry, state = walk(tables, state, probe, pfn)
     return entry
+
+
+def assembly(kernel: Any, tables: Any) -> str:
+    """Assembly of one of the timed loops, compiled anew for a type of `tables`.
+
+    Parameters
+    ----------
+    kernel : dispatcher
+        `latency` or `throughput`.
+    tables : NamedTuple
+        A design's tables.
+
+    Returns
+    -------
+    str
+        What LLVM made of it on this machine.
+    """
+    fresh = njit(kernel.py_func, cache=False)
+    fresh(tables, (), np.zeros(1, np.uint64), ZERO)
+    return str(next(iter(fresh.inspect_asm().values())))
+
+
+@njit
+def fault(tables, state, stream, masks, first, dirty):  # type: ignore[no-untyped-def]
+    """Handle the write fault of each frame: find its entry, make it writable again, mark it dirty.
+
+    Parameters
+    ----------
+    tables, state
+        A design's.
+    stream : ndarray of uint64, shape (n_writes,)
+        Frames that the guest writes to.
+    masks : tuple of three uint64
+        Bits that say an entry is protected for tracing; what they read then; bits to flip to end that.
+    first : uint64
+        Frame of bit 0 of the bitmap.
+    dirty : ndarray of uint64
+        Bitmap, one bit a frame.
+
+    Returns
+    -------
+    uint64
+        Faults: writes that met a protected entry. Other writes change nothing.
+    """
+    tested, protected, flipped = masks
+    n_faults = ZERO
+    for pfn in stream:
+        address, state = locate(tables, state, (), pfn)
+        if address != ZERO:
+            entry = load_once64(address)
+            if entry & tested == protected:
+                store_once64(address, entry ^ flipped)
+                bit = pfn - first
+                dirty[bit >> WORD_SHIFT] |= ONE << (bit & BIT_MASK)
+                n_faults += ONE
+    return n_faults

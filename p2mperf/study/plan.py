@@ -1,0 +1,344 @@
+"""Plans: the grid of guests, page backings, streams and operations, and what of it fits this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from p2mperf.errors import BadInputError, unknown
+from p2mperf.guests import GEOMETRIES, PRESETS, Guest, Kind
+from p2mperf.units import GIB, PAGE_SHIFT
+
+FAMILY_GEOMETRIES = {"pv": ("pv64", "pv32")}
+BACKING_NAMES = ("kernel", "small", "huge", "swapped")
+OPERATION_NAMES = ("latency", "throughput")
+
+
+@dataclass(frozen=True, order=True)
+class GuestSpec:
+    """A guest by name or by size, before it is built.
+
+    Attributes
+    ----------
+    name : str
+        Name of a preset, or of the plain guest.
+    geometry : str
+        Geometry of its tables.
+    n_bytes : int
+        Memory of a plain guest; 0 for a preset [bytes].
+    """
+
+    name: str
+    geometry: str
+    n_bytes: int = 0
+
+    @classmethod
+    def preset(cls, name: str) -> GuestSpec:
+        """Name a preset.
+
+        Raises
+        ------
+        BadInputError
+            When there is none of that name.
+        """
+        if name not in PRESETS:
+            raise unknown("guest", name, PRESETS)
+        return cls(name, PRESETS[name].geometry)
+
+    @classmethod
+    def plain(cls, size: str | int, geometry: str) -> GuestSpec:
+        """Describe a guest with nothing but RAM.
+
+        Raises
+        ------
+        BadInputError
+            When the size is none, or beyond the geometry's width.
+        """
+        guest = Guest.plain(size, geometry=geometry)
+        return cls(guest.name, geometry, guest.memory_bytes)
+
+    def build(self, seed: int) -> Guest:
+        """Make the guest, its machine laid out by `seed`."""
+        if self.n_bytes:
+            return Guest.plain(self.n_bytes, geometry=self.geometry, seed=seed, name=self.name)
+        return Guest.preset(self.name, seed=seed)
+
+    @property
+    def family(self) -> str:
+        return next(family for family, names in FAMILY_GEOMETRIES.items() if self.geometry in names)
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """A stream by name, with the shares of it that go elsewhere than to RAM."""
+
+    name: str
+    hole_fraction: float = 0.0
+    identity_fraction: float = 0.0
+
+    def fits(self, guest: Guest) -> bool:
+        """Tell whether the guest has the frames it asks for."""
+        holes = guest.runs.select(Kind.EXTRA, Kind.MISSING).n_frames.sum() >= guest.geometry.leaf_frames
+        identity = guest.runs.select(Kind.IDENTITY).n_frames.size
+        return bool((not self.hole_fraction or holes) and (not self.identity_fraction or identity))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid.
+
+    Attributes
+    ----------
+    name : str
+        quick, default, full, or what the user made of one.
+    guests : tuple of GuestSpec
+        Guests of all families.
+    backings : tuple of str
+        Page backings.
+    streams : tuple of StreamSpec
+        Access patterns.
+    operations : tuple of str
+        What is timed.
+    designs : tuple of str
+        Designs that take part; those of a family are compared on its guests.
+    n_replicates : int
+        Fresh processes for each guest and backing.
+    seed : int
+        Seed of the first replicate; each one has its own.
+    settings : dict
+        `p2mperf.measure.engine.Settings` as plain data, as far as it differs from the default.
+    """
+
+    name: str
+    guests: tuple[GuestSpec, ...]
+    backings: tuple[str, ...] = ("kernel",)
+    streams: tuple[StreamSpec, ...] = ()
+    operations: tuple[str, ...] = OPERATION_NAMES
+    designs: tuple[str, ...] = ()
+    n_replicates: int = 6
+    seed: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data: the grid, from which a run's fingerprint is made."""
+        return asdict(self)
+
+    def units(self) -> Iterator[Unit]:
+        """All units, one replicate of everything before the next, so that drift spreads over all."""
+        for replicate in range(self.n_replicates):
+            for guest in self.guests:
+                for backing in self.backings:
+                    designs = designs_of(guest.family, self.designs)
+                    if designs:
+                        yield Unit(guest, backing, replicate, self.seed + replicate, designs)
+
+    def cells(self, guest: Guest) -> list[tuple[StreamSpec, str]]:
+        """Streams and operations that a guest can serve."""
+        return [(s, operation) for s in self.streams if s.fits(guest) for operation in self.operations]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One fresh process: a guest, a backing, a replicate, and the designs it builds."""
+
+    guest: GuestSpec
+    backing: str
+    replicate: int
+    seed: int
+    designs: tuple[str, ...]
+
+
+def designs_of(family: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Designs of a family that take part: the wanted ones, or the headline designs."""
+    from p2mperf.designs import registry
+
+    return tuple(
+        name
+        for name, entry in registry().items()
+        if entry.family == family and (name in wanted if wanted else entry.headline)
+    )
+
+
+_ALL_STREAMS = (
+    StreamSpec("sequential"),
+    StreamSpec("uniform"),
+    StreamSpec("zipf"),
+    StreamSpec("leaf-stride"),
+    StreamSpec("uniform", hole_fraction=0.5),
+    StreamSpec("uniform", identity_fraction=0.5),
+)
+_SIZES = {"pv64": ("512M", "2049M", "8G", "43G", "128G", "400G"), "pv32": ("512M", "2049M", "8G", "43G")}
+_QUICK_SIZES = {"pv64": ("512M", "8G"), "pv32": ("512M",)}
+
+
+def _plain_guests(sizes: dict[str, tuple[str, ...]]) -> tuple[GuestSpec, ...]:
+    return tuple(GuestSpec.plain(size, geometry) for geometry, row in sizes.items() for size in row)
+
+
+def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
+    """Make one of the named plans.
+
+    Parameters
+    ----------
+    name : str
+        "quick", "default" or "full".
+    knee_bytes : sequence of int
+        For "full": list bytes at which a cache or a translation buffer of this machine is full; it gets
+        points on both sides of each [bytes].
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    BadInputError
+        For any other name.
+    """
+    if name == "quick":
+        streams = (StreamSpec("sequential"), StreamSpec("uniform"))
+        return Plan(name, _plain_guests(_QUICK_SIZES), streams=streams, settings={"control": False})
+    holes = (GuestSpec.preset("dom0-64-e820"),)
+    if name == "default":
+        return Plan(name, (*_plain_guests(_SIZES), *holes), streams=_ALL_STREAMS)
+    if name == "full":
+        guests = dict.fromkeys((*_plain_guests(_SIZES), *_around_knees(knee_bytes), *holes))
+        return Plan(name, tuple(guests), BACKING_NAMES, streams=_ALL_STREAMS)
+    raise unknown("plan", name, ("quick", "default", "full"))
+
+
+def _around_knees(knee_bytes: Sequence[int]) -> Iterator[GuestSpec]:
+    """Two guests on either side of each knee, as far as the widths and a 400 GB guest reach."""
+    for geometry, limit in (("pv64", 400 * GIB), ("pv32", 64 * GIB)):
+        entry_bytes = GEOMETRIES[geometry].entry_bytes
+        for knee in knee_bytes:
+            for factor in (0.35, 0.7, 1.4, 2.8):
+                n_bytes = int(knee * factor) // entry_bytes << PAGE_SHIFT
+                rounded = n_bytes >> 20 << 20
+                if 0 < rounded <= limit:
+                    yield GuestSpec.plain(rounded, geometry)
+
+
+def narrow(
+    plan: Plan,
+    *,
+    guests: Sequence[str] = (),
+    sizes: Sequence[str] = (),
+    entry_bits: int | None = None,
+    designs: Sequence[str] = (),
+    streams: Sequence[str] = (),
+    operations: Sequence[str] = (),
+    backings: Sequence[str] = (),
+    n_replicates: int | None = None,
+    control: bool | None = None,
+) -> Plan:
+    """Replace parts of a plan by what the user asked for.
+
+    Parameters
+    ----------
+    plan : Plan
+        Where to start.
+    guests : sequence of str
+        Presets.
+    sizes : sequence of str
+        Sizes of plain guests; with `guests`, both take part.
+    entry_bits : int, optional
+        Only guests of this width.
+    designs, streams, operations, backings : sequence of str
+        Names; empty leaves the plan's. A stream may be written ``uniform:hole=0.5,identity=0.1``.
+    n_replicates : int, optional
+        Fresh processes.
+    control : bool, optional
+        Time the first design against itself too.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    BadInputError
+        For names and sizes that are none, or when nothing is left.
+    """
+    from p2mperf.designs import registry
+
+    chosen = _chosen_guests(plan, guests, sizes, entry_bits)
+    for name in designs:
+        if name not in registry():
+            raise unknown("design", name, registry())
+    for name in operations:
+        if name not in OPERATION_NAMES:
+            raise unknown("operation", name, OPERATION_NAMES)
+    for name in backings:
+        if name not in BACKING_NAMES:
+            raise unknown("page backing", name, BACKING_NAMES)
+    if n_replicates is not None and n_replicates < 1:
+        raise BadInputError(f"{n_replicates} replicates: at least one process must measure")
+    settings = plan.settings if control is None else {**plan.settings, "control": control}
+    narrowed = replace(
+        plan,
+        guests=chosen,
+        designs=tuple(designs) or plan.designs,
+        streams=tuple(map(parse_stream, streams)) or plan.streams,
+        operations=tuple(operations) or plan.operations,
+        backings=tuple(backings) or plan.backings,
+        n_replicates=n_replicates or plan.n_replicates,
+        settings=settings,
+    )
+    if next(narrowed.units(), None) is None:
+        raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
+    return narrowed
+
+
+def _chosen_guests(
+    plan: Plan, guests: Sequence[str], sizes: Sequence[str], entry_bits: int | None
+) -> tuple[GuestSpec, ...]:
+    if entry_bits not in (None, 32, 64):
+        raise BadInputError(f"entries have 32 or 64 bits, not {entry_bits}")
+    if not guests and not sizes:
+        chosen = plan.guests
+    else:
+        widths = (entry_bits,) if entry_bits else (64,)
+        plain = [GuestSpec.plain(size, f"pv{bits}") for size in sizes for bits in widths]
+        chosen = tuple(dict.fromkeys([*map(GuestSpec.preset, guests), *plain]))
+    if entry_bits:
+        bits = {name: shape.entry_bits for name, shape in GEOMETRIES.items()}
+        chosen = tuple(guest for guest in chosen if bits[guest.geometry] == entry_bits)
+    if not chosen:
+        raise BadInputError(f"no chosen guest has {entry_bits}-bit entries")
+    return chosen
+
+
+def parse_stream(text: str) -> StreamSpec:
+    """Read ``uniform`` or ``uniform:hole=0.5,identity=0.1``.
+
+    Raises
+    ------
+    BadInputError
+        When the name, an option or a number is none.
+
+    Examples
+    --------
+    >>> parse_stream("uniform:hole=0.5")
+    StreamSpec(name='uniform', hole_fraction=0.5, identity_fraction=0.0)
+    """
+    from p2mperf.streams import STREAMS
+
+    name, _, rest = text.partition(":")
+    if name not in STREAMS:
+        raise unknown("stream", name, STREAMS)
+    fractions = {"hole": 0.0, "identity": 0.0}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        if key not in fractions:
+            raise unknown(f"option of stream {name!r}", key, fractions)
+        try:
+            fractions[key] = float(value)
+        except ValueError:
+            raise BadInputError(f"{part!r} of stream {text!r}: {value!r} is not a number") from None
+    if min(fractions.values()) < 0 or sum(fractions.values()) > 1:
+        raise BadInputError(f"stream {text!r}: fractions lie in [0, 1] and do not exceed 1 together")
+    return StreamSpec(name, fractions["hole"], fractions["identity"])
+
+

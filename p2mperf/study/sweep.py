@@ -1,0 +1,314 @@
+"""Running a plan: one process a unit, every finished cell on disk, and the same command resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from p2mperf.errors import NothingFitsError, P2mperfError, ResultsError
+from p2mperf.measure.machine_card import available_memory_bytes, card_key, machine_card, n_maps_available
+from p2mperf.provenance import MEASURING, source_hash
+from p2mperf.results.schema import VERSION, cell_key, fingerprint, unit_key
+from p2mperf.results.store import Journal, RunInfo, find_runs
+from p2mperf.study.plan import Plan, Unit
+from p2mperf.units import MIB, format_size
+
+Record = dict[str, Any]
+
+# A unit's interpreter, numba and numpy, and the streams of the longest cell.
+PROCESS_BYTES = 420 * MIB
+# Mappings of such a process, libraries included.
+PROCESS_MAPS = 1000
+
+
+@dataclass
+class Job:
+    """A unit with the cells of it that are still to be measured."""
+
+    unit: Unit
+    key: str
+    guest_pages: int
+    entry_bits: int
+    cells: list[Record]
+    need_bytes: int
+    need_maps: int
+
+    def identity(self) -> Record:
+        """The fields that all its records share."""
+        return {
+            "unit": self.key,
+            "guest": self.unit.guest.name,
+            "geometry": self.unit.guest.geometry,
+            "entry_bits": self.entry_bits,
+            "guest_pages": self.guest_pages,
+            "backing": self.unit.backing,
+            "replicate": self.unit.replicate,
+            "seed": self.unit.seed,
+        }
+
+
+@dataclass
+class Progress:
+    """What a sweep tells while it runs; every method may be replaced.
+
+    Attributes
+    ----------
+    say : callable
+        Takes one sentence.
+    advance : callable
+        Takes (cells done, cells in all, what is being measured).
+    """
+
+    say: Callable[[str], None] = field(default=lambda sentence: None)
+    advance: Callable[[int, int, str], None] = field(default=lambda n_done, n_cells, what: None)
+
+
+def jobs(plan: Plan) -> Iterator[Job]:
+    """List a plan's units with all their cells and what they need, by arithmetic alone."""
+    from p2mperf.designs import find, registry
+    from p2mperf.designs.base import backing
+
+    for unit in plan.units():
+        guest = unit.guest.build(unit.seed)
+        family = registry()[unit.designs[0]].family
+        footprints = [find(name).predict_footprint(guest, backing=backing(unit.backing)) for name in unit.designs]
+        fields = (guest.name, guest.geometry.name, guest.n_boot_pages, unit.backing, unit.replicate, unit.seed)
+        key = unit_key(*fields)
+        cells = [
+            {
+                "cell": cell_key(key, family, s.name, s.hole_fraction, s.identity_fraction, operation),
+                "family": family,
+                "stream": s.name,
+                "hole_fraction": s.hole_fraction,
+                "identity_fraction": s.identity_fraction,
+                "operation": operation,
+            }
+            for s, operation in plan.cells(guest)
+        ]
+        need = sum(f.memory_bytes + f.page_table_bytes for f in footprints) + PROCESS_BYTES
+        yield Job(
+            unit,
+            key,
+            guest.n_boot_pages,
+            guest.geometry.entry_bits,
+            cells,
+            need,
+            sum(f.n_vmas for f in footprints) + PROCESS_MAPS,
+        )
+
+
+def sweep(
+    plan: Plan, out: str | Path = "results", fresh: bool = False, progress: Progress | None = None
+) -> Path:
+    """Run a plan, or what is left of it.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to measure.
+    out : str or Path
+        Results directory; made when missing.
+    fresh : bool
+        Begin a new run even where an unfinished one could be continued.
+    progress : Progress, optional
+        Who is told how far it is.
+
+    Returns
+    -------
+    Path
+        The journal.
+
+    Raises
+    ------
+    ResultsError
+        When the directory is not ours, cannot be written, or is from a newer version.
+    NothingFitsError
+        When no cell of the plan fits this machine.
+    P2mperfError
+        When cells failed; all others are kept, and the same command tries the failed ones again.
+    """
+    progress = progress or Progress()
+    card = machine_card()
+    card["key"] = card_key(card)
+    work = list(jobs(plan))
+    journal = _journal(plan, Path(out), fresh, card, work, progress)
+    with journal:
+        if journal.recovered_bytes:
+            progress.say(
+                f"{journal.path.name} ended in a torn line of {journal.recovered_bytes} bytes: cut off; "
+                "its cell is measured again"
+            )
+        _run(journal, plan, work, progress)
+    return journal.path
+
+
+def _journal(
+    plan: Plan, out: Path, fresh: bool, card: Record, work: list[Job], progress: Progress
+) -> Journal:
+    plan_key, code = fingerprint(plan.as_dict()), source_hash(MEASURING)
+    if not fresh:
+        for info in reversed(find_runs(out)):
+            if info.plan_key == plan_key and not info.ended:
+                journal = _continued(info, code, card, progress)
+                if journal:
+                    return journal
+    n_cells = sum(len(job.cells) for job in work)
+    run = {
+        "record": "run",
+        "schema": VERSION,
+        "run": secrets.token_hex(4),
+        "host": socket.gethostname(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "plan": plan.as_dict(),
+        "plan_key": plan_key,
+        "code": code,
+        "machine": card,
+        "machine_key": card["key"],
+        "n_units": len(work),
+        "n_cells": n_cells,
+    }
+    return Journal.create(out, run)
+
+
+def _continued(info: RunInfo, code: str, card: Record, progress: Progress) -> Journal | None:
+    """Open an unfinished run of the same plan, unless other code or another machine made it."""
+    machine = Journal.read(info.path).run["machine"].get("key")
+    if machine != card["key"]:
+        progress.say(f"{info.path.name} is unfinished, but was made on another machine: left as it is")
+        return None
+    if info.code != code:
+        progress.say(f"{info.path.name} is unfinished, but was made by other code: left as it is")
+        return None
+    progress.say(f"resuming {info.path.name}: {info.n_finished} of {info.n_cells} cells are there")
+    return Journal.open(info.path)
+
+
+def _run(journal: Journal, plan: Plan, work: list[Job], progress: Progress) -> None:
+    done = journal.finished_cells()
+    n_cells = sum(len(job.cells) for job in work)
+
+    def advance(what: str) -> None:
+        progress.advance(len(journal.finished_cells()), n_cells, what)
+
+    cold = True
+    for job in work:
+        advance(job.unit.guest.name)
+        job.cells = [cell for cell in job.cells if cell["cell"] not in done]
+        if job.cells and (reason := _does_not_fit(job)):
+            _skip(journal, job, *reason)
+        elif job.cells:
+            _run_unit(journal, job, plan, cold, partial(advance, job.unit.guest.name))
+            cold = False
+    advance("")
+    n_done = sum(cell["status"] == "done" for cell in journal.finished_cells().values())
+    n_failed = n_cells - len(journal.finished_cells())
+    if n_failed:  # the run stays open: the same command tries them again
+        raise P2mperfError(f"{n_failed} of {n_cells} cells failed: {_first_failure(journal)}")
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    journal.append({"record": "end", "finished": finished, "n_done": n_done})
+    if not n_done:
+        need = min(job.need_bytes for job in work)
+        raise NothingFitsError(
+            f"nothing of plan {plan.name} fits this machine: the smallest unit needs {format_size(need)} and "
+            f"{format_size(available_memory_bytes())} are available; take smaller guests with --size"
+        )
+
+
+def _first_failure(journal: Journal) -> str:
+    failures = (cell for cell, _ in journal.cells_with_units() if cell["status"] == "failed")
+    return next((f"{cell['cell']}: {cell['error']}" for cell in failures), "no reason recorded")
+
+
+def _does_not_fit(job: Job) -> tuple[str, Record] | None:
+    have = available_memory_bytes()
+    if job.need_bytes > have:
+        return "skipped_memory", {"need_bytes": job.need_bytes, "have_bytes": have}
+    maps = n_maps_available()
+    if job.need_maps > maps:
+        error = f"needs {job.need_maps} mappings, {maps} are left: raise vm.max_map_count"
+        return "skipped_maps", {"error": error}
+    return None
+
+
+def _skip(journal: Journal, job: Job, status: str, why: Record) -> None:
+    for cell in job.cells:
+        journal.append({"record": "cell", **job.identity(), **cell, "status": status, **why})
+
+
+def _run_unit(journal: Journal, job: Job, plan: Plan, warm_up: bool, advance: Callable[[], None]) -> None:
+    order = {
+        "task": "unit",
+        "guest": asdict(job.unit.guest),
+        "backing": job.unit.backing,
+        "replicate": job.unit.replicate,
+        "seed": job.unit.seed,
+        "designs": job.unit.designs,
+        "cells": [{k: v for k, v in cell.items() if k not in ("cell", "family")} for cell in job.cells],
+        "settings": plan.settings,
+        "warm_up": warm_up,
+    }
+    left = {cell["cell"]: cell for cell in job.cells}
+    error = "the unit's process ended early"
+    try:
+        for record in child(order, job.unit.seed):
+            if record["record"] == "error":
+                raise P2mperfError(record["error"])
+            journal.append(record)
+            left.pop(record.get("cell"), None)
+            advance()
+    except ResultsError:
+        raise
+    except P2mperfError as reason:
+        error = str(reason)
+    for cell in left.values():
+        journal.append({"record": "cell", **job.identity(), **cell, "status": "failed", "error": error})
+
+
+def child(order: Record, seed: int = 0) -> Iterator[Record]:
+    """Run one order in a fresh process and yield the records it writes.
+
+    Parameters
+    ----------
+    order : dict
+        For `p2mperf.study.unit`.
+    seed : int
+        Seed of the padding of its environment, which moves its stack (Mytkowicz et al., ASPLOS 2009).
+
+    Yields
+    ------
+    dict
+        Records in the order written; a torn last line of a child that died is passed over.
+    """
+    environment = {**os.environ, "P2MPERF_PADDING": "x" * random.Random(seed).randrange(4096)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "p2mperf.study.unit"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,  # Ctrl-C reaches the sweep alone, which then ends its child
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(order))
+        process.stdin.close()
+        for line in process.stdout:
+            if line.endswith("\n"):
+                yield json.loads(line)
+        if process.wait() < 0:
+            raise P2mperfError(f"the unit's process was killed by signal {-process.returncode}")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()

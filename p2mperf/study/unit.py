@@ -1,0 +1,183 @@
+"""One unit: a fresh process that builds once and measures all its cells.
+
+``python -m p2mperf.study.unit`` reads what to do as JSON from stdin and writes one JSON line to stdout for
+the unit and for each cell. A fresh process means a new address-space layout and new page colours; that, not
+repetition inside a process, is what an interval must cover.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from p2mperf.designs import find, registry
+from p2mperf.designs.base import Design
+from p2mperf.errors import DoesNotFitError, P2mperfError
+from p2mperf.guests import Guest
+from p2mperf.measure.code_form import code_form
+from p2mperf.measure.engine import OPERATIONS, Settings, measure_cell, warm_up
+from p2mperf.memory import vm
+from p2mperf.results.schema import cell_key, unit_key
+from p2mperf.streams import make_stream
+from p2mperf.study.plan import GuestSpec
+from p2mperf.units import MIB
+
+Record = dict[str, Any]
+Emit = Callable[[Record], None]
+_PR_SET_PDEATHSIG = 1
+_REHEARSAL_BYTES = 64 * MIB
+
+
+def main() -> int:
+    """Do what stdin asks for; exit code 0, or 1 when a cell failed."""
+    # A killed sweep must not leave a child behind that goes on computing.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    order = json.load(sys.stdin)
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever prints must not end up among the records
+
+    def emit(record: Record) -> None:
+        out.write(json.dumps(record) + "\n")
+        out.flush()
+
+    try:
+        return measure_machine(emit) if order["task"] == "ladder" else run_unit(order, emit)
+    except P2mperfError as error:
+        emit({"record": "error", "error": str(error), "fits": not isinstance(error, DoesNotFitError)})
+        return error.exit_code
+
+
+def measure_machine(emit: Emit) -> int:
+    """Measure the latency ladder of this machine and find its knees."""
+    from p2mperf.measure.ladder import knees, measure_ladder
+    from p2mperf.measure.machine_card import machine_card
+
+    ladder = measure_ladder()
+    emit({"ladder": ladder.to_dict(), "knees": [knee.to_dict() for knee in knees(ladder, machine_card())]})
+    return 0
+
+
+def run_unit(order: Mapping[str, Any], emit: Emit) -> int:
+    """Build a unit's designs and measure its cells.
+
+    Parameters
+    ----------
+    order : mapping
+        ``guest`` (name, geometry, n_bytes), ``backing``, ``replicate``, ``seed``, ``designs``, ``cells``
+        (stream, hole_fraction, identity_fraction, operation), ``settings`` and ``warm_up``.
+    emit : callable
+        Takes the unit record, then one record a cell.
+
+    Returns
+    -------
+    int
+        0, or 1 when a cell failed.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cpus[-1]})
+    guest = GuestSpec(**order["guest"]).build(order["seed"])
+    settings = Settings(**order["settings"])
+    identity = _identity(guest, order)
+    designs: dict[str, Design] = {}
+    try:
+        facts = {name: _build(name, guest, order["backing"], designs) for name in order["designs"]}
+        if order["warm_up"]:
+            stream = make_stream("uniform", guest, settings.min_lookups)
+            warm_up(next(iter(designs.values())), stream, settings.warm_up_ns)
+        for name, design in designs.items():
+            facts[name]["code_form"] = _compile(design, {cell["operation"] for cell in order["cells"]})
+        emit({"record": "unit", **identity, "designs": facts})
+        records = (_measure(cell, designs, settings, identity) for cell in order["cells"])
+        return int(any([_emitted(record, emit) == "failed" for record in records]))
+    finally:
+        for design in designs.values():
+            design.close()
+
+
+def _identity(guest: Guest, order: Mapping[str, Any]) -> Record:
+    fields = {
+        "guest": guest.name,
+        "geometry": guest.geometry.name,
+        "guest_pages": guest.n_boot_pages,
+        "backing": order["backing"],
+        "replicate": order["replicate"],
+        "seed": order["seed"],
+    }
+    return {**fields, "unit": unit_key(**fields), "entry_bits": guest.geometry.entry_bits}
+
+
+def _build(name: str, guest: Guest, backing: str, designs: dict[str, Design]) -> Record:
+    kind = find(name)
+    # Compiling, or loading what was compiled, is no part of building.
+    kind(Guest.plain(_REHEARSAL_BYTES, geometry=guest.geometry.name), backing).close()
+    before = vm.page_table_bytes()
+    predicted = kind.predict_footprint(guest)
+    design = designs[name] = kind(guest, backing)
+    footprint = design.footprint()
+    views = design.views()
+    return {
+        "family": registry()[name].family,
+        "build_ns": design.build_ns,
+        "mfn_generation_ns": design.mfn_generation_ns,
+        "footprint": footprint.pages,
+        "n_vmas": footprint.n_vmas,
+        "page_table_bytes": max(0, vm.page_table_bytes() - before),
+        "memory_bytes": footprint.memory_bytes,
+        "predicted_memory_bytes": predicted.memory_bytes,
+        "view_page_bytes": views.get("window", views.get("direct")),
+    }
+
+
+def _compile(design: Design, operations: set[str]) -> dict[str, str]:
+    stream = np.zeros(1, np.uint64)
+    for operation in operations:
+        OPERATIONS[operation](design.tables, design.state, stream, np.uint64(0))
+    return {operation: code_form(OPERATIONS[operation], design.tables) for operation in sorted(operations)}
+
+
+def _measure(cell: Record, designs: dict[str, Design], settings: Settings, identity: Record) -> Record:
+    guest = next(iter(designs.values())).guest
+    family = registry()[next(iter(designs))].family
+    key = cell_key(
+        identity["unit"],
+        family,
+        cell["stream"],
+        cell["hole_fraction"],
+        cell["identity_fraction"],
+        cell["operation"],
+    )
+    # Each call draws another stretch: what was looked up to calibrate is not looked up again when timed.
+    draws = iter(range(1 << 30))
+
+    def make(n_lookups: int) -> Any:
+        return make_stream(
+            cell["stream"],
+            guest,
+            n_lookups,
+            seed=identity["seed"] * 1000 + next(draws),
+            hole_fraction=cell["hole_fraction"],
+            identity_fraction=cell["identity_fraction"],
+        )
+
+    record = {"record": "cell", "cell": key, **identity, "family": family, **cell}
+    try:
+        measured = measure_cell(designs, make, cell["operation"], settings, identity["seed"])
+        return {**record, "status": "done", **measured}
+    except P2mperfError as error:
+        return {**record, "status": "failed", "error": str(error)}
+
+
+def _emitted(record: Record, emit: Emit) -> str:
+    emit(record)
+    return str(record["status"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ class Geometry:
     Attributes
     ----------
     name : str
-        pv64 or pv32.
+        pv64, pv32 or lpae.
     entry_bits : int
         Bits of an entry, 64 or 32.
     """
@@ -86,8 +86,69 @@ class Geometry:
         """INVALID_P2M_ENTRY: all ones, so every test for a marker bit must exclude it first."""
         return (1 << self.entry_bits) - 1
 
+    @property
+    def gap_kind(self) -> Kind:
+        """What a frame is that no row of the map names."""
+        return Kind.IDENTITY
 
-GEOMETRIES = {"pv64": Geometry("pv64", 64), "pv32": Geometry("pv32", 32)}
+    def ram_entries(self, mfns: Words) -> Words:
+        """Entries of frames with memory."""
+        return mfns
+
+    def entries_above(self, pfns: Words, above: str) -> Words:
+        """Entries of frames beyond the end of the map."""
+        return (above_mask(self, above) | pfns) & np.uint64(self.invalid)
+
+
+class Stage2(IntFlag):
+    """Bits of a stage-2 entry, as in lpae_p2m_t of Xen's asm-arm/page.h (November 2013)."""
+
+    VALID = 1 << 0
+    TABLE = 1 << 1  # also set in leaves of 4 KiB
+    WRITE_BACK = 0xF << 2  # MemAttr
+    READ = 1 << 6
+    WRITE = 1 << 7  # read-only if the same entry is taken for a stage-1 one: AP[2]
+    OUTER_SHAREABLE = 2 << 8
+    ACCESSED = 1 << 10
+    LOG_DIRTY = 1 << 55  # first of the four bits left to software
+    POINTS = VALID | TABLE | WRITE_BACK | READ | OUTER_SHAREABLE | ACCESSED
+    RAM = POINTS | WRITE
+
+
+class Lpae(Geometry):
+    """Stage-2 tables of ARM with 40-bit addresses: two concatenated root pages, then two levels of 512.
+
+    Parameters
+    ----------
+    name : str
+        lpae.
+    entry_bits : int
+        64.
+    """
+
+    @property
+    def max_frames(self) -> int:
+        return 1 << 28
+
+    @property
+    def invalid(self) -> int:
+        """What a frame without memory reads: nothing."""
+        return 0
+
+    @property
+    def gap_kind(self) -> Kind:
+        return Kind.MISSING
+
+    def ram_entries(self, mfns: Words) -> Words:
+        return (mfns << np.uint64(PAGE_SHIFT)) | np.uint64(Stage2.RAM)
+
+    def entries_above(self, pfns: Words, above: str) -> Words:
+        return np.zeros_like(pfns)
+
+
+GEOMETRIES = {"pv64": Geometry("pv64", 64), "pv32": Geometry("pv32", 32), "lpae": Lpae("lpae", 64)}
+ARM_RAM_BASE = 2 * GIB  # GUEST_RAM_BASE of Xen 4.4 (xen/include/public/arch-arm.h)
+_SHORT_NAMES = {"pv64": "pv-64", "pv32": "pv-32", "lpae": "arm"}
 
 
 class Row(NamedTuple):
@@ -126,7 +187,8 @@ class Machine:
     def for_guest(cls, n_pages: int, geometry: Geometry, seed: int) -> Machine:
         """A host a quarter larger than the guest, and 16 MiB for the hypervisor, in whole 2 MiB."""
         n_frames = round_up(n_pages + n_pages // 4 + 4096, 512)
-        return cls(min(n_frames, COMPAT_M2P_FRAMES) if geometry.entry_bits == 32 else n_frames, seed)
+        limits = {"pv32": COMPAT_M2P_FRAMES, "lpae": geometry.max_frames}
+        return cls(min(n_frames, limits.get(geometry.name, n_frames)), seed)
 
     def allocate(self, n_frames: int, keep: frozenset[int] = frozenset()) -> list[tuple[int, int]]:
         """Hand out frames as a host with a little history would: equal extents in random order.
@@ -286,28 +348,43 @@ class Guest:
         )
 
     @classmethod
-    def plain(cls, size: str | int, geometry: str = "pv64", seed: int = 1, name: str = "") -> Guest:
-        """Build a guest with one RAM row from 0 to `size` and nothing else.
+    def plain(
+        cls,
+        size: str | int,
+        geometry: str = "pv64",
+        seed: int = 1,
+        name: str = "",
+        base: str | int | None = None,
+    ) -> Guest:
+        """Build a guest with one RAM row of `size` and nothing else.
 
         Parameters
         ----------
         size : str or int
             Memory, as ``2049M``, or bytes.
         geometry : str
-            pv64 or pv32.
+            pv64, pv32 or lpae.
         seed : int
             Seed of the machine.
         name : str
-            Default: the size and the entry width.
+            Default: the size and the kind of guest.
+        base : str or int, optional
+            Where its RAM begins; default: 0, and 2 GiB for lpae [bytes].
 
         Raises
         ------
         BadInputError
             For a size that is none, is not whole pages, or is beyond the width.
         """
+        if geometry not in GEOMETRIES:
+            raise unknown("geometry", geometry, GEOMETRIES)
         n_bytes = parse_pages(size) << PAGE_SHIFT
-        name = name or f"pv-{'32' if geometry == 'pv32' else '64'}-{format_size(n_bytes).lower()}"
-        return cls.from_e820([(0, n_bytes, "ram")], n_bytes, geometry=geometry, seed=seed, name=name)
+        name = name or f"{_SHORT_NAMES[geometry]}-{format_size(n_bytes).lower()}"
+        if base is None:
+            base = ARM_RAM_BASE if geometry == "lpae" else 0
+        start = parse_pages(base) << PAGE_SHIFT if base else 0
+        rows = [(start, start + n_bytes, "ram")]
+        return cls.from_e820(rows, n_bytes, geometry=geometry, seed=seed, name=name)
 
     @classmethod
     def from_e820(
@@ -410,13 +487,11 @@ class Guest:
         pfns = np.asarray(pfns, np.uint64)
         run = self.runs.at(np.minimum(pfns, np.uint64(self.covered_pfn - 1)).astype(np.int64))
         first = self.runs.first_pfn[run].astype(np.uint64)
-        mfn = self.runs.first_mfn[run].astype(np.uint64) + (pfns - first)
-        identity = above_mask(shape, "identity") | pfns
-        beyond = above_mask(shape, above) | pfns
+        ram = shape.ram_entries(self.runs.first_mfn[run].astype(np.uint64) + (pfns - first))
+        identity = shape.entries_above(pfns, "identity")
         kind = self.runs.kind[run]
-        inside = np.where(kind == Kind.RAM, mfn, np.where(kind == Kind.IDENTITY, identity, shape.invalid))
-        entries = np.where(pfns >= np.uint64(self.covered_pfn), beyond, inside)
-        return entries & np.uint64(shape.invalid)
+        inside = np.where(kind == Kind.RAM, ram, np.where(kind == Kind.IDENTITY, identity, shape.invalid))
+        return np.where(pfns >= np.uint64(self.covered_pfn), shape.entries_above(pfns, above), inside)
 
 
 def above_mask(geometry: Geometry, above: str) -> np.uint64:
@@ -456,6 +531,11 @@ def _check_width(end_pfn: int, n_max: int, geometry: Geometry) -> None:
             f"a {geometry.entry_bits}-bit guest has at most {format_size(limit << PAGE_SHIFT)}, "
             f"not {format_size(n_max << PAGE_SHIFT)}" + (": use 64-bit entries" if limit < n_max else "")
         )
+    if geometry.name == "lpae" and end_pfn > geometry.max_frames:
+        raise BadInputError(
+            f"the memory map ends at {end_pfn << PAGE_SHIFT:#x}, above the 40 bits that stage-2 tables with two "
+            "root pages translate: lower the RAM base or the memory"
+        )
     if end_pfn >= geometry.max_frames * (1 if geometry.entry_bits == 32 else 8):
         raise BadInputError(f"the memory map ends at pfn {end_pfn:#x}, beyond {geometry.entry_bits}-bit reach")
 
@@ -486,7 +566,7 @@ def _place(
     rows: list[tuple[int, int, int, int]] = []
     for first, last, ram in zones:
         if not ram:
-            rows.append((first, last - first, Kind.IDENTITY, 0))
+            rows.append((first, last - first, geometry.gap_kind, 0))
             continue
         present = max(first, min(last, n_boot))
         rows.append((first, present - first, Kind.RAM, first))

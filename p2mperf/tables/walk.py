@@ -1,4 +1,4 @@
-"""The one function that every design writes: from a pfn to its entry."""
+"""The functions that a design writes: from a pfn to its entry, and to the place where that stands."""
 
 from __future__ import annotations
 
@@ -29,3 +29,21 @@ def walk(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
         To be passed to the next walk.
     """
     raise NotImplementedError("walk is for compiled code: a design implements it for its tables")
+
+
+def locate(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+    """Find where a frame's entry stands, for those who will change it; compiled code only.
+
+    Parameters
+    ----------
+    tables, state, probe, pfn
+        As `walk`.
+
+    Returns
+    -------
+    address : uint64
+        Address of the entry, 0 where the tables have no place for it.
+    state : tuple
+        To be passed to the next call.
+    """
+    raise NotImplementedError("locate is for compiled code: a design implements it for its tables")

@@ -17,7 +17,20 @@ _SIX, _TWELVE = np.uint64(6), np.uint64(12)
 
 @njit(forceinline=True)
 def slot_word(slot, stride, line_mask):  # type: ignore[no-untyped-def]
-    """Index of the first word of a slot; all arguments and the result are uint64."""
+    """Say where a slot begins.
+
+    Parameters
+    ----------
+    slot : uint64
+        Number of the slot.
+    stride, line_mask : uint64
+        Words from slot to slot, and 0 or 63.
+
+    Returns
+    -------
+    uint64
+        Index of its first word.
+    """
     line = (slot + (slot >> _SIX) + (slot >> _TWELVE)) & line_mask
     return slot * stride + (line << _LINE_SHIFT)
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2mperf.errors import ResultsError
 from p2mperf.sizing import limits
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
     from p2mperf.guests import Guest
 
-__all__ = ["build", "designs", "limits"]
+__all__ = ["build", "designs", "figure", "limits", "load", "summary", "sweep"]
 
 
 def designs() -> list[str]:
@@ -63,3 +71,188 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
 
     kind = find(design)
     return kind(Guest.preset(guest) if isinstance(guest, str) else guest, backing, **options)
+
+
+def sweep(
+    plan: str = "quick",
+    *,
+    sizes: Sequence[str] = (),
+    guests: Sequence[str] = (),
+    designs: Sequence[str] = (),
+    streams: Sequence[str] = (),
+    operations: Sequence[str] = (),
+    entry_bits: int | None = None,
+    backings: Sequence[str] = (),
+    n_replicates: int | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    quiet: bool = False,
+) -> pd.DataFrame:
+    """Measure a plan, or what is left of it, and return its samples.
+
+    Parameters
+    ----------
+    plan : str
+        "quick", "default" or "full".
+    sizes, guests, designs, streams, operations, backings : sequence of str
+        Replace the plan's own; a size gives a guest with nothing but RAM.
+    entry_bits : int, optional
+        Only guests of this width.
+    n_replicates : int, optional
+        Fresh processes for each point.
+    out : str or Path, optional
+        Results directory, which makes the run resumable. Default: a temporary one that is deleted.
+    fresh : bool
+        Begin anew instead of resuming.
+    quiet : bool
+        No progress on stderr.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a timed pass; columns as in `p2mperf.results.schema.COLUMNS`.
+
+    Raises
+    ------
+    BadInputError
+        For names and sizes that are none.
+    ResultsError
+        When `out` cannot be used.
+    NothingFitsError
+        When nothing fits this machine.
+    """
+    from p2mperf.results.export import load as load_frame
+    from p2mperf.study.plan import make_plan, narrow
+    from p2mperf.study.sweep import Progress, knee_bytes
+    from p2mperf.study.sweep import sweep as run
+
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(out or Path(temporary, "results"))
+        knees = knee_bytes(directory) if plan == "full" else ()
+        grid = narrow(
+            make_plan(plan, knees),
+            guests=guests,
+            sizes=sizes,
+            entry_bits=entry_bits,
+            designs=designs,
+            streams=streams,
+            operations=operations,
+            backings=backings,
+            n_replicates=n_replicates,
+        )
+        progress = Progress() if quiet else Progress(say=_say, advance=_bar())
+        return load_frame(run(grid, directory, fresh, progress))
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"p2mperf: {sentence}\n")
+
+
+def _bar() -> Any:
+    """Progress that suits a notebook as well as a terminal: a bar that is updated in place."""
+    from tqdm.auto import tqdm
+
+    bar: Any = None
+
+    def advance(n_done: int, n_cells: int, what: str) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(total=n_cells, initial=n_done, unit="cell")
+        bar.set_postfix_str(what)
+        bar.update(n_done - bar.n)
+        if n_done >= n_cells:
+            bar.close()
+
+    return advance
+
+
+def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:
+    """Load samples.
+
+    Parameters
+    ----------
+    source : str or Path
+        A results directory, a journal, an exported .parquet file, or "shipped" for the default sweep that
+        comes with p2mperf.
+    run : str
+        "latest", "all", or a run id, where `source` is a directory.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a timed pass; columns as in `p2mperf.results.schema.COLUMNS`.
+
+    Raises
+    ------
+    ResultsError
+        When there is nothing to load, or it is not ours.
+
+    Examples
+    --------
+    >>> sorted(load("shipped")["family"].unique())[-1]
+    'pv'
+    """
+    from p2mperf.results.export import load as load_frame
+
+    return load_frame(shipped() if source == "shipped" else source, run)
+
+
+def shipped() -> Path:
+    """Where the data that ships with p2mperf is: beside the package's modules, or in the checkout.
+
+    Raises
+    ------
+    ResultsError
+        When this installation has none.
+    """
+    package = Path(__file__).parent
+    for directory in (package / "_data", package.parent / "data"):
+        found = sorted(directory.glob("default-sweep*.jsonl")) or sorted(directory.glob("*.parquet"))
+        if found:
+            return found[-1]
+    raise ResultsError("this installation has no shipped data: run `python -m p2mperf sweep` for your own")
+
+
+def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
+    """Draw a figure.
+
+    Parameters
+    ----------
+    name : str
+        "cost", "ratio", "footprint", "limit-area" ...; an unknown name lists all.
+    frame : pandas.DataFrame, optional
+        Samples; default: the shipped ones, where the figure needs any.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    BadInputError
+        For an unknown name.
+    """
+    from p2mperf.figures import FIGURES
+    from p2mperf.figures import figure as draw
+
+    if frame is None and name in FIGURES and FIGURES[name].measured:
+        frame = load("shipped")
+    return draw(name, frame)
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Compare the designs of each cell: costs, paired ratio with its interval, verdict.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `load` and `sweep` give them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a cell and pair of designs; see `p2mperf.figures.ratio.data`.
+    """
+    from p2mperf.figures.ratio import data
+
+    return data(frame)

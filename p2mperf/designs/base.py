@@ -171,6 +171,10 @@ class Design(ABC):
     def views(self) -> dict[str, int]:
         """Page size that really maps each view, by view: 4096, 2 MiB, or 0 where mixed [bytes]."""
 
+    def explain(self, entry: int) -> dict[str, Any]:
+        """Read a raw entry: its ``kind``, and its ``mfn`` or None."""
+        return {"kind": "entry", "mfn": entry}
+
     def close(self) -> None:
         """Give everything back; a second call does nothing."""
         self.closed = True

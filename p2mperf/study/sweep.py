@@ -164,6 +164,8 @@ def _journal(
                 if journal:
                     return journal
     n_cells = sum(len(job.cells) for job in work)
+    if plan.name != "quick":
+        card.update(measured_knees(out, card["key"]))
     run = {
         "record": "run",
         "schema": VERSION,
@@ -183,8 +185,7 @@ def _journal(
 
 def _continued(info: RunInfo, code: str, card: Record, progress: Progress) -> Journal | None:
     """Open an unfinished run of the same plan, unless other code or another machine made it."""
-    machine = Journal.read(info.path).run["machine"].get("key")
-    if machine != card["key"]:
+    if info.machine_key != card["key"]:
         progress.say(f"{info.path.name} is unfinished, but was made on another machine: left as it is")
         return None
     if info.code != code:
@@ -312,3 +313,29 @@ def child(order: Record, seed: int = 0) -> Iterator[Record]:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def knee_bytes(out: Path) -> list[int]:
+    """List bytes at which a cache or translation buffer of this machine is full.
+
+    Parameters
+    ----------
+    out : Path
+        Results directory: a run made on this machine is asked first, so that a plan that depends on the
+        knees stays the same when it is resumed.
+
+    Returns
+    -------
+    list of int
+        Ascending [bytes].
+    """
+    return sorted(int(knee["bytes"]) for knee in measured_knees(out, card_key(machine_card()))["knees"])
+
+
+def measured_knees(out: Path, machine_key: str) -> Record:
+    """Ladder and knees of this machine, from an earlier run in `out` or measured now."""
+    for info in reversed(find_runs(out)):
+        card = Journal.read(info.path).run["machine"]
+        if info.machine_key == machine_key and card.get("knees"):
+            return {"ladder": card["ladder"], "knees": card["knees"]}
+    return next(child({"task": "ladder"}))

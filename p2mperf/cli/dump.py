@@ -1,0 +1,51 @@
+"""`dump`: a guest's p2m as runs of one kind."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from p2mperf.cli.options import add_design_and_guest, build_design, make_parser
+from p2mperf.errors import BadInputError
+
+_EPILOG = """\
+Lines are [first frame->end) and a kind: pfn, missing, identity or foreign, over the whole map rounded up to a
+mid page's reach. Two designs of one guest must give the same text.
+
+examples:
+  python -m p2mperf dump --design pv-tree --guest dom0-64-e820
+  python -m p2mperf dump --design pv-linear --size 2049M --json
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Print the runs on stdout.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments after the name of the command.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    P2mperfError
+        When the design cannot be built.
+    """
+    parser = make_parser("dump", "Write a guest's p2m as runs of one kind.", _EPILOG)
+    add_design_and_guest(parser)
+    parser.add_argument("--json", action="store_true", help="runs as JSON")
+    arguments = parser.parse_args(argv)
+    with build_design(arguments) as p2m:
+        if not hasattr(p2m, "kind_runs"):
+            raise BadInputError(f"{arguments.design} has no dump: take a PV design")
+        if arguments.json:
+            rows = [{"first_pfn": a, "end_pfn": b, "kind": kind} for a, b, kind in p2m.kind_runs()]
+            sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        else:
+            sys.stdout.write(p2m.dump())
+    return 0

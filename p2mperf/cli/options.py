@@ -1,0 +1,82 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+from p2mperf.errors import BadInputError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence, as all others are."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Raise instead of printing usage.
+
+        Raises
+        ------
+        BadInputError
+            Always.
+        """
+        raise BadInputError(f"{self.prog.partition(' ')[2]}: {message}; see `python -m {self.prog} --help`")
+
+
+def make_parser(command: str, description: str, epilog: str) -> Parser:
+    """Make a command's parser.
+
+    Parameters
+    ----------
+    command : str
+        Its name.
+    description : str
+        What it does.
+    epilog : str
+        Examples, kept as they are laid out.
+
+    Returns
+    -------
+    Parser
+    """
+    return Parser(
+        prog=f"p2mperf {command}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_design_and_guest(parser: argparse.ArgumentParser) -> None:
+    """Add ``--design``, ``--guest`` and what describes a guest by size."""
+    parser.add_argument("--design", required=True, metavar="NAME", help="pv-tree, pv-linear, ...")
+    parser.add_argument("--guest", metavar="NAME", help="a preset, such as dom0-64-e820")
+    parser.add_argument("--size", metavar="SIZE", help="instead of a preset: a guest with nothing but RAM")
+    parser.add_argument("--entry-bits", type=int, choices=(32, 64), default=64, help="width for --size")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the machine's layout")
+    parser.add_argument(
+        "--above", choices=("identity", "invalid"), default="identity", help="what frames above the map read"
+    )
+
+
+def build_design(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """Build what ``--design`` and ``--guest`` name.
+
+    Returns
+    -------
+    Design
+        A context manager.
+
+    Raises
+    ------
+    BadInputError
+        For unknown names, or when not exactly one of ``--guest`` and ``--size`` is given.
+    """
+    from p2mperf import Guest, build
+
+    if bool(arguments.guest) == bool(arguments.size):
+        raise BadInputError("name one guest: either --guest PRESET or --size SIZE")
+    if arguments.guest:
+        guest = Guest.preset(arguments.guest, seed=arguments.seed)
+    else:
+        guest = Guest.plain(arguments.size, geometry=f"pv{arguments.entry_bits}", seed=arguments.seed)
+    return build(arguments.design, guest, above=arguments.above)

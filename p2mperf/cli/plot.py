@@ -1,0 +1,68 @@
+"""`plot`: draw the figures from results, or from the shipped data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from p2mperf.cli.options import make_parser
+from p2mperf.errors import ResultsError, unknown
+
+_EPILOG = """\
+Without --results, figures are drawn from the newest run in ./results if there is one, else from the default
+sweep that ships with p2mperf.
+
+examples:
+  python -m p2mperf plot all
+  python -m p2mperf plot cost ratio --results results --out figures
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Draw figures and print the names of their files on stdout.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments after the name of the command.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    P2mperfError
+        For unknown figures, missing results, or a directory that cannot be written.
+    """
+    from p2mperf.figures import FIGURES
+
+    parser = make_parser("plot", "Draw the figures from results, or from the shipped data.", _EPILOG)
+    known = ", ".join(FIGURES)
+    parser.add_argument("figure", nargs="*", default=["all"], metavar="FIGURE", help=f"all, {known}")
+    parser.add_argument("--results", metavar="DIR", help="results directory, journal or .parquet file")
+    parser.add_argument("--out", default="figures", metavar="DIR", help="where to write (figures)")
+    parser.add_argument("--format", nargs="+", default=["svg", "png"], choices=("svg", "png", "pdf"))
+    arguments = parser.parse_args(argv)
+    names = list(FIGURES) if "all" in arguments.figure else arguments.figure
+    for name in names:
+        if name not in FIGURES:
+            raise unknown("figure", name, [*FIGURES, "all"])
+    from p2mperf.api import load
+    from p2mperf.figures import figure, save
+
+    frame = None
+    if any(FIGURES[name].measured for name in names):
+        source = arguments.results or ("results" if Path("results").is_dir() else "shipped")
+        frame = load(source)
+        sys.stderr.write(f"p2mperf: figures are drawn from {source}\n")
+    out = Path(arguments.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            for path in save(figure(name, frame), out, name, tuple(arguments.format)):
+                sys.stdout.write(f"{path}\n")
+    except OSError as error:
+        raise ResultsError(f"cannot write figures to {out}: {error.strerror}; name another --out") from error
+    return 0

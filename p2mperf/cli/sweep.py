@@ -1,0 +1,248 @@
+"""`sweep`: measure every design over a grid of guests, streams and operations."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from p2mperf.cli.options import Parser, make_parser
+from p2mperf.units import format_size
+
+_EPILOG = """\
+plans:
+  quick    two sizes of 64-bit and one of 32-bit guests; under 40 s on two cores
+  default  512 MB to 400 GB, both widths, odd sizes, all streams, holes; under 4 minutes
+  full     points on both sides of every cache and TLB knee of this machine, all page backings
+
+Every finished cell is on disk at once. After Ctrl-C, or worse, the same command goes on where it was.
+
+examples:
+  python -m p2mperf sweep --plan quick
+  python -m p2mperf sweep --size 512M --size 43G --entry-bits 32 --stream uniform --operation latency
+  python -m p2mperf sweep --guest dom0-64-e820 --stream uniform:hole=0.5 --design pv-tree --design pv-linear-nested
+  python -m p2mperf sweep --plan full --dry-run
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run a plan; the table goes to stdout, all talk to stderr.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments after the name of the command.
+
+    Returns
+    -------
+    int
+        0; 130 when interrupted.
+
+    Raises
+    ------
+    P2mperfError
+        For bad input, a results directory that cannot be used, and failed cells.
+    """
+    arguments = _parser().parse_args(argv)
+    from p2mperf.study.plan import make_plan, narrow
+    from p2mperf.study.sweep import knee_bytes, sweep
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    talk = _Talk(quiet=arguments.quiet)
+    plan = make_plan(arguments.plan, knee_bytes(Path(arguments.out)) if arguments.plan == "full" else ())
+    plan = narrow(
+        plan,
+        guests=arguments.guest,
+        sizes=arguments.size,
+        entry_bits=arguments.entry_bits,
+        designs=arguments.design,
+        streams=arguments.stream,
+        operations=arguments.operation,
+        backings=arguments.backing,
+        n_replicates=arguments.replicates,
+        control=arguments.control,
+    )
+    if arguments.dry_run:
+        return _show_plan(plan, arguments)
+    try:
+        with talk:
+            path = sweep(plan, arguments.out, arguments.fresh, talk.progress())
+    except KeyboardInterrupt:
+        sys.stderr.write("p2mperf: interrupted; every finished cell is kept: the same command goes on\n")
+        return 130
+    _report(path, arguments)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = make_parser(
+        "sweep", "Measure every design over a grid of guests, streams and operations.", _EPILOG
+    )
+    parser.add_argument("--plan", default="default", metavar="NAME", help="quick, default or full")
+    many: dict[str, Any] = {"action": "append", "default": []}
+    parser.add_argument("--guest", metavar="NAME", help="only this preset; may be repeated", **many)
+    parser.add_argument("--size", metavar="SIZE", help="only a guest of this size; may be repeated", **many)
+    parser.add_argument("--entry-bits", type=int, choices=(32, 64), help="only guests of this width")
+    parser.add_argument("--design", metavar="NAME", help="only this design; may be repeated", **many)
+    parser.add_argument(
+        "--stream",
+        metavar="NAME",
+        help="only this stream: sequential, uniform, zipf, leaf-stride; uniform:hole=0.5; may be repeated",
+        **many,
+    )
+    parser.add_argument("--operation", metavar="NAME", help="latency or throughput; may be repeated", **many)
+    parser.add_argument(
+        "--backing", metavar="NAME", help="page sizes: kernel, small, huge, swapped; may be repeated", **many
+    )
+    parser.add_argument("--replicates", type=int, metavar="N", help="fresh processes for each point")
+    parser.add_argument(
+        "--control", action="store_true", default=None, help="time a design against itself as well"
+    )
+    parser.add_argument("--out", default="results", metavar="DIR", help="results directory (results)")
+    parser.add_argument("--fresh", action="store_true", help="begin anew instead of resuming")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be measured and what it needs")
+    parser.add_argument("--json", action="store_true", help="the table as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the table")
+    return parser
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+class _Talk:
+    """Progress on stderr: one line that is rewritten on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.start = time.monotonic()
+        self._first: int | None = None
+        self._last = -1e9
+        self._open = False
+
+    def __enter__(self) -> _Talk:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._end_line()
+
+    def progress(self) -> Any:
+        """What the sweep calls."""
+        from p2mperf.study.sweep import Progress
+
+        return Progress(say=self.say, advance=self.advance)
+
+    def say(self, sentence: str) -> None:
+        self._end_line()
+        sys.stderr.write(f"p2mperf: {sentence}\n")
+
+    def advance(self, n_done: int, n_cells: int, what: str) -> None:
+        if self._first is None:
+            self._first = n_done
+        now = time.monotonic()
+        terminal = sys.stderr.isatty()
+        if self.quiet or now - self._last < (0.1 if terminal else 10) and n_done < n_cells:
+            return
+        self._last = now
+        line = f"{n_done}/{n_cells} cells, {self._eta(n_done - self._first, n_cells - n_done, now)}  {what}"
+        if terminal:
+            sys.stderr.write(f"\r\x1b[K{line}")
+            self._open = True
+        else:
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    def _eta(self, n_new: int, n_left: int, now: float) -> str:
+        spent = now - self.start
+        if not n_new:
+            return f"{spent:.0f} s"
+        return f"{spent:.0f} s, about {spent / n_new * n_left:.0f} s left"
+
+    def _end_line(self) -> None:
+        if self._open:
+            sys.stderr.write("\n")
+            self._open = False
+
+
+def _show_plan(plan: Any, arguments: Namespace) -> int:
+    from p2mperf.measure.machine_card import available_memory_bytes
+    from p2mperf.study.sweep import jobs
+
+    work = list(jobs(plan))
+    have = available_memory_bytes()
+    first = [job for job in work if job.unit.replicate == 0]
+    if arguments.json:
+        rows = [
+            {
+                **job.identity(),
+                "designs": job.unit.designs,
+                "cells": job.cells,
+                "need_bytes": job.need_bytes,
+                "need_maps": job.need_maps,
+                "fits": job.need_bytes <= have,
+            }
+            for job in work
+        ]
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return 0
+    n_cells = sum(len(job.cells) for job in work)
+    sys.stdout.write(
+        f"plan {plan.name}: {n_cells} cells in {len(work)} units, {plan.n_replicates} replicates of each of\n"
+    )
+    for job in first:
+        fits = "" if job.need_bytes <= have else f"  does not fit: {format_size(have)} available"
+        sys.stdout.write(
+            f"  {job.unit.guest.name:18} {job.unit.backing:8} {len(job.cells):3} cells"
+            f"  needs {format_size(job.need_bytes):>8}{fits}\n"
+        )
+    return 0
+
+
+def _report(path: Path, arguments: Namespace) -> None:
+    from p2mperf.api import summary
+    from p2mperf.results.export import export, load
+
+    frame = load(path)
+    table = summary(frame)
+    if arguments.json:
+        sys.stdout.write(table.to_json(orient="records", indent=2) + "\n")
+    else:
+        sys.stdout.write(as_text(table) + "\n")
+    files = export(path, path.parent)
+    if not arguments.quiet:
+        names = ", ".join(file.name for file in [path, *files])
+        sys.stderr.write(f"p2mperf: in {path.parent}: {names}\n")
+        sys.stderr.write(f"p2mperf: draw it with  python -m p2mperf plot --results {path.parent}\n")
+
+
+def as_text(table: Any) -> str:
+    """Lay the table of ratios out for a person.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `p2mperf.summary`.
+
+    Returns
+    -------
+    str
+        One block for each pair of designs, a line for each cell.
+    """
+    blocks = []
+    for (design, reference), part in table.groupby(["design", "reference"], sort=False):
+        short = reference.partition("-")[2], design.partition("-")[2]
+        head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':11}{short[0] + ' ns':>11}{short[1] + ' ns':>11}"
+        lines = [f"{head}  {short[1]}/{short[0]} [95 % interval]   verdict"]
+        for row in part.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"]).itertuples():
+            said = f"{row.faster} faster" if row.faster else row.verdict
+            lines.append(
+                f"{row.guest:16} {row.backing:8} {row.stream_label:24} {row.operation:11}"
+                f"{row.reference_ns:11.2f}{row.cost_ns:11.2f}"
+                f"  {row.ratio:6.3f} [{row.low:.3f}, {row.high:.3f}]".ljust(28) + f"   {said}"
+            )
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) if blocks else "no cell has two designs to compare"

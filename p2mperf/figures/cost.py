@@ -1,0 +1,85 @@
+"""Cost of a lookup against guest size, with the sizes at which a cache or translation buffer is full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from p2mperf.figures.common import DESIGN_COLOURS, FALLBACK, host_note, knees_of, medians, size_axis
+
+KEYS = ["family", "operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing"]
+N_COLUMNS = 4
+PANEL_INCHES = (5.0, 4.0)
+
+
+def data(frame: pd.DataFrame) -> pd.DataFrame:
+    """Median cost of each design over plain RAM streams.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a design and cell: ``cost_ns`` (median over processes), ``low_ns`` and ``high_ns`` (the
+        lowest and highest process), all per lookup [ns].
+    """
+    ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
+    named = ~ram["design"].fillna("").str.startswith("control:")
+    table = medians(ram[named], KEYS)
+    table.attrs["note"] = host_note(frame)
+    table.attrs["knees"] = knees_of(frame)
+    return table
+
+
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One panel an operation and stream."""
+    found = []
+    for (_, operation, stream), part in table.groupby(["family", "operation", "stream"], sort=False):
+        part.attrs = table.attrs
+        found.append((f"{operation}, {stream}", part))
+    return found
+
+
+def draw(table: pd.DataFrame, ax: Any) -> None:
+    """Draw cost over guest size; the band is the range over processes."""
+    backing = table["backing"].iloc[0]
+    shown = table[table["backing"] == backing]
+    for (design, bits), part in shown.groupby(["design", "entry_bits"], sort=False):
+        part = part.sort_values("guest_bytes")
+        colour = DESIGN_COLOURS.get(design, FALLBACK)
+        style = "--" if bits == 32 else "-"
+        face = "white" if bits == 32 else colour
+        size = part["guest_bytes"].to_numpy(float)
+        ax.plot(
+            size,
+            part["cost_ns"],
+            style,
+            color=colour,
+            marker="o",
+            markerfacecolor=face,
+            label=f"{design}, {bits}-bit",
+        )
+        low, high = part["low_ns"].to_numpy(float), part["high_ns"].to_numpy(float)
+        ax.fill_between(size, low, high, color=colour, alpha=0.12, linewidth=0)
+    size_axis(ax, shown["guest_bytes"])
+    ax.set_yscale("log")
+    ax.set_ylabel("ns per lookup")
+    _draw_knees(table.attrs.get("knees", []), ax)
+    ax.legend(loc="upper left")
+
+
+def _draw_knees(knees: list[dict[str, Any]], ax: Any) -> None:
+    """Where a 64-bit list is as large as a cache, or as what a translation buffer reaches."""
+    low, high = ax.get_xlim()
+    for index, knee in enumerate(knees):
+        size = knee["bytes"] * 512.0
+        if low < size < high:
+            ax.axvline(size, color="0.45", linewidth=1, linestyle=":")
+            place = (size, 0.02 + 0.09 * (index % 3))
+            ax.annotate(
+                f" {knee['name']}", place, xycoords=("data", "axes fraction"), size=8, color="0.3"
+            )

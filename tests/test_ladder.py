@@ -20,6 +20,7 @@ from p2mperf.measure.ladder import (
     rung_sizes,
 )
 from p2mperf.measure.ladder_kernels import chase, grow_cycle, slot_word
+from p2mperf.measure.machine_card import machine_card
 from p2mperf.units import GIB, KIB, MIB, PAGE_SIZE
 
 U = np.uint64
@@ -248,6 +249,12 @@ def test_knees_of_huge_pages_carry_their_size() -> None:
     assert 32 * MIB <= measured[0].bytes <= 128 * MIB
 
 
+def test_split_huge_pages_give_no_knees_of_their_own() -> None:
+    steps = [(96 * PAGE_SIZE, 1.8), (2048 * PAGE_SIZE, 9.0)]
+    ladder = ladder_of(steps, steps, [])
+    assert [knee.name for knee in knees(ladder, {"caches": []})] == ["DTLB", "STLB"]
+
+
 def test_an_unmeasured_ladder_has_only_the_knees_of_the_card() -> None:
     nothing = (None,) * 3
     ladder = Ladder((16 * KIB, 20 * KIB, 24 * KIB), nothing, nothing, nothing, 0)
@@ -271,6 +278,9 @@ def test_a_small_ladder_of_this_machine() -> None:
     assert None not in ladder.page_ns[:1] + ladder.line_ns[:1]
     # A dependent load takes between one tick of a 10 GHz clock and a millisecond.
     assert all(0.1 < cost < 1e6 for cost in ladder.line_ns + ladder.page_ns if cost is not None)
+    assert all(
+        Knee(**json.loads(json.dumps(knee.to_dict()))) == knee for knee in knees(ladder, machine_card())
+    )
     assert Ladder.from_dict(json.loads(json.dumps(ladder.to_dict()))) == ladder
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from p2mperf.measure.machine_card import Card, available_memory_bytes
 from p2mperf.memory import vm
-from p2mperf.units import HUGE_SIZE, KIB, PAGE_SIZE, round_up
+from p2mperf.units import GIB, HUGE_SIZE, KIB, PAGE_SIZE, round_up
 
 Series = tuple[float | None, ...]
 Words = NDArray[np.uint64]
@@ -92,14 +92,19 @@ class Knee:
     bytes: int
     source: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain, JSON-ready data."""
+        return asdict(self)
 
-def measure_ladder(max_bytes: int, seconds: float = 1.5, seed: int = 0) -> Ladder:
+
+def measure_ladder(max_bytes: int = GIB, seconds: float = 1.5, seed: int = 0) -> Ladder:
     """Measure the ladder of this machine, upwards until size or time is used up.
 
     Parameters
     ----------
     max_bytes : int
-        Largest buffer; a quarter of the free memory at most is taken [bytes].
+        Largest buffer, by default the list of a 512 GiB guest with entries of 8 bytes; a quarter of the
+        free memory at most is taken [bytes].
     seconds : float
         Time to spend, without compiling [s].
     seed : int
@@ -160,14 +165,15 @@ def knees(ladder: Ladder, card: Card) -> list[Knee]:
     -----
     What a translation adds is the cost of roaming one line a page less the cost of roaming as many lines side
     by side. It is looked at only as far as those lines fill half of the second-level cache: beyond, lines and
-    page-table entries push each other out, which is no limit of a TLB.
+    page-table entries push each other out, which is no limit of a TLB. A host that backs a guest with 4 KiB
+    pages makes the guest's 2 MiB pages reach no further than small ones; such a knee is listed once.
     """
-    found = _cache_knees(card)
-    for suffix, cost_ns in (("", ladder.page_ns), (" 2M", ladder.huge_ns)):
-        reaches = find_steps(*_translation_cost(ladder, cost_ns, card), _first(ladder.line_ns))
-        names = ("DTLB", "STLB") if len(reaches) > 1 else ("TLB",)
-        found += [Knee(name + suffix, reach, "measured") for name, reach in zip(names, reaches, strict=False)]
-    return sorted(found, key=lambda knee: knee.bytes)
+    small, huge = (
+        _translation_knees(ladder, cost_ns, card, suffix)
+        for cost_ns, suffix in ((ladder.page_ns, ""), (ladder.huge_ns, " 2M"))
+    )
+    own = [knee for knee in huge if all(not knee.bytes / 2 < other.bytes < knee.bytes * 2 for other in small)]
+    return sorted(_cache_knees(card) + small + own, key=lambda knee: knee.bytes)
 
 
 def knee_guest_bytes(knee: Knee, entry_bytes: int) -> int:
@@ -237,6 +243,12 @@ def _cache_knees(card: Card) -> list[Knee]:
         for cache in card["caches"]
         if cache["type"] != "Instruction"
     ]
+
+
+def _translation_knees(ladder: Ladder, cost_ns: Series, card: Card, suffix: str) -> list[Knee]:
+    reaches = find_steps(*_translation_cost(ladder, cost_ns, card), _first(ladder.line_ns))
+    names = ("DTLB", "STLB") if len(reaches) > 1 else ("TLB",)
+    return [Knee(name + suffix, reach, "measured") for name, reach in zip(names, reaches, strict=False)]
 
 
 def _translation_cost(

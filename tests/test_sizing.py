@@ -156,7 +156,7 @@ def test_largest_by_low_memory():
 
 
 def test_low_memory_parts():
-    # 43 GiB = 11272192 pages: x 32 = 344 MiB of mem_map, x 4 = 43 MiB of list; 11 granules x 3 + 7 = 40 pages.
+    # 43 GiB = 11272192 pages: x 32 = 344 MiB of mem_map, x 4 = 43 MiB of list; 3 x 11 + 7 = 40 pages.
     parts = low_memory_parts(parameters(**NARROW), 43 * GIB)
     assert parts == {
         "mem_map_bytes": 344 * MIB,

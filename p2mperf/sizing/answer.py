@@ -21,7 +21,7 @@ UPPER_END_FITS = "the kernel of 2014 registered the area without looking at its 
 
 
 def readable_size(n_bytes: int) -> str:
-    """Write a size in at most four digits, exact where that can be.
+    """Write a size in at most four digits, exact where that can be, with suffixes up to Y.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def readable_size(n_bytes: int) -> str:
     ('2049M', '576.2M', '16Z')
     """
     exact = format_size(n_bytes)
-    if len(exact) <= 5:
+    if len(exact) <= 5 and n_bytes < 1 << 50:
         return exact
     power = (n_bytes.bit_length() - 1) // 10
     return f"{n_bytes / (1 << 10 * power):.1f}".removesuffix(".0") + "BKMGTPEZY"[power]

@@ -1,0 +1,124 @@
+"""Largest 32-bit guest against vmalloc=: the area grows, low memory shrinks, and fixed caps lie between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from p2mperf.sizing import limits, readable_size
+from p2mperf.units import GIB, MIB
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANEL_INCHES = (9.0, 5.4)
+# Okabe-Ito blue and vermilion, and lines that differ too.
+SPLITS: dict[str, dict[str, Any]] = {
+    "3:1": {"color": "#0072B2", "linestyle": "-"},
+    "2:2": {"color": "#D55E00", "linestyle": "--"},
+}
+ALL = "all limits"
+HIGHEST_VMALLOC = 2048 * MIB
+LOWEST_GUEST, HIGHEST_GUEST = GIB // 4, 256 * GIB
+NAMED_AT = 16 * MIB  # where the names of curves stand
+ABOVE, BELOW = (4, 4), (12, -12)  # offsets of a name, the latter for a rising curve [points]
+
+
+def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Search the largest guests; nothing measured is used.
+
+    Parameters
+    ----------
+    frame : DataFrame or None
+        Ignored; every figure takes one.
+
+    Returns
+    -------
+    DataFrame
+        Columns split, vmalloc_bytes, limit (a name, or "all limits" for the guest that passes every one) and
+        guest_bytes.
+    """
+    rows = []
+    for split in SPLITS:
+        for vmalloc in _vmallocs():
+            answer = limits(entry_bits=32, vmalloc=vmalloc, split=split)
+            each = {verdict.limit: verdict.largest_guest_bytes for verdict in answer.verdicts}
+            rows += [
+                {"split": split, "vmalloc_bytes": vmalloc, "limit": name, "guest_bytes": guest}
+                for name, guest in (each | {ALL: answer.largest_guest_bytes}).items()
+            ]
+    table = pd.DataFrame(rows)
+    table.attrs["note"] = "computed for a 32-bit guest on a 64-bit hypervisor; nothing is measured"
+    return table
+
+
+def _vmallocs() -> list[int]:
+    """Every MiB where the granules show as steps, then ever wider."""
+    values, value = [], 1
+    while value * MIB <= HIGHEST_VMALLOC:
+        values.append(value * MIB)
+        value += max(1, value // 64)
+    return values
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> None:
+    """Draw what `data` found.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `data`.
+    ax : Axes
+        Where to draw; both axes become logarithmic to base 2.
+    """
+    single = table[table["limit"] != ALL]
+    for name, part in single.groupby("limit", sort=False):
+        if len(set(part["guest_bytes"])) == 1:
+            _draw_cap(ax, str(name), int(part["guest_bytes"].iloc[0]))
+        else:
+            _draw_curves(ax, str(name), part)
+    for split, looks in SPLITS.items():
+        best = table[(table["limit"] == ALL) & (table["split"] == split) & (table["guest_bytes"] > 0)]
+        label = f"all limits, {split} split"
+        ax.step(best["vmalloc_bytes"], best["guest_bytes"], where="post", linewidth=2.6, label=label, **looks)
+    _draw_axes(ax)
+
+
+def _draw_cap(ax: Axes, name: str, guest_bytes: int) -> None:
+    if guest_bytes <= HIGHEST_GUEST:
+        ax.axhline(guest_bytes, color="0.35", linewidth=0.9, linestyle=":", zorder=1)
+        _name(ax, MIB, guest_bytes, f"{name} {readable_size(guest_bytes)}", "0.25", ABOVE)
+
+
+def _draw_curves(ax: Axes, name: str, part: pd.DataFrame) -> None:
+    splits_at: dict[tuple[float, float, bool], list[str]] = {}
+    for split, looks in SPLITS.items():
+        curve = part[(part["split"] == split) & (part["guest_bytes"] > 0)]
+        sizes, guests = curve["vmalloc_bytes"].tolist(), curve["guest_bytes"].tolist()
+        ax.step(sizes, guests, ":", where="post", linewidth=0.9, color=looks["color"])
+        place = next(index for index, size in enumerate(sizes) if size >= NAMED_AT)
+        splits_at.setdefault((sizes[place], guests[place], guests[-1] > guests[place]), []).append(split)
+    for (x, y, rises), splits in splits_at.items():
+        colour = SPLITS[splits[0]]["color"] if len(splits) == 1 else "0.25"
+        _name(ax, x, y, f"{name}, {' and '.join(splits)}", colour, BELOW if rises else ABOVE)
+
+
+def _name(ax: Axes, x: float, y: float, text: str, colour: str, offset: tuple[int, int]) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    ax.annotate(text, (x, y), offset, textcoords="offset points", color=colour, fontsize="small", bbox=box)
+
+
+def _draw_axes(ax: Axes) -> None:
+    from matplotlib.ticker import NullLocator
+
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log", base=2)
+    ax.set_xlim(MIB, HIGHEST_VMALLOC)
+    ax.set_ylim(LOWEST_GUEST, HIGHEST_GUEST)
+    for axis, powers in ((ax.xaxis, range(20, 32)), (ax.yaxis, range(28, 39))):
+        axis.set_ticks([2.0**power for power in powers], [readable_size(2**power) for power in powers])
+        axis.set_minor_locator(NullLocator())
+    ax.set_xlabel("vmalloc= [bytes]")
+    ax.set_ylabel("largest guest [bytes]")
+    ax.legend(loc="lower center")

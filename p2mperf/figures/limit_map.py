@@ -1,0 +1,136 @@
+"""The 32-bit address space of some guests, to scale: where the list lies and what stands beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from p2mperf.sizing import address_space, limits, readable_size
+from p2mperf.units import GIB
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+N_COLUMNS = 1
+PANEL_INCHES = (11.0, 2.9)
+# From the guest to read first, at the top, to the last.
+CASES: tuple[dict[str, str], ...] = (
+    {"guest_memory": "512M", "split": "3:1"},
+    {"guest_memory": "64G", "split": "3:1"},
+    {"guest_memory": "64G", "split": "3:1", "vmalloc": "512M"},
+    {"guest_memory": "64G", "split": "2:2"},
+)
+# Okabe-Ito colours, and hatches for those who do not see them.
+LOOKS: dict[str, dict[str, Any]] = {
+    "user": {"facecolor": "#EEEEEE"},
+    "low memory": {"facecolor": "#56B4E9"},
+    "guard": {"facecolor": "#000000"},
+    "linear list": {"facecolor": "#D55E00", "hatch": "//"},
+    "rest of vmalloc": {"facecolor": "#F0E442"},
+    "fixmap and pkmap": {"facecolor": "#CC79A7"},
+    "Xen": {"facecolor": "#009E73", "hatch": ".."},
+}
+NARROWEST_LABEL = 0.045  # of the width shown; below that the size stands in the legend
+
+
+def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Compute the regions; nothing measured is used.
+
+    Parameters
+    ----------
+    frame : DataFrame or None
+        Ignored; every figure takes one.
+
+    Returns
+    -------
+    DataFrame
+        Columns view ("whole" or "kernel"), case, region, start_bytes, end_bytes.
+    """
+    rows = []
+    for options in CASES:
+        answer = limits(**options, entry_bits=32)
+        views = ("whole", "kernel") if options["split"] == "3:1" else ("whole",)
+        vmalloc = f", vmalloc={options['vmalloc']}" if "vmalloc" in options else ""
+        rows += [
+            {
+                "view": view,
+                "case": f"{options['guest_memory']} guest, {options['split']}{vmalloc}",
+                "region": region.name,
+                "start_bytes": region.start_bytes,
+                "end_bytes": region.end_bytes,
+            }
+            for view in views
+            for region in address_space(answer.parameters, answer.guest_bytes)
+            if view == "whole" or region.name != "user"
+        ]
+    table = pd.DataFrame(rows)
+    table.attrs["note"] = (
+        "computed, nothing is measured; whether a guest fits is another question than where things lie"
+    )
+    return table
+
+
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The whole address space, and the kernel's part of it at a larger scale."""
+    titles = {"whole": "All 4 GiB, to scale", "kernel": "The kernel's last GiB at a 3:1 split, to scale"}
+    return [(title, table[table["view"] == view]) for view, title in titles.items()]
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> None:
+    """Draw one view as a bar for each case.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A view of what `data` computed.
+    ax : Axes
+        Where to draw.
+    """
+    cases = list(dict.fromkeys(table["case"]))
+    start, end = int(table["start_bytes"].min()), int(table["end_bytes"].max())
+    for row in table.to_dict("records"):
+        n_bytes, height, looks = (
+            row["end_bytes"] - row["start_bytes"],
+            cases.index(row["case"]),
+            LOOKS[row["region"]],
+        )
+        ax.barh(height, n_bytes, 0.62, row["start_bytes"], edgecolor="black", linewidth=0.4, **looks)
+        if n_bytes > NARROWEST_LABEL * (end - start):
+            _label(ax, row["start_bytes"] + n_bytes / 2, height, readable_size(n_bytes))
+    ax.set_xlim(start, end)
+    ax.set_yticks(range(len(cases)), cases)
+    ax.invert_yaxis()
+    ax.grid(visible=False)
+    _draw_addresses(ax, start, end)
+    _draw_legend(table, ax)
+
+
+def _label(ax: Axes, x: float, y: float, text: str) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+    ax.text(x, y, text, horizontalalignment="center", verticalalignment="center", fontsize="small", bbox=box)
+
+
+def _draw_addresses(ax: Axes, start: int, end: int) -> None:
+    step = GIB if end - start > GIB else GIB // 4
+    ticks = range(start, end + 1, step)
+    ax.set_xticks(list(ticks), [f"{tick:#010x}" for tick in ticks])
+    ax.set_xlabel("address")
+
+
+def _draw_legend(table: pd.DataFrame, ax: Axes) -> None:
+    from matplotlib.patches import Patch
+
+    shown = table.assign(n_bytes=table["end_bytes"] - table["start_bytes"])
+    handles = [
+        Patch(edgecolor="black", label=_named(shown, name), **looks)
+        for name, looks in LOOKS.items()
+        if name in set(shown["region"])
+    ]
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+
+
+def _named(shown: pd.DataFrame, region: str) -> str:
+    """Name of a region, with its size where all cases agree."""
+    sizes: Any = shown.loc[shown["region"] == region, "n_bytes"].unique()
+    return f"{region}, {readable_size(int(sizes[0]))}" if len(sizes) == 1 else region

@@ -112,11 +112,22 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
                 ax.set_title(title)
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
+        if getattr(module, "SHARED_LEGEND", False):
+            _legend(fig, axes.flat[: len(panels)])
         fig.suptitle(FIGURES[name].question, x=0.01, ha="left", weight="bold", size=14)
         note = getattr(data, "attrs", {}).get("note")
         if note:
             fig.supxlabel(note, x=0.01, ha="left", size=8.5, color="0.35")
     return fig
+
+
+def _legend(fig: Figure, axes: Any) -> None:
+    """One legend for all panels, each label once, outside the axes."""
+    found: dict[str, Any] = {}
+    for ax in axes:
+        handles, labels = ax.get_legend_handles_labels()
+        found.update(zip(labels, handles, strict=True))
+    fig.legend(found.values(), found.keys(), loc="outside upper right", ncols=min(6, len(found)))
 
 
 def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = ("svg", "png")) -> list[Path]:

@@ -65,6 +65,15 @@ def size_axis(ax: Any, sizes: Any) -> None:
     ax.set_xlabel("guest memory")
 
 
+def plain_ticks(ax: Any, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
+    """Write the ticks of a logarithmic axis as numbers: 1, 2, 5, 10, 20 ..., or other `steps` a decade."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.yaxis.set_major_locator(LogLocator(subs=steps))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
 def host_note(frame: pd.DataFrame) -> str:
     """One line under a figure: measured where, when, by how many processes."""
     runs = frame.attrs.get("runs") or []

@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from p2mperf.figures.common import DESIGN_COLOURS, FALLBACK, host_note, knees_of, medians, size_axis
+from p2mperf.figures.common import DESIGN_COLOURS, FALLBACK, host_note, knees_of, medians, plain_ticks, size_axis
 
 KEYS = ["family", "operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing"]
 N_COLUMNS = 4
-PANEL_INCHES = (5.0, 4.0)
+PANEL_INCHES = (4.6, 3.8)
+SHARED_LEGEND = True
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -36,11 +37,11 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One panel an operation and stream."""
+    """One panel an operation and stream, streams in one order for every operation."""
     found = []
-    for (_, operation, stream), part in table.groupby(["family", "operation", "stream"], sort=False):
+    for (family, operation, stream), part in table.groupby(["family", "operation", "stream"]):
         part.attrs = table.attrs
-        found.append((f"{operation}, {stream}", part))
+        found.append((f"{family}: {operation}, {stream}", part))
     return found
 
 
@@ -67,9 +68,9 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
         ax.fill_between(size, low, high, color=colour, alpha=0.12, linewidth=0)
     size_axis(ax, shown["guest_bytes"])
     ax.set_yscale("log")
+    plain_ticks(ax)
     ax.set_ylabel("ns per lookup")
     _draw_knees(table.attrs.get("knees", []), ax)
-    ax.legend(loc="upper left")
 
 
 def _draw_knees(knees: list[dict[str, Any]], ax: Any) -> None:

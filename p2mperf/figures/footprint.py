@@ -9,11 +9,26 @@ import numpy as np
 import pandas as pd
 
 from p2mperf.figures.common import host_note
+from p2mperf.units import GIB
 
 _COLUMN = re.compile(r"footprint_(.+)_pages")
-_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#F0E442", "#999999", "#000000")
+# Leaves grey; what the software walk needs in warm, what the MMU's view needs in cold colours.
+_COLOURS = {
+    "leaf": "#999999",
+    "leaf_shared": "#CCCCCC",
+    "mid": "#D55E00",
+    "mid_shared": "#E69F00",
+    "top": "#F0E442",
+    "pte": "#0072B2",
+    "pte_shared": "#56B4E9",
+    "pmd": "#009E73",
+    "pud": "#66C2A5",
+    "pgd": "#CC79A7",
+    "hole_window": "#000000",
+}
 N_COLUMNS = 1
 PANEL_INCHES = (13.0, 4.2)
+SHARED_LEGEND = True
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -40,32 +55,31 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """All pages, and those that are not private leaves."""
-    return [
-        ("all pages", table),
-        ("without the private leaves", table[table["kind"] != "leaf"]),
-    ]
+    """All pages in proportion to the guest, and those that are not private leaves."""
+    share = table.assign(value=table["n_pages"].astype(float) * 4 / (table["guest_bytes"] / GIB))
+    count = table[table["kind"] != "leaf"].assign(value=table["n_pages"].astype(float))
+    share.attrs["label"], count.attrs["label"] = "KiB for each GiB of guest", "4 KiB pages"
+    return [("all pages, in proportion to the guest", share), ("without the private leaves", count)]
 
 
 def draw(table: pd.DataFrame, ax: Any) -> None:
     """Stack the kinds of pages of each guest and design."""
-    order = table.drop_duplicates(["guest", "design"]).sort_values(["entry_bits", "guest_bytes", "design"])
+    order = table.drop_duplicates(["guest", "design"])
+    order = order.sort_values(["family", "entry_bits", "guest_bytes", "guest", "design"])
     places = {(row.guest, row.design): index for index, row in enumerate(order.itertuples())}
-    kinds = list(dict.fromkeys(table["kind"]))
     bottom = np.zeros(len(places))
-    for kind, colour in zip(kinds, _cycle(len(kinds)), strict=True):
+    for kind in sorted(set(table["kind"]), key=_rank):
         heights = np.zeros(len(places))
         for row in table[table["kind"] == kind].itertuples():
-            heights[places[row.guest, row.design]] = float(row.n_pages)
-        ax.bar(range(len(places)), heights, bottom=bottom, color=colour, label=kind.replace("_", " "), width=0.75)
+            heights[places[row.guest, row.design]] = row.value
+        colour = _COLOURS.get(kind, "#882255")
+        ax.bar(range(len(places)), heights, 0.75, bottom, color=colour, label=kind.replace("_", " "))
         bottom += heights
-    ax.set_yscale("log" if "leaf" in kinds else "linear")
-    labels = [f"{guest}\n{design.partition('-')[2]}" for guest, design in places]
-    ax.set_xticks(range(len(places)), labels, rotation=60, ha="right", size=8)
-    ax.set_ylabel("4 KiB pages")
+    labels = [f"{guest} {design.partition('-')[2]}" for guest, design in places]
+    ax.set_xticks(range(len(places)), labels, rotation=40, ha="right", size=8.5)
+    ax.set_ylabel(table.attrs.get("label", ""))
     ax.grid(visible=False, axis="x")
-    ax.legend(ncols=2, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _cycle(n_colours: int) -> list[str]:
-    return [_COLOURS[index % len(_COLOURS)] for index in range(n_colours)]
+def _rank(kind: str) -> int:
+    return list(_COLOURS).index(kind) if kind in _COLOURS else len(_COLOURS)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from p2mperf.figures.common import cell_label, host_note, marker, size_axis
+from p2mperf.figures.common import cell_label, host_note, marker, plain_ticks, size_axis
 from p2mperf.measure.statistics import Ratio, process_ratio, ratio_interval, verdict
 
 CELL = [
@@ -27,6 +27,7 @@ CONTROL = "control:"
 REFERENCES = {"pv": "pv-linear", "arm": "arm-vlpt", "hap": "hap-linear"}
 N_COLUMNS = 2
 PANEL_INCHES = (7.0, 4.6)
+SHARED_LEGEND = True
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -143,7 +144,6 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
     size_axis(ax, table["guest_bytes"])
     _ratio_axis(ax, table["ratio"])
     ax.set_ylabel(f"{table['design'].iloc[0]} / {table['reference'].iloc[0]}")
-    ax.legend(ncols=2)
 
 
 def _draw_labels(table: pd.DataFrame, ax: Any) -> None:
@@ -162,9 +162,7 @@ def _ratio_axis(ax: Any, ratios: Any) -> None:
     """Logarithmic, made for the estimates: an interval that no process resolved may leave the axes."""
     ax.set_yscale("log")
     ax.set_ylim(min(0.9, ratios.min() * 0.85), max(1.1, ratios.max() * 1.25))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("{x:g}")
-    ax.tick_params(axis="y", which="minor", labelsize=8)
+    plain_ticks(ax, (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 9.0))
     ax.annotate("linear view faster", (0.01, 0.98), xycoords="axes fraction", va="top", size=8.5, color="0.35")
     ax.annotate("software walk faster", (0.01, 0.02), xycoords="axes fraction", size=8.5, color="0.35")
 

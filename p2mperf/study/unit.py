@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,13 @@ from p2mperf.memory import vm
 from p2mperf.results.schema import cell_key, unit_key
 from p2mperf.streams import make_stream
 from p2mperf.study.plan import GuestSpec
-from p2mperf.units import MIB
+from p2mperf.units import GIB, MIB
 
 Record = dict[str, Any]
 Emit = Callable[[Record], None]
 _PR_SET_PDEATHSIG = 1
 _REHEARSAL_BYTES = 64 * MIB
+_LADDER_BYTES = 1 * GIB  # beyond the 800 MiB list of a 400 GB guest
 
 
 def main() -> int:
@@ -59,8 +61,9 @@ def measure_machine(emit: Emit) -> int:
     from p2mperf.measure.ladder import knees, measure_ladder
     from p2mperf.measure.machine_card import machine_card
 
-    ladder = measure_ladder()
-    emit({"ladder": ladder.to_dict(), "knees": [knee.to_dict() for knee in knees(ladder, machine_card())]})
+    ladder = measure_ladder(_LADDER_BYTES)
+    found = [asdict(knee) for knee in knees(ladder, machine_card())]
+    emit({"ladder": ladder.to_dict(), "knees": found})
     return 0
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
@@ -499,3 +500,9 @@ def test_only_the_standard_library_is_imported():
     code = f"import sys, p2mperf.sizing; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_documentation_knows_every_limit_and_question():
+    text = (Path(__file__).parents[1] / "docs" / "limits.md").read_text()
+    for name in [*LIMITS, *QUESTIONS]:
+        assert f"`{name}`" in text

@@ -83,7 +83,7 @@ class Oracle:
     above : str
         What is above the end of the map: "identity" (Linux 3.18 and later) or "invalid" (up to 3.14).
     max_domain_pages : int, optional
-        CONFIG_XEN_MAX_DOMAIN_MEMORY in pages: frames of the boot list beyond it are not taken.
+        CONFIG_XEN_MAX_DOMAIN_MEMORY in pages: the boot list is cut there, and RAM above has no frames.
     """
 
     def __init__(
@@ -98,9 +98,8 @@ class Oracle:
     ) -> None:
         assert above in ("identity", "invalid")
         assert sum(n_frames for n_frames, _ in boot_extents) == n_boot_pages
-        if max_domain_pages is not None:
-            n_boot_pages = min(n_boot_pages, max_domain_pages)
-            n_max_pages = min(n_max_pages, max_domain_pages)
+        self.end_of_frames = INVALID[entry_bits] if max_domain_pages is None else max_domain_pages
+        n_boot_pages = min(n_boot_pages, self.end_of_frames)
         self.rows, self.entry_bits, self.above = rows, entry_bits, above
         self.leaf_pages, self.mid_pages = LEAF_PAGES[entry_bits], MID_PAGES[entry_bits]
         self.invalid = INVALID[entry_bits]
@@ -112,7 +111,8 @@ class Oracle:
 
         self.ram = list(self._ram_ranges())
         self.ram_after_boot = clip(self.ram, n_boot_pages, self.map_end)
-        self.displaced = clip(self._not_ram(), 0, n_boot_pages)
+        self.not_ram = list(self._gaps(self.ram))
+        self.displaced = clip(self.not_ram, 0, n_boot_pages)
 
         self.extents = boot_extents
         self.extent_firsts = [0]
@@ -138,9 +138,9 @@ class Oracle:
             if self._page_is_ram(low):
                 yield low, high
 
-    def _not_ram(self) -> Iterator[Range]:
+    def _gaps(self, ranges: list[Range]) -> Iterator[Range]:
         end_of_last = 0
-        for low, high in self.ram:
+        for low, high in ranges:
             if end_of_last < low:
                 yield end_of_last, low
             end_of_last = high
@@ -152,7 +152,7 @@ class Oracle:
 
     def boot_index(self, pfn: int) -> int | None:
         """Which frame of the boot list `pfn` has: its own, a displaced one, or none."""
-        if not self.is_ram(pfn):
+        if not self.is_ram(pfn) or pfn >= self.end_of_frames:
             return None
         if pfn < self.n_boot_pages:
             return pfn
@@ -166,8 +166,9 @@ class Oracle:
     def is_extra(self, pfn: int) -> bool:
         """Whether `pfn` is RAM without a frame that the guest may still be given one for."""
         # In pfn order the RAM pages come with frames first; extra are the next ones, up to the maximum.
-        without = self.is_ram(pfn) and self.boot_index(pfn) is None
-        return without and n_before(self.ram, pfn) < self.n_max_pages
+        if not self.is_ram(pfn) or self.boot_index(pfn) is not None or pfn >= self.end_of_frames:
+            return False
+        return n_before(self.ram, pfn) < self.n_max_pages
 
     def entry(self, pfn: int) -> int:
         """The raw entry of `pfn`, marker bits included."""
@@ -196,7 +197,7 @@ class Oracle:
     def changes(self) -> list[int]:
         """Every pfn at which an entry does not follow from the entry before it, and the ends of things."""
         points: set[int | None] = {0, self.n_boot_pages, up(self.n_boot_pages, self.leaf_pages)}
-        points |= {self.map_end, self.covered_end, self.dump_end}
+        points |= {self.map_end, self.covered_end, self.dump_end, self.end_of_frames}
         points |= {pfn for one_range in self.ram for pfn in one_range}
         points |= {self._pfn_of_boot_index(first) for first in self.extent_firsts}
         points |= {self._pfn_of_boot_index(low) for low, _ in self.displaced}

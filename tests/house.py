@@ -178,7 +178,7 @@ def _is_field(item: ast.AnnAssign) -> bool:
 
 
 def notebook_problems(notebook: dict[str, Any]) -> list[str]:
-    """Complaints about a parsed notebook: its parameters cell and its outputs."""
+    """Complaints about a parsed notebook: its parameters, and outputs that are not of one whole run."""
     cells = notebook.get("cells", [])
     tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
     problems = []
@@ -186,9 +186,21 @@ def notebook_problems(notebook: dict[str, Any]) -> list[str]:
         problems.append(f"{len(tagged)} cells tagged 'parameters', there must be one")
     if any(cell["cell_type"] != "code" for cell in tagged):
         problems.append("the cell tagged 'parameters' is not code")
-    if any(cell.get("outputs") for cell in cells):
-        problems.append("outputs are kept")
+    counts = [cell["execution_count"] for cell in cells if cell.get("execution_count") is not None]
+    if counts != list(range(1, len(counts) + 1)):
+        problems.append(f"not run once from top to bottom: cells were run as {counts}")
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    if any(output["output_type"] == "error" for output in outputs):
+        problems.append("shows an error")
     return problems
+
+
+def imported_packages(sources: Iterable[str]) -> set[str]:
+    """Top-level packages that some source imports, lazily or not."""
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.split(".")[0] for name in names}
 
 
 def commands_of_run(script: str) -> set[str]:

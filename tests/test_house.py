@@ -260,13 +260,35 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
 
-def test_a_notebook_without_parameters_is_seen() -> None:
-    plain = {"cell_type": "code", "metadata": {}, "outputs": []}
-    tagged = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "outputs": []}
-    kept = {"cell_type": "code", "metadata": {}, "outputs": [{"output_type": "stream"}]}
-    assert house.notebook_problems({"cells": [plain, tagged]}) == []
-    assert house.notebook_problems({"cells": [plain]}) == ["0 cells tagged 'parameters', there must be one"]
-    assert len(house.notebook_problems({"cells": [tagged, tagged, kept]})) == 2
+def code_cell(*tags: str, **fields: object) -> dict[str, object]:
+    return {"cell_type": "code", "metadata": {"tags": list(tags)}, "outputs": [], **fields}
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem"),
+    [
+        ([code_cell()], "0 cells tagged 'parameters', there must be one"),
+        (
+            [code_cell("parameters"), code_cell("parameters")],
+            "2 cells tagged 'parameters', there must be one",
+        ),
+        ([code_cell("parameters", cell_type="markdown")], "the cell tagged 'parameters' is not code"),
+        (
+            [code_cell("parameters", execution_count=2), code_cell(execution_count=1)],
+            "not run once from top to bottom: cells were run as [2, 1]",
+        ),
+        ([code_cell("parameters", outputs=[{"output_type": "error"}])], "shows an error"),
+    ],
+)
+def test_a_wrong_notebook_is_seen(cells: list[dict[str, object]], problem: str) -> None:
+    assert house.notebook_problems({"cells": cells}) == [problem]
+
+
+def test_right_notebooks_pass() -> None:
+    stripped = [code_cell("parameters", execution_count=None), code_cell(execution_count=None)]
+    executed = [code_cell("parameters", execution_count=1), code_cell(execution_count=2)]
+    assert house.notebook_problems({"cells": stripped}) == []
+    assert house.notebook_problems({"cells": executed}) == []
 
 
 # ---- requirements ----
@@ -317,6 +339,16 @@ def test_requirements_are_lower_bounds_that_were_run(entry: str) -> None:
     requirement = Requirement(entry)
     assert {specifier.operator for specifier in requirement.specifier} <= {">="}
     assert requirement.specifier.contains(constraints()[canonicalize_name(requirement.name)])
+
+
+def test_no_dependency_is_idle() -> None:
+    imported = house.imported_packages(path.read_text() for path in SOURCES)
+    assert {Requirement(entry).name for entry in PYPROJECT["project"]["dependencies"]} <= imported
+
+
+def test_imports_are_found() -> None:
+    sample = "import a.b\ndef f():\n    from c.d import e\n    import g as h"
+    assert house.imported_packages([sample, "from . import i"]) == {"a", "c", "g"}
 
 
 @pytest.mark.slow

@@ -1,0 +1,102 @@
+"""Make the tables of README.md: nothing measured or counted is typed by hand.
+
+``python tools/readme.py`` rewrites the blocks between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``;
+``--check`` only says whether they are up to date.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import p2mperf
+from p2mperf.guests import PRESETS
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+_DESIGNS = ("pv-tree", "pv-linear")
+_HEADLINE_GUESTS = ("pv-64-512m", "pv-64-8g", "pv-64-128g", "pv-64-400g", "pv-32-8g", "dom0-64-e820")
+
+
+def configurations() -> str:
+    """Build every preset by both designs and count: predicted and counted pages side by side."""
+    lines = [
+        "| guest | boot pages | design | leaves | other pages | mappings | pages predicted = counted | audit |",
+        "|---|---:|---|---:|---:|---:|---|---|",
+    ]
+    for name in PRESETS:
+        guest = p2mperf.Guest.preset(name)
+        for design in _DESIGNS:
+            with p2mperf.build(design, guest) as p2m:
+                counted = p2m.footprint()
+                predicted = type(p2m).predict_footprint(guest)
+                p2m.audit()
+            same = {k: n for k, n in predicted.pages.items() if n} == counted.pages
+            leaves = counted.pages["leaf"]
+            lines.append(
+                f"| {name} | {guest.n_boot_pages} | {design} | {leaves} | {counted.n_pages - leaves} "
+                f"| {counted.n_vmas} | {sum(predicted.pages.values())} {'=' if same else 'is not'} "
+                f"{counted.n_pages} | holds |"
+            )
+    return "\n".join(lines)
+
+
+def results() -> str:
+    """Headline rows of the shipped sweep."""
+    table = p2mperf.summary(p2mperf.load("shipped"))
+    shown = table[
+        table["guest"].isin(_HEADLINE_GUESTS)
+        & table["stream"].isin(["uniform", "sequential"])
+        & (table["family"] == "pv")
+    ]
+    lines = [
+        "| guest | stream | operation | list, ns | tree, ns | tree / list, 95 % interval | verdict |",
+        "|---|---|---|---:|---:|---|---|",
+    ]
+    ordered = shown.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"], ascending=True)
+    for row in ordered.itertuples():
+        said = f"{row.faster.partition('-')[2]} faster" if row.faster else row.verdict
+        lines.append(
+            f"| {row.guest} | {row.stream_label} | {row.operation} | {row.reference_ns:.2f} | {row.cost_ns:.2f} "
+            f"| {row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}] | {said.replace('linear', 'list')} |"
+        )
+    return "\n".join(lines)
+
+
+BLOCKS = {"configurations": configurations, "results": results}
+
+
+def rewritten(text: str) -> str:
+    """README's text with every block made anew.
+
+    Parameters
+    ----------
+    text : str
+        The README as it stands.
+
+    Returns
+    -------
+    str
+        The README as it should stand.
+    """
+    for name, make in BLOCKS.items():
+        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"README.md has no block {name!r}")
+        block = make()
+        text = pattern.sub(lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text)
+    return text
+
+
+def main() -> int:
+    """Rewrite README.md, or with --check tell whether that would change it."""
+    text = README.read_text(encoding="utf-8")
+    wanted = rewritten(text)
+    if "--check" in sys.argv[1:]:
+        return int(wanted != text)
+    README.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from itertools import pairwise
 from time import perf_counter_ns
 from typing import Any
 
@@ -15,12 +16,12 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.base import Backing, Design, Step, backing as find_backing
 from p2mperf.errors import BadInputError
-from p2mperf.guests import Geometry, Guest
+from p2mperf.guests import Geometry, Guest, Kind
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.audit_kernels import count_entries
 from p2mperf.tables.leaves import Leaf, LeafPlan
 from p2mperf.tables.m2p import M2p
-from p2mperf.units import round_up
+from p2mperf.units import parse_pages, round_up
 
 _DUMP_CHUNK = 1 << 20
 _SHARED = ("missing_leaf", "identity_leaf")
@@ -60,6 +61,8 @@ class PvDesign(Design):
 
     plan: LeafPlan
     pool: PagePool
+    leaves: Frames  # behind each leaf-sized stretch, shared ones repeated
+    leaf_state: NDArray[np.int8]  # `Leaf` of each; starts as the plan's, and follows what is written
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class PvDesign(Design):
         n_frames = sum(self.predict_pages(guest, above=above, **options).values())
         self.pool = PagePool(
             n_frames,
+            n_spare=self._spare_frames(),
             page_bytes=self.backing.direct_bytes,
             run_frames=run_frames,
             seed=guest.seed,
@@ -105,20 +109,31 @@ class PvDesign(Design):
     def _build(self) -> None:
         """Build what finds the leaves, and set `tables`."""
 
+    def _spare_frames(self) -> int:
+        """Address space for pages that only writing will take [frames]."""
+        return 0
+
     def _build_leaves(self) -> None:
         dtype = self.guest.geometry.dtype
         # First of all, so that they stand 2 MiB-aligned and a window over them can have 2 MiB pages.
-        self.leaf_frames: Frames = self.pool.allocate(self.plan.n_private, "leaf")
+        frames = self.pool.allocate(self.plan.n_private, "leaf")
         shared = self.pool.allocate(2, "leaf_shared")
         self.missing_leaf, self.identity_leaf = shared.tolist()
         for frame in shared.tolist():
             self.pool.words(frame, dtype)[:] = self.guest.geometry.invalid
         start = perf_counter_ns()
-        self._write_leaves(dtype)
+        self._write_leaves(frames, dtype)
         self.mfn_generation_ns = perf_counter_ns() - start
+        self.leaf_state = self.plan.state.copy()
+        self.leaves = np.choose(self.leaf_state, [0, self.missing_leaf, self.identity_leaf])
+        self.leaves[self.leaf_state == Leaf.PRIVATE] = frames
 
-    def _write_leaves(self, dtype: Any) -> None:
-        frames = self.leaf_frames
+    @property
+    def leaf_frames(self) -> Frames:
+        """Frames of the private leaves, in pfn order."""
+        return self.leaves[self.leaf_state == Leaf.PRIVATE]
+
+    def _write_leaves(self, frames: Frames, dtype: Any) -> None:
         if frames.size == 0:
             return
         if frames[-1] - frames[0] == frames.size - 1 and (np.diff(frames) == 1).all():
@@ -127,14 +142,6 @@ class PvDesign(Design):
         packed = np.empty(frames.size * self.guest.geometry.leaf_frames, dtype)
         self.plan.fill(packed)
         self.pool.pages(dtype)[frames] = packed.reshape(frames.size, -1)
-
-    def targets(self, plan: LeafPlan) -> Frames:
-        """Frame of every leaf, shared ones repeated."""
-        choices = [np.zeros(plan.state.size, np.int64)] * 3
-        choices[Leaf.PRIVATE] = self.leaf_frames[plan.rank] if self.leaf_frames.size else choices[0]
-        choices[Leaf.MISSING] = np.full(plan.state.size, self.missing_leaf)
-        choices[Leaf.IDENTITY] = np.full(plan.state.size, self.identity_leaf)
-        return np.choose(plan.state, choices)
 
     def close(self) -> None:
         super().close()
@@ -193,9 +200,20 @@ class PvDesign(Design):
         inside = frames < np.uint64(self.m2p.n_frames)
         pfns = self.m2p.words()[np.where(inside, frames, 0).astype(np.int64)].astype(np.uint64)
         pfns[~inside] = invalid
-        pfns[self.lookup(pfns) != frames] = invalid
+        astray = self.lookup(pfns) != frames
+        pfns[astray] = self._override(frames[astray])
         identity = self.lookup(frames) == (frames | np.uint64(shape.identity_bit))
         return np.where((pfns == invalid) & identity, frames, pfns)
+
+    def _override(self, mfns: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Frames of mfns that the p2m disowns: none, since m2p_override is gone."""
+        return np.full(mfns.shape, self.guest.geometry.invalid, np.uint64)
+
+    def explain(self, entry: int) -> dict[str, Any]:
+        shape = self.guest.geometry
+        code = int(kind_codes(np.array([entry], np.uint64), shape)[0])
+        plain = entry & (shape.invalid ^ shape.identity_bit ^ shape.foreign_bit)
+        return {"kind": KIND_NAMES[code], "mfn": None if KIND_NAMES[code] == "missing" else plain}
 
     def dump(self) -> str:
         """Write the p2m as runs of one kind, as debugfs' mmu/p2m did.
@@ -226,7 +244,7 @@ class PvDesign(Design):
             pfns = np.arange(first, first + n_frames, dtype=np.uint64)
             codes = kind_codes(self.lookup(pfns), self.guest.geometry)
             cuts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), n_frames]
-            for low, high in zip(cuts, cuts[1:], strict=False):
+            for low, high in pairwise(cuts):
                 yield first + low, first + high, KIND_NAMES[codes[low]]
 
     def audit_leaves(self) -> None:
@@ -236,17 +254,23 @@ class PvDesign(Design):
             shared = self.pool.words(frame, dtype)
             self._require(shared == shape.invalid, f"the shared {name} page is not INVALID throughout")
         pages = self.pool.pages(dtype)[self.leaf_frames]
-        first = np.flatnonzero(self.plan.state == Leaf.PRIVATE).astype(np.uint64)
+        first = np.flatnonzero(self.leaf_state == Leaf.PRIVATE).astype(np.uint64)
         marks = np.array([shape.invalid, shape.identity_bit, shape.foreign_bit], np.uint64)
         seen = np.zeros(self.guest.machine.n_frames // 64 + 1, np.uint64)
         n_machine = np.uint64(self.guest.machine.n_frames)
         counts = count_entries(pages, first * np.uint64(shape.leaf_frames), marks, n_machine, seen)
-        n_ram, _, _, _, n_wrong_identity, n_beyond, n_twice = counts.tolist()
-        self._require(n_wrong_identity == 0, f"{n_wrong_identity} identity entries name another frame")
+        n_ram, _, _, n_foreign, n_astray, n_beyond, n_twice = counts.tolist()
+        written = self._written_counts()
+        self._require(n_astray == written[2], f"{n_astray} identity entries name another frame")
+        self._require(n_foreign == written[1], f"{n_foreign} frames are foreign where {written[1]} should")
         self._require(n_beyond == 0, f"{n_beyond} mfns lie beyond the machine's {n_machine} frames")
         self._require(n_twice == 0, f"{n_twice} mfns back two frames")
-        expected = self._n_ram_expected()
+        expected = self._n_ram_expected() + written[0]
         self._require(n_ram == expected, f"{n_ram} frames have memory where {expected} should")
+
+    def _written_counts(self) -> tuple[int, int, int]:
+        """What writing has added: plain mfns, foreign entries, identity of another frame."""
+        return 0, 0, 0
 
     def _n_ram_expected(self) -> int:
         return self.guest.n_boot_pages
@@ -261,3 +285,34 @@ class PvDesign(Design):
 
     def _word_bytes(self, kind: str) -> int:
         return self.guest.geometry.entry_bytes
+
+
+def area_entries(guest: Guest, limit_pages: int = 0, above: str = "identity") -> int:
+    """Entries that the p2m has or may come to have: up to the last frame that is not identity, in whole mids.
+
+    Parameters
+    ----------
+    guest : Guest
+        Whose.
+    limit_pages : int
+        Memory that may be hot-plugged later: XEN_MEMORY_HOTPLUG_LIMIT, since 4.0 [pages].
+    above : str
+        Policy beyond the end: where that is "invalid", identity at the end of the map needs entries too.
+
+    Returns
+    -------
+    int
+        A multiple of what one mid page covers.
+
+    Notes
+    -----
+    xen_vmalloc_p2m_tree rounds entry bytes * xen_max_p2m_pfn up to PMD_SIZE * PMDS_PER_MID_PAGE, which is
+    one mid page's worth of list at either width: 1 GiB or 4 GiB of guest.
+    """
+    ends = guest.runs.end_pfn[(guest.runs.kind != Kind.IDENTITY) | (above == "invalid")]
+    return round_up(max(int(ends[-1]), guest.n_boot_pages, limit_pages), guest.geometry.mid_frames)
+
+
+def limit_pages(limit: str | int) -> int:
+    """Pages below a hotplug limit: a size such as 512G, or bytes; 0 for none."""
+    return parse_pages(limit) if limit else 0

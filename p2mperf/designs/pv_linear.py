@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
-from p2mperf.designs.pv import PvDesign
+from p2mperf.designs.pv import area_entries, limit_pages
+from p2mperf.designs.pv_life import PvLife
+from p2mperf.designs.pv_locate import WriteLinear32, WriteLinear64
 from p2mperf.errors import BadInputError
-from p2mperf.guests import Geometry, Guest, Kind, above_mask
+from p2mperf.guests import Geometry, Guest, Kind, Runs, above_mask
 from p2mperf.jit import instance_class, walk_overload
 from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames
 from p2mperf.memory.raw import load32, load64
-from p2mperf.memory.window import Window, check_maps, n_runs
+from p2mperf.memory.window import Window, n_runs
 from p2mperf.tables.leaves import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.tables.m2p import predict_bytes
-from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages, covered_by, read_back
+from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages, covered_by
 from p2mperf.tables.walk import walk
 from p2mperf.units import HUGE_SIZE, MIB, PAGE_SHIFT, PAGE_SIZE, round_up
 
@@ -178,13 +180,21 @@ def _slot(address: int, depth: int) -> int:
     return (address >> (PAGE_SHIFT + 9 * depth)) & (_PTES - 1)
 
 
-class PvLinear(PvDesign):
+class PvLinear(PvLife):
     """The linear list of Linux 3.19, with the defects it had when it landed mended.
 
     Parameters
     ----------
     guest, backing, above, run_frames
         As `PvDesign`.
+    quirks, n_spare, m2p_override
+        As `PvWriter`.
+    limit : str or int
+        Memory that may be hot-plugged later, which makes the area larger: 512G in kernels since 4.0; 0 as
+        in 3.19 [bytes].
+    invalidated : bool
+        Whether balloonable memory was made INVALID, as xen_inv_extra_mem does at boot; False leaves it
+        identity, as it is just before.
 
     Notes
     -----
@@ -205,12 +215,19 @@ class PvLinear(PvDesign):
     nested = False
 
     @classmethod
-    def plan_leaves(cls, guest: Guest, above: str = "identity", **options: Any) -> LeafPlan:
+    def plan_leaves(
+        cls,
+        guest: Guest,
+        above: str = "identity",
+        limit: str | int = 0,
+        invalidated: bool = True,
+        **options: Any,
+    ) -> LeafPlan:
         if options:
             raise BadInputError(f"{cls.name} has no option {', '.join(options)}")
         shape = guest.geometry
-        n_entries = area_entries(guest)
-        runs = extend_above(guest.runs, n_entries, above)
+        n_entries = area_entries(guest, limit_pages(limit), above)
+        runs = extend_above(guest.runs if invalidated else _not_invalidated(guest.runs), n_entries, above)
         kinds = kinds_by_leaf(runs, n_entries // shape.leaf_frames, shape.leaf_frames)
         state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
         # Balloonable memory is not shared: xen_inv_extra_mem writes INVALID to each such frame of an area
@@ -239,7 +256,7 @@ class PvLinear(PvDesign):
         sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), group=pages_per_mid(guest.geometry))
         covered = np.repeat(covered_by(plan.state, page_table_shape(guest.geometry), sharing), _PTES)
         wide = covered >= 0
-        shown[shared] = -10 - plan.state[shared]
+        shown[shared] = plan.state[shared] - 10
         shown[wide] = np.arange(shown.size)[wide] % guest.geometry.leaf_frames - 10_000 * covered[wide]
         memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
         m2p = predict_bytes(guest) if cls.nested else 0
@@ -248,15 +265,16 @@ class PvLinear(PvDesign):
 
     def _build(self) -> None:
         shape = self.guest.geometry
-        targets = self.targets(self.plan)
         labels = (self.missing_leaf, self.identity_leaf)
         self.sharing = Sharing(labels, pages_per_mid(shape), _WRITE)
         self._stand_in_guest_memory()
         self.page_table: RadixTable = build(
-            self.pool, targets, page_table_shape(shape), self.sharing, self._numbers
+            self.pool, self.leaves, page_table_shape(shape), self.sharing, self._numbers
         )
-        self.window = Window(self.pool, targets.size, page_bytes=self.backing.window_bytes)
-        shown = self._shown(targets)
+        if "half-window" in self.quirks:
+            self._unlink_second_halves()
+        self.window = Window(self.pool, self.leaves.size, page_bytes=self.backing.window_bytes)
+        shown = self._shown(self.leaves)
         self.window.map(0, shown, self.plan.state == Leaf.PRIVATE)
         self.window.populate()
         self._set_tables()
@@ -272,7 +290,7 @@ class PvLinear(PvDesign):
         identity = self.pool.address(self.identity_leaf)
         values = (
             self.window.base,
-            area_entries(self.guest),
+            self.end_pfn,
             int(above_mask(shape, self.above)),
             AREA[shape.entry_bits],
             self.pool.address(self.page_table.root),
@@ -294,8 +312,55 @@ class PvLinear(PvDesign):
                 shown[wide] = extent[wide % extent.size]
         return shown
 
+    def _unlink_second_halves(self) -> None:
+        """Leave out the page-table pages that a stride of 512 entries instead of a PMD's reach never met.
+
+        A kernel faults there; here the area goes on reading INVALID.
+        """
+        pages = np.flatnonzero(np.arange(self._covered().size) % self.group)
+        pages = pages[self._covered()[pages] >= 0]
+        upper = self.page_table.shape.levels[1]
+        positions = pages + upper.first_slot
+        holders = self.page_table.frames[upper.name][positions // upper.fanout]
+        self.pool.pages(np.uint64)[holders, positions % upper.fanout] = 0
+
+    @property
+    def _table(self) -> RadixTable:
+        return self.page_table
+
+    def _set_write_tables(self) -> None:
+        shape = self.guest.geometry
+        kind = WriteLinear64 if shape.entry_bits == 64 else WriteLinear32
+        shared = [self.pool.address(f) - self._base for f in (self.missing_leaf, self.identity_leaf)]
+        values = (
+            self.window.base,
+            AREA[shape.entry_bits],
+            self.pool.address(self.page_table.root),
+            *shared,
+            self._base,
+        )
+        self._write_tables = kind(*map(np.uint64, values))
+
+    @property
+    def group(self) -> int:
+        return pages_per_mid(self.guest.geometry)
+
+    @property
+    def _write_flag(self) -> int:
+        return _WRITE
+
+    @property
+    def linear_address(self) -> int:
+        return AREA[self.guest.geometry.entry_bits]
+
+    def _room_to_show(self, n_leaves: int) -> int:
+        return self.window.room_for(n_leaves)
+
+    def _show(self, leaves: Frames, frames: Frames) -> None:
+        self.window.remap(leaves, frames)
+
     def _covered(self) -> NDArray[np.int64]:
-        return covered_by(self.targets(self.plan), page_table_shape(self.guest.geometry), self.sharing)
+        return covered_by(self.leaves, page_table_shape(self.guest.geometry), self.sharing)
 
     def close(self) -> None:
         if hasattr(self, "window"):
@@ -326,11 +391,7 @@ class PvLinear(PvDesign):
         return self.guest.geometry.entry_bytes if kind.startswith("leaf") else 8
 
     def audit(self) -> None:
-        expected = self.targets(self.plan)
-        found = read_back(self.page_table, expected.size)
-        self._require(found == expected, "a page-table entry points to another leaf than the map asks for")
-        pages = self.predict_pages(self.guest, above=self.above, **self.options)
-        self._require(self.pool.kinds == {k: n for k, n in pages.items() if n}, "page counts differ")
+        self._audit_table()
         self._audit_window()
         self.audit_leaves()
 
@@ -345,10 +406,10 @@ class PvLinear(PvDesign):
             shown[first : first + n_pages] = np.arange(frame, frame + n_pages)
             writable[first : first + n_pages] = mapping.writable
         self._require(shown == self.window.frames, "the window shows another frame than was mapped")
-        private = self.plan.state == Leaf.PRIVATE
+        private = self.leaf_state == Leaf.PRIVATE
         self._require(writable == private, "a shared leaf can be written, or a private one cannot")
-        expected = self.targets(self.plan)
-        self._require(shown[private] == expected[private], "the window shows another leaf than the page table")
+        agree = shown[private] == self.leaves[private]
+        self._require(agree, "the window shows another leaf than the page table")
         words = self.pool.pages(np.uint64)[np.unique(shown[~private])]
         self._require(words == np.uint64(2**64 - 1), "a shared page of the window is not INVALID throughout")
 
@@ -374,6 +435,7 @@ class PvLinearNested(PvLinear):
 
     name = "pv-linear-nested"
     nested = True
+    writable = False
 
     def _stand_in_guest_memory(self) -> None:
         ram = self.guest.ram
@@ -389,17 +451,10 @@ class PvLinearNested(PvLinear):
         self._base = self.pool.base - (first_pfn << PAGE_SHIFT)
 
 
-def area_entries(guest: Guest) -> int:
-    """Entries of the virtual area: up to the last frame that is not identity, in whole mids.
-
-    Notes
-    -----
-    xen_vmalloc_p2m_tree rounds entry bytes * xen_max_p2m_pfn up to PMD_SIZE * PMDS_PER_MID_PAGE, which is
-    one mid page's worth of list at either width: 1 GiB or 4 GiB of guest.
-    """
-    shape = guest.geometry
-    ends = guest.runs.end_pfn[guest.runs.kind != Kind.IDENTITY]
-    return round_up(max(int(ends[-1]), guest.n_boot_pages), shape.mid_frames)
+def _not_invalidated(runs: Runs) -> Runs:
+    """Runs as they are before xen_inv_extra_mem: what lies beyond the boot list is identity."""
+    kind = np.where(runs.kind == Kind.EXTRA, Kind.IDENTITY, runs.kind).astype(np.int8)
+    return Runs(runs.first_pfn, runs.n_frames, kind, runs.first_mfn)
 
 
 def pages_per_mid(geometry: Geometry) -> int:

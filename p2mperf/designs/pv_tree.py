@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
-from p2mperf.designs.pv import PvDesign
+from p2mperf.designs.pv_life import PvLife
+from p2mperf.designs.pv_locate import WriteTree32, WriteTree64
 from p2mperf.guests import Geometry, Guest, Kind, Runs, above_mask
 from p2mperf.jit import instance_class, walk_overload
 from p2mperf.memory import vm
+from p2mperf.memory.pool import Frames
 from p2mperf.memory.raw import load32, load64
 from p2mperf.tables.leaves import Leaf, LeafPlan, extend_above, kinds_by_leaf
-from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages, read_back
+from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages
 from p2mperf.tables.walk import walk
 from p2mperf.units import GIB, PAGE_SIZE, round_up
 
@@ -96,7 +98,7 @@ def tree_shape(geometry: Geometry) -> Radix:
     return Radix(levels, geometry.entry_bytes, based=geometry.entry_bits == 64)
 
 
-class PvTree(PvDesign):
+class PvTree(PvLife):
     """The three-level tree of Linux 3.18.
 
     Parameters
@@ -106,6 +108,10 @@ class PvTree(PvDesign):
     max_domain_pages : int, optional
         MAX_DOMAIN_PAGES: the boot list is cut here, and RAM above reads INVALID. Default: 500 GiB at
         64 bits, 64 GiB at 32 bits [pages].
+    quirks, n_spare, m2p_override
+        As `PvWriter`.
+    limit : str or int
+        Memory that may be hot-plugged later, so that frames up to there can be written [bytes].
 
     Examples
     --------
@@ -156,7 +162,7 @@ class PvTree(PvDesign):
     def _build(self) -> None:
         sharing = Sharing((self.missing_leaf, self.identity_leaf))
         self.tree: RadixTable = build(
-            self.pool, self.targets(self.plan), tree_shape(self.guest.geometry), sharing
+            self.pool, self.leaves, tree_shape(self.guest.geometry), sharing
         )
         shape = self.guest.geometry
         kind = Tree64 if shape.entry_bits == 64 else Tree32
@@ -179,15 +185,59 @@ class PvTree(PvDesign):
     def step_at(self, address: int) -> Step:
         return self.direct_step(address)
 
+    @property
+    def _table(self) -> RadixTable:
+        return self.tree
+
+    def _set_write_tables(self) -> None:
+        shape = self.guest.geometry
+        kind = WriteTree64 if shape.entry_bits == 64 else WriteTree32
+        shared = self.tree.encode(np.array([self.missing_leaf, self.identity_leaf])).astype(np.uint64)
+        base = 0 if shape.entry_bits == 64 else self.pool.base
+        self._write_tables = kind(
+            np.uint64(self.pool.address(self.tree.root)), shared[0], shared[1], np.uint64(base)
+        )
+
+    def _share_identity(self, first_pfn: int, end_pfn: int) -> None:
+        """Let missing mids and leaves that lie wholly in a range be the shared identity ones."""
+        shape = self.guest.geometry
+        pages = np.arange(-(-first_pfn // shape.mid_frames), end_pfn // shape.mid_frames)
+        leaves = np.arange(-(-first_pfn // shape.leaf_frames), end_pfn // shape.leaf_frames)
+        with self._lock:
+            missing_mid = self.tree.shared[self.missing_leaf]
+            self._share_mids(pages[self.tree.frames["mid"][pages] == missing_mid])
+            leaves = leaves[self.leaf_state[leaves] == Leaf.MISSING]
+            pages, first = np.unique(self._page_of(leaves), return_index=True)
+            short = np.isin(self.tree.frames["mid"][pages], list(self.tree.shared.values()))
+            costs = short + (self._tools.lacks(leaves[first]) if self._tools is not None else 0)
+            affordable = pages[np.cumsum(costs) <= self.n_spare_left]
+            self._split_mids(affordable)
+            self._share_leaves(leaves[np.isin(self._page_of(leaves), affordable)])
+
+    def _share_mids(self, pages: Frames) -> None:
+        """Replace shared missing mids by the shared identity one."""
+        leaf_frames = self.guest.geometry.leaf_frames
+        self._point_upper(pages, np.full(pages.size, self.tree.shared[self.identity_leaf]))
+        leaves = (pages[:, None] * leaf_frames + np.arange(leaf_frames)).ravel()
+        self.leaf_state[leaves], self.leaves[leaves] = Leaf.IDENTITY, self.identity_leaf
+
+    def _share_leaves(self, leaves: Frames) -> None:
+        """Replace shared missing leaves of private mids by the shared identity one."""
+        self._point(leaves, np.full(leaves.size, self.identity_leaf))
+        self.leaf_state[leaves], self.leaves[leaves] = Leaf.IDENTITY, self.identity_leaf
+        if self._tools is not None and leaves.size:
+            self._tools.follow(leaves)
+
+    def _widen(self, leaf: int) -> None:
+        page = self._page_of(np.array([leaf]))
+        with self._lock:
+            if self.tree.frames["mid"][page[0]] == self.tree.shared[self.missing_leaf]:
+                self._share_mids(page)
+            else:
+                self._share_leaves(np.array([leaf]))
+
     def audit(self) -> None:
-        expected = self.targets(self.plan)
-        found = read_back(self.tree, expected.size)
-        self._require(found == expected, "a mid slot points to another leaf than the map asks for")
-        pages = self.predict_pages(self.guest, above=self.above, **self.options)
-        self._require(self.pool.kinds == {k: n for k, n in pages.items() if n}, "page counts differ")
-        for label, page in self.tree.shared.items():
-            slots = self.pool.words(page, self.tree.shape.dtype)
-            self._require(self.tree.decode(slots) == label, "a shared mid points to more than one leaf")
+        self._audit_table()
         self.audit_leaves()
 
     def _n_ram_expected(self) -> int:
@@ -203,7 +253,8 @@ def _clipped(runs: Runs, limit: int, end_pfn: int) -> Runs:
     """RAM above MAX_DOMAIN_PAGES never enters the tree, and nothing above MAX_P2M_PFN does."""
     cut = runs.cut(np.array([limit, end_pfn], np.int64))
     kind = np.where((cut.kind == Kind.RAM) & (cut.first_pfn >= limit), Kind.MISSING, cut.kind)
-    return Runs(cut.first_pfn, cut.n_frames, kind.astype(np.int8), cut.first_mfn).take(cut.first_pfn < end_pfn)
+    clipped = Runs(cut.first_pfn, cut.n_frames, kind.astype(np.int8), cut.first_mfn)
+    return clipped.take(cut.first_pfn < end_pfn)
 
 
 def _graft_boot_list(state: Any, kinds: Any, n_boot_leaves: int) -> None:

@@ -166,6 +166,17 @@ class PagePool:
         self._kind_of[frames] = self._kind_names.index(kind)
         return frames
 
+    def give_back(self, frames: Frames) -> None:
+        """Return the frames that were taken last, for a change that could not be finished.
+
+        Parameters
+        ----------
+        frames : ndarray of int64
+            All frames of the last calls of `allocate`.
+        """
+        self._kind_of[frames] = -1
+        self._next -= frames.size
+
     def _check_open(self) -> None:
         if self.fd < 0:
             raise ClosedError("this pool is closed: build the design again")

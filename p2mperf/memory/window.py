@@ -73,6 +73,7 @@ class Window:
         self.frames = np.full(n_pages, -1, np.int64)
         self.writable = np.zeros(n_pages, np.bool_)
         self.base = vm.reserve_aligned(n_pages << PAGE_SHIFT)
+        self._maps_left = 0
 
     def __enter__(self) -> Window:
         return self
@@ -120,6 +121,57 @@ class Window:
         if self.page_bytes == PAGE_SIZE and frames.size:
             address = self.base + (first_page << PAGE_SHIFT)
             vm.advise(address, frames.size << PAGE_SHIFT, vm.MADV_NOHUGEPAGE)
+
+    def remap(self, pages: Frames, frames: Frames) -> None:
+        """Show other frames, writable, on pages that may lie apart; readers may be at work.
+
+        Parameters
+        ----------
+        pages : ndarray of int64, shape (n,)
+            Pages of the area, in rising order.
+        frames : ndarray of int64, shape (n,)
+            Frame for each.
+
+        Raises
+        ------
+        DoesNotFitError
+            When the kernel refuses; the area is as before then.
+
+        Notes
+        -----
+        MAP_FIXED replaces old pages by new ones under the lock that page faults wait for: a reader sees
+        the old frame or the new one.
+        """
+        broken = (np.diff(pages) != 1) | (np.diff(frames) != 1)
+        starts = np.concatenate([[0], np.flatnonzero(broken) + 1])[: pages.size].tolist()
+        ends = [*starts[1:], pages.size]
+        for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            try:
+                self._map_run(int(pages[start]), int(frames[start]), end - start, True)
+            except DoesNotFitError:
+                self._show_again(pages[: ends[position]])
+                raise
+            self._settle(int(pages[start]), end - start)
+        self._maps_left -= 2 * len(starts)
+        self.frames[pages] = frames
+        self.writable[pages] = True
+
+    def _settle(self, page: int, n_pages: int) -> None:
+        """Choose the page size of what was mapped, and fill in its page-table entries."""
+        address = self.base + (page << PAGE_SHIFT)
+        if self.page_bytes == PAGE_SIZE:
+            vm.advise(address, n_pages << PAGE_SHIFT, vm.MADV_NOHUGEPAGE)
+        vm.populate(address, n_pages << PAGE_SHIFT)
+
+    def _show_again(self, pages: Frames) -> None:
+        for page in pages.tolist():
+            self._map_run(page, int(self.frames[page]), 1, bool(self.writable[page]))
+
+    def room_for(self, n_runs: int) -> int:
+        """How many of `n_runs` pages lying apart can be remapped: each may cut one mapping into three."""
+        if self._maps_left < 2 * n_runs:
+            self._maps_left = max(0, vm.maps_budget())
+        return min(n_runs, self._maps_left // 2)
 
     def _map_run(self, page: int, frame: int, n_pages: int, writable: bool) -> None:
         vm.map_pages(

@@ -67,3 +67,34 @@ class M2p:
 def predict_bytes(guest: Guest) -> int:
     """Memory of a guest's m2p: one entry a machine frame, in whole pages [bytes]."""
     return round_up(guest.machine.n_frames * guest.geometry.entry_bytes, PAGE_SIZE)
+
+
+class Overrides:
+    """Frames of other domains that are mapped here, found by mfn: m2p_override of the tree's time.
+
+    Notes
+    -----
+    arch/x86/xen/p2m.c until 3.19 kept lists in 1024 buckets under one lock. The newest mapping of an mfn is
+    found first. Gone since, for a mismatch between m2p and p2m says as much.
+    """
+
+    def __init__(self) -> None:
+        self._pfns: dict[int, list[int]] = {}
+
+    def add(self, mfn: int, pfn: int) -> None:
+        """Remember that `mfn` is mapped at `pfn`."""
+        self._pfns.setdefault(mfn, []).append(pfn)
+
+    def remove(self, mfn: int, pfn: int) -> bool:
+        """Forget it; True when that was the last mapping of `mfn`."""
+        pfns = self._pfns.get(mfn, [])
+        if pfn in pfns:
+            pfns.remove(pfn)
+        if pfns:
+            return False
+        self._pfns.pop(mfn, None)
+        return True
+
+    def find(self, mfns: NDArray[np.uint64], default: int) -> NDArray[np.uint64]:
+        """Newest pfn of each mfn, or `default`."""
+        return np.array([self._pfns.get(mfn, [default])[-1] for mfn in mfns.tolist()], np.uint64)

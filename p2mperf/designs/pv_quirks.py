@@ -1,0 +1,90 @@
+"""Where the kernels behaved otherwise than they should have: by name, off unless asked for.
+
+The tree's are those of Linux 3.18; the list's are what commit 054954eb051f had wrong when it landed, and what
+was mended in the years after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from p2mperf.errors import BadInputError, unknown
+
+
+class BugError(BadInputError):
+    """The kernel would have stopped here: a BUG that a quirk was asked to reproduce."""
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """One deviation.
+
+    Attributes
+    ----------
+    designs : tuple of str
+        Which designs have it.
+    kernels : str
+        Which kernels behaved so.
+    effect : str
+        What it does.
+    """
+
+    designs: tuple[str, ...]
+    kernels: str
+    effect: str
+
+
+_TREE, _LIST = ("pv-tree",), ("pv-linear",)
+
+QUIRKS = {
+    "lost-write-under-identity": Quirk(
+        _TREE, "3.18", "an mfn written under the shared identity page goes into that page, and is never read"
+    ),
+    "invalid-under-identity-ignored": Quirk(
+        _TREE, "3.18", "INVALID written under the shared identity page does nothing: the frame stays identity"
+    ),
+    "alloc-forgets-identity": Quirk(
+        _TREE, "3.18", "a leaf made from the shared identity page is all INVALID: neighbours lose identity"
+    ),
+    "identity-widens": Quirk(
+        _TREE, "3.18", "identity written under a shared missing leaf or mid makes all of it identity"
+    ),
+    "half-window": Quirk(
+        _LIST, "as landed", "32 bits: the second page-table page of a shared mid is not linked: wrong stride"
+    ),
+    "stale-page-table-after-race": Quirk(
+        _LIST, "as landed", "who loses the race for a shared mid changes the shared page-table page"
+    ),
+    "early-free-bug": Quirk(
+        _LIST, "as landed", "who loses a race while booting cannot free its page, and the kernel stops"
+    ),
+    "identity-from-written-pfn": Quirk(
+        _LIST, "as landed", "a leaf made from identity counts from the written frame, not from its first"
+    ),
+    "tools-index-unchecked": Quirk(
+        _LIST, "3.19 to 4.2", "breaking a leaf beyond what the tools' tree can index stops the kernel"
+    ),
+    "hint-is-a-pfn": Quirk(
+        _LIST, "4.3, until 2021", "growing tells the tools the written frame instead of a count of frames"
+    ),
+    "bug-beyond-end": Quirk(
+        (*_TREE, *_LIST), "up to 5.11", "anything but INVALID written beyond the end stops the kernel"
+    ),
+}
+
+
+def checked_quirks(names: Iterable[str], design: str) -> frozenset[str]:
+    """Check that a design has the quirks it is asked for.
+
+    Raises
+    ------
+    BadInputError
+        For a name that is no quirk, or is another design's.
+    """
+    names = (names,) if isinstance(names, str) else tuple(names)
+    known = [name for name, quirk in QUIRKS.items() if design in quirk.designs]
+    for name in names:
+        if name not in known:
+            raise unknown(f"quirk of {design}", name, known)
+    return frozenset(names)

@@ -1,0 +1,334 @@
+"""Compiled writing: array forms of set_phys_to_machine and of the balloon driver's loops.
+
+One pass writes in place and stops at the first frame whose leaf is shared, for breaking a leaf takes pages
+and mappings, which is not for compiled code. A leaf once private stays so, hence its address is kept from one
+frame to the next of the same leaf. Each store is one aligned word: tools and readers look on meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from p2mperf.jit import instance_class, njit, walk_overload
+from p2mperf.memory.raw import load_once32, load_once64, store_once32, store_once64
+
+ZERO = np.uint64(0)
+ONE = np.uint64(1)
+MISSING = ZERO  # what `locate_leaf` says of a leaf that is the shared p2m_missing page
+IDENTITY = ONE  # and of the shared p2m_identity page; anything above is an address
+NO_LEAF = np.uint64(2**64 - 1)
+
+
+class Words(NamedTuple):
+    """How entries are written at one width.
+
+    Attributes
+    ----------
+    invalid, identity, foreign : uint64
+        INVALID and the two marker bits.
+    size_shift, leaf_shift : uint64
+        log2 of an entry's bytes, and of the frames of a leaf.
+    end : uint64
+        First pfn that cannot be written.
+    n_machine : uint64
+        Machine frames.
+    """
+
+    invalid: np.uint64
+    identity: np.uint64
+    foreign: np.uint64
+    size_shift: np.uint64
+    leaf_shift: np.uint64
+    end: np.uint64
+    n_machine: np.uint64
+
+
+class Words64(Words):
+    """Entries of 8 bytes, 512 to a leaf."""
+
+
+class Words32(Words):
+    """Entries of 4 bytes, 1024 to a leaf."""
+
+
+_ACCESS: dict[Any, Any] = {Words64: (load_once64, store_once64), Words32: (load_once32, store_once32)}
+
+
+def locate_leaf(tables: Any, pfn: Any) -> Any:
+    """Address of the leaf that holds a pfn's entry, or `MISSING` or `IDENTITY` where it is shared.
+
+    Compiled code only; a design that can be written implements it for the NamedTuple it writes by.
+    """
+    raise NotImplementedError("locate_leaf is for compiled code: a design implements it for its tables")
+
+
+def load_entry(words: Any, address: Any) -> Any:
+    """Read one entry as uint64; compiled code only."""
+    raise NotImplementedError("load_entry is for compiled code")
+
+
+def store_entry(words: Any, address: Any, entry: Any) -> Any:
+    """Write one entry in one store; compiled code only."""
+    raise NotImplementedError("store_entry is for compiled code")
+
+
+@walk_overload(load_entry)
+def _load_entry(words, address):  # type: ignore[no-untyped-def]
+    load, _ = _ACCESS[instance_class(words)]
+    return lambda words, address: load(address)
+
+
+@walk_overload(store_entry)
+def _store_entry(words, address, entry):  # type: ignore[no-untyped-def]
+    _, store = _ACCESS[instance_class(words)]
+    return lambda words, address, entry: store(address, entry)
+
+
+@njit
+def is_plain(words, entry):  # type: ignore[no-untyped-def]
+    """Tell whether an entry is an mfn and nothing else: INVALID has both markers set."""
+    return entry & (words.identity | words.foreign) == ZERO
+
+
+@njit
+def is_foreign(words, entry):  # type: ignore[no-untyped-def]
+    """Tell whether an entry is another domain's frame."""
+    return entry & words.foreign != ZERO and entry != words.invalid
+
+
+@njit
+def is_astray(words, pfn, entry):  # type: ignore[no-untyped-def]
+    """Tell whether an entry is identity of another frame than its own."""
+    identity = entry & (words.identity | words.foreign) == words.identity
+    return identity and entry != words.identity | pfn
+
+
+@njit
+def keep_m2p(words, m2p, pfn, old, entry):  # type: ignore[no-untyped-def]
+    """Let the m2p follow one write; an empty `m2p` is none."""
+    # Marked foreign, a frame of ours stays ours: m2p_add_override does that while it is shared.
+    other = entry & ~(words.identity | words.foreign) != old
+    if other and is_plain(words, old) and old < m2p.size and m2p[old] == pfn:
+        m2p[old] = words.invalid
+    if is_plain(words, entry) and entry < m2p.size:
+        m2p[entry] = pfn
+
+
+@njit
+def set_entries(tables, words, pfns, entries, only_holes, first, stop, done, m2p, changes):  # type: ignore[no-untyped-def]
+    """Write entries in order, in place.
+
+    Parameters
+    ----------
+    tables : NamedTuple
+        What the design's `locate_leaf` needs.
+    words : Words64 or Words32
+        Entry format.
+    pfns, entries : ndarray of uint64, shape (n,)
+        What to write where.
+    only_holes : bool
+        Write only where INVALID is read, as ballooning up and foreign mappings must.
+    first : int
+        Where to start.
+    stop : bool
+        Stop at a frame whose shared leaf must be broken first; otherwise such a frame is refused.
+    done : ndarray of bool, shape (n,)
+        Set for each frame: whether its entry is now as asked.
+    m2p : ndarray of uint64 or uint32
+        Machine-to-physical entries to keep in step; empty for none.
+    changes : ndarray of int64, shape (3,)
+        Added to: change in the number of plain mfns, of foreign entries, of identity of another frame.
+
+    Returns
+    -------
+    int
+        Where it stopped; n when all are written or refused.
+
+    Notes
+    -----
+    INVALID into missing and own identity into identity need no leaf and are done; __set_phys_to_machine of
+    arch/x86/xen/p2m.c (3.19).
+    """
+    known, leaf_address = NO_LEAF, ZERO
+    mask = (ONE << words.leaf_shift) - ONE
+    n_plain = n_foreign = n_astray = np.int64(0)
+    i = first
+    while i < pfns.size:
+        pfn, entry = pfns[i], entries[i]
+        if pfn >= words.end:
+            done[i] = entry == words.invalid and not only_holes
+            i += 1
+            continue
+        if pfn >> words.leaf_shift != known:
+            leaf_address = locate_leaf(tables, pfn)
+            known = pfn >> words.leaf_shift if leaf_address > IDENTITY else NO_LEAF
+        if known == NO_LEAF:
+            as_is = words.invalid if leaf_address == MISSING else words.identity | pfn
+            wanted = entry == as_is or (only_holes and leaf_address == IDENTITY)
+            if stop and not wanted:
+                break
+            done[i] = entry == as_is and (not only_holes or leaf_address == MISSING)
+            i += 1
+            continue
+        address = leaf_address + ((pfn & mask) << words.size_shift)
+        old = load_entry(words, address)
+        done[i] = not only_holes or old == words.invalid
+        if done[i]:
+            store_entry(words, address, entry)
+            n_plain += np.int64(is_plain(words, entry)) - np.int64(is_plain(words, old))
+            n_foreign += np.int64(is_foreign(words, entry)) - np.int64(is_foreign(words, old))
+            n_astray += np.int64(is_astray(words, pfn, entry)) - np.int64(is_astray(words, pfn, old))
+            if m2p.size:
+                keep_m2p(words, m2p, pfn, old, entry)
+        i += 1
+    changes[0] += n_plain
+    changes[1] += n_foreign
+    changes[2] += n_astray
+    return i
+
+
+@njit
+def find_shared(tables, words, pfns, entries, only_holes, first, found):  # type: ignore[no-untyped-def]
+    """Mark in `found` the frames from `first` on whose leaf must be broken before they can be written."""
+    for i in range(first, pfns.size):
+        pfn, entry = pfns[i], entries[i]
+        found[i] = False
+        if pfn < words.end:
+            leaf_address = locate_leaf(tables, pfn)
+            if leaf_address == MISSING:
+                found[i] = entry != words.invalid
+            elif leaf_address == IDENTITY:
+                found[i] = entry != words.identity | pfn and not only_holes
+
+
+@njit
+def balloon_out(tables, words, pfns, batch, mfns, m2p):  # type: ignore[no-untyped-def]
+    """Take frames away from a guest, a list of frame numbers at a time.
+
+    Parameters
+    ----------
+    tables, words, m2p
+        As for `set_entries`.
+    pfns : ndarray of uint64, shape (n,)
+        Frames to give up.
+    batch : ndarray of uint64, shape (n_batch,)
+        Scratch: addresses of a batch's entries; one page of frame numbers in the driver.
+    mfns : ndarray of uint64, shape (n,)
+        Set to the machine frame given up; INVALID where the pfn had none of its own.
+
+    Returns
+    -------
+    int
+        Frames given up.
+
+    Notes
+    -----
+    decrease_reservation of drivers/xen/balloon.c (3.18): the list is collected, then each entry is made
+    INVALID. That never needs a page: a leaf with an mfn in it is private.
+    """
+    n_out = 0
+    mask = (ONE << words.leaf_shift) - ONE
+    known, leaf_address = NO_LEAF, ZERO
+    for first in range(0, pfns.size, batch.size):
+        last = min(first + batch.size, pfns.size)
+        for i in range(first, last):
+            pfn = pfns[i]
+            mfns[i] = words.invalid
+            if pfn >= words.end:
+                continue
+            if pfn >> words.leaf_shift != known:
+                leaf_address = locate_leaf(tables, pfn)
+                known = pfn >> words.leaf_shift if leaf_address > IDENTITY else NO_LEAF
+            if known != NO_LEAF:
+                address = leaf_address + ((pfn & mask) << words.size_shift)
+                old = load_entry(words, address)
+                if is_plain(words, old):
+                    mfns[i] = old
+                    batch[i - first] = address
+        for i in range(first, last):
+            # The second look is for a pfn that stands twice in one batch.
+            if mfns[i] != words.invalid and load_entry(words, batch[i - first]) == mfns[i]:
+                store_entry(words, batch[i - first], words.invalid)
+                if m2p.size:
+                    keep_m2p(words, m2p, pfns[i], mfns[i], words.invalid)
+                n_out += 1
+            else:
+                mfns[i] = words.invalid
+    return n_out
+
+
+@njit
+def fill_leaves(pages, frames, value, step):  # type: ignore[no-untyped-def]
+    """Fill whole leaves with value, value + step, value + 2 step ...
+
+    Parameters
+    ----------
+    pages : ndarray of uint64 or uint32, shape (n_frames, leaf_frames)
+        The direct map.
+    frames : ndarray of int64, shape (n_leaves,)
+        Frames to fill.
+    value, step : ndarray as `pages`, shape (n_leaves,)
+        First entry of each, and 1 for identity or 0 for INVALID.
+    """
+    for leaf in range(frames.size):
+        row, entry, delta = pages[frames[leaf]], value[leaf], step[leaf]
+        for i in range(row.size):
+            row[i] = entry + pages.dtype.type(i) * delta
+
+
+@njit
+def store_slots(words, addresses, values):  # type: ignore[no-untyped-def]
+    """Write slots of interior pages, each in one store of the width that `words` has."""
+    for i in range(addresses.size):
+        store_entry(words, addresses[i], values[i])
+
+
+@njit
+def invert_leaves(pages, frames, first_pfn, words, m2p):  # type: ignore[no-untyped-def]
+    """Write the pfn of every plain mfn in private leaves into the m2p.
+
+    Parameters
+    ----------
+    pages, frames
+        As for `fill_leaves`.
+    first_pfn : ndarray of uint64, shape (n_leaves,)
+        First frame of each leaf.
+    words : Words64 or Words32
+        Entry format.
+    m2p : ndarray of uint64 or uint32, shape (n_machine,)
+        Written to.
+    """
+    for leaf in range(frames.size):
+        row = pages[frames[leaf]]
+        for i in range(row.size):
+            entry = np.uint64(row[i])
+            if is_plain(words, entry) and entry < m2p.size:
+                m2p[entry] = first_pfn[leaf] + np.uint64(i)
+
+
+@njit
+def renumber(pages, frames, words, mfns):  # type: ignore[no-untyped-def]
+    """Replace the plain mfns of leaves by others, in order.
+
+    Parameters
+    ----------
+    pages, frames, words
+        As for `invert_leaves`.
+    mfns : ndarray of uint64, shape (n_plain,)
+        The new ones; as long as there are plain mfns.
+
+    Returns
+    -------
+    int
+        Entries replaced.
+    """
+    n = 0
+    for leaf in range(frames.size):
+        row = pages[frames[leaf]]
+        for i in range(row.size):
+            if is_plain(words, np.uint64(row[i])):
+                row[i] = mfns[n]
+                n += 1
+    return n

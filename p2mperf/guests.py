@@ -487,7 +487,8 @@ class Guest:
         pfns = np.asarray(pfns, np.uint64)
         run = self.runs.at(np.minimum(pfns, np.uint64(self.covered_pfn - 1)).astype(np.int64))
         first = self.runs.first_pfn[run].astype(np.uint64)
-        ram = shape.ram_entries(self.runs.first_mfn[run].astype(np.uint64) + (pfns - first))
+        mfns: Words = (self.runs.first_mfn[run].astype(np.uint64) + (pfns - first)).astype(np.uint64)
+        ram = shape.ram_entries(mfns)
         identity = shape.entries_above(pfns, "identity")
         kind = self.runs.kind[run]
         inside = np.where(kind == Kind.RAM, ram, np.where(kind == Kind.IDENTITY, identity, shape.invalid))
@@ -533,8 +534,8 @@ def _check_width(end_pfn: int, n_max: int, geometry: Geometry) -> None:
         )
     if geometry.name == "lpae" and end_pfn > geometry.max_frames:
         raise BadInputError(
-            f"the memory map ends at {end_pfn << PAGE_SHIFT:#x}, above the 40 bits that stage-2 tables with two "
-            "root pages translate: lower the RAM base or the memory"
+            f"the memory map ends at {end_pfn << PAGE_SHIFT:#x}, above the 40 bits that stage-2 tables with "
+            "two root pages translate: lower the RAM base or the memory"
         )
     if end_pfn >= geometry.max_frames * (1 if geometry.entry_bits == 32 else 8):
         raise BadInputError(f"the memory map ends at pfn {end_pfn:#x}, beyond {geometry.entry_bits}-bit reach")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from p2mperf.guests import Stage2
 from p2mperf.jit import njit
 from p2mperf.memory.raw import load_once64, store_once64
 from p2mperf.tables.walk import locate, walk
@@ -19,6 +20,8 @@ ZERO = np.uint64(0)
 ONE = np.uint64(1)
 WORD_SHIFT = np.uint64(6)
 BIT_MASK = np.uint64(63)
+LOG_DIRTY = np.uint64(Stage2.LOG_DIRTY)
+TRACED = np.uint64(Stage2.LOG_DIRTY | Stage2.WRITE)  # what protecting an entry for tracing flips
 
 
 @njit
@@ -91,7 +94,7 @@ def assembly(kernel: Any, tables: Any) -> str:
 
 
 @njit
-def fault(tables, state, stream, masks, first, dirty):  # type: ignore[no-untyped-def]
+def fault(tables, state, stream, first, dirty):  # type: ignore[no-untyped-def]
     """Handle the write fault of each frame: find its entry, make it writable again, mark it dirty.
 
     Parameters
@@ -99,9 +102,8 @@ def fault(tables, state, stream, masks, first, dirty):  # type: ignore[no-untype
     tables, state
         A design's.
     stream : ndarray of uint64, shape (n_writes,)
-        Frames that the guest writes to.
-    masks : tuple of three uint64
-        Bits that say an entry is protected for tracing; what they read then; bits to flip to end that.
+        Frames that the guest writes to. A permission fault proves that the tables have an entry for its
+        frame, so nothing is checked here: a frame without an entry would crash the process.
     first : uint64
         Frame of bit 0 of the bitmap.
     dirty : ndarray of uint64
@@ -110,17 +112,15 @@ def fault(tables, state, stream, masks, first, dirty):  # type: ignore[no-untype
     Returns
     -------
     uint64
-        Faults: writes that met a protected entry. Other writes change nothing.
+        Faults: writes that met an entry protected for tracing. Other writes change nothing.
     """
-    tested, protected, flipped = masks
     n_faults = ZERO
     for pfn in stream:
         address, state = locate(tables, state, (), pfn)
-        if address != ZERO:
-            entry = load_once64(address)
-            if entry & tested == protected:
-                store_once64(address, entry ^ flipped)
-                bit = pfn - first
-                dirty[bit >> WORD_SHIFT] |= ONE << (bit & BIT_MASK)
-                n_faults += ONE
+        entry = load_once64(address)
+        if entry & LOG_DIRTY:
+            store_once64(address, entry ^ TRACED)
+            bit = pfn - first
+            dirty[bit >> WORD_SHIFT] |= ONE << (bit & BIT_MASK)
+            n_faults += ONE
     return n_faults

@@ -1,0 +1,152 @@
+"""What a lookup on ARM costs beside loads: barriers, invalidations, locks, which this host can only count.
+
+A walk says `note` where Xen executes such an instruction. With the probe ``()`` it compiles to nothing, so
+that timed loops are free of it; with a `Recorder` it counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.jit import instance_class, walk_overload
+from p2mperf.memory.raw import load64, store_once64
+
+# An event's position in `Recorder.events`.
+EVENTS = (
+    "map",
+    "unmap",
+    "dsb",
+    "isb",
+    "tlbi",
+    "irq_save",
+    "lock",
+    "slot_load",
+    "slot_store",
+    "slot_takeover",
+    "entry_load",
+    "mmu_load",
+)
+(
+    MAP,
+    UNMAP,
+    DSB,
+    ISB,
+    TLBI,
+    IRQ_SAVE,
+    LOCK,
+    SLOT_LOAD,
+    SLOT_STORE,
+    SLOT_TAKEOVER,
+    ENTRY_LOAD,
+    MMU_LOAD,
+) = range(len(EVENTS))
+
+
+class Recorder(NamedTuple):
+    """A probe that counts events and notes the addresses of loads.
+
+    Attributes
+    ----------
+    loads : ndarray of uint64
+        As the array probe of `p2mperf.memory.raw.load64`.
+    events : ndarray of uint64, shape (len(EVENTS),)
+        How often each happened.
+    """
+
+    loads: NDArray[np.uint64]
+    events: NDArray[np.uint64]
+
+    @classmethod
+    def empty(cls, n_loads: int = 64) -> Recorder:
+        """Make one with room for `n_loads` addresses."""
+        return cls(np.zeros(n_loads + 1, np.uint64), np.zeros(len(EVENTS), np.uint64))
+
+    def counts(self) -> dict[str, int]:
+        """Events by name, those that did not happen left out."""
+        return {name: int(n) for name, n in zip(EVENTS, self.events, strict=True) if n}
+
+
+@walk_overload(load64)
+def _recorded_load(probe, address):  # type: ignore[no-untyped-def]
+    if instance_class(probe) is Recorder:
+        return lambda probe, address: load64(probe.loads, address)
+    return None
+
+
+def note(probe: Any, event: Any, n_times: Any) -> Any:
+    """Count an event that this host does not have; compiled code only.
+
+    Parameters
+    ----------
+    probe : empty tuple, ndarray or Recorder
+        Only a `Recorder` counts.
+    event : int
+        Position in `EVENTS`.
+    n_times : int
+        How often it happens here.
+    """
+    raise NotImplementedError("note is for compiled code")
+
+
+@walk_overload(note)
+def _note(probe, event, n_times):  # type: ignore[no-untyped-def]
+    if instance_class(probe) is not Recorder:
+        return lambda probe, event, n_times: None
+
+    def count(probe, event, n_times):  # type: ignore[no-untyped-def]
+        probe.events[event] += np.uint64(n_times)
+
+    return count
+
+
+def load_slot(probe: Any, address: Any) -> Any:
+    """Read an entry of the map-slot table; compiled code only."""
+    raise NotImplementedError("load_slot is for compiled code")
+
+
+@walk_overload(load_slot)
+def _load_slot(probe, address):  # type: ignore[no-untyped-def]
+    def load(probe, address):  # type: ignore[no-untyped-def]
+        note(probe, SLOT_LOAD, 1)
+        return load64(probe, address)
+
+    return load
+
+
+def store_slot(probe: Any, address: Any, value: Any) -> Any:
+    """Write an entry of the map-slot table; compiled code only.
+
+    Parameters
+    ----------
+    probe : empty tuple, ndarray or Recorder
+        As `note`.
+    address, value : uint64
+        Where, and the entry.
+    """
+    raise NotImplementedError("store_slot is for compiled code")
+
+
+@walk_overload(store_slot)
+def _store_slot(probe, address, value):  # type: ignore[no-untyped-def]
+    def store(probe, address, value):  # type: ignore[no-untyped-def]
+        note(probe, SLOT_STORE, 1)
+        store_once64(address, value)
+
+    return store
+
+
+def load_entry(probe: Any, address: Any) -> Any:
+    """Read an entry of the guest's p2m; compiled code only."""
+    raise NotImplementedError("load_entry is for compiled code")
+
+
+@walk_overload(load_entry)
+def _load_entry(probe, address):  # type: ignore[no-untyped-def]
+    def load(probe, address):  # type: ignore[no-untyped-def]
+        note(probe, ENTRY_LOAD, 1)
+        return load64(probe, address)
+
+    return load

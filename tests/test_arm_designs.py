@@ -1,0 +1,372 @@
+"""The ARM designs: one guest, three ways to its entries, and each of them counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import p2mperf
+from p2mperf.api import designs
+from p2mperf.designs.arm import REGION_FRAMES
+from p2mperf.designs.arm_events import Recorder
+from p2mperf.designs.arm_vlpt import ArmVlpt
+from p2mperf.designs.arm_walk import ArmWalk, ArmWalkDirect
+from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
+from p2mperf.guests import Guest, Kind, Machine, Stage2
+from p2mperf.kernels import trace
+from p2mperf.streams import make_stream
+
+GIB = 1 << 30
+DESIGNS = (ArmWalk, ArmWalkDirect, ArmVlpt)
+RAM_BITS = 0x6FF  # by hand: valid, table, write-back 0xF << 2, read, write, outer shareable 2 << 8, accessed
+
+GUESTS = {
+    "base-2g": Guest.plain("1300M", geometry="lpae"),
+    "base-0": Guest.plain("1025M", geometry="lpae", base=0),
+    "odd": Guest.plain(12 << 12, geometry="lpae", base=3 * GIB - (7 << 12)),
+    "two-banks": Guest.from_e820([("1G", "4G", "ram"), ("8G", "9G", "ram")], "4G", geometry="lpae"),
+}
+LAYOUTS = ({}, {"run_frames": 1}, {"n_regions": 3}, {"domid": 5})
+
+each_guest = pytest.mark.parametrize("name", GUESTS)
+each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+
+
+def naive_entry(design: ArmWalk | ArmWalkDirect | ArmVlpt, gfn: int) -> int:
+    """A stage-2 walk in plain Python over the words in memory, sharing only the pool with the designs."""
+    pages = design.pool.pages(np.uint64)
+    table = pages[design.root : design.root + 2].ravel()
+    for shift, mask in ((18, 1023), (9, 511)):
+        entry = int(table[(gfn >> shift) & mask]) if gfn >> 28 == 0 else 0
+        if entry & 3 != 3:
+            return 0
+        table = pages[((entry & 0xFFFFFFF000) >> 12) - design.machine_base]
+    return int(table[gfn & 511])
+
+
+def gfns_to_try(guest: Guest) -> np.ndarray:
+    """Boundaries of RAM, tables, window and address width, a page to either side; and 20 000 at random."""
+    edges = [0, 1 << 9, 1 << 18, 1 << 24, 1 << 27, 1 << 28, 1 << 52]
+    ends = np.concatenate([guest.ram.first_pfn, guest.ram.end_pfn])
+    for end in ends.tolist():
+        edges += [end, end >> 9 << 9, -(-end >> 9) << 9, end >> 18 << 18]
+    near = {max(0, edge + step) for edge in edges for step in (-1, 0, 1)}
+    rng = np.random.default_rng(7)
+    everywhere = rng.integers(0, int(ends.max()) + 5000, 10_000)
+    return np.concatenate([sorted(near), everywhere, make_stream("uniform", guest, 10_000)]).astype(np.uint64)
+
+
+@each_layout
+@each_guest
+def test_walk_direct_walk_and_window_give_the_same_entry(name: str, layout: dict[str, int]) -> None:
+    guest = GUESTS[name]
+    layout = {} if name == "odd" and "n_regions" in layout else layout
+    gfns = gfns_to_try(guest)
+    found = {}
+    for design in DESIGNS:
+        with design(guest, **layout) as p2m:
+            p2m.audit()
+            found[design.name] = p2m.lookup(gfns)
+            expected = [naive_entry(p2m, gfn) for gfn in gfns[:2000].tolist()]
+            assert found[design.name][:2000].tolist() == expected
+    for entries in found.values():
+        assert np.array_equal(entries, guest.entries(gfns))
+    # The frame before RAM and the one after it have no entry; the first and the last have one.
+    first, end = int(guest.ram.first_pfn[0]), int(guest.ram.end_pfn[-1])
+    with ArmVlpt(guest) as p2m:
+        edge = p2m.lookup([first, end - 1, end]).tolist()
+    assert [entry & 0xFFF for entry in edge] == [RAM_BITS, RAM_BITS, 0]
+
+
+def test_entries_name_machine_frames_that_are_not_the_guests_own() -> None:
+    guest = GUESTS["base-2g"]
+    gfns = make_stream("sequential", guest, 1000)
+    mfns = (guest.entries(gfns) & np.uint64(0xFFFFFFF000)) >> np.uint64(12)
+    assert not np.any(mfns == gfns)
+    assert int(mfns.max()) < guest.machine.n_frames
+
+
+@pytest.fixture
+def three_ways() -> Iterator[tuple[ArmVlpt, ArmWalkDirect, ArmWalk]]:
+    guest = GUESTS["base-2g"]
+    with (
+        ArmVlpt(guest) as window,
+        ArmWalkDirect(guest, like=window) as direct,
+        ArmWalk(guest, like=window) as walk,
+    ):
+        yield window, direct, walk
+
+
+def test_a_write_through_one_way_is_seen_by_the_others(three_ways: tuple[ArmVlpt, ...]) -> None:
+    guest = three_ways[0].guest
+    gfns = make_stream("uniform", guest, 3000, seed=3)
+    for number, writer in enumerate(three_ways):
+        for gfn in gfns[number::3][:200].tolist():
+            step = writer.lookup_path(gfn).steps[_entry_step(writer)]
+            word = _word_at(step.address)
+            word[0] ^= np.uint64(int(Stage2.WRITE))
+            seen = {design.name: int(design.lookup([gfn])[0]) for design in three_ways}
+            assert set(seen.values()) == {int(guest.entries(np.array([gfn]))[0]) ^ int(Stage2.WRITE)}
+            word[0] ^= np.uint64(int(Stage2.WRITE))
+
+
+def _entry_step(design: ArmWalk | ArmWalkDirect | ArmVlpt) -> int:
+    levels = [step.level for step in design.lookup_path(int(design.guest.ram.first_pfn[0])).steps]
+    return levels.index("third")
+
+
+def _word_at(address: int) -> np.ndarray:
+    import ctypes
+
+    return np.frombuffer((ctypes.c_char * 8).from_address(address), np.uint64)
+
+
+def test_the_window_is_another_view_of_the_same_frames(three_ways: tuple[ArmVlpt, ...]) -> None:
+    window, direct, _ = three_ways
+    gfn = int(window.guest.ram.first_pfn[0]) + 513
+    through_window = window.lookup_path(gfn).steps
+    through_map = direct.lookup_path(gfn).steps
+    assert [step.level for step in through_map] == ["root", "second", "third"]
+    # gfn = 2 GiB / 4 KiB + 513: root entry 2, second-level entry 1, third-level entry 1.
+    assert [step.index for step in through_map] == [2, 1, 1]
+    assert [(step.level, step.view) for step in through_window] == [("third", "window")]
+    assert through_window[0].frame == through_map[2].frame
+    assert through_window[0].address != through_map[2].address
+    # Index-shift identity: the entry of frame g stands 8 * g bytes into the window.
+    assert through_window[0].address - window.window.base == 8 * gfn
+
+
+# Events of one lookup in steady state, by hand. A walk maps three pages: each map saves interrupts, probes
+# one slot and raises its count, then DSB, TLBI, DSB, ISB; the first access after it misses the TLB, and the
+# MMU reads root and slot. Each unmap saves interrupts, reads the slot and lowers its count.
+WALK_EVENTS = {
+    "map": 3,
+    "unmap": 3,
+    "dsb": 3 * 2,
+    "isb": 3,
+    "tlbi": 3,
+    "irq_save": 3 + 3,
+    "lock": 1,
+    "slot_load": 3 + 3,
+    "slot_store": 3 + 3,
+    "entry_load": 3,
+    "mmu_load": 3 * 2,
+}
+
+
+def test_events_of_a_lookup_are_the_arithmetic(three_ways: tuple[ArmVlpt, ...]) -> None:
+    window, direct, walk = three_ways
+    gfn = int(window.guest.ram.first_pfn[0]) + 12345
+    walk.lookup([gfn])
+    assert walk.events(gfn) == WALK_EVENTS
+    assert direct.events(gfn) == {"lock": 1, "entry_load": 3}
+    assert window.events(gfn) == {"entry_load": 1}
+    # Every load of a chain waits for the one before: a slot each and an entry each, and two of the MMU a map.
+    recorder = Recorder.empty()
+    trace(walk.tables, (), recorder, np.uint64(gfn))
+    assert int(recorder.loads[0]) == 6 + 3
+    chain = WALK_EVENTS["entry_load"] + WALK_EVENTS["mmu_load"] + WALK_EVENTS["map"]
+    assert chain == 12
+
+
+def test_a_walk_stops_at_the_level_that_ends_it(three_ways: tuple[ArmVlpt, ...]) -> None:
+    walk = three_ways[2]
+    # Below RAM no root entry is valid: one map, one load. Above its end the GiB has a second-level page,
+    # but the 2 MiB there have no third-level one: two maps, two loads. 1300M ends at 2 GiB + 1300 MiB.
+    assert walk.events(5)["map"] == walk.events(5)["unmap"] == walk.events(5)["entry_load"] == 1
+    beyond = (2 * GIB + (1302 << 20)) >> 12
+    assert walk.events(beyond)["map"] == walk.events(beyond)["entry_load"] == 2
+    assert walk.events(1 << 28) == {}
+
+
+def test_slots_two_gib_apart_are_taken_from_each_other() -> None:
+    guest = Guest.plain("64M", geometry="lpae")
+    first = int(guest.ram.first_pfn[0])
+    with ArmWalk(guest, n_regions=3) as walk:
+        # Third-level pages 2 GiB apart have one home slot. Root and second-level page stand in the third
+        # region and hold that slot during the walk, so both pages want the one behind it.
+        neighbours = [first, first + 512]
+        assert REGION_FRAMES << 12 == 1024 * (2 << 20)
+        walk.lookup(neighbours)
+        for gfn in neighbours * 2:
+            events = walk.events(gfn)
+            # A slot that changes hands costs two barriers more.
+            assert events["slot_takeover"] == 1
+            assert events["dsb"] == WALK_EVENTS["dsb"] + 2
+            assert events["slot_load"] == WALK_EVENTS["slot_load"] + 1
+        # The same page again finds its slot as it was left.
+        assert "slot_takeover" not in walk.events(neighbours[1])
+        walk.audit()
+
+
+def test_slots_hold_counts_probe_on_and_map_twice_at_15() -> None:
+    guest = Guest.plain("64M", geometry="lpae")
+    first = int(guest.ram.first_pfn[0])
+    with ArmWalk(guest) as walk:
+        walk.lookup([first])
+        slots = walk.slot_words()
+        # All table pages lie in the pool's first 2 MiB, so all three maps share slot 0.
+        assert np.flatnonzero(slots).tolist() == [0]
+        # Somebody else holds 13 references: the first two maps make 15, the third finds it full and takes
+        # slot 1 for a second mapping of the same block.
+        slots[0] += np.uint64(13 << 55)
+        events = walk.events(first)
+        assert events["slot_takeover"] == 1
+        assert events["slot_load"] == 1 + 1 + 2 + 3
+        assert int(slots[0] >> np.uint64(55)) & 15 == 13
+        assert int(slots[1] >> np.uint64(55)) & 15 == 0
+        assert int(slots[1]) & ((1 << 55) - 1) == int(slots[0]) & ((1 << 55) - 1)
+        with pytest.raises(AuditError, match="held"):
+            walk.audit()
+        # A slot held by another block is passed over, whatever its count.
+        slots[:2] = [np.uint64((1 << 55) | (7 << 21) | 0x701), 0]
+        assert walk.events(first)["slot_load"] == 2 * 3 + 3
+        assert np.array_equal(walk.lookup([first]), guest.entries(np.array([first])))
+
+
+@each_layout
+def test_footprint_is_predicted(layout: dict[str, int]) -> None:
+    guest = GUESTS["two-banks"]
+    for design in DESIGNS:
+        predicted = design.predict_footprint(guest, **layout)
+        with design(guest, **layout) as p2m:
+            counted = p2m.footprint()
+        assert counted.pages == predicted.pages
+        assert counted.n_vmas == predicted.n_vmas
+        assert counted.memory_bytes == predicted.memory_bytes
+
+
+def test_footprint_by_hand() -> None:
+    # 4 GiB: 2048 third-level pages; GiB 1 to 3 and 8 hold RAM: 4 second-level pages; two root pages, always.
+    # The window's slots run from GiB 1 to GiB 8: pages, the hole of 4 GiB, pages: 3 mappings.
+    footprint = ArmVlpt.predict_footprint(GUESTS["two-banks"])
+    assert footprint.pages == {"third": 2048, "second": 4, "root": 2, "vlpt_copy": 2}
+    assert footprint.n_vmas == 3
+
+
+def test_views_are_what_was_asked_for() -> None:
+    guest = Guest.plain("2G", geometry="lpae")
+    small, huge = 4096, 2 << 20
+    for backing, expected in (("kernel", (huge, small)), ("small", (small, small)), ("huge", (huge, huge))):
+        with ArmVlpt(guest, backing) as p2m:
+            assert p2m.views() == dict(zip(("direct", "window"), expected, strict=True))
+
+
+def test_audit_names_what_is_broken() -> None:
+    guest = Guest.plain("64M", geometry="lpae")
+    damage = {
+        "second-level entry": lambda p: p.pool.words(int(p.second[0]), np.uint64).__setitem__(3, 0),
+        "write bit": lambda p: p.root_words().__ior__(np.uint64(0x80)),
+        "not 0": lambda p: p.pool.words(int(p.third[0]), np.uint64).__setitem__(0, 2),
+        "have memory": lambda p: p.pool.words(int(p.third[0]), np.uint64).__setitem__(0, 0),
+        "two frames": lambda p: p.pool.words(int(p.third[0]), np.uint64).__setitem__(
+            0, p.pool.words(int(p.third[0]), np.uint64)[1]
+        ),
+        "xen_second": lambda p: p.window.second.__setitem__(66, 0),
+    }
+    for message, break_it in damage.items():
+        with ArmVlpt(guest) as p2m:
+            break_it(p2m)
+            with pytest.raises(AuditError, match=message):
+                p2m.audit()
+
+
+def test_a_guest_can_end_at_the_last_address_of_40_bits() -> None:
+    guest = Guest.plain("16M", geometry="lpae", base=(1 << 40) - (16 << 20))
+    last = (1 << 28) - 1
+    for design in (ArmWalk, ArmWalkDirect):
+        with design(guest) as p2m:
+            assert p2m.lookup([last])[0] & np.uint64(0xFFF) == RAM_BITS
+            # Root page 1: entry 1023 of the concatenated root.
+            assert p2m.root_words().nonzero()[0].tolist() == [1023]
+    with pytest.raises(BadInputError, match="40 bits"):
+        Guest.plain("17M", geometry="lpae", base=(1 << 40) - (16 << 20))
+
+
+def test_bad_input_is_refused() -> None:
+    arm, pv = GUESTS["odd"], Guest.plain("8M")
+    with pytest.raises(BadInputError, match="geometry pv64"):
+        p2mperf.build("arm-walk", pv)
+    with pytest.raises(BadInputError, match="no option above"):
+        p2mperf.build("arm-vlpt", arm, above="invalid")
+    with pytest.raises(BadInputError, match="n_regions 0"):
+        ArmWalk(arm, n_regions=0)
+    with pytest.raises(BadInputError, match="domid 64"):
+        ArmWalk(arm, domid=64)
+    with pytest.raises(BadInputError, match="whole number of 4 KiB pages"):
+        Guest.plain("1G", geometry="lpae", base=4097)
+    with ArmWalk(arm) as walk, pytest.raises(BadInputError, match="same guest"):
+        ArmVlpt(GUESTS["base-0"], like=walk)
+    with pytest.raises(ClosedError):
+        walk.lookup([5])
+
+
+def test_a_guest_too_large_for_the_window_is_refused_with_the_numbers() -> None:
+    # 64 GiB from 2 GiB on end at 66 GiB: 66 GiB / 4 KiB * 8 = 138412032 bytes of entries, for 134217728.
+    with pytest.raises(DoesNotFitError, match=r"-ENOMEM: .* 134217728 .* 138412032 .* end of the window"):
+        p2mperf.build("arm-vlpt", Guest.plain("64G", geometry="lpae"))
+    # 65 GiB of RAM: 136314880 bytes, whatever the base; the posted patch's first check refuses that too.
+    with pytest.raises(DoesNotFitError, match=r"136314880 .* check 1"):
+        ArmVlpt.predict_footprint(Guest.plain("65G", geometry="lpae"), checks="as-posted")
+
+
+def test_the_family_is_registered() -> None:
+    assert [name for name in designs() if name.startswith("arm-")] == [
+        "arm-walk",
+        "arm-walk-direct",
+        "arm-vlpt",
+    ]
+
+
+def test_two_traced_domains_share_the_window_and_take_turns() -> None:
+    guests = [Guest.plain("1G", geometry="lpae", seed=seed) for seed in (1, 2)]
+    gfns = make_stream("uniform", guests[0], 500)
+    with ArmVlpt(guests[0]) as first, ArmVlpt(guests[1], domid=1, window=first.window) as second:
+        events = first.window.events
+        for domain, guest in ((first, guests[0]), (second, guests[1])) * 2:
+            before = events.copy()
+            assert np.array_equal(domain.lookup(gfns), guest.entries(gfns))
+            # One GiB is one slot: compared, stored, and its 512 pages invalidated, between barriers.
+            spent = {name: n for name, n in (events - before).items() if n}
+            assert spent in ({"dsb": 2, "isb": 1, "compare": 1, "entry_store": 1, "tlbi": 512},)
+        before = events.copy()
+        second.restore()
+        # Nothing to rewrite: the comparison and the barriers are the cost.
+        assert dict(events - before) == {"dsb": 2, "isb": 1, "compare": 1}
+        first.audit()
+        second.audit()
+
+
+def test_cleanup_leaves_nothing_behind() -> None:
+    guest = Guest.plain("1G", geometry="lpae")
+    gfn = int(guest.ram.first_pfn[0])
+    with ArmVlpt(guest) as p2m:
+        p2m.cleanup()
+        assert not p2m.window.second.any()
+        assert not p2m.copy.any()
+        assert (p2m.first_slot, p2m.end_slot) == (0, 0)
+        assert p2m.lookup([gfn]).tolist() == [0]
+        p2m.prepare()
+        assert np.array_equal(p2m.lookup([gfn]), guest.entries(np.array([gfn])))
+
+
+def test_as_posted_checks_let_the_window_run_over() -> None:
+    guest = Guest.plain("62G", geometry="lpae")
+    with ArmVlpt(guest, checks="as-posted") as p2m:
+        # Ends at 64 GiB exactly: slots 66 to 127 are right, and one more is copied, VMAP's first.
+        assert (p2m.first_slot, p2m.end_slot) == (66, 129)
+        assert [run.split(":")[0] for run in p2m.overruns] == ["xen_second[128]", "xen_second[128..128]"]
+    with ArmVlpt(guest) as p2m:
+        assert (p2m.first_slot, p2m.end_slot, p2m.overruns) == (66, 128, ())
+        assert p2m.lookup([(64 * GIB >> 12) - 1])[0] & np.uint64(0xFFF) == RAM_BITS
+
+
+def test_guest_maps_of_arm_have_no_identity() -> None:
+    guest = GUESTS["two-banks"]
+    assert set(guest.runs.kind.tolist()) == {int(Kind.RAM), int(Kind.MISSING)}
+    assert guest.ram.first_pfn.tolist() == [1 << 18, 2 << 20]
+    assert guest.ram.n_frames.sum() == 4 * GIB >> 12
+    assert Guest.plain("1G", geometry="lpae").ram.first_pfn.tolist() == [1 << 19]
+    assert Machine.for_guest(1 << 28, guest.geometry, 1).n_frames == 1 << 28

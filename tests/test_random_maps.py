@@ -15,7 +15,8 @@ from naive import LEAF_PAGES, MAX_P2M_PFN, MID_PAGES, PAGE, Extent, Oracle, Row,
 
 import p2mperf
 from p2mperf.designs import find
-from p2mperf.guests import Guest, Machine
+from p2mperf.guests import Guest
+from p2mperf.machines import Machine
 
 DESIGNS = ("pv-tree", "pv-linear")
 BACKINGS = ("kernel", "small", "huge", "swapped")
@@ -317,3 +318,17 @@ def test_frames_are_put_where_they_belong() -> None:
     # second.
     assert inserted([(3, 100), (4, 200)], 4) == [(3, 100), (1, 200), (1, 4), (3, 201)]
     assert first_frames([(3, 100), (4, 200)], 5) == [(3, 100), (2, 200)]
+
+
+def test_the_mappings_of_a_missing_mid_before_an_identity_mid() -> None:
+    # RAM to 2 GiB with one page at boot and no more to come, a hole to 3 GiB, one RAM page after it:
+    #   mid 0: the private leaf, and 511 times the one missing leaf, which does not follow itself   1 + 511
+    #   mids 1 and 2: the extent of INVALID for missing mids and the one for identity mids, each of
+    #   512 frames and taken from the pool one after the other, so the kernel makes them one              1
+    #   mid 3: a leaf of its own for a missing page among identity, 511 times the identity leaf     1 + 511
+    end = 3 * 2**30
+    rows = [(0, 2 * 2**30, "ram"), (2 * 2**30, end, "reserved"), (end, end + PAGE, "ram")]
+    guest = Guest.from_e820(rows, PAGE)
+    with p2mperf.build("pv-linear", guest) as p2m:
+        assert p2m.footprint().n_vmas == 1025
+    assert find("pv-linear").predict_footprint(guest).n_vmas == 1025

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 # Names resolve on first use, so that `import p2mperf` costs neither numba nor pandas nor matplotlib.
 _HOMES = {
     "Guest": "p2mperf.guests",
-    "Machine": "p2mperf.guests",
+    "Machine": "p2mperf.machines",
     "build": "p2mperf.api",
     "designs": "p2mperf.api",
     "figure": "p2mperf.api",

@@ -6,147 +6,23 @@ table is in arch/x86/xen/setup.c (3.18, 3.19): xen_memory_setup and xen_set_iden
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, unknown
-from p2mperf.units import GIB, KIB, MIB, PAGE_SHIFT, PAGE_SIZE, format_size, parse_pages, parse_size, round_up
-
-Words = NDArray[np.uint64]
+from p2mperf.geometry import GEOMETRIES, Geometry, Kind, Words
+from p2mperf.machines import Machine, Runs
+from p2mperf.presets import PRESETS
+from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size, parse_pages, parse_size, round_up
 
 MAX_32BIT_PAGES = 64 * GIB // PAGE_SIZE  # CONFIG_XEN_MAX_DOMAIN_MEMORY of 32-bit kernels
 MAX_64BIT_PAGES = 4096 * GIB // PAGE_SIZE
-COMPAT_M2P_FRAMES = 168 * MIB // 4  # what a 32-bit guest's m2p shows: the hole above 0xF5800000
-
-
-class Kind(IntEnum):
-    """What a frame is to the guest."""
-
-    RAM = 0
-    EXTRA = 1  # balloonable: no memory yet, reads INVALID
-    MISSING = 2  # will never have memory, reads INVALID
-    IDENTITY = 3  # mfn == pfn by intention: MMIO, ACPI, gaps
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Sizes of the p2m pages of one kernel: asm/xen/page.h and arch/x86/xen/p2m.c (3.18).
-
-    Attributes
-    ----------
-    name : str
-        pv64, pv32 or lpae.
-    entry_bits : int
-        Bits of an entry, 64 or 32.
-    """
-
-    name: str
-    entry_bits: int
-
-    @property
-    def entry_bytes(self) -> int:
-        return self.entry_bits // 8
-
-    @property
-    def dtype(self) -> type[np.unsignedinteger[Any]]:
-        return np.uint64 if self.entry_bits == 64 else np.uint32
-
-    @property
-    def leaf_frames(self) -> int:
-        """Entries of one page: P2M_PER_PAGE, P2M_MID_PER_PAGE and P2M_TOP_PER_PAGE alike."""
-        return PAGE_SIZE // self.entry_bytes
-
-    @property
-    def mid_frames(self) -> int:
-        """Frames that one mid page covers: 1 GiB at 64 bits, 4 GiB at 32 bits."""
-        return self.leaf_frames**2
-
-    @property
-    def max_frames(self) -> int:
-        """MAX_P2M_PFN, the structural end of the tree: 512 GiB or 4 TiB."""
-        return self.leaf_frames**3
-
-    @property
-    def foreign_bit(self) -> int:
-        return 1 << (self.entry_bits - 1)
-
-    @property
-    def identity_bit(self) -> int:
-        return 1 << (self.entry_bits - 2)
-
-    @property
-    def invalid(self) -> int:
-        """INVALID_P2M_ENTRY: all ones, so every test for a marker bit must exclude it first."""
-        return (1 << self.entry_bits) - 1
-
-    @property
-    def gap_kind(self) -> Kind:
-        """What a frame is that no row of the map names."""
-        return Kind.IDENTITY
-
-    def ram_entries(self, mfns: Words) -> Words:
-        """Entries of frames with memory."""
-        return mfns
-
-    def entries_above(self, pfns: Words, above: str) -> Words:
-        """Entries of frames beyond the end of the map."""
-        return (above_mask(self, above) | pfns) & np.uint64(self.invalid)
-
-
-class Stage2(IntFlag):
-    """Bits of a stage-2 entry, as in lpae_p2m_t of Xen's asm-arm/page.h (November 2013)."""
-
-    VALID = 1 << 0
-    TABLE = 1 << 1  # also set in leaves of 4 KiB
-    WRITE_BACK = 0xF << 2  # MemAttr
-    READ = 1 << 6
-    WRITE = 1 << 7  # read-only if the same entry is taken for a stage-1 one: AP[2]
-    OUTER_SHAREABLE = 2 << 8
-    ACCESSED = 1 << 10
-    LOG_DIRTY = 1 << 55  # first of the four bits left to software
-    POINTS = VALID | TABLE | WRITE_BACK | READ | OUTER_SHAREABLE | ACCESSED
-    RAM = POINTS | WRITE
-
-
-class Lpae(Geometry):
-    """Stage-2 tables of ARM with 40-bit addresses: two concatenated root pages, then two levels of 512.
-
-    Parameters
-    ----------
-    name : str
-        lpae.
-    entry_bits : int
-        64.
-    """
-
-    @property
-    def max_frames(self) -> int:
-        return 1 << 28
-
-    @property
-    def invalid(self) -> int:
-        """What a frame without memory reads: nothing."""
-        return 0
-
-    @property
-    def gap_kind(self) -> Kind:
-        return Kind.MISSING
-
-    def ram_entries(self, mfns: Words) -> Words:
-        return (mfns << np.uint64(PAGE_SHIFT)) | np.uint64(Stage2.RAM)
-
-    def entries_above(self, pfns: Words, above: str) -> Words:
-        return np.zeros_like(pfns)
-
-
-GEOMETRIES = {"pv64": Geometry("pv64", 64), "pv32": Geometry("pv32", 32), "lpae": Lpae("lpae", 64)}
 ARM_RAM_BASE = 2 * GIB  # GUEST_RAM_BASE of Xen 4.4 (xen/include/public/arch-arm.h)
 _SHORT_NAMES = {"pv64": "pv-64", "pv32": "pv-32", "lpae": "arm"}
 
@@ -157,135 +33,6 @@ class Row(NamedTuple):
     start: int
     end: int
     type: str
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A host whose frames are handed out in extents, in a seeded order.
-
-    Parameters
-    ----------
-    n_frames : int
-        Machine frames; mfns are below this, and the m2p has this many entries.
-    seed : int
-        Seed of the order.
-
-    Raises
-    ------
-    BadInputError
-        When it has no frames.
-    """
-
-    n_frames: int
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if self.n_frames <= 0:
-            raise BadInputError(f"a machine needs at least one frame, not {self.n_frames}")
-
-    @classmethod
-    def for_guest(cls, n_pages: int, geometry: Geometry, seed: int) -> Machine:
-        """A host a quarter larger than the guest, and 16 MiB for the hypervisor, in whole 2 MiB."""
-        n_frames = round_up(n_pages + n_pages // 4 + 4096, 512)
-        limits = {"pv32": COMPAT_M2P_FRAMES, "lpae": geometry.max_frames}
-        return cls(min(n_frames, limits.get(geometry.name, n_frames)), seed)
-
-    def allocate(self, n_frames: int, keep: frozenset[int] = frozenset()) -> list[tuple[int, int]]:
-        """Hand out frames as a host with a little history would: equal extents in random order.
-
-        Parameters
-        ----------
-        n_frames : int
-            How many.
-        keep : frozenset of int
-            Machine frames that are spoken for.
-
-        Returns
-        -------
-        list of (int, int)
-            (number of frames, first mfn) of each extent.
-
-        Raises
-        ------
-        BadInputError
-            When the machine is too small.
-
-        Notes
-        -----
-        Extents are naturally aligned powers of two between one page and 1 GiB, as Xen's buddy allocator
-        gives them, about a thousand to a machine. Python's Mersenne Twister keeps its promise of equal
-        results across versions, so a seed means the same layout everywhere.
-        """
-        size = 1 << max(0, min(18, self.n_frames.bit_length() - 11))
-        starts = list(range(0, self.n_frames - size + 1, size))
-        random.Random(self.seed).shuffle(starts)
-        extents: list[tuple[int, int]] = []
-        left = n_frames
-        for start in starts:
-            for first, length in _around(start, size, keep):
-                taken = min(length, left)
-                if taken:
-                    extents.append((taken, first))
-                    left -= taken
-        if left:
-            raise BadInputError(
-                f"the machine has {self.n_frames} frames, {left} fewer than the guest's {n_frames} need"
-            )
-        return extents
-
-
-def _around(start: int, size: int, keep: frozenset[int]) -> list[tuple[int, int]]:
-    cuts = [start - 1, *sorted(mfn for mfn in keep if start <= mfn < start + size), start + size]
-    return [(low + 1, high - low - 1) for low, high in zip(cuts, cuts[1:], strict=False) if high - low > 1]
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Consecutive stretches of frames of one kind; values of a RAM run count up from `first_mfn`.
-
-    Attributes
-    ----------
-    first_pfn, n_frames, first_mfn : ndarray of int64, shape (n_runs,)
-        Where a run starts, its length, and the mfn of its first frame (0 unless RAM).
-    kind : ndarray of int8, shape (n_runs,)
-        `Kind` of the run.
-    """
-
-    first_pfn: NDArray[np.int64]
-    n_frames: NDArray[np.int64]
-    kind: NDArray[np.int8]
-    first_mfn: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, rows: Sequence[tuple[int, int, int, int]]) -> Runs:
-        """Build from rows (first pfn, frames, kind, first mfn), dropping empty ones."""
-        table = np.array([row for row in rows if row[1] > 0], np.int64).reshape(-1, 4)
-        return cls(table[:, 0], table[:, 1], table[:, 2].astype(np.int8), table[:, 3])
-
-    @property
-    def end_pfn(self) -> NDArray[np.int64]:
-        return self.first_pfn + self.n_frames
-
-    def select(self, *kinds: Kind) -> Runs:
-        """Only the runs of these kinds."""
-        return self.take(np.isin(self.kind, kinds))
-
-    def take(self, index: Any) -> Runs:
-        """Only the runs that `index` selects."""
-        return Runs(self.first_pfn[index], self.n_frames[index], self.kind[index], self.first_mfn[index])
-
-    def at(self, pfns: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Run that each pfn lies in, for runs without gaps between them."""
-        return np.searchsorted(self.first_pfn, pfns, side="right") - 1
-
-    def cut(self, points: NDArray[np.int64]) -> Runs:
-        """Split so that no run crosses any of `points`."""
-        inside = points[(points > self.first_pfn[0]) & (points < self.end_pfn[-1])]
-        first = np.union1d(self.first_pfn, inside)
-        run = self.at(first)
-        n_frames = np.diff(np.append(first, self.end_pfn[-1]))
-        shift = np.where(self.kind[run] == Kind.RAM, first - self.first_pfn[run], 0)
-        return Runs(first, n_frames, self.kind[run], self.first_mfn[run] + shift)
 
 
 @dataclass(frozen=True)
@@ -495,20 +242,6 @@ class Guest:
         return np.where(pfns >= np.uint64(self.covered_pfn), shape.entries_above(pfns, above), inside)
 
 
-def above_mask(geometry: Geometry, above: str) -> np.uint64:
-    """What is OR-ed to a pfn beyond the end: the identity bit, or all ones for INVALID.
-
-    Raises
-    ------
-    BadInputError
-        For any policy but "identity" and "invalid".
-    """
-    masks = {"identity": geometry.identity_bit, "invalid": geometry.invalid}
-    if above not in masks:
-        raise unknown("policy above the end", above, masks)
-    return np.uint64(masks[above])
-
-
 def _checked_rows(rows: Sequence[tuple[int | str, int | str, str]]) -> list[Row]:
     table = [Row(0 if start == 0 else parse_size(start), parse_size(end), kind) for start, end, kind in rows]
     if not table or not any(row.type == "ram" for row in table):
@@ -516,11 +249,11 @@ def _checked_rows(rows: Sequence[tuple[int | str, int | str, str]]) -> list[Row]
     for row in table:
         if row.end <= row.start:
             raise BadInputError(f"E820 row [{row.start:#x}, {row.end:#x}) {row.type} ends before it starts")
-    for low, high in zip(table, table[1:], strict=False):
+    for low, high in pairwise(table):
         if high.start < low.end:
             raise BadInputError(
-                f"E820 rows {low.type} up to {low.end:#x} and {high.type} from {high.start:#x} overlap or are "
-                "out of order: sort them and cut the overlap"
+                f"E820 rows {low.type} up to {low.end:#x} and {high.type} from {high.start:#x} overlap or "
+                "are out of order: sort them and cut the overlap"
             )
     return table
 
@@ -538,7 +271,7 @@ def _check_width(end_pfn: int, n_max: int, geometry: Geometry) -> None:
             "two root pages translate: lower the RAM base or the memory"
         )
     if end_pfn >= geometry.max_frames * (1 if geometry.entry_bits == 32 else 8):
-        raise BadInputError(f"the memory map ends at pfn {end_pfn:#x}, beyond {geometry.entry_bits}-bit reach")
+        raise BadInputError(f"the map ends at pfn {end_pfn:#x}, beyond the reach of {geometry.name}")
 
 
 def _zones(rows: list[Row]) -> list[tuple[int, int, bool]]:
@@ -653,66 +386,3 @@ def _not_equal(boot: Runs, coincident: int = -1) -> Runs:
             other = int(partners[0])
             mfn[[run, other]] = mfn[[other, run]]
     return Runs(boot.first_pfn, boot.n_frames, boot.kind, mfn)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A configuration named after the source document that tested it."""
-
-    rows: tuple[tuple[int, int, str], ...]
-    boot: int
-    maximum: int
-    geometry: str = "pv64"
-
-
-def _plain(n_bytes: int, geometry: str = "pv64") -> Preset:
-    return Preset(((0, n_bytes, "ram"),), n_bytes, n_bytes, geometry)
-
-
-def _e820(geometry: str) -> Preset:
-    """The drawing in the comment of arch/x86/xen/p2m.c: identity from 1029 MB to 2001 MB."""
-    rows = (
-        (0, 1029 * MIB, "ram"),
-        (1029 * MIB, 1034 * MIB, "acpi"),
-        (1800 * MIB, 2001 * MIB, "reserved"),
-        (2001 * MIB, 4096 * MIB, "ram"),
-    )
-    return Preset(rows, 1 * GIB, 3 * GIB, geometry)
-
-
-_ISA = ((0, 640 * KIB, "ram"), (640 * KIB, 1 * MIB, "reserved"))
-
-PRESETS = {
-    "dom0-64-8g": Preset(
-        (
-            *_ISA,
-            (1 * MIB, 3064 * MIB, "ram"),
-            (3064 * MIB, 3072 * MIB, "acpi"),
-            (0xFEC00000, 4096 * MIB, "reserved"),
-            (4096 * MIB, 9224 * MIB + 384 * KIB, "ram"),
-        ),
-        8 * GIB,
-        8 * GIB,
-    ),
-    "dom0-64-128g-pci": Preset(
-        (
-            *_ISA,
-            (1 * MIB, 2048 * MIB, "ram"),
-            (2048 * MIB, 4096 * MIB, "reserved"),
-            (4 * GIB, 64 * GIB, "ram"),
-            (64 * GIB, 66 * GIB, "reserved"),
-            (66 * GIB, 133 * GIB, "ram"),
-        ),
-        128 * GIB,
-        128 * GIB,
-    ),
-    "domu-32-512m": _plain(512 * MIB, "pv32"),
-    "domu-32-8g": _plain(8 * GIB, "pv32"),
-    "domu-32-43g": _plain(43 * GIB, "pv32"),
-    "domu-64-8g": _plain(8 * GIB),
-    "domu-64-2049m": _plain(2049 * MIB),
-    "domu-64-5000m": _plain(5000 * MIB),
-    "dom0-64-e820": _e820("pv64"),
-    "dom0-32-e820": _e820("pv32"),
-    "pv-64-400g": _plain(400 * GIB),
-}

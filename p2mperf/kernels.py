@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from p2mperf.guests import Stage2
+from p2mperf.geometry import Stage2
 from p2mperf.jit import njit
 from p2mperf.memory.raw import load_once64, store_once64
 from p2mperf.tables.walk import locate, walk
@@ -51,7 +51,18 @@ def latency(tables, state, stream, zero):  # type: ignore[no-untyped-def]
 
 @njit
 def throughput(tables, state, stream, zero):  # type: ignore[no-untyped-def]
-    """Translate frames that do not wait for each other; parameters and result as `latency`."""
+    """Translate frames that do not wait for each other.
+
+    Parameters
+    ----------
+    tables, state, stream, zero
+        As `latency`.
+
+    Returns
+    -------
+    uint64
+        Sum of the entries, modulo 2**64.
+    """
     total = ZERO
     for i in range(stream.size):
         entry, state = walk(tables, state, (), stream[i])
@@ -61,14 +72,37 @@ def throughput(tables, state, stream, zero):  # type: ignore[no-untyped-def]
 
 @njit
 def translate_into(tables, state, stream, out):  # type: ignore[no-untyped-def]
-    """Store the entry of each frame of `stream` in `out`, both ndarrays of uint64 of one shape."""
+    """Store the entry of each frame of a stream.
+
+    Parameters
+    ----------
+    tables, state
+        A design's.
+    stream, out : ndarray of uint64, shape (n_lookups,)
+        Frames, and where their entries go.
+    """
     for i in range(stream.size):
         out[i], state = walk(tables, state, (), stream[i])
 
 
 @njit
 def trace(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-    """Translate one frame and record the address of every load in `probe`."""
+    """Translate one frame and record the address of every load.
+
+    Parameters
+    ----------
+    tables, state
+        A design's.
+    probe : ndarray of uint64
+        As `p2mperf.memory.raw.load64` fills it.
+    pfn : uint64
+        Frame.
+
+    Returns
+    -------
+    uint64
+        Its raw entry.
+    """
     entry, state = walk(tables, state, probe, pfn)
     return entry
 

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, unknown
-from p2mperf.guests import Guest, Kind, Runs
+from p2mperf.geometry import Kind
+from p2mperf.guests import Guest
+from p2mperf.machines import Runs
 
 Pfns = NDArray[np.uint64]
 
@@ -105,6 +107,13 @@ def make_stream(
 
 def check_fractions(guest: Guest, hole_fraction: float, identity_fraction: float) -> None:
     """Refuse fractions that a guest cannot serve.
+
+    Parameters
+    ----------
+    guest : Guest
+        Whose frames.
+    hole_fraction, identity_fraction : float
+        As `make_stream`.
 
     Raises
     ------

@@ -14,7 +14,9 @@ from p2mperf.designs.arm_events import Recorder
 from p2mperf.designs.arm_vlpt import ArmVlpt
 from p2mperf.designs.arm_walk import ArmWalk, ArmWalkDirect
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
-from p2mperf.guests import Guest, Kind, Machine, Stage2
+from p2mperf.geometry import Kind, Stage2
+from p2mperf.guests import Guest
+from p2mperf.machines import Machine
 from p2mperf.kernels import trace
 from p2mperf.streams import make_stream
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import p2mperf
-from p2mperf.guests import PRESETS
+from p2mperf.presets import PRESETS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 _DESIGNS = ("pv-tree", "pv-linear")
@@ -21,7 +21,7 @@ _HEADLINE_GUESTS = ("pv-64-512m", "pv-64-8g", "pv-64-128g", "pv-64-400g", "pv-32
 def configurations() -> str:
     """Build every preset by both designs and count: predicted and counted pages side by side."""
     lines = [
-        "| guest | boot pages | design | leaves | other pages | mappings | pages predicted = counted | audit |",
+        "| guest | boot pages | design | leaves | other | mappings | predicted = counted | audit |",
         "|---|---:|---|---:|---:|---:|---|---|",
     ]
     for name in PRESETS:
@@ -57,8 +57,8 @@ def results() -> str:
     for row in ordered.itertuples():
         said = f"{row.faster.partition('-')[2]} faster" if row.faster else row.verdict
         lines.append(
-            f"| {row.guest} | {row.stream_label} | {row.operation} | {row.reference_ns:.2f} | {row.cost_ns:.2f} "
-            f"| {row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}] | {said.replace('linear', 'list')} |"
+            f"| {row.guest} | {row.stream_label} | {row.operation} "
+            f"| {row.reference_ns:.2f} | {row.cost_ns:.2f} | {row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}] | {said.replace('linear', 'list')} |"
         )
     return "\n".join(lines)
 

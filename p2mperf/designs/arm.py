@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from p2mperf.designs.arm_events import Recorder
 from p2mperf.designs.base import BACKINGS, Backing, Design, Footprint, Step, backing as find_backing
 from p2mperf.errors import BadInputError
-from p2mperf.guests import Guest, Kind, Stage2
+from p2mperf.geometry import Kind, Stage2
+from p2mperf.guests import Guest
 from p2mperf.kernels import trace
 from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames, PagePool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from p2mperf.guests import Stage2
+from p2mperf.geometry import Stage2
 from p2mperf.jit import njit
 
 VALID = np.uint64(Stage2.VALID)

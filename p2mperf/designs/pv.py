@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.base import Backing, Design, Step, backing as find_backing
 from p2mperf.errors import BadInputError
-from p2mperf.guests import Geometry, Guest, Kind
+from p2mperf.geometry import Geometry, Kind
+from p2mperf.guests import Guest
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.audit_kernels import count_entries
 from p2mperf.tables.leaves import Leaf, LeafPlan

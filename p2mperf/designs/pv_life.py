@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.pv_writing import Entries, Flags, PvWriter
 from p2mperf.errors import BadInputError
-from p2mperf.guests import Guest, Kind, Machine, Words
+from p2mperf.geometry import Kind, Words
+from p2mperf.guests import Guest
+from p2mperf.machines import Machine
 from p2mperf.tables.leaves import Leaf, kinds_by_leaf
 from p2mperf.tables.write_kernels import balloon_out, renumber
 
@@ -91,9 +93,7 @@ class PvLife(PvWriter):
         BadInputError, ClosedError
             As `set`; also for an mfn with a marker bit.
         """
-        frames, entries = self._checked(pfns, mfns)
-        if (entries & (self._words.identity | self._words.foreign)).any():
-            raise BadInputError("memory to balloon up with must be plain machine frames, without marker bits")
+        frames, entries = self._checked(pfns, mfns, plain_only=True)
         return self._set(frames, entries, only_holes=True).reshape(frames.shape)
 
     def unused_mfns(self, n_frames: int) -> Entries:

@@ -7,6 +7,7 @@ arch/x86/mm/pageattr.c, 3.19).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,9 @@ from p2mperf.designs.pv import area_entries, limit_pages
 from p2mperf.designs.pv_life import PvLife
 from p2mperf.designs.pv_locate import WriteLinear32, WriteLinear64
 from p2mperf.errors import BadInputError
-from p2mperf.guests import Geometry, Guest, Kind, Runs, above_mask
+from p2mperf.geometry import Geometry, Kind, above_mask
+from p2mperf.guests import Guest
+from p2mperf.machines import Runs
 from p2mperf.jit import instance_class, walk_overload
 from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames
@@ -353,8 +356,13 @@ class PvLinear(PvLife):
     def linear_address(self) -> int:
         return AREA[self.guest.geometry.entry_bits]
 
-    def _room_to_show(self, n_leaves: int) -> int:
-        return self.window.room_for(n_leaves)
+    def _room_to_show(self, leaves: Frames) -> int:
+        def lacks_room(n_leaves: int) -> bool:
+            return not self.window.has_room_for(_stretches(leaves[:n_leaves]))
+
+        if not leaves.size or not lacks_room(leaves.size):
+            return leaves.size
+        return bisect_right(range(1, leaves.size), False, key=lacks_room)
 
     def _show(self, leaves: Frames, frames: Frames) -> None:
         self.window.remap(leaves, frames)
@@ -449,6 +457,11 @@ class PvLinearNested(PvLinear):
         pfns = np.arange(first_pfn, first_pfn + self.pool.n_frames, dtype=np.uint64)
         self._numbers = self.guest.entries(pfns).astype(np.int64)
         self._base = self.pool.base - (first_pfn << PAGE_SHIFT)
+
+
+def _stretches(leaves: Frames) -> int:
+    """Stretches of neighbours among leaves: each is one mapping of its own."""
+    return 1 + int(np.count_nonzero(np.diff(np.sort(leaves)) != 1))
 
 
 def _not_invalidated(runs: Runs) -> Runs:

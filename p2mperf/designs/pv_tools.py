@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.pv_quirks import BugError
 from p2mperf.errors import AuditError, BadInputError, DoesNotFitError
-from p2mperf.guests import Kind
+from p2mperf.geometry import Kind
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.leaves import Leaf
 from p2mperf.tables.radix import read_back

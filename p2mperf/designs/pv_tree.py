@@ -13,7 +13,9 @@ import numpy as np
 from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
 from p2mperf.designs.pv_life import PvLife
 from p2mperf.designs.pv_locate import WriteTree32, WriteTree64
-from p2mperf.guests import Geometry, Guest, Kind, Runs, above_mask
+from p2mperf.geometry import Geometry, Kind, above_mask
+from p2mperf.guests import Guest
+from p2mperf.machines import Runs
 from p2mperf.jit import instance_class, walk_overload
 from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames

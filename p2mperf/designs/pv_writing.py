@@ -30,6 +30,7 @@ from p2mperf.tables.write_kernels import (
     Words64,
     fill_leaves,
     find_shared,
+    find_unfit,
     invert_leaves,
     set_entries,
     store_slots,
@@ -108,9 +109,9 @@ class PvWriter(PvDesign):
     def _set_write_tables(self) -> None:
         """Set what `locate_leaf` needs."""
 
-    def _room_to_show(self, n_leaves: int) -> int:
-        """How many leaves can still be shown where readers look for them."""
-        return n_leaves
+    def _room_to_show(self, leaves: Frames) -> int:
+        """How many of these leaves, in this order, can still be shown where readers look for them."""
+        return leaves.size
 
     def _show(self, leaves: Frames, frames: Frames) -> None:
         """Show new frames where readers look for them beside the table."""
@@ -173,22 +174,24 @@ class PvWriter(PvDesign):
         pfns, entries = self._checked(pfns, entries)
         return self._set(pfns, entries).reshape(pfns.shape)
 
-    def _checked(self, pfns: Any, entries: Any) -> tuple[Entries, Entries]:
+    def _checked(self, pfns: Any, entries: Any, plain_only: bool = False) -> tuple[Entries, Entries]:
         pfns, entries = self._frames(pfns), self._frames(entries)
         self._check_writable()
         if entries.shape != pfns.shape:
             if entries.size != 1:
                 raise BadInputError(f"{entries.size} entries for {pfns.size} frames: give one or as many")
             entries = np.full(pfns.shape, entries.reshape(-1)[0], np.uint64)
-        words = self._words
-        if entries.size and entries.max() > words.invalid:
-            raise BadInputError(f"entry {int(entries.max()):#x} is wider than {self.guest.name}'s entries")
-        plain = entries & (words.identity | words.foreign) == 0
-        if (entries[plain] >= words.n_machine).any():
-            raise BadInputError(
-                f"mfn {int(entries[plain].max()):#x} is beyond the machine's {words.n_machine} frames"
-            )
+        unfit = find_unfit(self._words, entries.reshape(-1), plain_only)
+        if unfit < entries.size:
+            raise self._unfit(int(entries.reshape(-1)[unfit]))
         return pfns, entries
+
+    def _unfit(self, entry: int) -> BadInputError:
+        if entry > self._words.invalid:
+            return BadInputError(f"entry {entry:#x} is wider than the entries of {self.guest.name}")
+        if entry & int(self._words.identity | self._words.foreign):
+            return BadInputError(f"entry {entry:#x} has marker bits where a plain machine frame is needed")
+        return BadInputError(f"mfn {entry:#x} is beyond the machine's {self._words.n_machine} frames")
 
     def _check_writable(self) -> None:
         if not self.writable:
@@ -332,7 +335,7 @@ class PvWriter(PvDesign):
 
     def _granted(self, leaves: Frames) -> Frames:
         """Index of the leaves that pages and mappings suffice for, in order of need."""
-        leaves = leaves[: self._room_to_show(leaves.size)]
+        leaves = leaves[: self._room_to_show(leaves)]
         page_cost, first = self._page_costs(leaves)
         if int(page_cost.sum()) <= self.n_spare_left:
             return np.arange(leaves.size)

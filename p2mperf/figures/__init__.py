@@ -133,6 +133,17 @@ def _legend(fig: Figure, axes: Any) -> None:
 def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = ("svg", "png")) -> list[Path]:
     """Write a figure, the same bytes for the same data.
 
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        From `figure`.
+    directory : Path
+        Where to.
+    name : str
+        File name without its ending.
+    formats : tuple of str
+        "svg", "png" or "pdf".
+
     Returns
     -------
     list of Path

@@ -134,6 +134,15 @@ def measure_cell(
 def check_agreement(designs: Mapping[str, Design], stream: Stream, kernel: Any) -> int:
     """Make sure that all designs say the same as the guest's map, entry by entry and in sum.
 
+    Parameters
+    ----------
+    designs : mapping of str to Design
+        Built for one guest.
+    stream : ndarray of uint64
+        Frames to ask for.
+    kernel : dispatcher
+        The loop that is to be timed.
+
     Returns
     -------
     int
@@ -165,6 +174,17 @@ def check_agreement(designs: Mapping[str, Design], stream: Stream, kernel: Any) 
 def calibrate(designs: Mapping[str, Design], stream: Stream, kernel: Any, settings: Settings) -> int:
     """Choose one loop count for all designs: the slowest fills the wanted time.
 
+    Parameters
+    ----------
+    designs : mapping of str to Design
+        All that will be timed.
+    stream : ndarray of uint64
+        At least two stretches of `min_lookups` for each of them.
+    kernel : dispatcher
+        The loop.
+    settings : Settings
+        Wanted time and bounds.
+
     Returns
     -------
     int
@@ -183,7 +203,17 @@ def calibrate(designs: Mapping[str, Design], stream: Stream, kernel: Any, settin
 
 
 def warm_up(design: Design, stream: Stream, duration_ns: int) -> None:
-    """Keep the processor busy for a while, so that its clock has settled before anything is timed."""
+    """Keep the processor busy for a while, so that its clock has settled before anything is timed.
+
+    Parameters
+    ----------
+    design : Design
+        What to look up in.
+    stream : ndarray of uint64
+        What to look up.
+    duration_ns : int
+        How long [ns].
+    """
     end = perf_counter_ns() + duration_ns
     while perf_counter_ns() < end:
         throughput(design.tables, design.state, stream, _ZERO)

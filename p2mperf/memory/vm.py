@@ -112,12 +112,32 @@ def unmap(address: int, n_bytes: int) -> None:
 
 
 def advise(address: int, n_bytes: int, advice: int) -> bool:
-    """Call madvise; False where the kernel does not know or cannot follow the advice."""
+    """Call madvise.
+
+    Parameters
+    ----------
+    address, n_bytes : int
+        Range [bytes].
+    advice : int
+        MADV_* number.
+
+    Returns
+    -------
+    bool
+        False where the kernel does not know the advice or cannot follow it.
+    """
     return _libc.madvise(address, n_bytes, advice) == 0
 
 
 def populate(address: int, n_bytes: int, write: bool = False) -> None:
     """Fill in the page-table entries of a range, so that no fault falls into a timed loop.
+
+    Parameters
+    ----------
+    address, n_bytes : int
+        Range [bytes].
+    write : bool
+        Fault as a write would, which also makes memory of holes.
 
     Raises
     ------

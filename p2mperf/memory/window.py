@@ -167,11 +167,11 @@ class Window:
         for page in pages.tolist():
             self._map_run(page, int(self.frames[page]), 1, bool(self.writable[page]))
 
-    def room_for(self, n_runs: int) -> int:
-        """How many of `n_runs` pages lying apart can be remapped: each may cut one mapping into three."""
+    def has_room_for(self, n_runs: int) -> bool:
+        """Tell whether `n_runs` stretches of pages can be remapped: each may cut one mapping into three."""
         if self._maps_left < 2 * n_runs:
-            self._maps_left = max(0, vm.maps_budget())
-        return min(n_runs, self._maps_left // 2)
+            self._maps_left = vm.maps_budget()
+        return self._maps_left >= 2 * n_runs
 
     def _map_run(self, page: int, frame: int, n_pages: int, writable: bool) -> None:
         vm.map_pages(

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from p2mperf.errors import BadInputError, unknown
-from p2mperf.guests import GEOMETRIES, PRESETS, Guest, Kind
+from p2mperf.geometry import GEOMETRIES, Kind
+from p2mperf.guests import Guest
+from p2mperf.presets import PRESETS
 from p2mperf.units import GIB, PAGE_SHIFT
 
 FAMILY_GEOMETRIES = {"pv": ("pv64", "pv32")}

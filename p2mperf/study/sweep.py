@@ -300,7 +300,8 @@ def child(order: Record, seed: int = 0) -> Iterator[Record]:
         env=environment,
         start_new_session=True,  # Ctrl-C reaches the sweep alone, which then ends its child
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
         process.stdin.write(json.dumps(order))
         process.stdin.close()

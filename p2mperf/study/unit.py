@@ -97,8 +97,12 @@ def run_unit(order: Mapping[str, Any], emit: Emit) -> int:
         for name, design in designs.items():
             facts[name]["code_form"] = _compile(design, {cell["operation"] for cell in order["cells"]})
         emit({"record": "unit", **identity, "designs": facts})
-        records = (_measure(cell, designs, settings, identity) for cell in order["cells"])
-        return int(any([_emitted(record, emit) == "failed" for record in records]))
+        failed = False
+        for cell in order["cells"]:
+            record = _measure(cell, designs, settings, identity)
+            emit(record)
+            failed |= record["status"] == "failed"
+        return int(failed)
     finally:
         for design in designs.values():
             design.close()
@@ -175,11 +179,6 @@ def _measure(cell: Record, designs: dict[str, Design], settings: Settings, ident
         return {**record, "status": "done", **measured}
     except P2mperfError as error:
         return {**record, "status": "failed", "error": str(error)}
-
-
-def _emitted(record: Record, emit: Emit) -> str:
-    emit(record)
-    return str(record["status"])
 
 
 if __name__ == "__main__":

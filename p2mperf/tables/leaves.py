@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.guests import Geometry, Kind, Runs
+from p2mperf.geometry import Geometry, Kind
+from p2mperf.machines import Runs
 from p2mperf.tables.fill_kernels import fill_runs
 
 

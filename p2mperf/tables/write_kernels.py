@@ -153,6 +153,7 @@ def set_entries(tables, words, pfns, entries, only_holes, first, stop, done, m2p
     """
     known, leaf_address = NO_LEAF, ZERO
     mask = (ONE << words.leaf_shift) - ONE
+    markers = words.identity | words.foreign
     n_plain = n_foreign = n_astray = np.int64(0)
     i = first
     while i < pfns.size:
@@ -177,6 +178,10 @@ def set_entries(tables, words, pfns, entries, only_holes, first, stop, done, m2p
         done[i] = not only_holes or old == words.invalid
         if done[i]:
             store_entry(words, address, entry)
+            # Where one mfn takes another's place, which is the most common, nothing changes in kind.
+            if (old | entry) & markers == ZERO and not m2p.size:
+                i += 1
+                continue
             n_plain += np.int64(is_plain(words, entry)) - np.int64(is_plain(words, old))
             n_foreign += np.int64(is_foreign(words, entry)) - np.int64(is_foreign(words, old))
             n_astray += np.int64(is_astray(words, pfn, entry)) - np.int64(is_astray(words, pfn, old))
@@ -187,6 +192,34 @@ def set_entries(tables, words, pfns, entries, only_holes, first, stop, done, m2p
     changes[1] += n_foreign
     changes[2] += n_astray
     return i
+
+
+@njit
+def find_unfit(words, entries, plain_only):  # type: ignore[no-untyped-def]
+    """Index of the first entry that is too wide, names an mfn beyond the machine, or has a marker it may not.
+
+    Parameters
+    ----------
+    words : Words64 or Words32
+        Entry format.
+    entries : ndarray of uint64, shape (n,)
+        Entries about to be written.
+    plain_only : bool
+        Take mfns only.
+
+    Returns
+    -------
+    int
+        n when all will do.
+    """
+    for i in range(entries.size):
+        entry = entries[i]
+        if is_plain(words, entry):
+            if entry >= words.n_machine:
+                return i
+        elif plain_only or entry > words.invalid:
+            return i
+    return entries.size
 
 
 @njit

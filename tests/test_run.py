@@ -25,6 +25,7 @@ esac
 echo "$(basename "$0") $*" >>"$STATE/log"
 case "$*" in
     '-m venv'*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+    *"-m $(cat "$STATE/complains" 2>/dev/null) "*) exit 1 ;;
     *' -c '*constraints.txt*)
         if [ -e "$STATE/pip-says" ]; then cat "$STATE/pip-says" >&2; exit 1; fi ;;
 esac
@@ -179,6 +180,15 @@ def test_checks_come_before_the_tests(machine: FakeMachine) -> None:
     assert [call.split()[2] for call in calls if " -m " in call][-4:] == ["ruff", "ruff", "mypy", "pytest"]
     machine.run("test", "-k", "one")
     assert machine.log() == ["python -m pytest -k one"]
+
+
+def test_one_complaint_does_not_hide_the_others(machine: FakeMachine) -> None:
+    machine.add_python()
+    (machine.state / "complains").write_text("mypy")
+    result = machine.run("test")
+    assert result.returncode == 1
+    assert result.stderr.endswith("run: failed: mypy\n")
+    assert machine.log()[-1].startswith("python -m pytest")
 
 
 def test_root_may_open_the_lab(machine: FakeMachine) -> None:

@@ -15,16 +15,16 @@ from p2mperf.machines import Runs
 Pfns = NDArray[np.uint64]
 
 
-def _sequential(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _sequential(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:
     start = int(rng.integers(n_frames))
     return (np.arange(start, start + n_lookups) % n_frames).astype(np.int64)
 
 
-def _uniform(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _uniform(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:
     return rng.integers(n_frames, size=n_lookups)
 
 
-def _zipf(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _zipf(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:
     """Zipf with exponent 1: popularity rank k has cumulative share ln k / ln n, so k = n ** u."""
     rank = np.minimum(np.exp(rng.random(n_lookups) * np.log(n_frames)), n_frames - 1).astype(np.int64)
     # Popular frames lie anywhere: an odd multiplier modulo a power of two scatters ranks without collisions
@@ -34,7 +34,7 @@ def _zipf(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) ->
     return ((rank * multiplier) & ((1 << bits) - 1)) % n_frames
 
 
-def _leaf_stride(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _leaf_stride(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:
     """One leaf further each time, and one entry further each time around: no two neighbours share a page."""
     n_leaves = max(1, n_frames // leaf)
     step = np.arange(n_lookups) + int(rng.integers(n_leaves))
@@ -151,15 +151,20 @@ def replay(pfns: Any, guest: Guest) -> Pfns:
     Raises
     ------
     BadInputError
-        When one of them lies beyond the guest's map.
+        When one of them is no frame number, or lies beyond the guest's map.
     """
-    stream = np.ascontiguousarray(pfns, np.uint64)
+    trace = np.asarray(pfns)
+    if trace.size and (trace.dtype.kind not in "iu" or trace.min() < 0):
+        raise BadInputError(
+            f"a trace holds frame numbers, not {trace.dtype}: they are whole and not negative"
+        )
+    stream = np.ascontiguousarray(trace, np.uint64)
     if stream.size and int(stream.max()) >= guest.covered_pfn:
         raise BadInputError(f"the trace names pfn {int(stream.max()):#x}, beyond guest {guest.name}")
     return stream
 
 
-def _frames_at(runs: Runs, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+def _frames_at(runs: Runs, ranks: NDArray[np.int64]) -> Any:
     """Frames by their position among all frames of `runs`."""
     if runs.n_frames.size == 1:
         return ranks + runs.first_pfn[0]
@@ -168,9 +173,7 @@ def _frames_at(runs: Runs, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
     return runs.first_pfn[run] + ranks - (ends[run] - runs.n_frames[run])
 
 
-def _replace(
-    pfns: NDArray[np.int64], where: NDArray[np.bool_], runs: Runs, rng: np.random.Generator
-) -> None:
+def _replace(pfns: NDArray[np.int64], where: NDArray[np.bool_], runs: Runs, rng: np.random.Generator) -> None:
     n_frames = int(np.count_nonzero(where))
     if n_frames:
         pfns[where] = _frames_at(runs, rng.integers(int(runs.n_frames.sum()), size=n_frames))

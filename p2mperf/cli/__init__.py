@@ -14,6 +14,7 @@ COMMANDS = {
     "dump": "write a guest's p2m as runs of one kind",
     "lookup": "translate frames and show the path taken",
     "limits": "say how large the list may be, and which limit binds",
+    "migrate": "move an ARM guest: precopy rounds, dirty pages traced through real tables",
     "info": "show the machine card",
     "doctor": "check what this machine needs for good measurements",
 }

@@ -240,7 +240,7 @@ class ArmDesign(Design):
         return self.extra_pool.kinds
 
     def footprint(self) -> Footprint:
-        return Footprint(self.pages, 0, self.extra_pool.memory_bytes, vm.page_table_bytes())
+        return Footprint(self.pages, 0, self.extra_pool.memory_bytes, self.page_table_bytes())
 
     def views(self) -> dict[str, int]:
         return {"direct": self.pool.direct_page_bytes}
@@ -252,6 +252,13 @@ class ArmDesign(Design):
             if kind:
                 return Step(kind, "direct", frame, (address & 0xFFF) // 8, address)
         raise BadInputError(f"address {address:#x} belongs to no page of this {self.name}")
+
+    def frames(self, pfns: Any) -> NDArray[np.uint64]:
+        """Check frame numbers as `lookup` does, and give them as the compiled loops take them."""
+        return self._frames(pfns)
+
+    def switch_to(self) -> None:
+        """Do what a context switch to this domain takes; nothing, where tables are not shared."""
 
     def events(self, pfn: int) -> dict[str, int]:
         """Look one frame up and count everything that Xen would execute for it.

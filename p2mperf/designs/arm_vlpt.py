@@ -298,10 +298,11 @@ class ArmVlpt(ArmDesign):
         super().close()
 
     def lookup(self, pfns: Any) -> NDArray[np.uint64]:
-        self._switch_to()
+        self.switch_to()
         return super().lookup(pfns)
 
-    def _switch_to(self) -> None:
+    def switch_to(self) -> None:
+        """Restore this domain's window where another one's is shown."""
         if not self.closed and self.first_slot and self.window.owner is not self:
             self.restore()
 
@@ -351,7 +352,7 @@ class ArmVlpt(ArmDesign):
         super().audit()
         if not self.first_slot:
             return
-        self._switch_to()
+        self.switch_to()
         first, end = self.first_slot, self.end_slot
         roots = self.root_words()[first - FIRST_SLOT : end - FIRST_SLOT]
         self._require(self.copy[first:end] == roots, "the domain's copy differs from its root table")

@@ -1,0 +1,152 @@
+"""`migrate`: precopy rounds of an ARM guest, from the recurrence and by tracing a writer for real."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from p2mperf.cli.options import make_parser
+from p2mperf.errors import BadInputError, unknown
+
+TRACERS = {"vlpt": "arm-vlpt", "walk": "arm-walk", "walk-direct": "arm-walk-direct"}
+_DECIMAL = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMG]?)")
+
+_EPILOG = """\
+Memory is written 512M, 1G. Bandwidth is in bytes per second with decimal prefixes, as networks count: 125M is
+125 000 000 bytes/s, a link of 1 Gbit/s. Times of the migration are computed from page counts and bandwidth;
+what finding and changing the entries took is measured on this host and shown apart.
+
+examples:
+  python -m p2mperf migrate --memory 1G --dirty-rate 20000 --bandwidth 125M --tracer vlpt
+  python -m p2mperf migrate --memory 1G --dirty-rate 20000 --bandwidth 12.5M --tracer walk --json
+  python -m p2mperf migrate --memory 4G --dirty-rate 20000 --bandwidth 125M --writer hot --rule later --peek
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Migrate a guest and show its rounds on stdout.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments after the name of the command.
+
+    Returns
+    -------
+    int
+        0, also when the migration does not converge: that is its answer.
+
+    Raises
+    ------
+    P2mperfError
+        For sizes, rates or names that are none, or a guest that does not fit.
+    """
+    arguments = _parser().parse_args(argv)
+    if arguments.tracer not in TRACERS:
+        raise unknown("tracer", arguments.tracer, TRACERS)
+    expected, found = _migrate(arguments, parse_rate(arguments.dirty_rate), parse_rate(arguments.bandwidth))
+    if arguments.json:
+        answer = {"recurrence": _plain(expected), "traced": _plain(found)}
+        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    else:
+        sys.stdout.write(_as_text(expected, found))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser("migrate", "Migrate an ARM guest: precopy rounds over real tables.", _EPILOG)
+    parser.add_argument("--memory", required=True, metavar="SIZE", help="memory of the guest")
+    parser.add_argument("--dirty-rate", required=True, metavar="RATE", help="pages the guest writes a second")
+    parser.add_argument("--bandwidth", required=True, metavar="RATE", help="bytes a second, decimal prefixes")
+    parser.add_argument("--tracer", default="vlpt", metavar="NAME", help=f"one of {', '.join(TRACERS)}")
+    parser.add_argument("--writer", default="sequential", metavar="NAME", help="sequential, uniform or hot")
+    parser.add_argument("--working-set", metavar="SIZE", help="what it writes to; default: all memory")
+    parser.add_argument("--rule", default="legacy", metavar="NAME", help="legacy, legacy-sent or later")
+    parser.add_argument("--peek", action="store_true", help="skip pages that are dirty again")
+    parser.add_argument("--ram-base", metavar="SIZE", help="where RAM begins; default: 2G")
+    parser.add_argument("--seed", type=int, default=1, help="seed of layout and writer")
+    parser.add_argument("--json", action="store_true", help="both courses as JSON")
+    return parser
+
+
+def parse_rate(text: str) -> float:
+    """Read a rate with an optional decimal prefix k, M or G.
+
+    Raises
+    ------
+    BadInputError
+        When the text is none.
+
+    Examples
+    --------
+    >>> parse_rate("12.5M")
+    12500000.0
+    """
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise BadInputError(f"{text!r} is not a rate: write a number with k, M or G, as in 125M or 20000")
+    return float(match[1]) * _DECIMAL[match[2].replace("K", "k")]
+
+
+def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tuple[Any, Any]:
+    from p2mperf.api import build
+    from p2mperf.guests import Guest
+    from p2mperf.migration.precopy import Sender, recurrence, stop_rule
+    from p2mperf.migration.tracing import Tracer
+    from p2mperf.migration.writers import make_writer
+    from p2mperf.units import parse_pages
+
+    rule = stop_rule(arguments.rule)
+    base = 0 if arguments.ram_base == "0" else arguments.ram_base
+    guest = Guest.plain(arguments.memory, geometry="lpae", seed=arguments.seed, base=base)
+    n_pages = parse_pages(arguments.working_set) if arguments.working_set else None
+    writers = [make_writer(arguments.writer, guest, n_pages, arguments.seed) for _ in range(2)]
+    expected = recurrence(writers[0], rate, bandwidth, rule)
+    with build(TRACERS[arguments.tracer], guest) as p2m:
+        found = Sender(Tracer(p2m), writers[1], rate, bandwidth, peek=arguments.peek).run(rule)
+    return expected, found
+
+
+def _plain(migration: Any) -> dict[str, Any]:
+    outcome = ("n_left", "downtime_seconds", "total_sent_pages", "total_seconds", "diverges")
+    return {**asdict(migration), **{name: getattr(migration, name) for name in outcome}}
+
+
+_HEAD = f"{'round':>5}  {'sent':>9}  {'seconds':>8}  {'left':>9}  {'expected':>9}  {'faults':>9}\n"
+
+
+def _as_text(expected: Any, found: Any) -> str:
+    lines = [_HEAD]
+    for index, done in enumerate(found.rounds):
+        computed = f"{expected.rounds[index].n_left:9.1f}" if index < len(expected.rounds) else " " * 9
+        lines.append(
+            f"{done.number:5d}  {done.n_sent:9.0f}  {done.seconds:8.3f}  {done.n_left:9.0f}  {computed}  "
+            f"{done.n_faults:9d}\n"
+        )
+    lines += [_outcome(found), _outcome(expected), _measured(found)]
+    return "".join(lines)
+
+
+def _outcome(migration: Any) -> str:
+    name = f"traced by {migration.source}" if migration.source != "recurrence" else "from the recurrence"
+    verdict = "does not converge" if migration.diverges else "stopped"
+    return (
+        f"{name}: {verdict} after {len(migration.rounds)} rounds ({migration.stopped_by}), "
+        f"{migration.n_left} pages left; {migration.total_sent_pages} pages sent in "
+        f"{migration.total_seconds:.2f} s, of which {migration.downtime_seconds:.4f} s downtime (computed)\n"
+    )
+
+
+def _measured(found: Any) -> str:
+    n_writes = sum(done.n_writes for done in found.rounds)
+    per_write = sum(done.fault_ns for done in found.rounds) / n_writes if n_writes else 0.0
+    per_entry = sum(done.protect_ns for done in found.rounds) / len(found.rounds) / found.n_pages
+    return (
+        f"measured on this host: {per_write:.2f} ns to find and change an entry for a write, "
+        f"{per_entry:.2f} ns an entry to protect all memory (traps and TLB invalidations not included)\n"
+    )

@@ -1,0 +1,1 @@
+"""Live migration over the ARM designs: dirty-page tracing, writers, precopy rounds, and computed costs."""

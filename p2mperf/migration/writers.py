@@ -1,0 +1,228 @@
+"""What a guest writes to while it is being moved, and how many different pages that makes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.errors import BadInputError, unknown
+from p2mperf.guests import Guest
+
+Gfns = NDArray[np.uint64]
+
+
+class Writer(ABC):
+    """A sequence of page writes that goes on for as long as it is asked.
+
+    Parameters
+    ----------
+    guest : Guest
+        Whose RAM it writes to.
+    n_pages : int, optional
+        Working set; default: all RAM [pages].
+    seed : int
+        Equal seeds give equal writes.
+
+    Raises
+    ------
+    BadInputError
+        When the working set is empty or larger than the guest's RAM.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, guest: Guest, n_pages: int | None = None, seed: int = 1) -> None:
+        self.guest = guest
+        n_ram = int(guest.ram.n_frames.sum())
+        self.n_pages = n_ram if n_pages is None else n_pages
+        if not 0 < self.n_pages <= n_ram:
+            raise BadInputError(
+                f"a working set of {self.n_pages} pages is not within the {n_ram} of {guest.name}"
+            )
+        self._rng = np.random.default_rng(seed)
+
+    def write(self, n_writes: int) -> Gfns:
+        """Give the next `n_writes` frames."""
+        return self._frames_at(self._ranks(n_writes))
+
+    @abstractmethod
+    def _ranks(self, n_writes: int) -> NDArray[np.int64]:
+        """Pages by their number in the working set."""
+
+    @abstractmethod
+    def expected_dirty(self, n_writes: float) -> float:
+        """How many different pages `n_writes` writes are expected to touch."""
+
+    def _frames_at(self, ranks: NDArray[np.int64]) -> Gfns:
+        ram = self.guest.ram
+        ends = np.cumsum(ram.n_frames)
+        bank = np.searchsorted(ends, ranks, side="right")
+        gfns = ram.first_pfn[bank] + ranks - (ends[bank] - ram.n_frames[bank])
+        return gfns.astype(np.uint64)
+
+
+def all_frames(guest: Guest) -> Gfns:
+    """Every frame of a guest's RAM, in order."""
+    ram = guest.ram
+    ranges = zip(ram.first_pfn.tolist(), ram.end_pfn.tolist(), strict=True)
+    return np.concatenate([np.arange(first, end, dtype=np.uint64) for first, end in ranges])
+
+
+class Sequential(Writer):
+    """One page after the other, round and round; parameters as `Writer`."""
+
+    name = "sequential"
+    _next = 0
+
+    def _ranks(self, n_writes: int) -> NDArray[np.int64]:
+        ranks = (self._next + np.arange(n_writes)) % self.n_pages
+        self._next = (self._next + n_writes) % self.n_pages
+        return ranks
+
+    def expected_dirty(self, n_writes: float) -> float:
+        return min(float(self.n_pages), n_writes)
+
+
+class Uniform(Writer):
+    """Any page with equal chance; parameters as `Writer`."""
+
+    name = "uniform"
+
+    def _ranks(self, n_writes: int) -> NDArray[np.int64]:
+        return self._rng.integers(self.n_pages, size=n_writes)
+
+    def expected_dirty(self, n_writes: float) -> float:
+        return _distinct(self.n_pages, n_writes)
+
+
+class HotSet(Writer):
+    """A share of all writes goes to a small part of the working set, the rest to all of it.
+
+    Parameters
+    ----------
+    guest, n_pages, seed
+        As `Writer`.
+    hot_pages : int, optional
+        Size of the hot part; default: a tenth of the working set [pages].
+    hot_fraction : float
+        Share of the writes that goes there.
+
+    Raises
+    ------
+    BadInputError
+        When hot part or share make no sense.
+    """
+
+    name = "hot"
+
+    def __init__(
+        self,
+        guest: Guest,
+        n_pages: int | None = None,
+        seed: int = 1,
+        *,
+        hot_pages: int | None = None,
+        hot_fraction: float = 0.9,
+    ) -> None:
+        super().__init__(guest, n_pages, seed)
+        self.hot_pages = max(1, self.n_pages // 10) if hot_pages is None else hot_pages
+        self.hot_fraction = hot_fraction
+        if not 0 < self.hot_pages <= self.n_pages or not 0 <= hot_fraction <= 1:
+            raise BadInputError(
+                f"a hot set of {self.hot_pages} pages with {hot_fraction} of the writes does not lie in a "
+                f"working set of {self.n_pages} pages"
+            )
+
+    def _ranks(self, n_writes: int) -> NDArray[np.int64]:
+        hot = self._rng.random(n_writes) < self.hot_fraction
+        limit = np.where(hot, self.hot_pages, self.n_pages)
+        return (self._rng.random(n_writes) * limit).astype(np.int64)
+
+    def expected_dirty(self, n_writes: float) -> float:
+        cold_writes = n_writes * (1 - self.hot_fraction)
+        hot_writes = n_writes - cold_writes + cold_writes * self.hot_pages / self.n_pages
+        n_cold = self.n_pages - self.hot_pages
+        cold = _distinct(n_cold, cold_writes * n_cold / self.n_pages) if n_cold else 0.0
+        return _distinct(self.hot_pages, hot_writes) + cold
+
+
+class Recorded(Writer):
+    """A recorded stream of frames, from its beginning again when it ends.
+
+    Parameters
+    ----------
+    guest : Guest
+        Whose RAM it writes to.
+    gfns : array_like of int
+        Frames written to.
+
+    Raises
+    ------
+    BadInputError
+        When the stream is empty.
+    """
+
+    name = "recorded"
+
+    def __init__(self, guest: Guest, gfns: Any) -> None:
+        super().__init__(guest)
+        self._gfns = np.ascontiguousarray(gfns, np.uint64)
+        if not self._gfns.size:
+            raise BadInputError("the recorded stream holds no writes")
+        self.n_pages = int(np.unique(self._gfns).size)
+        self._next = 0
+
+    def write(self, n_writes: int) -> Gfns:
+        index = (self._next + np.arange(n_writes)) % self._gfns.size
+        self._next = (self._next + n_writes) % self._gfns.size
+        return self._gfns[index]
+
+    def _ranks(self, n_writes: int) -> NDArray[np.int64]:
+        raise NotImplementedError("a recorded stream names frames, not ranks")
+
+    def expected_dirty(self, n_writes: float) -> float:
+        """Different pages among so many writes from the stream's beginning."""
+        if n_writes >= self._gfns.size:
+            return float(self.n_pages)
+        return float(np.unique(self._gfns[: int(n_writes)]).size)
+
+
+WRITERS: dict[str, type[Writer]] = {kind.name: kind for kind in (Sequential, Uniform, HotSet)}
+
+
+def make_writer(name: str, guest: Guest, n_pages: int | None = None, seed: int = 1) -> Writer:
+    """Make a writer by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `WRITERS`.
+    guest : Guest
+        Whose RAM it writes to.
+    n_pages : int, optional
+        Working set; default: all RAM [pages].
+    seed : int
+        Seed of its choices.
+
+    Returns
+    -------
+    Writer
+
+    Raises
+    ------
+    BadInputError
+        For an unknown name, or a working set that does not lie in RAM.
+    """
+    if name not in WRITERS:
+        raise unknown("writer", name, WRITERS)
+    return WRITERS[name](guest, n_pages, seed)
+
+
+def _distinct(n_pages: float, n_writes: float) -> float:
+    """Expected different values among `n_writes` uniform draws from `n_pages`."""
+    if n_pages <= 1:
+        return min(n_writes, 1.0)
+    return float(n_pages * -np.expm1(n_writes * np.log1p(-1 / n_pages)))

@@ -123,8 +123,7 @@ def sweep(
     """
     from p2mperf.results.export import load as load_frame
     from p2mperf.study.plan import make_plan, narrow
-    from p2mperf.study.sweep import Progress, knee_bytes
-    from p2mperf.study.sweep import sweep as run
+    from p2mperf.study.sweep import Progress, knee_bytes, sweep as run
 
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(out or Path(temporary, "results"))
@@ -232,8 +231,7 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
     BadInputError
         For an unknown name.
     """
-    from p2mperf.figures import FIGURES
-    from p2mperf.figures import figure as draw
+    from p2mperf.figures import FIGURES, figure as draw
 
     if frame is None and name in FIGURES and FIGURES[name].measured:
         frame = load("shipped")

@@ -6,7 +6,7 @@ table is in arch/x86/xen/setup.c (3.18, 3.19): xen_memory_setup and xen_set_iden
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -278,16 +278,27 @@ def _zones(rows: list[Row]) -> list[tuple[int, int, bool]]:
     """RAM and non-RAM stretches in pfns: non-RAM rows and gaps grow outwards to whole pages."""
     zones: list[tuple[int, int, bool]] = []
     end = 0
-    for row in rows:
-        if row.type != "ram":
-            continue
-        first, last = -(-row.start >> PAGE_SHIFT), row.end >> PAGE_SHIFT
+    for start, stop in _joined(rows):
+        first, last = -(-start >> PAGE_SHIFT), stop >> PAGE_SHIFT
         if last > first:
             zones += [(end, first, False)] if first > end else []
             zones.append((first, last, True))
             end = last
     map_end = -(-rows[-1].end >> PAGE_SHIFT)
     return zones + ([(end, map_end, False)] if map_end > end else [])
+
+
+def _joined(rows: list[Row]) -> Iterator[tuple[int, int]]:
+    """RAM rows, neighbours joined, so that a page two of them share is whole [bytes]."""
+    start = end = 0
+    for row in rows:
+        if row.type != "ram":
+            continue
+        if row.start != end and end:
+            yield start, end
+        start = start if row.start == end and end else row.start
+        end = row.end
+    yield start, end
 
 
 def _place(
@@ -336,11 +347,11 @@ def _back(plan: list[tuple[int, int, int, int]], n_boot: int, machine: Machine, 
     """Give every RAM stretch its mfns, in boot list order."""
     if coincident < 0:
         extents = machine.allocate(n_boot)
-        boot = _not_equal(_as_runs(extents))
+        boot = _as_runs(extents)
     else:
         extents = machine.allocate(n_boot - 1, frozenset({coincident}))
         before, after = _split(extents, coincident)
-        boot = _not_equal(_as_runs([*before, (1, coincident), *after]), coincident)
+        boot = _as_runs([*before, (1, coincident), *after])
     rows: list[tuple[int, int, int, int]] = []
     for first, n_frames, kind, index in plan:
         if kind != Kind.RAM or n_frames == 0:
@@ -351,7 +362,7 @@ def _back(plan: list[tuple[int, int, int, int]], n_boot: int, machine: Machine, 
         pfns = (inside.first_pfn - index + first).tolist()
         lengths, mfns = inside.n_frames.tolist(), inside.first_mfn.tolist()
         rows += [(p, n, Kind.RAM, m) for p, n, m in zip(pfns, lengths, mfns, strict=True)]
-    return Runs.of(rows)
+    return Runs.of(_moved_apart(rows, coincident))
 
 
 def _as_runs(extents: list[tuple[int, int]]) -> Runs:
@@ -363,9 +374,7 @@ def _as_runs(extents: list[tuple[int, int]]) -> Runs:
     return Runs.of(rows)
 
 
-def _split(
-    extents: list[tuple[int, int]], at: int
-) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def _split(extents: list[tuple[int, int]], at: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     before: list[tuple[int, int]] = []
     for position, (n_frames, mfn) in enumerate(extents):
         if n_frames > at:
@@ -376,13 +385,29 @@ def _split(
     return before, []
 
 
-def _not_equal(boot: Runs, coincident: int = -1) -> Runs:
-    """Swap the mfns of runs where they equal the boot pfn by chance, but for the announced page."""
-    mfn = boot.first_mfn.copy()
-    equal = np.flatnonzero((mfn == boot.first_pfn) & (boot.first_pfn != coincident))
-    for run in equal.tolist():
-        partners = np.flatnonzero((boot.n_frames == boot.n_frames[run]) & (np.arange(mfn.size) != run))
-        if partners.size:
-            other = int(partners[0])
-            mfn[[run, other]] = mfn[[other, run]]
-    return Runs(boot.first_pfn, boot.n_frames, boot.kind, mfn)
+def _moved_apart(rows: list[tuple[int, int, int, int]], coincident: int) -> list[tuple[int, int, int, int]]:
+    """Turn stretches whose mfns equal their pfns by chance by one frame, but for the announced page."""
+    apart: list[tuple[int, int, int, int]] = []
+    lone: list[int] = []
+    for first, n_frames, kind, mfn in rows:
+        if kind != Kind.RAM or first != mfn or first == coincident or n_frames == 0:
+            apart.append((first, n_frames, kind, mfn))
+        elif n_frames > 1:
+            apart += [(first, n_frames - 1, kind, mfn + 1), (first + n_frames - 1, 1, kind, mfn)]
+        else:
+            lone.append(len(apart))
+            apart.append((first, n_frames, kind, mfn))
+    for position in lone:
+        _swap_with_another(apart, position, coincident)
+    return apart
+
+
+def _swap_with_another(rows: list[tuple[int, int, int, int]], position: int, coincident: int) -> None:
+    """Let a single page and the first page of some other stretch of RAM change their mfns."""
+    first, _, kind, mfn = rows[position]
+    for other, (pfn, n_frames, its_kind, its_mfn) in enumerate(rows):
+        if its_kind == Kind.RAM and n_frames and pfn not in (first, coincident):
+            rows[position] = (first, 1, kind, its_mfn)
+            rows[other] = (pfn, 1, kind, mfn)
+            rows.insert(other + 1, (pfn + 1, n_frames - 1, kind, its_mfn + 1))
+            return

@@ -62,7 +62,7 @@ def walk_overload(stub: Any, forceinline: bool = True) -> Any:
 __all__ = ["instance_class", "njit", "types", "walk_overload"]
 
 
-def instance_class(typ: types.Type) -> type | None:
+def instance_class(typ: types.Type) -> Any:
     """Return the NamedTuple class behind a numba type, or None.
 
     A NamedTuple whose fields all have one type is typed NamedUniTuple, others NamedTuple; both carry

@@ -18,7 +18,16 @@ COMPILED = (
     "model/**/*.py",
 )
 # Everything that decides a number in a result.
-MEASURING = (*COMPILED, "geometry.py", "guests.py", "machines.py", "presets.py", "streams.py", "measure/**/*.py", "study/unit.py")
+MEASURING = (
+    *COMPILED,
+    "geometry.py",
+    "guests.py",
+    "machines.py",
+    "presets.py",
+    "streams.py",
+    "measure/**/*.py",
+    "study/unit.py",
+)
 
 
 def source_hash(patterns: tuple[str, ...]) -> str:

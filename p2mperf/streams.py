@@ -102,7 +102,7 @@ def make_stream(
         _replace(pfns, draw < hole_fraction, guest.runs.select(Kind.EXTRA, Kind.MISSING), rng)
         elsewhere = (draw >= hole_fraction) & (draw < hole_fraction + identity_fraction)
         _replace(pfns, elsewhere, guest.runs.select(Kind.IDENTITY), rng)
-    return pfns.astype(np.uint64)
+    return np.asarray(pfns, np.uint64)
 
 
 def check_fractions(guest: Guest, hole_fraction: float, identity_fraction: float) -> None:

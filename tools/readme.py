@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -55,10 +54,12 @@ def results() -> str:
     ]
     ordered = shown.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"], ascending=True)
     for row in ordered.itertuples():
+        ratio = f"{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}]"
         said = f"{row.faster.partition('-')[2]} faster" if row.faster else row.verdict
         lines.append(
             f"| {row.guest} | {row.stream_label} | {row.operation} "
-            f"| {row.reference_ns:.2f} | {row.cost_ns:.2f} | {row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}] | {said.replace('linear', 'list')} |"
+            f"| {row.reference_ns:.2f} | {row.cost_ns:.2f} | {ratio} "
+            f"| {said.replace('linear', 'list')} |"
         )
     return "\n".join(lines)
 
@@ -80,11 +81,11 @@ def rewritten(text: str) -> str:
         The README as it should stand.
     """
     for name, make in BLOCKS.items():
-        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        if not pattern.search(text):
+        if f"<!-- begin {name} -->" not in text or f"<!-- end {name} -->" not in text:
             raise SystemExit(f"README.md has no block {name!r}")
-        block = make()
-        text = pattern.sub(lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text)
+        head, _, rest = text.partition(f"<!-- begin {name} -->\n")
+        _, _, tail = rest.partition(f"<!-- end {name} -->")
+        text = f"{head}<!-- begin {name} -->\n{make()}\n<!-- end {name} -->{tail}"
     return text
 
 

@@ -24,7 +24,7 @@ Every finished cell is on disk at once. After Ctrl-C, or worse, the same command
 examples:
   python -m p2mperf sweep --plan quick
   python -m p2mperf sweep --size 512M --size 43G --entry-bits 32 --stream uniform --operation latency
-  python -m p2mperf sweep --guest dom0-64-e820 --stream uniform:hole=0.5 --design pv-tree --design pv-linear-nested
+  python -m p2mperf sweep --guest dom0-64-e820 --stream uniform:hole=0.5 --backing huge
   python -m p2mperf sweep --plan full --dry-run
 """
 
@@ -104,7 +104,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--out", default="results", metavar="DIR", help="results directory (results)")
     parser.add_argument("--fresh", action="store_true", help="begin anew instead of resuming")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be measured and what it needs")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be measured, and its needs")
     parser.add_argument("--json", action="store_true", help="the table as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the table")
     return parser
@@ -145,7 +145,8 @@ class _Talk:
             self._first = n_done
         now = time.monotonic()
         terminal = sys.stderr.isatty()
-        if self.quiet or now - self._last < (0.1 if terminal else 10) and n_done < n_cells:
+        pause = 0.1 if terminal else 10
+        if self.quiet or (n_done < n_cells and now - self._last < pause):
             return
         self._last = now
         line = f"{n_done}/{n_cells} cells, {self._eta(n_done - self._first, n_cells - n_done, now)}  {what}"
@@ -235,14 +236,16 @@ def as_text(table: Any) -> str:
     blocks = []
     for (design, reference), part in table.groupby(["design", "reference"], sort=False):
         short = reference.partition("-")[2], design.partition("-")[2]
-        head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':11}{short[0] + ' ns':>11}{short[1] + ' ns':>11}"
-        lines = [f"{head}  {short[1]}/{short[0]} [95 % interval]   verdict"]
+        head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':11}"
+        costs = f"{short[0] + ' ns':>11}{short[1] + ' ns':>11}"
+        lines = [f"{head}{costs}  {short[1]}/{short[0]} [95 % interval]   verdict"]
         for row in part.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"]).itertuples():
             said = f"{row.faster} faster" if row.faster else row.verdict
             lines.append(
                 f"{row.guest:16} {row.backing:8} {row.stream_label:24} {row.operation:11}"
                 f"{row.reference_ns:11.2f}{row.cost_ns:11.2f}"
-                f"  {row.ratio:6.3f} [{row.low:.3f}, {row.high:.3f}]".ljust(28) + f"   {said}"
+                f"  {row.ratio:6.3f} [{row.low:.3f}, {row.high:.3f}]".ljust(28)
+                + f"   {said}"
             )
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) if blocks else "no cell has two designs to compare"

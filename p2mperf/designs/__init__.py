@@ -65,4 +65,4 @@ def find(name: str) -> type[Any]:
     if name not in registry():
         raise unknown("design", name, registry())
     module, _, attribute = registry()[name].target.partition(":")
-    return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    return getattr(import_module(module), attribute)

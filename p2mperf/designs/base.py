@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from p2mperf.errors import AuditError, BadInputError, ClosedError, unknown
 from p2mperf.guests import Guest
 from p2mperf.kernels import trace, translate_into
+from p2mperf.memory import vm
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE
 
 
@@ -70,7 +71,8 @@ class Footprint:
     memory_bytes : int
         Blocks of the memfd, and anonymous memory [bytes].
     page_table_bytes : int
-        This host's page tables for its views; the kernel's own count where counted [bytes].
+        This host's page tables for its views; counted, it is what the process has grown since the design
+        was begun [bytes].
     """
 
     pages: dict[str, int]
@@ -103,7 +105,7 @@ class Step(NamedTuple):
     level: str
     view: str
     frame: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a step
     address: int
 
 
@@ -143,6 +145,7 @@ class Design(ABC):
         self.guest = guest
         self.backing = backing
         self.closed = False
+        self._page_tables_before_bytes = vm.page_table_bytes()
 
     @classmethod
     @abstractmethod
@@ -184,6 +187,10 @@ class Design(ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def page_table_bytes(self) -> int:
+        """Page tables that this process has grown since the design was begun [bytes]."""
+        return max(0, vm.page_table_bytes() - self._page_tables_before_bytes)
 
     def lookup(self, pfns: Any) -> NDArray[np.uint64]:
         """Translate frames.
@@ -231,7 +238,7 @@ class Design(ABC):
         if array.size == 0:
             return np.zeros(array.shape, np.uint64)
         if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0):
-            raise BadInputError(f"frame numbers must be whole and not negative, not {array.dtype} {pfns!r:.60}")
+            raise BadInputError(f"frames must be whole and not negative, not {array.dtype} {pfns!r:.60}")
         return np.ascontiguousarray(array, np.uint64)
 
     def _require(self, holds: Any, invariant: str) -> None:

@@ -20,8 +20,8 @@ from p2mperf.designs.pv_locate import WriteLinear32, WriteLinear64
 from p2mperf.errors import BadInputError
 from p2mperf.geometry import Geometry, Kind, above_mask
 from p2mperf.guests import Guest
-from p2mperf.machines import Runs
 from p2mperf.jit import instance_class, walk_overload
+from p2mperf.machines import Runs
 from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames
 from p2mperf.memory.raw import load32, load64
@@ -260,7 +260,9 @@ class PvLinear(PvLife):
         covered = np.repeat(covered_by(plan.state, page_table_shape(guest.geometry), sharing), _PTES)
         wide = covered >= 0
         shown[shared] = plan.state[shared] - 10
-        shown[wide] = np.arange(shown.size)[wide] % guest.geometry.leaf_frames - 10_000 * covered[wide]
+        # The shared extents follow one another in the pool, the missing one first, far from all leaves.
+        extent = shown.size + np.unique(covered[wide], return_inverse=True)[1] * guest.geometry.leaf_frames
+        shown[wide] = extent + np.flatnonzero(wide) % guest.geometry.leaf_frames
         memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
         m2p = predict_bytes(guest) if cls.nested else 0
         tables = memory // backing.direct_bytes * 8 + plan.state.size * PAGE_SIZE // backing.window_bytes * 8
@@ -269,7 +271,7 @@ class PvLinear(PvLife):
     def _build(self) -> None:
         shape = self.guest.geometry
         labels = (self.missing_leaf, self.identity_leaf)
-        self.sharing = Sharing(labels, pages_per_mid(shape), _WRITE)
+        self.sharing = Sharing(labels, pages_per_mid(shape), write_flag=_WRITE)
         self._stand_in_guest_memory()
         self.page_table: RadixTable = build(
             self.pool, self.leaves, page_table_shape(shape), self.sharing, self._numbers
@@ -378,7 +380,7 @@ class PvLinear(PvLife):
     def footprint(self) -> Footprint:
         m2p = self._m2p.memory_bytes if self._m2p else 0
         n_vmas = len(vm.mappings(self.window.base, self.window.n_pages << PAGE_SHIFT))
-        return Footprint(self.pool.kinds, n_vmas, self.pool.memory_bytes + m2p, vm.page_table_bytes())
+        return Footprint(self.pool.kinds, n_vmas, self.pool.memory_bytes + m2p, self.page_table_bytes())
 
     def views(self) -> dict[str, int]:
         return {"direct": self.pool.direct_page_bytes, "window": self.window.window_page_bytes}

@@ -15,9 +15,8 @@ from p2mperf.designs.pv_life import PvLife
 from p2mperf.designs.pv_locate import WriteTree32, WriteTree64
 from p2mperf.geometry import Geometry, Kind, above_mask
 from p2mperf.guests import Guest
-from p2mperf.machines import Runs
 from p2mperf.jit import instance_class, walk_overload
-from p2mperf.memory import vm
+from p2mperf.machines import Runs
 from p2mperf.memory.pool import Frames
 from p2mperf.memory.raw import load32, load64
 from p2mperf.tables.leaves import Leaf, LeafPlan, extend_above, kinds_by_leaf
@@ -135,8 +134,8 @@ class PvTree(PvLife):
         **options: Any,
     ) -> LeafPlan:
         shape = guest.geometry
-        limit = max_domain_pages or _MAX_DOMAIN_GIB[shape.entry_bits] * GIB // PAGE_SIZE
-        runs = _clipped(guest.runs, limit, shape.max_frames)
+        limit = _limit(guest, max_domain_pages)
+        runs = _clipped(guest, limit)
         runs = extend_above(runs, shape.max_frames, above)
         kinds = kinds_by_leaf(runs, shape.max_frames // shape.leaf_frames, shape.leaf_frames)
         state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
@@ -149,7 +148,7 @@ class PvTree(PvLife):
     @classmethod
     def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:
         plan = cls.plan_leaves(guest, above=above, **options)
-        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY))
+        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), n_kept=_boot_mids(guest, options))
         counts = count_pages(plan.state, tree_shape(guest.geometry), sharing)
         return {"leaf_shared": 2, "leaf": plan.n_private, **counts}
 
@@ -162,7 +161,8 @@ class PvTree(PvLife):
         return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
 
     def _build(self) -> None:
-        sharing = Sharing((self.missing_leaf, self.identity_leaf))
+        n_kept = _boot_mids(self.guest, self.options)
+        sharing = Sharing((self.missing_leaf, self.identity_leaf), n_kept=n_kept)
         self.tree: RadixTable = build(
             self.pool, self.leaves, tree_shape(self.guest.geometry), sharing
         )
@@ -179,7 +179,7 @@ class PvTree(PvLife):
         )
 
     def footprint(self) -> Footprint:
-        return Footprint(self.pool.kinds, 0, self.pool.memory_bytes, vm.page_table_bytes())
+        return Footprint(self.pool.kinds, 0, self.pool.memory_bytes, self.page_table_bytes())
 
     def views(self) -> dict[str, int]:
         return {"direct": self.pool.direct_page_bytes}
@@ -212,7 +212,7 @@ class PvTree(PvLife):
             pages, first = np.unique(self._page_of(leaves), return_index=True)
             short = np.isin(self.tree.frames["mid"][pages], list(self.tree.shared.values()))
             costs = short + (self._tools.lacks(leaves[first]) if self._tools is not None else 0)
-            affordable = pages[np.cumsum(costs) <= self.n_spare_left]
+            affordable = pages[(costs == 0) | (np.cumsum(costs) <= self.n_spare_left)]
             self._split_mids(affordable)
             self._share_leaves(leaves[np.isin(self._page_of(leaves), affordable)])
 
@@ -251,9 +251,25 @@ def backing_granule() -> int:
     return 1 << 21
 
 
-def _clipped(runs: Runs, limit: int, end_pfn: int) -> Runs:
-    """RAM above MAX_DOMAIN_PAGES never enters the tree, and nothing above MAX_P2M_PFN does."""
-    cut = runs.cut(np.array([limit, end_pfn], np.int64))
+def _limit(guest: Guest, max_domain_pages: int | None) -> int:
+    return max_domain_pages or _MAX_DOMAIN_GIB[guest.geometry.entry_bits] * GIB // PAGE_SIZE
+
+
+def _boot_mids(guest: Guest, options: dict[str, Any]) -> int:
+    """Mids that the boot list made: they stay private even where recycling has made them uniform."""
+    n_pages = min(guest.n_boot_pages, _limit(guest, options.get("max_domain_pages")))
+    return -(-n_pages // guest.geometry.mid_frames)
+
+
+def _clipped(guest: Guest, limit: int) -> Runs:
+    """RAM above MAX_DOMAIN_PAGES never enters the tree, and nothing above MAX_P2M_PFN does.
+
+    A boot list that is cut has its padding where it was cut, and none behind the end of the map.
+    """
+    shape = guest.geometry
+    padded = round_up(min(guest.n_boot_pages, limit), shape.leaf_frames)
+    end_pfn = min(max(guest.end_pfn, padded), shape.max_frames)
+    cut = guest.runs.cut(np.array([limit, end_pfn], np.int64))
     kind = np.where((cut.kind == Kind.RAM) & (cut.first_pfn >= limit), Kind.MISSING, cut.kind)
     clipped = Runs(cut.first_pfn, cut.n_frames, kind.astype(np.int8), cut.first_mfn)
     return clipped.take(cut.first_pfn < end_pfn)

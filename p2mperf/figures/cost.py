@@ -6,7 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from p2mperf.figures.common import DESIGN_COLOURS, FALLBACK, host_note, knees_of, medians, plain_ticks, size_axis
+from p2mperf.figures.common import (
+    DESIGN_COLOURS,
+    FALLBACK,
+    host_note,
+    knees_of,
+    medians,
+    plain_ticks,
+    size_axis,
+)
 
 KEYS = ["family", "operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing"]
 N_COLUMNS = 4
@@ -81,6 +89,4 @@ def _draw_knees(knees: list[dict[str, Any]], ax: Any) -> None:
         if low < size < high:
             ax.axvline(size, color="0.45", linewidth=1, linestyle=":")
             place = (size, 0.02 + 0.09 * (index % 3))
-            ax.annotate(
-                f" {knee['name']}", place, xycoords=("data", "axes fraction"), size=8, color="0.3"
-            )
+            ax.annotate(f" {knee['name']}", place, xycoords=("data", "axes fraction"), size=8, color="0.3")

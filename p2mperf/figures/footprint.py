@@ -75,7 +75,7 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
         colour = _COLOURS.get(kind, "#882255")
         ax.bar(range(len(places)), heights, 0.75, bottom, color=colour, label=kind.replace("_", " "))
         bottom += heights
-    labels = [f"{guest} {design.partition('-')[2]}" for guest, design in places]
+    labels = [f"{guest} {str(design).partition('-')[2]}" for guest, design in places]
     ax.set_xticks(range(len(places)), labels, rotation=40, ha="right", size=8.5)
     ax.set_ylabel(table.attrs.get("label", ""))
     ax.grid(visible=False, axis="x")

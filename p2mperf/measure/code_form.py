@@ -52,7 +52,8 @@ def code_form(kernel: Any, tables: Any) -> str:
     numba keeps no assembly of what it loads from its cache, so the form is noted beside the cache when it is
     first asked for, and read from there afterwards.
     """
-    path = Path(os.environ.get("NUMBA_CACHE_DIR", "."), f"form-{kernel.__name__}-{type(tables).__name__}.json")
+    name = f"form-{kernel.__name__}-{type(tables).__name__}.json"
+    path = Path(os.environ.get("NUMBA_CACHE_DIR", "."), name)
     try:
         return str(json.loads(path.read_text()))
     except (OSError, ValueError):

@@ -6,7 +6,6 @@ another order; a write through one view is seen through the other because there 
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections import Counter
 from typing import Any
@@ -105,7 +104,7 @@ class PagePool:
     def _make_ready(self, n_bytes: int) -> None:
         # One touched word per 2 MiB and one collapse is several times faster than 512 faults.
         if n_bytes:
-            (ctypes.c_char * n_bytes).from_address(self.base)[::HUGE_SIZE] = bytes(n_bytes // HUGE_SIZE)  # type: ignore[index]
+            self.words(0, np.uint8, n_bytes >> PAGE_SHIFT)[::HUGE_SIZE] = 0
             vm.advise(self.base, n_bytes, vm.MADV_COLLAPSE)
 
     def __enter__(self) -> PagePool:
@@ -223,8 +222,7 @@ class PagePool:
             When the pool was closed.
         """
         self._check_open()
-        buffer = (ctypes.c_char * (n_frames << PAGE_SHIFT)).from_address(self.address(first))
-        return np.frombuffer(buffer, dtype)
+        return vm.view(self.address(first), n_frames << PAGE_SHIFT, dtype)
 
     def pages(self, dtype: Any) -> NDArray[Any]:
         """View the whole direct map as one row of words a frame, shape (n_frames, words a page)."""

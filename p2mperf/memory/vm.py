@@ -9,6 +9,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.errors import DoesNotFitError
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size
@@ -149,6 +153,25 @@ def populate(address: int, n_bytes: int, write: bool = False) -> None:
             raise _fail("populate", n_bytes)
         for page in range(address, address + n_bytes, PAGE_SIZE):  # kernels before 5.14
             ctypes.c_char.from_address(page).value  # noqa: B018
+
+
+def view(address: int, n_bytes: int, dtype: Any) -> NDArray[Any]:
+    """Look at memory as an array.
+
+    Parameters
+    ----------
+    address, n_bytes : int
+        Range [bytes]; it must stay mapped as long as the array is used.
+    dtype : dtype
+        Type of a word.
+
+    Returns
+    -------
+    ndarray, shape (n_bytes / itemsize,)
+        A view, not a copy.
+    """
+    buffer: Any = (ctypes.c_char * n_bytes).from_address(address)
+    return np.frombuffer(buffer, dtype)
 
 
 def n_maps() -> int:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2mperf.errors import unknown
-from p2mperf.sizing.answer import Answer, limits
-from p2mperf.sizing.answer import readable_size as size_text
+from p2mperf.sizing.answer import Answer, limits, readable_size as size_text
 from p2mperf.sizing.arithmetic import low_memory_parts
 
 Sentence = Callable[[tuple[Answer, ...]], str]

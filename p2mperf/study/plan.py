@@ -12,7 +12,7 @@ from p2mperf.guests import Guest
 from p2mperf.presets import PRESETS
 from p2mperf.units import GIB, PAGE_SHIFT
 
-FAMILY_GEOMETRIES = {"pv": ("pv64", "pv32")}
+FAMILY_GEOMETRIES = {"pv": ("pv64", "pv32"), "arm": ("lpae",)}
 BACKING_NAMES = ("kernel", "small", "huge", "swapped")
 OPERATION_NAMES = ("latency", "throughput")
 
@@ -342,5 +342,3 @@ def parse_stream(text: str) -> StreamSpec:
     if min(fractions.values()) < 0 or sum(fractions.values()) > 1:
         raise BadInputError(f"stream {text!r}: fractions lie in [0, 1] and do not exceed 1 together")
     return StreamSpec(name, fractions["hole"], fractions["identity"])
-
-

@@ -82,9 +82,10 @@ def jobs(plan: Plan) -> Iterator[Job]:
     for unit in plan.units():
         guest = unit.guest.build(unit.seed)
         family = registry()[unit.designs[0]].family
-        footprints = [find(name).predict_footprint(guest, backing=backing(unit.backing)) for name in unit.designs]
-        fields = (guest.name, guest.geometry.name, guest.n_boot_pages, unit.backing, unit.replicate, unit.seed)
-        key = unit_key(*fields)
+        pages = backing(unit.backing)
+        footprints = [find(name).predict_footprint(guest, backing=pages) for name in unit.designs]
+        shape, n_pages = guest.geometry, guest.n_boot_pages
+        key = unit_key(guest.name, shape.name, n_pages, unit.backing, unit.replicate, unit.seed)
         cells = [
             {
                 "cell": cell_key(key, family, s.name, s.hole_fraction, s.identity_fraction, operation),
@@ -100,8 +101,8 @@ def jobs(plan: Plan) -> Iterator[Job]:
         yield Job(
             unit,
             key,
-            guest.n_boot_pages,
-            guest.geometry.entry_bits,
+            n_pages,
+            shape.entry_bits,
             cells,
             need,
             sum(f.n_vmas for f in footprints) + PROCESS_MAPS,

@@ -24,7 +24,6 @@ from p2mperf.errors import DoesNotFitError, P2mperfError
 from p2mperf.guests import Guest
 from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import OPERATIONS, Settings, measure_cell, warm_up
-from p2mperf.memory import vm
 from p2mperf.results.schema import cell_key, unit_key
 from p2mperf.streams import make_stream
 from p2mperf.study.plan import GuestSpec
@@ -124,7 +123,6 @@ def _build(name: str, guest: Guest, backing: str, designs: dict[str, Design]) ->
     kind = find(name)
     # Compiling, or loading what was compiled, is no part of building.
     kind(Guest.plain(_REHEARSAL_BYTES, geometry=guest.geometry.name), backing).close()
-    before = vm.page_table_bytes()
     predicted = kind.predict_footprint(guest)
     design = designs[name] = kind(guest, backing)
     footprint = design.footprint()
@@ -135,7 +133,7 @@ def _build(name: str, guest: Guest, backing: str, designs: dict[str, Design]) ->
         "mfn_generation_ns": design.mfn_generation_ns,
         "footprint": footprint.pages,
         "n_vmas": footprint.n_vmas,
-        "page_table_bytes": max(0, vm.page_table_bytes() - before),
+        "page_table_bytes": footprint.page_table_bytes,
         "memory_bytes": footprint.memory_bytes,
         "predicted_memory_bytes": predicted.memory_bytes,
         "view_page_bytes": views.get("window", views.get("direct")),

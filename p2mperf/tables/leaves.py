@@ -127,7 +127,9 @@ def extend_above(runs: Runs, end_pfn: int, above: str) -> Runs:
     if start >= end_pfn:
         return runs
     kind = Kind.IDENTITY if above == "identity" else Kind.MISSING
-    tail = (start, end_pfn - start, kind, 0)
-    return Runs(*(np.append(column, value).astype(column.dtype) for column, value in zip(
-        (runs.first_pfn, runs.n_frames, runs.kind, runs.first_mfn), tail, strict=True
-    )))
+    return Runs(
+        np.append(runs.first_pfn, start),
+        np.append(runs.n_frames, end_pfn - start),
+        np.append(runs.kind, np.int8(kind)),
+        np.append(runs.first_mfn, 0),
+    )

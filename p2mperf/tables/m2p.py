@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,7 @@ class M2p:
         if not self.base:
             raise ClosedError("this m2p is closed: build the design again")
         size = self.n_frames * np.dtype(self._dtype).itemsize
-        return np.frombuffer((ctypes.c_char * size).from_address(self.base), self._dtype)
+        return vm.view(self.base, size, self._dtype)
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""

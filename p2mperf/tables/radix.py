@@ -120,12 +120,15 @@ class Sharing:
         Those pages are made even if nothing uses them, as Linux makes them at boot.
     group : int
         Last-level pages that are shared only together (PMDS_PER_MID_PAGE).
+    n_kept : int
+        Last-level pages, counted from the first, that are private whatever they hold.
     write_flag : int
         Bit of a slot whose target is not one of `labels`.
     """
 
     labels: tuple[int, ...] = ()
     group: int = 1
+    n_kept: int = 0
     write_flag: int = 0
 
 
@@ -271,7 +274,9 @@ def _covered(pages: NDArray[np.int64], sharing: Sharing) -> NDArray[np.int64]:
     groups = pages.reshape(len(pages) // sharing.group, -1)
     first = groups[:, 0]
     uniform = (groups == first[:, None]).all(axis=1) & np.isin(first, sharing.labels)
-    return np.repeat(np.where(uniform, first, _PRIVATE), sharing.group)
+    covered = np.repeat(np.where(uniform, first, _PRIVATE), sharing.group)
+    covered[: sharing.n_kept] = _PRIVATE
+    return covered
 
 
 def _slots(table: RadixTable, frames: Frames, sharing: Sharing) -> NDArray[Any]:

@@ -15,6 +15,7 @@ COMMANDS = {
     "lookup": "translate frames and show the path taken",
     "limits": "say how large the list may be, and which limit binds",
     "migrate": "move an ARM guest: precopy rounds, dirty pages traced through real tables",
+    "report": "write an HTML report on results",
     "info": "show the machine card",
     "doctor": "check what this machine needs for good measurements",
 }

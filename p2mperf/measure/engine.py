@@ -119,7 +119,6 @@ def measure_cell(
     slices = _Slices(make(2 * len(timed) * settings.n_rounds * n_lookups))
     orders = latin_orders(len(timed), settings.n_rounds, np.random.default_rng(seed))
     names = list(timed)
-    gc.collect()
     gc.disable()
     try:
         rounds = [

@@ -170,7 +170,11 @@ _ALL_STREAMS = (
     StreamSpec("uniform", hole_fraction=0.5),
     StreamSpec("uniform", identity_fraction=0.5),
 )
-_SIZES = {"pv64": ("512M", "2049M", "8G", "43G", "128G", "400G"), "pv32": ("512M", "2049M", "8G", "43G")}
+_SIZES = {
+    "pv64": ("512M", "2049M", "8G", "43G", "128G", "400G"),
+    "pv32": ("512M", "8G", "43G"),
+    "lpae": ("1G", "16G"),
+}
 _QUICK_SIZES = {"pv64": ("512M", "8G"), "pv32": ("512M",)}
 
 

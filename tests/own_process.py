@@ -41,6 +41,12 @@ def n_areas() -> int:
     return len(Path("/proc/self/maps").read_text().splitlines())
 
 
+def n_held_areas() -> int:
+    """Areas that show a pool or are reserved for one; the allocator's own come and go as it likes."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return sum("memfd:p2mperf" in line or line.split()[1] == "---p" for line in lines)
+
+
 def descriptors() -> list[str]:
     """What each open descriptor points to, but for the listing itself."""
     found = []

@@ -30,6 +30,7 @@ class Case:
     runs: tuple[tuple[int, int], ...]
     flags: int = 0
     run_frames: int = 0
+    n_kept: int = 0
 
     @property
     def fanout(self) -> int:
@@ -41,6 +42,10 @@ class Case:
             Level(name, self.fanout, first) for name, first in zip(NAMES, self.first_slots, strict=False)
         ]
         return Radix(tuple(levels), self.slot_bytes, based=self.slot_bytes == 8, flags=self.flags)
+
+    def sharing(self, zero: int = 0, one: int = 1) -> Sharing:
+        write_flag = WRITE if self.flags else 0
+        return Sharing((zero, one), self.group, self.n_kept, write_flag=write_flag)
 
     @property
     def labels(self) -> list[int]:
@@ -63,7 +68,8 @@ def cases(draw: st.DrawFn) -> Case:
     first = [0 if group > 1 else draw(st.sampled_from([0, 1, fanout - 1]))]
     first += [draw(st.integers(0, fanout - 40)) for _ in range(n_levels - 1)]
     flags = draw(st.sampled_from([0, PRESENT])) if slot_bytes == 8 else 0
-    return Case(slot_bytes, tuple(first), group, tuple(runs), flags, draw(st.sampled_from([0, 1, 5])))
+    run_frames, n_kept = draw(st.sampled_from([0, 1, 5])), draw(st.sampled_from([0, 0, 2]))
+    return Case(slot_bytes, tuple(first), group, tuple(runs), flags, run_frames, n_kept)
 
 
 def expected_pages(case: Case) -> Counter[str]:
@@ -74,7 +80,7 @@ def expected_pages(case: Case) -> Counter[str]:
     counts = Counter({"pte_shared": 2})
     for at in range(0, len(pages), case.group):
         together = set().union(*pages[at : at + case.group])
-        if together not in ({0}, {1}):
+        if together not in ({0}, {1}) or at < case.n_kept:
             counts["pte"] += case.group
     n_pages = len(pages)
     for name, first in zip(NAMES[1:], case.first_slots[1:], strict=False):
@@ -89,7 +95,7 @@ def frames_of(pool: PagePool, case: Case) -> tuple[Any, Sharing]:
     own = pool.allocate(int((labels == 2).sum()), "own")
     targets = np.select([labels == 0, labels == 1], [zero, one])
     targets[labels == 2] = own
-    return targets, Sharing((zero, one), case.group, WRITE if case.flags else 0)
+    return targets, case.sharing(zero, one)
 
 
 def walked(table: RadixTable, case: Case, slot: int) -> int:
@@ -115,10 +121,11 @@ def walked(table: RadixTable, case: Case, slot: int) -> int:
 @example(case=Case(8, (0, 0), 1, ((0, 512), (2, 3), (1, 1600))))
 @example(case=Case(4, (0, 7), 2, ((2, 1024), (0, 1024), (0, 2048), (1, 4096))))
 @example(case=Case(8, (511, 3, 0, 5), 1, ((1, 1), (0, 1024), (2, 1)), PRESENT))
+@example(case=Case(8, (0, 0), 1, ((0, 1600),), n_kept=2))
 def test_what_is_built_is_what_is_read(case: Case) -> None:
     expected = expected_pages(case)
     labels = np.array(case.labels)
-    predicted = count_pages(labels, case.shape, Sharing((0, 1), case.group))
+    predicted = count_pages(labels, case.shape, case.sharing())
     assert Counter(predicted) == expected
     n_frames = 2 + int((labels == 2).sum()) + expected.total()
     with PagePool(n_frames, run_frames=case.run_frames, seed=3) as pool:
@@ -130,6 +137,15 @@ def test_what_is_built_is_what_is_read(case: Case) -> None:
         edges = {0, targets.size - 1, *(np.flatnonzero(np.diff(labels)) + 1).tolist()}
         around = {slot for edge in edges for slot in (edge - 1, edge) if slot >= 0}
         assert [walked(table, case, slot) for slot in sorted(around)] == targets[sorted(around)].tolist()
+
+
+def test_pages_that_are_kept_are_private_whatever_they_hold() -> None:
+    # Four pages of label 0, the first two kept.
+    labels = np.zeros(2048, np.int64)
+    shape = Case(8, (0, 0), 1, ()).shape
+    kept = Sharing((0, 1), n_kept=2)
+    assert count_pages(labels, shape, kept) == {"pte": 2, "pte_shared": 2, "pmd": 1}
+    assert covered_by(labels, shape, kept)[2:].tolist() == [0, 0]
 
 
 def test_a_page_of_one_shared_label_is_one_shared_page() -> None:

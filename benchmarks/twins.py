@@ -1,0 +1,169 @@
+"""numba's loops against gcc's: the same walks over the same tables."""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks import twin_library
+from benchmarks.paired import paired_times, translated, uniform_stream
+from benchmarks.processes import in_fresh_process
+from benchmarks.report import Criterion, Report
+from p2mperf import api, kernels
+from p2mperf.guests import Guest
+from p2mperf.measure.machine_card import machine_card
+from p2mperf.measure.statistics import Ratio, process_ratio, ratio_interval
+
+BOUND_RATIO = 1.05
+N_PROCESSES = 6  # the fewest that give an exact interval of 95 %
+OPERATIONS = ("latency", "throughput")
+DESIGNS = ("pv-linear", "pv-tree")
+# size, geometry, whether the criterion covers it
+# size, geometry, whether the criterion covers it
+_GUESTS = (("512M", "pv64", True), ("128G", "pv64", True), ("512M", "pv32", False))
+_SLICE_NS = 4e6
+_CODE = ("code numba", "code gcc")
+_ZERO = np.uint64(0)
+
+
+def run(quick: bool) -> Report:
+    """Measure every guest in fresh processes and hold each loop to the bound.
+
+    Parameters
+    ----------
+    quick : bool
+        Fewer rounds, and only the guests that the criterion covers.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    RuntimeError
+        When gcc is not installed, or a process fails.
+    """
+    if not twin_library.compiler():
+        raise RuntimeError("the twins need gcc: install it (Debian and Ubuntu: apt install gcc)")
+    report = Report(
+        "twins: numba's loops against gcc's on the same tables, uniform stream",
+        ("guest", "design", "loop", "numba ns", "gcc ns", "numba/gcc", "95 % interval", *_CODE),
+        notes=_notes(),
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        library = twin_library.compile_twins(Path(directory))
+        for size, geometry, held in _GUESTS:
+            if held or not quick:
+                _measure_guest(report, library, size, geometry, held, n_rounds=20 if quick else 40)
+    return report
+
+
+def _notes() -> list[str]:
+    return [
+        f"gcc {' '.join(twin_library.FLAGS)}: {twin_library.compiler_version()}",
+        f"numba: LLVM for {machine_card()['llvm_cpu_name']}",
+        f"medians over {N_PROCESSES} fresh processes, each of paired rounds in Latin order; all sums checked",
+        "code: instructions/gathers/zmm/ymm/prefetches/calls of the whole function, its one loop included; "
+        "gcc calls the list's slow path, LLVM puts it behind the loop",
+    ]
+
+
+def _measure_guest(
+    report: Report, library: Path, size: str, geometry: str, held: bool, n_rounds: int
+) -> None:
+    answers = [
+        in_fresh_process(
+            "twins",
+            library=str(library),
+            size=size,
+            geometry=geometry,
+            seed=seed,
+            n_rounds=n_rounds,
+            with_code=seed == 1,
+        )
+        for seed in range(1, N_PROCESSES + 1)
+    ]
+    for design, operation in product(DESIGNS, OPERATIONS):
+        found = [answer[f"{design} {operation}"] for answer in answers]
+        ratio = ratio_interval([one["log_ratio"] for one in found])
+        report.rows.append(_row(f"{size} {geometry}", design, operation, found, ratio))
+        if held:
+            interval = f"{ratio.estimate:.3f} {_interval(ratio)}"
+            name = f"{size} {geometry} {design} {operation}: lower end of numba/gcc <= {BOUND_RATIO}"
+            report.criteria.append(Criterion(name, interval, ratio.low <= BOUND_RATIO))
+
+
+def _row(guest: str, design: str, operation: str, found: list[Any], ratio: Ratio) -> list[str]:
+    times = [f"{median(one[side] for one in found):.2f}" for side in ("numba_ns", "gcc_ns")]
+    code = ["/".join(map(str, found[0][side].values())) for side in ("numba_code", "gcc_code")]
+    return [guest, design, operation, *times, f"{ratio.estimate:.3f}", _interval(ratio), *code]
+
+
+def _interval(ratio: Ratio) -> str:
+    return f"[{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def work(
+    library: str, size: str, geometry: str, seed: int, n_rounds: int, with_code: bool = False
+) -> dict[str, Any]:
+    """Compare all loops over one guest, in this process.
+
+    Parameters
+    ----------
+    library : str
+        Path of the compiled twins.
+    size, geometry : str
+        The guest's.
+    seed : int
+        Seed of guest, stream and order.
+    n_rounds : int
+        Paired rounds for each loop.
+    with_code : bool
+        Count the machine code too, which takes compiling anew.
+
+    Returns
+    -------
+    dict
+        By "<design> <loop>": ``log_ratio`` (natural log of numba / gcc), ``numba_ns`` and ``gcc_ns`` for one
+        lookup (medians), and the counts ``numba_code`` and ``gcc_code``.
+    """
+    guest = Guest.plain(size, geometry, seed=seed)
+    stream = uniform_stream(guest, seed)
+    answers = {}
+    for name in DESIGNS:
+        with api.build(name, guest) as design:
+            entries = translated(design, stream)
+            for operation in OPERATIONS:
+                loops = _loops(Path(library), design, operation)
+                times = paired_times(loops, stream, entries, n_rounds=n_rounds, slice_ns=_SLICE_NS, seed=seed)
+                answer = _answer(times)
+                if with_code:
+                    answer["numba_code"] = twin_library.numba_code(getattr(kernels, operation), design)
+                    answer["gcc_code"] = twin_library.twin_code(Path(library), design, operation)
+                answers[f"{name} {operation}"] = answer
+    return answers
+
+
+def _loops(library: Path, design: Any, operation: str) -> dict[str, Any]:
+    return {
+        "numba": numba_loop(getattr(kernels, operation), design),
+        "gcc": twin_library.Twin(library, design, operation),
+    }
+
+
+def _answer(times: dict[str, list[float]]) -> dict[str, Any]:
+    return {
+        "log_ratio": process_ratio(times["numba"], times["gcc"]),
+        "numba_ns": median(times["numba"]),
+        "gcc_ns": median(times["gcc"]),
+    }
+
+
+def numba_loop(kernel: Any, design: Any) -> Any:
+    """Bind a timed loop to a design."""
+    return lambda stream: kernel(design.tables, design.state, stream, _ZERO)

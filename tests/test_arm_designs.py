@@ -16,8 +16,9 @@ from p2mperf.designs.arm_walk import ArmWalk, ArmWalkDirect
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
 from p2mperf.geometry import Kind, Stage2
 from p2mperf.guests import Guest
-from p2mperf.machines import Machine
 from p2mperf.kernels import trace
+from p2mperf.machines import Machine
+from p2mperf.migration.arndale import CHAIN, EVENTS
 from p2mperf.streams import make_stream
 
 GIB = 1 << 30
@@ -162,15 +163,15 @@ def test_events_of_a_lookup_are_the_arithmetic(three_ways: tuple[ArmVlpt, ...]) 
     window, direct, walk = three_ways
     gfn = int(window.guest.ram.first_pfn[0]) + 12345
     walk.lookup([gfn])
-    assert walk.events(gfn) == WALK_EVENTS
-    assert direct.events(gfn) == {"lock": 1, "entry_load": 3}
-    assert window.events(gfn) == {"entry_load": 1}
+    assert walk.events(gfn) == WALK_EVENTS == EVENTS["arm-walk"]
+    assert direct.events(gfn) == {"lock": 1, "entry_load": 3} == EVENTS["arm-walk-direct"]
+    assert window.events(gfn) == {"entry_load": 1} == EVENTS["arm-vlpt, TLB hit"]
     # Every load of a chain waits for the one before: a slot each and an entry each, and two of the MMU a map.
     recorder = Recorder.empty()
     trace(walk.tables, (), recorder, np.uint64(gfn))
     assert int(recorder.loads[0]) == 6 + 3
     chain = WALK_EVENTS["entry_load"] + WALK_EVENTS["mmu_load"] + WALK_EVENTS["map"]
-    assert chain == 12
+    assert chain == 12 == CHAIN["arm-walk"]
 
 
 def test_a_walk_stops_at_the_level_that_ends_it(three_ways: tuple[ArmVlpt, ...]) -> None:

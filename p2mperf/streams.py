@@ -120,7 +120,7 @@ def check_fractions(guest: Guest, hole_fraction: float, identity_fraction: float
     BadInputError
         When they are not in [0, 1], exceed 1 together, or ask for frames the guest does not have.
     """
-    if min(hole_fraction, identity_fraction) < 0 or hole_fraction + identity_fraction > 1:
+    if not (hole_fraction >= 0 and identity_fraction >= 0 and hole_fraction + identity_fraction <= 1):
         raise BadInputError(
             f"hole fraction {hole_fraction} and identity fraction {identity_fraction} must lie in [0, 1] "
             "and not exceed 1 together"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -285,16 +285,20 @@ def narrow(
     narrowed = replace(
         plan,
         guests=chosen,
-        designs=tuple(designs) or plan.designs,
-        streams=tuple(map(parse_stream, streams)) or plan.streams,
-        operations=tuple(operations) or plan.operations,
-        backings=tuple(backings) or plan.backings,
+        designs=_each_once(designs) or plan.designs,
+        streams=_each_once(map(parse_stream, streams)) or plan.streams,
+        operations=_each_once(operations) or plan.operations,
+        backings=_each_once(backings) or plan.backings,
         n_replicates=n_replicates or plan.n_replicates,
         settings=settings,
     )
     if next(narrowed.units(), None) is None:
         raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
     return narrowed
+
+
+def _each_once(names: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def _chosen_guests(
@@ -307,7 +311,7 @@ def _chosen_guests(
     else:
         widths = (entry_bits,) if entry_bits else (64,)
         plain = [GuestSpec.plain(size, f"pv{bits}") for size in sizes for bits in widths]
-        chosen = tuple(dict.fromkeys([*map(GuestSpec.preset, guests), *plain]))
+        chosen = _each_once([*map(GuestSpec.preset, guests), *plain])
     if entry_bits:
         bits = {name: shape.entry_bits for name, shape in GEOMETRIES.items()}
         chosen = tuple(guest for guest in chosen if bits[guest.geometry] == entry_bits)
@@ -343,6 +347,6 @@ def parse_stream(text: str) -> StreamSpec:
             fractions[key] = float(value)
         except ValueError:
             raise BadInputError(f"{part!r} of stream {text!r}: {value!r} is not a number") from None
-    if min(fractions.values()) < 0 or sum(fractions.values()) > 1:
+    if not (min(fractions.values()) >= 0 and sum(fractions.values()) <= 1):  # nor may they be nan
         raise BadInputError(f"stream {text!r}: fractions lie in [0, 1] and do not exceed 1 together")
     return StreamSpec(name, fractions["hole"], fractions["identity"])

@@ -139,6 +139,7 @@ def test_a_share_elsewhere_leaves_the_rest_as_it_was() -> None:
         (E820, -0.1, 0.0, r"must lie in \[0, 1\]"),
         (E820, 0.0, -0.1, r"must lie in \[0, 1\]"),
         (E820, 0.6, 0.6, "not exceed 1 together"),
+        (E820, float("nan"), 0.0, r"must lie in \[0, 1\]"),
         (SMALL, 0.5, 0.0, "guest pv-64-256m has no holes: take one with gaps"),
         (SMALL, 0.0, 0.5, "guest pv-64-256m has no identity frames: take one with gaps"),
     ],

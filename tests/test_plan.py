@@ -1,0 +1,300 @@
+"""Plans: what is in them, what a user may change, and what of it every guest can serve."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from p2mperf.designs import registry
+from p2mperf.designs.base import BACKINGS
+from p2mperf.errors import BadInputError
+from p2mperf.geometry import GEOMETRIES
+from p2mperf.measure.engine import OPERATIONS, Settings
+from p2mperf.results.schema import fingerprint
+from p2mperf.streams import STREAMS
+from p2mperf.study.plan import (
+    BACKING_NAMES,
+    OPERATION_NAMES,
+    GuestSpec,
+    Plan,
+    StreamSpec,
+    designs_of,
+    make_plan,
+    narrow,
+    parse_stream,
+)
+from p2mperf.study.sweep import PROCESS_BYTES, jobs
+from p2mperf.units import GIB, MIB, PAGE_SIZE
+
+QUICK = make_plan("quick")
+
+
+def names(plan: Plan) -> list[str]:
+    return [guest.name for guest in plan.guests]
+
+
+# ---- the named plans ----
+
+
+def test_the_quick_plan() -> None:
+    assert names(QUICK) == ["pv-64-512m", "pv-64-8g", "pv-32-512m"]
+    assert QUICK.backings == ("kernel",)
+    assert QUICK.operations == ("latency", "throughput")
+
+
+def test_the_default_plan_has_all_that_was_promised() -> None:
+    plan = make_plan("default")
+    sizes = {(GEOMETRIES[guest.geometry].entry_bits, guest.n_bytes // MIB) for guest in plan.guests}
+    # 512 MiB to 400 GiB, both widths, a size that is no whole GiB
+    assert {(64, 512), (64, 400 * 1024), (32, 512), (32, 43 * 1024), (64, 2049)} <= sizes
+    assert {stream.name for stream in plan.streams} == set(STREAMS)
+    assert any(stream.hole_fraction for stream in plan.streams)
+    assert any(stream.identity_fraction for stream in plan.streams)
+    # Every stream that leaves RAM finds a guest that has such frames.
+    asked = {stream for unit in plan.units() for stream, _ in plan.cells(unit.guest.build(unit.seed))}
+    assert asked == set(plan.streams)
+
+
+def test_every_family_takes_part_in_the_default_plan() -> None:
+    families = {entry.family for entry in registry().values() if entry.headline}
+    plan = make_plan("default")
+    assert {registry()[name].family for unit in plan.units() for name in unit.designs} == families
+    taking_part = {name for unit in plan.units() for name in unit.designs}
+    assert taking_part == {name for name, entry in registry().items() if entry.headline}
+
+
+@pytest.mark.parametrize(
+    ("geometry", "entry_bytes", "limit"), [("pv64", 8, 400 * GIB), ("pv32", 4, 64 * GIB)]
+)
+def test_the_full_plan_has_points_on_both_sides_of_a_knee(
+    geometry: str, entry_bytes: int, limit: int
+) -> None:
+    # Lists of 1 MiB and 12 MiB: 0.5 and 6 GiB of guest at 64 bit, twice that at 32 bit.
+    knees = [1 * MIB, 12 * MIB]
+    plan = make_plan("full", knees)
+    lists = [
+        g.n_bytes // PAGE_SIZE * entry_bytes for g in plan.guests if g.geometry == geometry and g.n_bytes
+    ]
+    for knee in knees:
+        assert sum(knee / 3 < n < knee for n in lists) >= 2
+        assert sum(knee < n < knee * 3 for n in lists) >= 2
+    assert max(g.n_bytes for g in plan.guests if g.geometry == geometry) <= limit
+    assert plan.backings == BACKING_NAMES
+
+
+def test_a_knee_beyond_all_guests_adds_none() -> None:
+    # 64 GiB of list is 32 TiB of guest.
+    assert make_plan("full", [64 * GIB]).guests == make_plan("full").guests
+
+
+def test_names_in_plans_are_those_of_their_rooms() -> None:
+    assert set(BACKING_NAMES) == set(BACKINGS)
+    assert set(OPERATION_NAMES) == set(OPERATIONS)
+    for plan in map(make_plan, ("quick", "default", "full")):
+        assert {stream.name for stream in plan.streams} <= set(STREAMS)
+        Settings(**plan.settings)
+
+
+def test_an_unknown_plan_is_answered_with_the_nearest() -> None:
+    with pytest.raises(BadInputError, match="unknown plan 'quik': did you mean 'quick'"):
+        make_plan("quik")
+
+
+# ---- what a plan is made of ----
+
+
+def test_replicates_go_round_all_guests_before_they_repeat() -> None:
+    plan = narrow(QUICK, sizes=["16M", "32M"], backings=["small", "huge"], n_replicates=2)
+    units = [(unit.replicate, unit.guest.name, unit.backing) for unit in plan.units()]
+    once = [(guest, backing) for guest in ("pv-64-16m", "pv-64-32m") for backing in ("small", "huge")]
+    assert units == [(replicate, *rest) for replicate in (0, 1) for rest in once]
+
+
+def test_every_replicate_has_a_seed_of_its_own() -> None:
+    plan = replace(narrow(QUICK, sizes=["16M"], n_replicates=3), seed=11)
+    assert [unit.seed for unit in plan.units()] == [11, 12, 13]
+
+
+def test_a_guest_serves_the_streams_it_has_frames_for() -> None:
+    plan = make_plan("default")
+    served = {
+        name: {stream for stream, _ in plan.cells(GuestSpec.preset(name).build(1))}
+        for name in ("dom0-64-e820", "domu-64-8g", "domu-64-2049m")
+    }
+    assert served["dom0-64-e820"] == set(plan.streams)
+    plain = {stream for stream in plan.streams if not stream.hole_fraction and not stream.identity_fraction}
+    assert served["domu-64-8g"] == plain
+    # 2049 MiB end in half a leaf: 256 frames of padding are less than a leaf, too few to measure holes with.
+    assert served["domu-64-2049m"] == plain
+
+
+def test_keys_never_coincide_within_a_plan() -> None:
+    keys = Counter(cell["cell"] for job in jobs(make_plan("default")) for cell in job.cells)
+    assert set(keys.values()) == {1}
+
+
+def test_a_need_covers_the_tables_and_their_process() -> None:
+    (job,) = jobs(narrow(QUICK, sizes=["8G"], n_replicates=1, designs=["pv-tree"]))
+    # 8 GiB are 4096 leaves of 4 KiB; 8 mids, two shared ones, a top and two shared leaves fit in 2 MiB more.
+    tables = 4096 * PAGE_SIZE + 2 * MIB
+    assert tables < job.need_bytes - PROCESS_BYTES < tables * 1.01
+    assert job.entry_bits == 64
+    assert job.guest_pages == 2097152
+
+
+def test_a_plan_has_a_fingerprint_of_all_its_parts() -> None:
+    base = narrow(QUICK, sizes=["16M"], n_replicates=2)
+    assert json.loads(json.dumps(base.as_dict())) == json.loads(json.dumps(base.as_dict()))
+    others: list[Plan] = [
+        replace(base, name="full"),
+        replace(base, guests=base.guests * 2),
+        replace(base, backings=("huge",)),
+        replace(base, streams=base.streams[:1]),
+        replace(base, operations=("latency",)),
+        replace(base, designs=("pv-tree",)),
+        replace(base, n_replicates=3),
+        replace(base, seed=2),
+        replace(base, settings={"control": True}),
+    ]
+    prints = [fingerprint(plan.as_dict()) for plan in [base, *others]]
+    assert len(set(prints)) == 10
+    assert fingerprint(narrow(QUICK, sizes=["16M"], n_replicates=2).as_dict()) == prints[0]
+
+
+# ---- guests by name ----
+
+
+def test_a_spec_builds_what_it_names() -> None:
+    guest = GuestSpec.preset("dom0-32-e820").build(5)
+    assert (guest.name, guest.geometry.name, guest.seed) == ("dom0-32-e820", "pv32", 5)
+    plain = GuestSpec.plain("16M", "pv32")
+    assert plain.build(5).n_boot_pages == 4096
+    assert plain.family == "pv"
+
+
+def test_every_geometry_belongs_to_a_family() -> None:
+    for geometry in GEOMETRIES:
+        assert GuestSpec("x", geometry).family in {entry.family for entry in registry().values()}
+
+
+def test_headline_designs_take_part_unasked() -> None:
+    assert designs_of("pv", ()) == ("pv-tree", "pv-linear")
+    assert designs_of("pv", ["pv-linear-nested", "pv-tree"]) == ("pv-tree", "pv-linear-nested")
+    assert designs_of("pv", ["arm-walk"]) == ()
+
+
+# ---- narrowing ----
+
+
+def test_narrowing_replaces_what_is_named() -> None:
+    plan = narrow(
+        QUICK,
+        guests=["dom0-64-e820"],
+        sizes=["16M"],
+        designs=["pv-tree", "pv-linear-nested"],
+        streams=["uniform:hole=0.5", "zipf"],
+        operations=["latency"],
+        backings=["huge"],
+        n_replicates=2,
+        control=True,
+    )
+    assert names(plan) == ["dom0-64-e820", "pv-64-16m"]
+    assert plan.designs == ("pv-tree", "pv-linear-nested")
+    assert plan.streams == (StreamSpec("uniform", hole_fraction=0.5), StreamSpec("zipf"))
+    assert (plan.operations, plan.backings, plan.n_replicates) == (("latency",), ("huge",), 2)
+    assert plan.settings["control"]
+
+
+def test_narrowing_by_nothing_changes_nothing() -> None:
+    assert narrow(QUICK) == QUICK
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"entry_bits": 32}, ["pv-32-512m"]),
+        ({"entry_bits": 64}, ["pv-64-512m", "pv-64-8g"]),
+        ({"sizes": ["16M"], "entry_bits": 32}, ["pv-32-16m"]),
+        ({"sizes": ["16M"]}, ["pv-64-16m"]),
+        ({"sizes": ["1G", "1024M"]}, ["pv-64-1g"]),
+    ],
+)
+def test_sizes_and_widths(options: dict[str, Any], expected: list[str]) -> None:
+    assert names(narrow(QUICK, **options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"guests": ["domu-64-8"]}, "unknown guest 'domu-64-8': did you mean 'domu-64-8g'"),
+        ({"designs": ["pv-lineal"]}, "unknown design 'pv-lineal': did you mean 'pv-linear'"),
+        ({"streams": ["zip"]}, "unknown stream 'zip': did you mean 'zipf'"),
+        ({"operations": ["through"]}, "unknown operation 'through': did you mean 'throughput'"),
+        ({"backings": ["tiny"]}, r"unknown page backing 'tiny': \(known: kernel, small, huge, swapped\)"),
+        ({"sizes": ["0"]}, "'0' is not a size"),
+        ({"sizes": ["6K"]}, "'6K' is 1.5 pages"),
+        ({"sizes": ["65G"], "entry_bits": 32}, "a 32-bit guest has at most 64G, not 65G: use 64-bit entries"),
+        ({"entry_bits": 16}, "entries have 32 or 64 bits, not 16"),
+        ({"n_replicates": 0}, "0 replicates: at least one process must measure"),
+        ({"n_replicates": -3}, "-3 replicates"),
+        ({"guests": ["domu-64-8g"], "entry_bits": 32}, "no chosen guest has 32-bit entries"),
+        ({"designs": ["arm-walk"]}, "nothing is left to measure"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        narrow(QUICK, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"streams": ["uniform", "uniform:hole=0"]},
+        {"operations": ["latency", "latency"]},
+        {"backings": ["huge", "huge"]},
+        {"designs": ["pv-tree", "pv-linear", "pv-tree"]},
+        {"guests": ["dom0-64-e820", "dom0-64-e820"]},
+    ],
+)
+def test_what_is_named_twice_is_measured_once(options: dict[str, Any]) -> None:
+    work = list(jobs(narrow(QUICK, n_replicates=1, **{"sizes": ["16M"], **options})))
+    keys = [cell["cell"] for job in work for cell in job.cells]
+    assert len(keys) == len(set(keys))
+    assert all(len(job.unit.designs) == len(set(job.unit.designs)) for job in work)
+
+
+# ---- streams ----
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("zipf", StreamSpec("zipf")),
+        ("uniform:hole=0.5", StreamSpec("uniform", 0.5)),
+        ("uniform:identity=0.25,hole=0.75", StreamSpec("uniform", 0.75, 0.25)),
+        ("leaf-stride:", StreamSpec("leaf-stride")),
+    ],
+)
+def test_streams_as_they_are_written(text: str, expected: StreamSpec) -> None:
+    assert parse_stream(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("unifrom", "unknown stream 'unifrom': did you mean 'uniform'"),
+        ("uniform:holes=0.5", "unknown option of stream 'uniform' 'holes': did you mean 'hole'"),
+        ("uniform:hole=half", "'half' is not a number"),
+        ("uniform:hole", "'' is not a number"),
+        ("uniform:hole=-0.5", r"fractions lie in \[0, 1\]"),
+        ("uniform:hole=0.6,identity=0.6", r"do not exceed 1 together"),
+        ("uniform:hole=nan", r"fractions lie in \[0, 1\]"),
+    ],
+)
+def test_what_is_no_stream_is_said(text: str, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        parse_stream(text)

@@ -123,7 +123,18 @@ def _walk_linear(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
 
 
 def get_phys_to_machine(tables: Any, probe: Any, pfn: Any) -> Any:
-    """Tell a hole from identity by walking the area's page table in software; compiled code only."""
+    """Tell a hole from identity by walking the area's page table in software; compiled code only.
+
+    Parameters
+    ----------
+    tables, probe, pfn
+        As `p2mperf.tables.walk.walk`.
+
+    Returns
+    -------
+    uint64
+        Raw entry.
+    """
     raise NotImplementedError("get_phys_to_machine is for compiled code")
 
 
@@ -150,7 +161,20 @@ def _slow_walk(tables, probe, pfn):  # type: ignore[no-untyped-def]
 
 
 def page_address(tables: Any, probe: Any, slot: Any) -> Any:
-    """Address of the page that a page-table entry points to; compiled code only."""
+    """Find the page that a page-table entry points to; compiled code only.
+
+    Parameters
+    ----------
+    tables, probe
+        As `p2mperf.tables.walk.walk`.
+    slot : uint64
+        The entry.
+
+    Returns
+    -------
+    uint64
+        Address in this process.
+    """
     raise NotImplementedError("page_address is for compiled code")
 
 

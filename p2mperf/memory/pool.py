@@ -187,6 +187,7 @@ class PagePool:
 
     @property
     def kinds(self) -> dict[str, int]:
+        """Pages handed out, by kind."""
         counts = Counter(self._kind_of[self._kind_of >= 0].tolist())
         return {self._kind_names[index]: n for index, n in sorted(counts.items())}
 

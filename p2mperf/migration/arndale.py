@@ -65,6 +65,12 @@ ASSUMPTIONS = {
     "middle": Assumption(40, 20, 20, 20, 1500.0),
     "high": Assumption(150, 50, 40, 40, 3000.0),
 }
+# For a switch the extremes are others: invalidations weigh on the window, barriers on the walk.
+SWITCH_CASES = {
+    "kind to the window (TLBI 10, DSB 150 cycles)": Assumption(150, 10, 40, 40, 1500.0),
+    "middle (TLBI 20, DSB 40)": ASSUMPTIONS["middle"],
+    "hard on the window (TLBI 50, DSB 10)": Assumption(10, 50, 10, 10, 1500.0),
+}
 # Where the second- and third-level entry of the guest are; its root entries, at most 64, are always hot.
 RESIDENCIES = ("L1", "L2", "RAM")
 

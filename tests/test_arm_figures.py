@@ -51,7 +51,8 @@ def test_measured_and_computed_costs_never_share_a_panel() -> None:
     assert walk["cost_ns"].tolist() == [21.0, 21.0]
     assert "pv-tree" not in set(found["way"])
     fig = figure("arm-find", samples())
-    assert [ax.get_title().split(",")[0] for ax in fig.axes] == ["computed", "measured on this host: latency"]
+    titles = [ax.get_title("left").split(",")[0] for ax in fig.axes]
+    assert titles == ["computed", "measured on this host: latency"]
     assert "no figure of the patch's author" in found.attrs["note"]
 
 

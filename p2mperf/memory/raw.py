@@ -87,7 +87,7 @@ def _overload_load(stub: Any, load_word: Any) -> None:
 
             def recorded(probe, address):  # type: ignore[no-untyped-def]
                 probe[0] += ONE
-                if probe[0] < probe.size:
+                if probe[0] < np.uint64(probe.size):
                     probe[probe[0]] = address
                 return load_word(address)
 

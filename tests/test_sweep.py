@@ -1,0 +1,445 @@
+"""A sweep keeps what it has, goes on where it was, and says so when it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import record_samples as samples
+from sweeping import MOMENT, Listener, Units, small_plan
+
+import p2mperf
+from p2mperf.errors import NothingFitsError, P2mperfError, ResultsError
+from p2mperf.results.export import load
+from p2mperf.results.store import Journal, find_runs
+from p2mperf.study import sweep as study
+from p2mperf.study.sweep import jobs, knee_bytes, sweep
+from p2mperf.units import GIB, MIB
+
+Record = dict[str, Any]
+PLAN = small_plan(n_replicates=2)  # two units of two cells
+KEYS = [cell["cell"] for job in jobs(PLAN) for cell in job.cells]
+
+
+@pytest.fixture
+def units(monkeypatch: pytest.MonkeyPatch) -> Units:
+    found = Units()
+    monkeypatch.setattr(study, "child", found)
+    return found
+
+
+def records(path: Path) -> list[Record]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def cells_of(path: Path) -> list[str]:
+    return [record["cell"] for record in records(path) if record["record"] == "cell"]
+
+
+def interrupted_at(n_cells: int) -> Any:
+    """The user presses Ctrl-C when this cell would be written."""
+
+    def spoil(number: int, record: Record) -> Record:
+        if number == n_cells:
+            raise KeyboardInterrupt
+        return record
+
+    return spoil
+
+
+def unfinished(out: Path, units: Units, n_cells: int = 3) -> Path:
+    """A run of `PLAN` that was interrupted before its cell number `n_cells`."""
+    units.spoil = interrupted_at(n_cells)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(PLAN, out)
+    units.spoil = lambda number, record: record
+    units.orders.clear()
+    (info,) = find_runs(out)
+    assert (info.n_finished, info.ended) == (n_cells - 1, False)
+    return info.path
+
+
+# ---- a whole run ----
+
+
+def test_a_real_sweep_measures_every_cell(tmp_path: Path) -> None:
+    listener = Listener()
+    plan = small_plan("16M", streams=("uniform", "leaf-stride"))
+    path = sweep(plan, tmp_path / "out", progress=listener.progress)
+    kinds = [record["record"] for record in records(path)]
+    assert kinds == ["run", "unit", "cell", "cell", "end"]
+    assert cells_of(path) == [cell["cell"] for job in jobs(plan) for cell in job.cells]
+    frame = load(path)
+    # 2 cells of 2 rounds of 2 designs
+    assert len(frame) == 8
+    assert set(frame["status"]) == {"done"}
+    assert set(frame["design"]) == {"pv-tree", "pv-linear"}
+    assert (frame["n_lookups"] == 128).all()
+    assert (frame["memory_bytes"] == frame["predicted_memory_bytes"]).all()
+    # 16 MiB are 8 leaves, and each design has two shared ones.
+    assert set(frame["footprint_leaf_pages"]) == {8}
+    assert listener.told[0][:2] == (0, 2)
+    assert listener.told[-1][:2] == (2, 2)
+
+
+def test_a_run_tells_of_its_machine_code_and_plan(tmp_path: Path, units: Units) -> None:
+    run = records(sweep(PLAN, tmp_path))[0]
+    assert run["plan"] == json.loads(json.dumps(PLAN.as_dict()))
+    assert (run["n_units"], run["n_cells"]) == (2, 4)
+    assert run["machine_key"] == run["machine"]["key"]
+    assert len(run["code"]) == 16
+
+
+def test_progress_only_grows_and_ends_at_all(tmp_path: Path, units: Units) -> None:
+    listener = Listener()
+    sweep(PLAN, tmp_path, progress=listener.progress)
+    done = [n_done for n_done, _, _ in listener.told]
+    assert done == sorted(done)
+    assert {n_cells for _, n_cells, _ in listener.told} == {4}
+    assert done[-1] == 4
+
+
+def test_only_the_first_process_warms_the_machine_up(tmp_path: Path, units: Units) -> None:
+    sweep(small_plan(n_replicates=3), tmp_path)
+    assert [order["warm_up"] for order in units.orders] == [True, False, False]
+    assert [order["seed"] for order in units.orders] == [1, 2, 3]
+
+
+def test_a_finished_run_is_not_gone_on_with(tmp_path: Path, units: Units) -> None:
+    first, second = sweep(PLAN, tmp_path), sweep(PLAN, tmp_path)
+    assert first != second
+    assert cells_of(first) == cells_of(second) == KEYS
+
+
+# ---- going on ----
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 3, 4])
+def test_the_same_command_goes_on(tmp_path: Path, units: Units, n_cells: int) -> None:
+    path = unfinished(tmp_path, units, n_cells)
+    listener = Listener()
+    assert sweep(PLAN, tmp_path, progress=listener.progress) == path
+    assert listener.said == [f"resuming {path.name}: {n_cells - 1} of 4 cells are there"]
+    assert listener.told[0][:2] == (n_cells - 1, 4)
+    # Only what was missing is ordered, and nothing stands there twice.
+    ordered = [cell["stream"] for order in units.orders for cell in order["cells"]]
+    assert ordered == ["uniform", "zipf", "uniform", "zipf"][n_cells - 1 :]
+    assert sorted(cells_of(path)) == sorted(KEYS)
+    assert records(path)[-1]["record"] == "end"
+
+
+def test_another_plan_does_not_go_on(tmp_path: Path, units: Units) -> None:
+    path = unfinished(tmp_path, units)
+    before = path.read_bytes()
+    other = sweep(small_plan(n_replicates=3), tmp_path)
+    assert other != path
+    assert path.read_bytes() == before
+
+
+def test_fresh_begins_anew(tmp_path: Path, units: Units) -> None:
+    path = unfinished(tmp_path, units)
+    before = path.read_bytes()
+    listener = Listener()
+    assert sweep(PLAN, tmp_path, fresh=True, progress=listener.progress) != path
+    assert listener.said == []
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("source_hash", "by other code"), ("card_key", "on another machine")]
+)
+def test_what_another_made_is_left_alone_and_said(
+    tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch, name: str, what: str
+) -> None:
+    path = unfinished(tmp_path, units)
+    before = path.read_bytes()
+    monkeypatch.setattr(study, name, lambda *arguments: "0123456789abcdef")
+    listener = Listener()
+    other = sweep(PLAN, tmp_path, progress=listener.progress)
+    assert other != path
+    assert listener.said == [f"{path.name} is unfinished, but was made {what}: left as it is"]
+    assert cells_of(other) == KEYS
+    assert path.read_bytes() == before
+    # Back on the old code or machine the old run is still there to be gone on with.
+    monkeypatch.undo()
+    monkeypatch.setattr(study, "child", units)
+    assert sweep(PLAN, tmp_path) == path
+
+
+def test_a_torn_line_is_recovered_from_and_said(tmp_path: Path, units: Units) -> None:
+    path = unfinished(tmp_path, units)
+    whole = path.read_bytes()
+    torn = b'{"record":"cell","cell":"pv-64-16m/pv64/40'
+    path.write_bytes(whole + torn)
+    listener = Listener()
+    assert sweep(PLAN, tmp_path, progress=listener.progress) == path
+    assert listener.said[1] == (
+        f"{path.name} ended in a torn line of {len(torn)} bytes: cut off; its cell is measured again"
+    )
+    assert path.read_bytes().startswith(whole)
+    assert sorted(cells_of(path)) == sorted(KEYS)
+
+
+def test_a_run_in_use_is_not_gone_on_with(tmp_path: Path, units: Units) -> None:
+    path = unfinished(tmp_path, units)
+    with Journal.open(path), pytest.raises(ResultsError, match="in use by another sweep"):
+        sweep(PLAN, tmp_path)
+
+
+# ---- failures ----
+
+
+def failing(*numbers: int) -> Any:
+    def spoil(number: int, record: Record) -> Record:
+        if number not in numbers:
+            return record
+        names = ("n_lookups", "checksum", "rounds")
+        kept = {name: value for name, value in record.items() if name not in names}
+        return kept | {"status": "failed", "error": "the tables disagree"}
+
+    return spoil
+
+
+def test_failed_cells_are_told_and_tried_again(tmp_path: Path, units: Units) -> None:
+    units.spoil = failing(2)
+    message = f"1 of 4 cells failed: {KEYS[1]}: the tables disagree"
+    with pytest.raises(P2mperfError) as raised:
+        sweep(PLAN, tmp_path)
+    assert str(raised.value) == message
+    assert raised.value.exit_code == 1
+    (info,) = find_runs(tmp_path)
+    assert (info.n_done, info.ended) == (3, False)
+    units.orders.clear()
+    units.spoil = failing()
+    assert sweep(PLAN, tmp_path) == info.path
+    assert [[cell["stream"] for cell in order["cells"]] for order in units.orders] == [["zipf"]]
+    assert Counter(cells_of(info.path))[KEYS[1]] == 2
+    assert find_runs(tmp_path)[0].n_done == 4
+
+
+def test_a_unit_that_cannot_be_built_does_not_stop_the_others(
+    tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def child(order: Record, seed: int = 0) -> Any:
+        if order["replicate"] == 0:
+            return iter([{"record": "error", "error": "could not map 2T", "fits": False}])
+        return units(order, seed)
+
+    monkeypatch.setattr(study, "child", child)
+    with pytest.raises(P2mperfError, match=r"2 of 4 cells failed: .*: could not map 2T"):
+        sweep(PLAN, tmp_path)
+    written = records(find_runs(tmp_path)[0].path)
+    states = [record["status"] for record in written if record["record"] == "cell"]
+    assert states == ["failed", "failed", "done", "done"]
+
+
+def test_what_a_dead_unit_had_measured_is_kept(tmp_path: Path, units: Units) -> None:
+    def spoil(number: int, record: Record) -> Record:
+        if number == 2:
+            raise P2mperfError("the unit's process was killed by signal 9")
+        return record
+
+    units.spoil = spoil
+    with pytest.raises(P2mperfError, match=r"1 of 4 cells failed: .*killed by signal 9"):
+        sweep(PLAN, tmp_path)
+    assert find_runs(tmp_path)[0].n_done == 3
+
+
+# ---- what does not fit ----
+
+
+def test_what_does_not_fit_is_skipped_with_need_and_have(
+    tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_plan("16M", "8G")
+    small, large = jobs(plan)
+    have = (small.need_bytes + large.need_bytes) // 2
+    monkeypatch.setattr(study, "available_memory_bytes", lambda: have)
+    path = sweep(plan, tmp_path)
+    names = ("status", "need_bytes", "have_bytes")
+    states = {r["cell"]: tuple(map(r.get, names)) for r in records(path) if r["record"] == "cell"}
+    for cell in small.cells:
+        assert states[cell["cell"]][0] == "done"
+    for cell in large.cells:
+        assert states[cell["cell"]] == ("skipped_memory", large.need_bytes, have)
+    # 8 GiB of list and tree: 16 MiB each.
+    assert large.need_bytes - small.need_bytes > 28 * MIB
+    assert find_runs(tmp_path)[0].ended
+    frame = load(path)
+    assert set(frame["status"]) == {"done", "skipped_memory"}
+
+
+def test_what_needs_too_many_mappings_is_skipped(
+    tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "n_maps_available", lambda: 5)
+    with pytest.raises(NothingFitsError):
+        sweep(small_plan(), tmp_path)
+    path = find_runs(tmp_path)[0].path
+    (record,) = [r for r in records(path) if r["record"] == "cell" and r["stream"] == "zipf"]
+    assert record["status"] == "skipped_maps"
+    assert "mappings, 5 are left: raise vm.max_map_count" in record["error"]
+
+
+def test_a_plan_of_which_nothing_fits_is_an_error(
+    tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "available_memory_bytes", lambda: 1 * MIB)
+    with pytest.raises(
+        NothingFitsError, match=r"nothing of plan quick fits.* and 1M are available"
+    ) as raised:
+        sweep(PLAN, tmp_path)
+    assert raised.value.exit_code == 4
+    assert units.orders == []
+
+
+# ---- the process of a unit ----
+
+
+def fake_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\ncat >/dev/null\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+
+
+def test_a_torn_last_line_of_a_unit_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_python(tmp_path, monkeypatch, """echo '{"a": 1}'; printf '{"b":'""")
+    assert list(study.child({})) == [{"a": 1}]
+
+
+def test_a_unit_that_is_killed_says_by_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_python(tmp_path, monkeypatch, """echo '{"a": 1}'; kill -9 $$""")
+    found = study.child({})
+    assert next(found) == {"a": 1}
+    with pytest.raises(P2mperfError, match="killed by signal 9"):
+        next(found)
+
+
+def test_a_unit_ends_with_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_python(tmp_path, monkeypatch, """echo '{"pid": '$$'}'; exec sleep 60""")
+    found = study.child({})
+    pid = next(found)["pid"]
+    os.kill(pid, 0)
+    found.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_every_unit_has_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_python(tmp_path, monkeypatch, """echo '{"n": '${#P2MPERF_PADDING}'}'""")
+    lengths = [next(study.child({}, seed))["n"] for seed in (1, 2, 3, 1)]
+    assert lengths[0] == lengths[3]
+    assert len(set(lengths)) == 3
+
+
+def order(**changes: Any) -> Record:
+    (job, *_) = jobs(small_plan(streams=("uniform",)))
+    cell = {key: value for key, value in job.cells[0].items() if key not in ("cell", "family")}
+    plain = {
+        "task": "unit",
+        "guest": {"name": "pv-64-16m", "geometry": "pv64", "n_bytes": 16 * MIB},
+        "backing": "kernel",
+        "replicate": 0,
+        "seed": 1,
+        "designs": ["pv-linear"],
+        "cells": [cell],
+        "settings": MOMENT,
+        "warm_up": False,
+    }
+    return plain | changes
+
+
+def test_a_unit_goes_on_after_a_cell_that_fails() -> None:
+    good = order()["cells"][0]
+    bad = good | {"hole_fraction": 0.5}
+    unit, failed, done = study.child(order(cells=[bad, good]))
+    assert (unit["record"], failed["status"], done["status"]) == ("unit", "failed", "done")
+    assert "has no holes" in failed["error"]
+    assert set(unit["designs"]) == {"pv-linear"}
+    assert unit["designs"]["pv-linear"]["code_form"].keys() == {"latency"}
+
+
+def test_a_unit_that_cannot_be_built_says_why() -> None:
+    (error,) = study.child(order(designs=["pv-list"]))
+    assert error["record"] == "error"
+    assert "unknown design 'pv-list'" in error["error"]
+
+
+# ---- knees ----
+
+
+def run_with_knees(out: Path, machine_key: str) -> None:
+    knees = [
+        {"name": "L2", "bytes": 5 * MIB, "source": "s"},
+        {"name": "L1", "bytes": 48 << 10, "source": "s"},
+    ]
+    machine = {"ladder": {"sizes": []}, "knees": knees}
+    Journal.create(out, samples.run(machine=machine, machine_key=machine_key)).close()
+
+
+def test_knees_are_taken_from_an_earlier_run_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "card_key", lambda card: "fee1")
+    monkeypatch.setattr(study, "child", lambda order: pytest.fail("measured again"))
+    run_with_knees(tmp_path, "fee1")
+    assert knee_bytes(tmp_path) == [48 << 10, 5 * MIB]
+
+
+def test_knees_of_another_machine_are_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"ladder": {"sizes": []}, "knees": [{"name": "L3", "bytes": 1 * GIB, "source": "s"}]}
+    monkeypatch.setattr(study, "card_key", lambda card: "fee2")
+    monkeypatch.setattr(study, "child", lambda order: iter([found]))
+    run_with_knees(tmp_path, "fee1")
+    assert knee_bytes(tmp_path) == [1 * GIB]
+
+
+def test_a_plan_that_is_not_quick_keeps_its_ladder(
+    tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"ladder": {"sizes": [1]}, "knees": []}
+    tasks: list[str] = []
+
+    def child(order: Record, seed: int = 0) -> Any:
+        tasks.append(order["task"])
+        return iter([found]) if order["task"] == "ladder" else units(order, seed)
+
+    monkeypatch.setattr(study, "child", child)
+    plan = replace(PLAN, name="default")
+    run = records(sweep(plan, tmp_path))[0]
+    assert tasks == ["ladder", "unit", "unit"]
+    assert run["machine"]["ladder"] == found["ladder"]
+
+
+# ---- from Python ----
+
+
+def test_a_sweep_from_python_gives_a_frame(capfd: pytest.CaptureFixture[str]) -> None:
+    frame = p2mperf.sweep(
+        "quick", sizes=["16M"], streams=["uniform"], operations=["throughput"], n_replicates=1, quiet=True
+    )
+    assert set(frame["design"]) == {"pv-tree", "pv-linear"}
+    # 6 rounds of two designs
+    assert len(frame) == 12
+    assert (frame["cost_ns"] > 0).all()
+    assert capfd.readouterr() == ("", "")
+    table = p2mperf.summary(frame)
+    assert table[["design", "reference"]].to_numpy().tolist() == [["pv-tree", "pv-linear"]]
+
+
+def test_a_sweep_from_python_tells_its_progress(
+    tmp_path: Path, units: Units, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        frame = p2mperf.sweep("quick", sizes=["16M"], n_replicates=1, out=tmp_path)
+    assert set(frame["stream"]) == {"sequential", "uniform"}
+    assert len(find_runs(tmp_path)) == 2
+    told = capfd.readouterr().err
+    assert "4/4" in told

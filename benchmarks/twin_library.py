@@ -98,9 +98,9 @@ def twin_code(library: Path, design: Any, operation: str) -> dict[str, int]:
 
 
 def numba_code(kernel: Any, design: Any) -> dict[str, int]:
-    """Count the machine code of a compiled loop: its own body, without the wrapper for Python."""
-    body = assembly(kernel, design.tables).partition(".Lfunc_end0:")[0]
-    return count_code(re.findall(r"^\t([a-z]\S*.*)$", body, re.MULTILINE))
+    """Count the machine code of a compiled loop."""
+    text = assembly(kernel, design.tables)
+    return count_code(re.findall(r"^\t([a-z]\S*.*)$", text, re.MULTILINE))
 
 
 def count_code(instructions: Iterable[str]) -> dict[str, int]:

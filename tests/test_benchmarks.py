@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import p2mperf
+from benchmarks import paired, twin_library
+from benchmarks.__main__ import NAMES, main
+from benchmarks.build import first_touch
+from benchmarks.report import Criterion, Report
+from benchmarks.take import _list_array, _take
+from p2mperf import kernels
+from p2mperf.guests import Guest
+from p2mperf.streams import make_stream
+
+needs_gcc = pytest.mark.skipif(not twin_library.compiler(), reason="gcc is not installed")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return twin_library.compile_twins(tmp_path_factory.mktemp("twins"))
+
+
+@needs_gcc
+@pytest.mark.parametrize("operation", ["latency", "throughput"])
+@pytest.mark.parametrize("guest", ["dom0-64-e820", "dom0-32-e820"])
+@pytest.mark.parametrize("name", ["pv-tree", "pv-linear"])
+def test_twin_gives_the_sum_of_the_loop(library: Path, name: str, guest: str, operation: str) -> None:
+    with p2mperf.build(name, guest) as design:
+        inside = make_stream("uniform", design.guest, 4096, hole_fraction=0.3, identity_fraction=0.3)
+        above = np.arange(design.guest.covered_pfn - 64, design.guest.covered_pfn + 64, dtype=np.uint64)
+        stream = np.concatenate([inside, above, above << np.uint64(8)])
+        # The sum of what the guest's map says, entry by entry: wrong kinds, widths or shifts would differ.
+        expected = int(np.sum(design.guest.entries(stream), dtype=np.uint64))
+        loop = getattr(kernels, operation)
+        assert int(loop(design.tables, design.state, stream, np.uint64(0))) == expected
+        assert twin_library.Twin(library, design, operation)(stream) == expected
+
+
+@needs_gcc
+def test_twins_are_as_scalar_as_the_loops(library: Path) -> None:
+    with p2mperf.build("pv-linear", "dom0-64-e820") as design:
+        code = twin_library.twin_code(library, design, "throughput")
+        if not code:
+            pytest.skip("objdump is not installed")
+        # One call: the slow path, which the twin keeps out of line.
+        vectors = {"gathers": 0, "zmm": 0, "ymm": 0, "prefetches": 0, "calls": 1}
+        assert code == {"instructions": code["instructions"], **vectors}
+        found = twin_library.numba_code(kernels.throughput, design)
+    # A pass of the loop is a load of the frame, a compare, a load of the entry, a compare and an addition:
+    # with counting and jumps more than 8 instructions, and no wrapper of hundreds around it.
+    assert 8 < found["instructions"] < 300
+    assert found["gathers"] == found["zmm"] == found["ymm"] == 0
+
+
+def test_code_is_counted_by_kind() -> None:
+    lines = [
+        "movq (%rax), %rcx",
+        "vpgatherqq %ymm1, (%rax,%ymm0,8), %ymm2",
+        "callq 1100",
+        "prefetcht0 (%rax)",
+    ]
+    expected = {"instructions": 4, "gathers": 1, "zmm": 0, "ymm": 1, "prefetches": 1, "calls": 1}
+    assert twin_library.count_code(lines) == expected
+
+
+def test_take_gives_the_entries_of_the_list() -> None:
+    with p2mperf.build("pv-linear", Guest.plain("8M")) as design:
+        stream = np.array([2047, 0, 1024], np.uint64)
+        taken = _take(_list_array(design), stream.size)(stream)
+        assert taken.tolist() == design.guest.entries(stream).tolist()
+
+
+def test_paired_times_refuse_loops_that_differ() -> None:
+    stream = np.arange(1 << 18, dtype=np.uint64)
+    right, wrong = (lambda pfns: pfns), (lambda pfns: pfns[1:])
+    options: dict[str, Any] = {"n_rounds": 4, "slice_ns": 1e5, "seed": 1}
+    times = paired.paired_times({"a": right, "b": right}, stream, stream, **options)
+    assert [len(row) for row in times.values()] == [4, 4]
+    with pytest.raises(AssertionError, match="b sums its entries"):
+        paired.paired_times({"a": right, "b": wrong}, stream, stream, **options)
+
+
+def test_first_touch_takes_time() -> None:
+    # 512 faults of a fresh file; a warm page would take some 100 ns for all of them.
+    assert first_touch(2 << 20) > 512 * 10
+
+
+@pytest.mark.parametrize(("holds", "code"), [((True, True), 0), ((True, False), 1)])
+def test_a_missed_criterion_is_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], holds: tuple[bool, ...], code: int
+) -> None:
+    criteria = [Criterion("fast", "3 ns", kept) for kept in holds]
+    report = Report("title", ("a", "b"), [["1", "22"]], ["how"], criteria)
+    monkeypatch.setattr("benchmarks.startup.run", lambda quick: report)
+    assert main(["startup"]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"{sum(holds)} of 2 criteria hold"
+    assert any("MISSED" in line for line in lines) == (code == 1)
+    assert main(["startup", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["startup"]["rows"] == [["1", "22"]]
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("name", NAMES)
+def test_every_criterion_holds(name: str) -> None:
+    assert main([name]) == 0

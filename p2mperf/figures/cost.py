@@ -15,6 +15,7 @@ from p2mperf.figures.common import (
     plain_ticks,
     size_axis,
 )
+from p2mperf.results.schema import CONTROL
 
 KEYS = ["family", "operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing"]
 N_COLUMNS = 4
@@ -37,7 +38,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         lowest and highest process), all per lookup [ns].
     """
     ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
-    named = ~ram["design"].fillna("").str.startswith("control:")
+    named = ~ram["design"].fillna("").str.startswith(CONTROL)
     table = medians(ram[named], KEYS)
     table.attrs["note"] = host_note(frame)
     table.attrs["knees"] = knees_of(frame)

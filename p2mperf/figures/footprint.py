@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from p2mperf.figures.common import host_note
+from p2mperf.results.schema import CONTROL
 from p2mperf.units import GIB
 
 _COLUMN = re.compile(r"footprint_(.+)_pages")
@@ -46,7 +47,8 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     """
     columns = [column for column in frame.columns if _COLUMN.fullmatch(column)]
     keys = ["family", "guest", "entry_bits", "guest_bytes", "design"]
-    built = frame[frame["build_ns"].notna()].drop_duplicates(keys)
+    named = ~frame["design"].fillna("").str.startswith(CONTROL)
+    built = frame[frame["build_ns"].notna() & named].drop_duplicates(keys)
     long = built.melt(keys, columns, "column", "n_pages").dropna(subset="n_pages")
     long["kind"] = long["column"].str.extract(_COLUMN.pattern, expand=False)
     table = long.drop(columns="column").reset_index(drop=True)

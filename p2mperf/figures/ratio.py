@@ -9,6 +9,7 @@ import pandas as pd
 
 from p2mperf.figures.common import cell_label, host_note, marker, plain_ticks, size_axis
 from p2mperf.measure.statistics import Ratio, process_ratio, ratio_interval, verdict
+from p2mperf.results.schema import CONTROL
 
 CELL = [
     "family",
@@ -22,7 +23,6 @@ CELL = [
     "identity_fraction",
     "operation",
 ]
-CONTROL = "control:"
 # The design of a family that the others are compared to.
 REFERENCES = {"pv": "pv-linear", "arm": "arm-vlpt", "hap": "hap-linear"}
 N_COLUMNS = 2

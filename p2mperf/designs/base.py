@@ -234,7 +234,7 @@ class Design(ABC):
     def _frames(self, pfns: Any) -> NDArray[np.uint64]:
         if self.closed:
             raise ClosedError(f"this {self.name} is closed: build it again")
-        array = np.asarray(pfns)
+        array = _whole(pfns)
         if array.size == 0:
             return np.zeros(array.shape, np.uint64)
         if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0):
@@ -244,3 +244,13 @@ class Design(ABC):
     def _require(self, holds: Any, invariant: str) -> None:
         if not np.all(holds):
             raise AuditError(f"{self.name} of {self.guest.name}: {invariant}")
+
+
+def _whole(numbers: Any) -> NDArray[Any]:
+    """As an array; a list of both small numbers and some above 2**63 would be floating-point to numpy."""
+    array = np.asarray(numbers)
+    if array.dtype.kind == "f" and not isinstance(numbers, np.ndarray):
+        exact = np.asarray(numbers, object)
+        if all(isinstance(number, int | np.integer) and 0 <= number < 2**64 for number in exact.flat):
+            return exact.astype(np.uint64)
+    return array

@@ -120,12 +120,17 @@ class PvLife(PvWriter):
         Returns
         -------
         bool
-            False when it does not fit below the limit the p2m was built with, or a page could not be had;
-            frames that were made INVALID until then stay so, as the driver leaves them.
+            False when it does not fit below the limit the p2m was built with, there is memory already, or a
+            page could not be had; frames that were made INVALID until then stay so, as the driver leaves them.
         """
-        if first_pfn + n_frames > self.end_pfn:
+        self._check_writable()
+        pfns = self._range(first_pfn, n_frames)
+        if first_pfn + n_frames > self.end_pfn or self._has_memory(self.lookup(pfns)).any():
             return False
-        return bool(self.set(self._range(first_pfn, n_frames), self._words.invalid).all())
+        return bool(self.set(pfns, self._words.invalid).all())
+
+    def _has_memory(self, entries: Entries) -> Flags:
+        return entries & self._words.identity == 0
 
     def set_identity(self, first_pfn: int, n_frames: int) -> int:
         """Make a range of frames identity, as set_phys_range_identity does.
@@ -168,17 +173,21 @@ class PvLife(PvWriter):
         Returns
         -------
         bool
-            False when a page could not be had or the target is not free; nothing has changed then.
+            False when a page could not be had, the target is not free, or either lies beyond `end_pfn`;
+            nothing has changed then.
 
         Notes
         -----
         xen_set_identity_and_remap and xen_remap_memory of arch/x86/xen/setup.c (3.19).
         """
+        self._check_writable()
         source, invalid = self._range(first_pfn, n_frames), self._words.invalid
         before = self.lookup(source)
         moved = before[before & (self._words.identity | self._words.foreign) == 0]
         target = self._range(to_pfn, moved.size)
-        if to_pfn + moved.size > self.end_pfn or (self.lookup(target) != invalid).any():
+        overlap = first_pfn < to_pfn + moved.size and to_pfn < first_pfn + n_frames
+        beyond = max(first_pfn + n_frames, to_pfn + moved.size) > self.end_pfn
+        if overlap or beyond or (self.lookup(target) != invalid).any():
             return False
         if not self._make_private(np.concatenate([source, target])):
             return False

@@ -131,7 +131,7 @@ def _legend(fig: Figure, axes: Any) -> None:
     for ax in axes:
         handles, labels = ax.get_legend_handles_labels()
         found.update(zip(labels, handles, strict=True))
-    fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(6, len(found)))
+    fig.legend(found.values(), found.keys(), loc="outside right upper")
 
 
 def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = ("svg", "png")) -> list[Path]:

@@ -57,7 +57,7 @@ def size_axis(ax: Any, sizes: Any) -> None:
     """Logarithmic axis of guest memory with the sizes themselves as ticks, thinned where they crowd."""
     ticks: list[float] = []
     for size in sorted({float(size) for size in sizes}):
-        if not ticks or size / ticks[-1] > 1.9:
+        if not ticks or size / ticks[-1] > 2.2:
             ticks.append(size)
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, [format_size(tick) for tick in ticks])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -72,12 +73,17 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\np2mperf: interrupted\n")
         return 130
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python would complain again when it flushes at exit.
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115
-        return 0
 
 
 def entry() -> None:
     """Run the command line of this process and exit with its code."""
-    sys.exit(main(sys.argv[1:]))
+    code = 0
+    try:
+        try:
+            code = main(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

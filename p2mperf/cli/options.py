@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import re
+from typing import Any
 
 from p2mperf.errors import BadInputError
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence, as all others are."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Take ``--size -1G`` for a size that is none, not for an option without its value."""
+        words: list[str] = []
+        for word in args or ():
+            if words and words[-1].startswith("--") and re.fullmatch(r"-[0-9.]+[A-Za-z]+", word):
+                word = f"{words.pop()}={word}"
+            words.append(word)
+        return super().parse_args(words, namespace)
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Raise instead of printing usage.
@@ -72,11 +83,16 @@ def build_design(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
         For unknown names, or when not exactly one of ``--guest`` and ``--size`` is given.
     """
     from p2mperf import Guest, build
+    from p2mperf.designs import find, registry
 
     if bool(arguments.guest) == bool(arguments.size):
         raise BadInputError("name one guest: either --guest PRESET or --size SIZE")
+    find(arguments.design)
+    family = registry()[arguments.design].family
     if arguments.guest:
         guest = Guest.preset(arguments.guest, seed=arguments.seed)
     else:
-        guest = Guest.plain(arguments.size, geometry=f"pv{arguments.entry_bits}", seed=arguments.seed)
-    return build(arguments.design, guest, above=arguments.above)
+        geometry = "lpae" if family == "arm" else f"pv{arguments.entry_bits}"
+        guest = Guest.plain(arguments.size, geometry=geometry, seed=arguments.seed)
+    options = {} if arguments.above == "identity" else {"above": arguments.above}
+    return build(arguments.design, guest, **options)

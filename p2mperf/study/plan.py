@@ -294,6 +294,11 @@ def narrow(
     )
     if next(narrowed.units(), None) is None:
         raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
+    if streams and not any(narrowed.cells(guest.build(plan.seed)) for guest in chosen):
+        raise BadInputError(
+            f"no chosen guest has the holes or identity frames that {', '.join(streams)} asks for: "
+            "take one with gaps, as dom0-64-e820"
+        )
     return narrowed
 
 

@@ -20,6 +20,7 @@ ZERO = np.uint64(0)
 ONE = np.uint64(1)
 WORD_SHIFT = np.uint64(6)
 BIT_MASK = np.uint64(63)
+ENTRY_SHIFT, ENTRY_BYTES = np.uint64(3), np.uint64(8)
 LOG_DIRTY = np.uint64(Stage2.LOG_DIRTY)
 TRACED = np.uint64(Stage2.LOG_DIRTY | Stage2.WRITE)  # what protecting an entry for tracing flips
 
@@ -64,7 +65,20 @@ def throughput(tables, state, stream, zero):  # type: ignore[no-untyped-def]
         Sum of the entries, modulo 2**64.
     """
     total = ZERO
-    for i in range(stream.size):
+    n_quads = stream.size >> 2
+    # Four at a time: LLVM does not unroll a loop with two ways out of its body, and the loop's own three
+    # instructions cost the list 5 to 10 % of its rate in caches, the tree 3 %. Eight gained nothing more.
+    for quad in range(n_quads):
+        i = quad << 2
+        entry, state = walk(tables, state, (), stream[i])
+        total += entry
+        entry, state = walk(tables, state, (), stream[i + 1])
+        total += entry
+        entry, state = walk(tables, state, (), stream[i + 2])
+        total += entry
+        entry, state = walk(tables, state, (), stream[i + 3])
+        total += entry
+    for i in range(n_quads << 2, stream.size):
         entry, state = walk(tables, state, (), stream[i])
         total += entry
     return total + zero
@@ -136,7 +150,7 @@ def fault(tables, state, stream, first, dirty):  # type: ignore[no-untyped-def]
     ----------
     tables, state
         A design's.
-    stream : ndarray of uint64, shape (n_writes,)
+    stream : ndarray of uint64, shape (n_writes,), contiguous
         Frames that the guest writes to. A permission fault proves that the tables have an entry for its
         frame, so nothing is checked here: a frame without an entry would crash the process.
     first : uint64
@@ -150,7 +164,12 @@ def fault(tables, state, stream, first, dirty):  # type: ignore[no-untyped-def]
         Faults: writes that met an entry protected for tracing. Other writes change nothing.
     """
     n_faults = ZERO
-    for pfn in stream:
+    # By address: numba's array iterator keeps a stride and unrolls, which costs 7 % against gcc's loop.
+    place = np.uint64(stream.ctypes.data)
+    end = place + (np.uint64(stream.size) << ENTRY_SHIFT)
+    while place != end:
+        pfn = load_once64(place)
+        place += ENTRY_BYTES
         address, state = locate(tables, state, (), pfn)
         entry = load_once64(address)
         if entry & LOG_DIRTY:

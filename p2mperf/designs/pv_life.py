@@ -130,6 +130,7 @@ class PvLife(PvWriter):
         return bool(self.set(pfns, self._words.invalid).all())
 
     def _has_memory(self, entries: Entries) -> Flags:
+        """Own or foreign: neither INVALID nor identity."""
         return entries & self._words.identity == 0
 
     def set_identity(self, first_pfn: int, n_frames: int) -> int:
@@ -262,7 +263,8 @@ class PvLife(PvWriter):
         frames = self._frames(pfns)
         self._check_writable()
         entries = self.lookup(frames)
-        foreign = (entries & self._words.foreign != 0) & (entries != self._words.invalid)
+        # Beyond the end nothing is foreign, whatever a frame number too wide for the guest reads as.
+        foreign = self._is_foreign(entries) & (frames < self._words.end)
         self._set(frames[foreign], np.full(np.count_nonzero(foreign), self._words.invalid, np.uint64))
         if self.overrides is not None:
             for pfn, entry in zip(frames[foreign].tolist(), entries[foreign].tolist(), strict=True):
@@ -291,7 +293,7 @@ class PvLife(PvWriter):
         """
         self._check_writable()
         entries = self.tools.read()
-        foreign = (entries & self._words.foreign != 0) & (entries != self._words.invalid)
+        foreign = self._is_foreign(entries)
         if foreign.any():
             raise BadInputError(
                 f"{np.count_nonzero(foreign)} frames of {self.guest.name} belong to other domains, the first "
@@ -353,6 +355,9 @@ class PvLife(PvWriter):
         kinds = kinds_by_leaf(self.guest.runs, n_leaves, leaf)
         bare = (kinds & (1 << Kind.RAM) == 0) & (kinds & (1 << Kind.EXTRA) != 0)
         return int(np.count_nonzero(bare & (self.leaf_state[:n_leaves] == Leaf.PRIVATE)))
+
+    def _is_foreign(self, entries: Entries) -> Flags:
+        return (entries & self._words.foreign != 0) & (entries != self._words.invalid)
 
     def _range(self, first_pfn: int, n_frames: int) -> Entries:
         return np.arange(first_pfn, first_pfn + n_frames, dtype=np.uint64)

@@ -17,24 +17,26 @@ from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
 from p2mperf.designs.pv import area_entries, limit_pages
 from p2mperf.designs.pv_life import PvLife
 from p2mperf.designs.pv_locate import WriteLinear32, WriteLinear64
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.geometry import Geometry, Kind, above_mask
 from p2mperf.guests import Guest
 from p2mperf.jit import instance_class, walk_overload
 from p2mperf.machines import Runs
 from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames
-from p2mperf.memory.raw import load32, load64
+from p2mperf.memory.raw import load32, load64, unlikely
 from p2mperf.memory.window import Window, n_runs
 from p2mperf.tables.leaves import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.tables.m2p import predict_bytes
 from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages, covered_by
 from p2mperf.tables.walk import walk
-from p2mperf.units import HUGE_SIZE, MIB, PAGE_SHIFT, PAGE_SIZE, round_up
+from p2mperf.units import HUGE_SIZE, MIB, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
 
 # Where vm_area_register_early puts the area: VMALLOC_START at 64 bits; at 32 bits 8 MiB above the 727 MiB
 # of low memory that PV guests were seen with, in steps of 4 MiB.
 AREA = {64: 0xFFFFC90000000000, 32: round_up(0xC0000000 + (727 + 8) * MIB, 4 * MIB)}
+# Where vmalloc space ends: at 64 bits after its 32 TiB, at 32 bits where Xen's own addresses begin.
+AREA_END = {64: 0xFFFFE90000000000, 32: 0xF5800000}
 _PRESENT, _WRITE = 0x61, 0x02  # _PAGE_PRESENT | _PAGE_ACCESSED | _PAGE_DIRTY; _PAGE_RW
 _PTES = 512  # of 8 bytes, in long mode and PAE alike
 
@@ -112,12 +114,12 @@ def _walk_linear(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     invalid = np.uint64((1 << (8 << entry_shift)) - 1)
 
     def pfn_to_mfn(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-        if pfn < tables.size:
-            entry = load(probe, tables.list + (pfn << size))
-            if entry != invalid:
-                return entry, state
+        if unlikely(pfn >= tables.size):
+            return pfn | tables.above, state
+        entry = load(probe, tables.list + (pfn << size))
+        if unlikely(entry == invalid):
             return get_phys_to_machine(tables, probe, pfn), state
-        return pfn | tables.above, state
+        return entry, state
 
     return pfn_to_mfn
 
@@ -138,7 +140,7 @@ def get_phys_to_machine(tables: Any, probe: Any, pfn: Any) -> Any:
     raise NotImplementedError("get_phys_to_machine is for compiled code")
 
 
-@walk_overload(get_phys_to_machine, forceinline=False)
+@walk_overload(get_phys_to_machine)
 def _slow_walk(tables, probe, pfn):  # type: ignore[no-untyped-def]
     entry_shift, identity_shift, n_upper, load = _WALKS[instance_class(tables)]
     size = np.uint64(entry_shift)
@@ -254,6 +256,7 @@ class PvLinear(PvLife):
             raise BadInputError(f"{cls.name} has no option {', '.join(options)}")
         shape = guest.geometry
         n_entries = area_entries(guest, limit_pages(limit), above)
+        _check_area(guest, n_entries)
         runs = extend_above(guest.runs if invalidated else _not_invalidated(guest.runs), n_entries, above)
         kinds = kinds_by_leaf(runs, n_entries // shape.leaf_frames, shape.leaf_frames)
         state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
@@ -488,6 +491,17 @@ class PvLinearNested(PvLinear):
 def _stretches(leaves: Frames) -> int:
     """Stretches of neighbours among leaves: each is one mapping of its own."""
     return 1 + int(np.count_nonzero(np.diff(np.sort(leaves)) != 1))
+
+
+def _check_area(guest: Guest, n_entries: int) -> None:
+    """Refuse an area that would run into what lies above it; the kernels of then did not look."""
+    shape = guest.geometry
+    available, needed = AREA_END[shape.entry_bits] - AREA[shape.entry_bits], n_entries * shape.entry_bytes
+    if needed > available:
+        raise DoesNotFitError(
+            f"the list of {guest.name} needs {format_size(needed)} of addresses and a {shape.entry_bits}-bit "
+            f"kernel has {format_size(available)}: use 64-bit entries, a smaller map or a lower limit"
+        )
 
 
 def _not_invalidated(runs: Runs) -> Runs:

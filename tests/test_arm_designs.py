@@ -366,6 +366,14 @@ def test_as_posted_checks_let_the_window_run_over() -> None:
         assert p2m.lookup([(64 * GIB >> 12) - 1])[0] & np.uint64(0xFFF) == RAM_BITS
 
 
+def test_entries_are_explained() -> None:
+    with ArmWalkDirect(GUESTS["odd"]) as p2m:
+        assert p2m.explain(0x123456FF) == {"kind": "ram", "mfn": 0x12345}
+        traced = 0x12345 << 12 | 0x67F | 1 << 55
+        assert p2m.explain(traced) == {"kind": "ram, write-protected for tracing", "mfn": 0x12345}
+        assert p2m.explain(0) == {"kind": "missing", "mfn": None}
+
+
 def test_guest_maps_of_arm_have_no_identity() -> None:
     guest = GUESTS["two-banks"]
     assert set(guest.runs.kind.tolist()) == {int(Kind.RAM), int(Kind.MISSING)}

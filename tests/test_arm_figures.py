@@ -7,7 +7,7 @@ import pytest
 
 from p2mperf.figures import FIGURES, figure, table
 
-NAMES = ("arm-find", "arm-events", "arm-switch", "precopy")
+NAMES = ("arm-shift", "arm-find", "arm-events", "arm-switch", "precopy")
 
 
 def samples() -> pd.DataFrame:
@@ -59,6 +59,16 @@ def test_measured_and_computed_costs_never_share_a_panel() -> None:
 def test_samples_of_other_families_add_nothing() -> None:
     others = samples().query("family == 'pv'")
     assert len(table("arm-find", others)) == len(table("arm-find"))
+
+
+def test_the_shift_is_read_from_real_tables() -> None:
+    found = table("arm-shift").set_index(["walk", "column"])
+    # One level further up in Xen's walk than in the guest's, the same words are read.
+    for column in (1, 2, 3):
+        assert found.loc[("guest", column), "entry"] == found.loc[("xen", column), "entry"] != 0
+    assert found.loc[("xen", 1), "index"] == 64 + found.loc[("guest", 1), "index"]
+    for column in (2, 3):
+        assert found.loc[("guest", column), "pool_frame"] == found.loc[("xen", column), "pool_frame"]
 
 
 def test_events_are_counted_by_way() -> None:

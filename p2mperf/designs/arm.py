@@ -253,6 +253,13 @@ class ArmDesign(Design):
                 return Step(kind, "direct", frame, (address & 0xFFF) // 8, address)
         raise BadInputError(f"address {address:#x} belongs to no page of this {self.name}")
 
+    def explain(self, entry: int) -> dict[str, Any]:
+        """Read a raw entry: ``kind`` is "ram", "ram, write-protected for tracing" or "missing"."""
+        if entry & Stage2.VALID == 0:
+            return {"kind": "missing", "mfn": None}
+        traced = ", write-protected for tracing" if entry & Stage2.LOG_DIRTY else ""
+        return {"kind": f"ram{traced}", "mfn": int((entry & int(ADDRESS_MASK)) >> PAGE_SHIFT)}
+
     def frames(self, pfns: Any) -> NDArray[np.uint64]:
         """Check frame numbers as `lookup` does, and give them as the compiled loops take them."""
         return self._frames(pfns)

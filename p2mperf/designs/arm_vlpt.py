@@ -331,7 +331,7 @@ class ArmVlpt(ArmDesign):
     def footprint(self) -> Footprint:
         start = self.window.slot_address(self.first_slot)
         n_vmas = len(vm.mappings(start, (self.end_slot - self.first_slot) << _SLOT_SHIFT))
-        return Footprint(self.pages, n_vmas, self.extra_pool.memory_bytes, vm.page_table_bytes())
+        return Footprint(self.pages, n_vmas, self.extra_pool.memory_bytes, self.page_table_bytes())
 
     def views(self) -> dict[str, int]:
         start = self.window.slot_address(self.first_slot)

@@ -47,6 +47,7 @@ FIGURES = {
     "limit-area": Entry("limit_area", "Virtual area that the list needs, and what limits it", measured=False),
     "limit-map": Entry("limit_map", "Where the list lies in a 32-bit guest's addresses", measured=False),
     "limit-largest": Entry("limit_largest", "Largest guest against vmalloc=", measured=False),
+    "arm-shift": Entry("arm_shift", "Why one shift finds a third-level entry", measured=False),
     "arm-find": Entry("arm_find", "What finding a third-level entry takes", measured=False),
     "arm-events": Entry("arm_events", "What one lookup executes on ARM", measured=False),
     "arm-switch": Entry("arm_switch", "When the window pays for a context switch", measured=False),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from p2mperf.errors import BadInputError
 from p2mperf.units import format_size
 
 COLOURS = {
@@ -72,6 +73,18 @@ def plain_ticks(ax: Any, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=steps))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def refuse_empty(table: pd.DataFrame, why: str) -> None:
+    """Say that there is nothing to draw.
+
+    Raises
+    ------
+    BadInputError
+        When the table is empty.
+    """
+    if not len(table):
+        raise BadInputError(f"nothing to draw: {why}")
 
 
 def host_note(frame: pd.DataFrame) -> str:

@@ -13,6 +13,7 @@ from p2mperf.figures.common import (
     knees_of,
     medians,
     plain_ticks,
+    refuse_empty,
     size_axis,
 )
 from p2mperf.results.schema import CONTROL
@@ -47,6 +48,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """One panel an operation and stream, streams in one order for every operation."""
+    refuse_empty(table, "no cell was measured with all frames in RAM")
     found = []
     for (family, operation, stream), part in table.groupby(["family", "operation", "stream"]):
         part.attrs = table.attrs

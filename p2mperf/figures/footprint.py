@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from p2mperf.figures.common import host_note
+from p2mperf.figures.common import host_note, refuse_empty
 from p2mperf.results.schema import CONTROL
 from p2mperf.units import GIB
 
@@ -58,6 +58,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """All pages in proportion to the guest, and those that are not private leaves."""
+    refuse_empty(table, "no design was built")
     share = table.assign(value=table["n_pages"].astype(float) * 4 / (table["guest_bytes"] / GIB))
     count = table[table["kind"] != "leaf"].assign(value=table["n_pages"].astype(float))
     share.attrs["label"], count.attrs["label"] = "KiB for each GiB of guest", "4 KiB pages"

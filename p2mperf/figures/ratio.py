@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from p2mperf.figures.common import cell_label, host_note, marker, plain_ticks, size_axis
+from p2mperf.figures.common import cell_label, host_note, marker, plain_ticks, refuse_empty, size_axis
 from p2mperf.measure.statistics import Ratio, process_ratio, ratio_interval, verdict
 from p2mperf.results.schema import CONTROL
 
@@ -22,6 +22,24 @@ CELL = [
     "hole_fraction",
     "identity_fraction",
     "operation",
+]
+COLUMNS = [
+    *CELL,
+    "stream_label",
+    "design",
+    "reference",
+    "cost_ns",
+    "reference_ns",
+    "ratio",
+    "low",
+    "high",
+    "hodges_lehmann",
+    "control_low",
+    "control_high",
+    "n_processes",
+    "method",
+    "verdict",
+    "faster",
 ]
 # The design of a family that the others are compared to.
 REFERENCES = {"pv": "pv-linear", "arm": "arm-vlpt", "hap": "hap-linear"}
@@ -52,7 +70,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     """
     done = frame[(frame["status"] == "done").fillna(False).astype(bool)]
     rows = [row for key, cell in done.groupby(CELL, sort=False) for row in _rows(key, cell)]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=COLUMNS)
     table.attrs["note"] = host_note(frame)
     return table
 
@@ -109,17 +127,19 @@ def _control(wide: pd.DataFrame) -> Ratio | None:
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One panel for each operation over guest size, and one for the guests whose streams leave RAM."""
+    """One panel for each pair of designs and operation over guest size; others where streams leave RAM."""
+    refuse_empty(table, "no cell was measured with two designs of a family")
+    keys = ["family", "operation", "design", "backing"]
+    several = len(set(table["backing"])) > 1
     mixed = (table["hole_fraction"] + table["identity_fraction"]).to_numpy() > 0
-    ram = table[~mixed]
-    found = [
-        (f"{family}: {operation}, frames in RAM", part)
-        for (family, operation), part in ram.groupby(["family", "operation"], sort=False)
-    ]
-    found += [
-        (f"{family}: {operation}, half of the frames in holes or identity", part)
-        for (family, operation), part in table[mixed].groupby(["family", "operation"], sort=False)
-    ]
+    found = []
+    for where, part in (
+        ("frames in RAM", table[~mixed]),
+        ("half of the frames in holes or identity", table[mixed]),
+    ):
+        for (family, operation, _, backing), group in part.groupby(keys, sort=False):
+            title = f"{family}: {operation}, {where}"
+            found.append((f"{title}, {backing} pages" if several else title, group))
     return found
 
 

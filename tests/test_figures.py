@@ -1,0 +1,363 @@
+"""The tables behind the figures, number by number, and that each of them can be drawn."""
+
+from __future__ import annotations
+
+from math import log, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import record_samples as samples
+from matplotlib.figure import Figure
+
+import p2mperf
+from p2mperf.cli.sweep import as_text
+from p2mperf.errors import BadInputError
+from p2mperf.figures import FIGURES, common, cost, figure, footprint, ratio, save, table
+from p2mperf.results.export import load
+from p2mperf.results.store import Journal
+from p2mperf.units import GIB, MIB
+
+CONTROL = "control:pv-linear"
+CARD = {
+    "cpu_model": "Example 9000",
+    "kernel_release": "6.1.0",
+    "hypervisor": "kvm",
+    # 1 MiB and 1 GiB of 64-bit list: 512 MiB and 512 GiB of guest.
+    "knees": [
+        {"name": "L2", "bytes": 1 * MIB, "source": "measured"},
+        {"name": "L3", "bytes": 1 * GIB, "source": "measured"},
+    ],
+}
+SMALL = {"guest": "pv-64-256m", "geometry": "pv64", "entry_bits": 64, "guest_pages": 65536}
+LARGE = {"guest": "pv-64-1g", "geometry": "pv64", "entry_bits": 64, "guest_pages": 262144}
+
+
+def cell(guest: dict[str, Any], replicate: int, *times: tuple[int, ...], **changes: Any) -> dict[str, Any]:
+    """1000 lookups a pass; one tuple a round: list, tree, and the list once more where there is a control."""
+    order = ("pv-linear", "pv-tree", CONTROL)[: len(times[0])]
+    blocks = [samples.block(*round_times, order=order) for round_times in times]
+    return samples.cell(**guest, replicate=replicate, rounds=blocks, **changes)
+
+
+def frame_of(directory: Path, *records: dict[str, Any]) -> pd.DataFrame:
+    with Journal.create(directory, samples.run(machine=CARD, n_cells=len(records))) as journal:
+        for record in records:
+            journal.append(record)
+    return load(directory)
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> pd.DataFrame:
+    """Two guests, two processes; holes, a control, and cells that were not measured."""
+    designs = {
+        "pv-linear": samples.design(footprint={"leaf": 128, "pte": 2}),
+        "pv-tree": samples.design(footprint={"leaf": 128, "mid": 1}, n_vmas=0),
+    }
+    return frame_of(
+        tmp_path / "results",
+        samples.unit(designs, **SMALL, replicate=0),
+        cell(SMALL, 0, (2000, 3000, 2000), (2200, 3300, 2420)),
+        cell(SMALL, 0, (10000, 3000, 10000), (11000, 3300, 11000), hole_fraction=0.5),
+        samples.unit(designs, **SMALL, replicate=1),
+        cell(SMALL, 1, (2000, 4000, 1800), (2400, 4800, 2400)),
+        samples.unit(designs, **LARGE, replicate=0),
+        cell(LARGE, 0, (5000, 10000, 5000), (5000, 10000, 5000)),
+        samples.unit(designs, **LARGE, replicate=1),
+        cell(LARGE, 1, (7000, 14000, 7000), (7000, 14000, 7000)),
+        samples.skipped(**LARGE, replicate=2),
+        samples.failed(**LARGE, replicate=3),
+    )
+
+
+def by(data: pd.DataFrame, *columns: str) -> dict[Any, Any]:
+    return {tuple(getattr(row, c) for c in columns): row for row in data.itertuples()}
+
+
+# ---- cost ----
+
+
+def test_costs_are_medians_of_processes(frame: pd.DataFrame) -> None:
+    rows = by(cost.data(frame), "guest", "design")
+    # pv-64-256m, list: processes with medians (2.0 + 2.2) / 2 = 2.1 and (2.0 + 2.4) / 2 = 2.2 ns.
+    row = rows["pv-64-256m", "pv-linear"]
+    assert (row.cost_ns, row.low_ns, row.high_ns) == pytest.approx((2.15, 2.1, 2.2))
+    # tree: (3.0 + 3.3) / 2 = 3.15 and (4.0 + 4.8) / 2 = 4.4.
+    row = rows["pv-64-256m", "pv-tree"]
+    assert (row.cost_ns, row.low_ns, row.high_ns) == pytest.approx((3.775, 3.15, 4.4))
+    row = rows["pv-64-1g", "pv-linear"]
+    assert (row.cost_ns, row.low_ns, row.high_ns) == pytest.approx((6, 5, 7))
+
+
+def test_costs_are_of_designs_in_memory_only(frame: pd.DataFrame) -> None:
+    data = cost.data(frame)
+    # No control, no holes, and nothing of cells that were not measured.
+    assert set(data["design"]) == {"pv-linear", "pv-tree"}
+    assert len(data) == 4
+    assert set(data["guest_bytes"]) == {256 * MIB, 1 * GIB}
+
+
+def test_a_table_says_where_it_was_measured(frame: pd.DataFrame) -> None:
+    # Two processes measured; the cells of two more were skipped or failed.
+    note = cost.data(frame).attrs["note"]
+    assert note.startswith("measured 2026-11-21 on Example 9000, in a virtual machine, Linux 6.1.0")
+    assert [knee["name"] for knee in cost.data(frame).attrs["knees"]] == ["L2", "L3"]
+
+
+def test_costs_are_drawn_over_the_guest(frame: pd.DataFrame) -> None:
+    fig = figure("cost", frame)
+    (ax,) = fig.axes
+    assert ax.get_title(loc="left") == "pv: latency, uniform"
+    lines = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+    assert set(lines) == {"pv-linear, 64-bit", "pv-tree, 64-bit"}
+    assert lines["pv-linear, 64-bit"].get_xdata().tolist() == [256 * MIB, 1 * GIB]
+    assert lines["pv-tree, 64-bit"].get_ydata().tolist() == pytest.approx([3.775, 12])
+    # The list is as large as the first knee at 512 MiB; the second lies far beyond the axis.
+    assert [text.get_text().strip() for text in ax.texts] == ["L2"]
+    (knee,) = (line for line in ax.lines if line.get_linestyle() == ":")
+    assert set(knee.get_xdata()) == {512 * MIB}
+
+
+# ---- ratio ----
+
+
+def test_ratios_are_paired_within_a_process(frame: pd.DataFrame) -> None:
+    rows = by(ratio.data(frame), "guest", "hole_fraction")
+    # Rounds of the processes: 3000/2000, 3300/2200 and 4000/2000, 4800/2400; the middle of 1.5 and 2.
+    row = rows["pv-64-256m", 0.0]
+    assert row.ratio == pytest.approx(sqrt(1.5 * 2))
+    assert row.low <= row.ratio <= row.high
+    assert (row.design, row.reference, row.n_processes) == ("pv-tree", "pv-linear", 2)
+    assert (row.cost_ns, row.reference_ns) == pytest.approx((3.775, 2.15))
+    # The costs move by 40 % between the processes of pv-64-1g, their ratio does not.
+    row = rows["pv-64-1g", 0.0]
+    assert (row.ratio, row.low, row.high) == pytest.approx((2, 2, 2))
+
+
+def test_ratios_of_streams_with_holes_are_rows_of_their_own(frame: pd.DataFrame) -> None:
+    row = by(ratio.data(frame), "guest", "hole_fraction")["pv-64-256m", 0.5]
+    assert row.ratio == pytest.approx(0.3)
+    assert row.stream_label == "uniform, 50 % holes"
+    assert row.n_processes == 1
+
+
+def test_the_control_is_the_reference_against_itself(frame: pd.DataFrame) -> None:
+    rows = by(ratio.data(frame), "guest", "hole_fraction")
+    # Medians of the logs of 2000/2000, 2420/2200 and of 1800/2000, 2400/2400: log(1.1) / 2 and log(0.9) / 2.
+    row = rows["pv-64-256m", 0.0]
+    middle = (log(1.1) / 2 + log(0.9) / 2) / 2
+    assert log(row.control_low) <= middle <= log(row.control_high)
+    assert row.control_low < 1 < row.control_high
+    row = rows["pv-64-1g", 0.0]
+    assert (row.control_low, row.control_high) == pytest.approx((1, 1))
+
+
+def test_without_a_control_there_is_none(tmp_path: Path) -> None:
+    data = ratio.data(frame_of(tmp_path, cell(SMALL, 0, (2000, 3000)), cell(SMALL, 1, (2000, 3000))))
+    assert data[["control_low", "control_high"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("tree_ns", "said", "faster"),
+    [(3000, "resolved", "pv-linear"), (1500, "resolved", "pv-tree"), (2000, "equivalent", "")],
+)
+def test_a_verdict_names_the_faster_one(tmp_path: Path, tree_ns: int, said: str, faster: str) -> None:
+    # Eight processes that hardly differ.
+    cells = [cell(SMALL, n, (2000, tree_ns + n)) for n in range(8)]
+    (row,) = ratio.data(frame_of(tmp_path, *cells)).itertuples()
+    assert (row.verdict, row.faster) == (said, faster)
+    assert row.ratio == pytest.approx(tree_ns / 2000, rel=0.01)
+
+
+def test_processes_that_disagree_resolve_nothing(tmp_path: Path) -> None:
+    cells = [cell(SMALL, n, (2000, 3000 if n % 2 else 1500)) for n in range(8)]
+    (row,) = ratio.data(frame_of(tmp_path, *cells)).itertuples()
+    assert row.low < 1 < row.high
+    assert row.faster == ""
+    assert "resolved" in row.verdict
+    assert row.verdict != "resolved"
+
+
+def test_a_cell_without_its_reference_has_no_ratio(tmp_path: Path) -> None:
+    block = samples.block(3000, order=("pv-tree",))
+    data = ratio.data(frame_of(tmp_path, samples.cell(**SMALL, rounds=[block])))
+    assert len(data) == 0
+
+
+def test_summary_is_the_table_of_ratios(frame: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(p2mperf.summary(frame), ratio.data(frame))
+
+
+def test_ratios_are_drawn_with_their_intervals(frame: pd.DataFrame) -> None:
+    fig = figure("ratio", frame)
+    ram, mixed = fig.axes
+    assert ram.get_title(loc="left") == "pv: latency, frames in RAM"
+    assert "holes" in mixed.get_title(loc="left")
+    (container,) = ram.containers
+    assert container.lines[0].get_ydata().tolist() == pytest.approx([sqrt(3), 2])
+    assert ram.get_ylabel() == "pv-tree / pv-linear"
+    # One guest alone is drawn by name.
+    assert [label.get_text() for label in mixed.get_xticklabels()] == ["uniform, 50 % holes\npv-64-256m"]
+
+
+# ---- footprint ----
+
+
+def test_footprints_are_counted_once_a_guest_and_design(frame: pd.DataFrame) -> None:
+    rows = by(footprint.data(frame), "guest", "design", "kind")
+    assert {key: int(row.n_pages) for key, row in rows.items()} == {
+        (guest, design, kind): n_pages
+        for guest in ("pv-64-256m", "pv-64-1g")
+        for design, kind, n_pages in (
+            ("pv-linear", "leaf", 128),
+            ("pv-linear", "pte", 2),
+            ("pv-tree", "leaf", 128),
+            ("pv-tree", "mid", 1),
+        )
+    }
+
+
+def test_footprints_are_shown_in_proportion_and_without_leaves(frame: pd.DataFrame) -> None:
+    (_, share), (_, rest) = footprint.panels(footprint.data(frame))
+    rows = by(share, "guest", "design", "kind")
+    # 128 pages of 4 KiB for a quarter of a GiB: 2048 KiB a GiB.
+    assert rows["pv-64-256m", "pv-linear", "leaf"].value == 2048
+    assert rows["pv-64-1g", "pv-linear", "leaf"].value == 512
+    assert set(rest["kind"]) == {"pte", "mid"}
+
+
+def test_footprints_are_stacked(frame: pd.DataFrame) -> None:
+    share, _ = figure("footprint", frame).axes
+    tops = {}
+    for bars in share.containers:
+        for place, bar in enumerate(bars):
+            tops[place] = max(tops.get(place, 0), bar.get_y() + bar.get_height())
+    labels = [label.get_text() for label in share.get_xticklabels()]
+    # By guest size: (128 + 2) * 4 KiB / 0.25, (128 + 1) * 4 / 0.25, then the same over 1 GiB.
+    assert dict(zip(labels, tops.values(), strict=True)) == {
+        "pv-64-256m linear": 2080,
+        "pv-64-256m tree": 2064,
+        "pv-64-1g linear": 520,
+        "pv-64-1g tree": 516,
+    }
+
+
+# ---- all ----
+
+
+MEASURED = [name for name, entry in FIGURES.items() if entry.measured]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_can_be_drawn(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
+    fig = figure(name, frame if FIGURES[name].measured else None)
+    assert isinstance(fig, Figure)
+    assert fig.get_suptitle() == FIGURES[name].question
+    assert [ax for ax in fig.axes if ax.get_visible()]
+    paths = save(fig, tmp_path, name, ("svg", "png", "pdf"))
+    assert [path.name for path in paths] == [f"{name}.svg", f"{name}.png", f"{name}.pdf"]
+    assert b"<svg" in paths[0].read_bytes()
+    assert paths[1].read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_figure_is_the_same_bytes_for_the_same_data(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
+    for directory in (tmp_path / "one", tmp_path / "two"):
+        directory.mkdir()
+        save(figure(name, frame), directory, name, ("svg", "pdf"))
+    for kind in ("svg", "pdf"):
+        assert (tmp_path / f"one/{name}.{kind}").read_bytes() == (
+            tmp_path / f"two/{name}.{kind}"
+        ).read_bytes()
+
+
+@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("rows", [None, 0])
+def test_a_measured_figure_needs_results(name: str, rows: int | None, frame: pd.DataFrame) -> None:
+    with pytest.raises(BadInputError, match=f"figure '{name}' needs results: run `python -m p2mperf sweep`"):
+        figure(name, None if rows is None else frame.head(rows))
+
+
+def test_an_unknown_figure_is_answered_with_the_nearest(frame: pd.DataFrame) -> None:
+    for ask in (figure, table, p2mperf.figure):
+        with pytest.raises(BadInputError, match="unknown figure 'foot-print': did you mean 'footprint'"):
+            ask("foot-print", frame)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_frame_without_a_measured_cell_is_no_figure(name: str, tmp_path: Path) -> None:
+    frame = frame_of(tmp_path, samples.skipped(**SMALL), samples.failed(**LARGE))
+    with pytest.raises(BadInputError, match=f"figure '{name}' needs results|nothing to draw: no "):
+        figure(name, frame)
+
+
+def test_one_design_alone_has_costs_and_no_ratios(tmp_path: Path) -> None:
+    blocks = [samples.block(3000, order=("pv-tree",))]
+    designs = {"pv-tree": samples.design()}
+    frame = frame_of(tmp_path, samples.unit(designs, **SMALL), samples.cell(**SMALL, rounds=blocks))
+    assert len(cost.data(frame)) == 1
+    assert list(p2mperf.summary(frame).columns) == ratio.COLUMNS
+    assert as_text(p2mperf.summary(frame)) == "no cell has two designs to compare"
+    with pytest.raises(BadInputError, match="nothing to draw: no cell was measured with two designs"):
+        figure("ratio", frame)
+
+
+def test_pairs_and_backings_have_panels_of_their_own(tmp_path: Path) -> None:
+    order = ("pv-linear", "pv-tree", "pv-linear-nested")
+    cells = [
+        samples.cell(**guest, backing=backing, rounds=[samples.block(2000, 3000, 4000, order=order)])
+        for guest in (SMALL, LARGE)
+        for backing in ("kernel", "huge")
+    ]
+    axes = figure("ratio", frame_of(tmp_path, *cells)).axes
+    found = {(ax.get_ylabel(), ax.get_title(loc="left").rpartition(", ")[2]) for ax in axes}
+    assert found == {
+        (f"{design} / pv-linear", f"{backing} pages")
+        for design in ("pv-tree", "pv-linear-nested")
+        for backing in ("kernel", "huge")
+    }
+    for ax in axes:
+        (container,) = ax.containers
+        expected = 1.5 if ax.get_ylabel().startswith("pv-tree") else 2
+        assert container.lines[0].get_ydata().tolist() == pytest.approx([expected, expected])
+
+
+# ---- what they share ----
+
+
+@pytest.mark.parametrize(
+    ("facts", "label"),
+    [
+        ({"stream": "zipf", "hole_fraction": 0.0, "identity_fraction": 0.0}, "zipf"),
+        ({"stream": "uniform", "hole_fraction": 0.0, "identity_fraction": 0.25}, "uniform, 25 % identity"),
+        (
+            {"stream": "uniform", "hole_fraction": 0.125, "identity_fraction": 0.5},
+            "uniform, 12.5 % holes, 50 % identity",
+        ),
+    ],
+)
+def test_labels_of_streams(facts: dict[str, Any], label: str) -> None:
+    assert common.cell_label(facts) == label
+
+
+def test_narrow_entries_look_different() -> None:
+    wide, narrow = common.marker("zipf", 64), common.marker("zipf", 32)
+    assert wide["color"] == narrow["color"]
+    assert (wide["linestyle"], narrow["linestyle"]) == ("-", "--")
+    assert wide["markerfacecolor"] != narrow["markerfacecolor"] == "white"
+    assert len({common.marker(name, 64)["color"] for name in common.COLOURS}) == len(common.COLOURS)
+
+
+def test_sizes_that_crowd_share_a_tick() -> None:
+    ax = Figure().subplots()
+    common.size_axis(ax, np.array([1, 1.5, 4, 16, 17]) * GIB)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1G", "4G", "16G"]
+
+
+def test_a_frame_without_a_run_has_no_machine(frame: pd.DataFrame) -> None:
+    bare = frame.copy()
+    bare.attrs = {}
+    assert common.host_note(bare) == "measured by p2mperf"
+    assert common.knees_of(bare) == []

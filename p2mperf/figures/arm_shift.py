@@ -55,7 +55,7 @@ def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["walk", "column", "page", "pool_frame", "index", "entry"])
     table["shared"] = table["pool_frame"] >= 0
     table["gfn"] = gfn
-    table.attrs["note"] = "read from tables built for this drawing; in the last column Xen reads data, no table"
+    table.attrs["note"] = "read from tables built for this drawing; the last page Xen reads is data to it"
     return table
 
 

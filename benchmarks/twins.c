@@ -102,6 +102,7 @@ always_inline uint64_t walk_tree(struct tree t, const struct tree *original, uin
     {                                                                                                     \
         const struct kind t = *tables;                                                                    \
         uint64_t total = 0;                                                                               \
+        _Pragma("GCC unroll 4") /* as numba's loop is written */                                          \
         for (uint64_t i = 0; i < n; i++)                                                                  \
             total += walk_##kind(t, tables, stream[i], bits);                                             \
         return total + zero;                                                                              \

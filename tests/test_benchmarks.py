@@ -44,13 +44,13 @@ def test_twin_gives_the_sum_of_the_loop(library: Path, name: str, guest: str, op
 @needs_gcc
 def test_twins_are_as_scalar_as_the_loops(library: Path) -> None:
     with p2mperf.build("pv-linear", "dom0-64-e820") as design:
-        code = twin_library.twin_code(library, design, "throughput")
+        code = twin_library.twin_code(library, design, "latency")
         if not code:
             pytest.skip("objdump is not installed")
         # One call: the slow path, which the twin keeps out of line.
         vectors = {"gathers": 0, "zmm": 0, "ymm": 0, "prefetches": 0, "calls": 1}
         assert code == {"instructions": code["instructions"], **vectors}
-        found = twin_library.numba_code(kernels.throughput, design)
+        found = twin_library.numba_code(kernels.latency, design)
     # A pass of the loop is a load of the frame, a compare, a load of the entry, a compare and an addition:
     # with counting and jumps more than 8 instructions, and no wrapper of hundreds around it.
     assert 8 < found["instructions"] < 300

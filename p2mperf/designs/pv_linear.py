@@ -110,13 +110,12 @@ def _walk_linear(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     if instance_class(tables) not in _WALKS:
         return None
     entry_shift, _, _, load = _WALKS[instance_class(tables)]
-    size = np.uint64(entry_shift)
     invalid = np.uint64((1 << (8 << entry_shift)) - 1)
 
     def pfn_to_mfn(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
         if unlikely(pfn >= tables.size):
             return pfn | tables.above, state
-        entry = load(probe, tables.list + (pfn << size))
+        entry = load(probe, tables.list, pfn)
         if unlikely(entry == invalid):
             return get_phys_to_machine(tables, probe, pfn), state
         return entry, state

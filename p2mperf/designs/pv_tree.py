@@ -18,7 +18,7 @@ from p2mperf.guests import Guest
 from p2mperf.jit import instance_class, walk_overload
 from p2mperf.machines import Runs
 from p2mperf.memory.pool import Frames
-from p2mperf.memory.raw import load32, load64
+from p2mperf.memory.raw import load32, load64, unlikely
 from p2mperf.tables.leaves import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages
 from p2mperf.tables.walk import walk
@@ -62,33 +62,32 @@ class Tree32(NamedTuple):
     base: np.uint64
 
 
-# leaf index bits, bytes of an entry as a shift, identity bit
-_WALKS = {Tree64: (9, 3, 62, load64), Tree32: (10, 2, 30, load32)}
+# leaf index bits, identity bit, load of a slot
+_WALKS = {Tree64: (9, 62, load64), Tree32: (10, 30, load32)}
 
 
 @walk_overload(walk)
 def _walk_tree(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     if instance_class(tables) not in _WALKS:
         return None
-    bits, entry_shift, identity_shift, load = _WALKS[instance_class(tables)]
+    bits, identity_shift, load = _WALKS[instance_class(tables)]
     based = instance_class(tables) is Tree32
-    size = np.uint64(entry_shift)
     mid_shift, top_shift = np.uint64(bits), np.uint64(2 * bits)
     mask, identity = np.uint64((1 << bits) - 1), np.uint64(1 << identity_shift)
 
     def get_phys_to_machine(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-        if pfn >= tables.max_pfn:
+        if unlikely(pfn >= tables.max_pfn):
             return pfn | tables.above, state
-        mid = load(probe, tables.top + ((pfn >> top_shift) << size))
+        mid = load(probe, tables.top, pfn >> top_shift)
         if based:
             mid += tables.base
-        leaf = load(probe, mid + (((pfn >> mid_shift) & mask) << size))
+        leaf = load(probe, mid, (pfn >> mid_shift) & mask)
         # By pointer, not by content: tools read this page as all INVALID.
-        if leaf == tables.identity_leaf:
+        if unlikely(leaf == tables.identity_leaf):
             return pfn | identity, state
         if based:
             leaf += tables.base
-        return load(probe, leaf + ((pfn & mask) << size)), state
+        return load(probe, leaf, pfn & mask), state
 
     return get_phys_to_machine
 

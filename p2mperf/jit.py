@@ -50,13 +50,13 @@ from numba.extending import overload as _overload  # noqa: E402
 njit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
 
 
-def walk_overload(stub: Any) -> Any:
+def walk_overload(stub: Any, forceinline: bool = True) -> Any:
     """Overload `stub` for compiled code that is folded into its caller, as the kernel's inline functions are.
 
-    Rare paths too: a call in the loop makes numba count references and keep the loop's state in memory; LLVM
-    puts folded code that is `unlikely` behind the loop anyway.
+    Rare paths of a walk too: a call in the loop makes numba count references and keep the loop's state in
+    memory; LLVM puts folded code that is `unlikely` behind the loop anyway.
     """
-    return _overload(stub, jit_options={"forceinline": True, "error_model": "numpy"})
+    return _overload(stub, jit_options={"forceinline": forceinline, "error_model": "numpy"})
 
 
 __all__ = ["instance_class", "njit", "types", "walk_overload"]

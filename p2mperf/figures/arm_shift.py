@@ -33,10 +33,10 @@ def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
         Rows walk ("guest", "xen"), column (place in the drawing), page (what is read), pool_frame (of a page
         that both walks read, else -1), index, entry (the word read), shared, gfn.
     """
-    from p2mperf.api import build
+    from p2mperf.designs.arm_vlpt import ArmVlpt
 
     gfn = FIRST << 18 | SECOND << 9 | THIRD
-    with build("arm-vlpt", Guest.plain(MEMORY, geometry="lpae")) as p2m:
+    with ArmVlpt(Guest.plain(MEMORY, geometry="lpae")) as p2m:
         words = p2m.pool.pages("u8")
         root = int(p2m.root_words()[FIRST])
         slot = int(p2m.window.second[64 + FIRST])

@@ -84,6 +84,9 @@ class Life:
     def is_foreign(self, entry: int) -> bool:
         return bool(entry & self.foreign_bit) and entry != self.invalid
 
+    def has_foreign(self, pfn: int) -> bool:
+        return pfn < self.end and self.is_foreign(self.entry(pfn))
+
     def entry(self, pfn: int) -> int:
         return self.written[pfn] if pfn in self.written else self.boot_entry(pfn)
 
@@ -134,7 +137,7 @@ class Life:
         return now
 
     def clear_foreign(self, pfn: int) -> bool:
-        if not self.is_foreign(self.entry(pfn)):
+        if not self.has_foreign(pfn):
             return False
         return self.set(pfn, self.invalid)
 

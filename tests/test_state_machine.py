@@ -166,7 +166,7 @@ class Lives(RuleBasedStateMachine):
             expected = [life.set(p, m | life.foreign_bit, only_holes=True) for p, m in zip(pfns, mfns, strict=True)]
             assert p2m.set_foreign(words(pfns), mfns).tolist() == expected, p2m.name
             # All are looked at before the first is cleared, so that a repeat is cleared once and told twice.
-            cleared = [life.is_foreign(life.entry(pfn)) for pfn in clear]
+            cleared = [life.has_foreign(pfn) for pfn in clear]
             for pfn in clear:
                 life.clear_foreign(pfn)
             assert p2m.clear_foreign(words(clear)).tolist() == cleared, p2m.name
@@ -200,7 +200,8 @@ class Lives(RuleBasedStateMachine):
     @precondition(writable)
     @rule()
     def save(self) -> None:
-        if not all(life.build_tools() for life in self.judges):
+        self.tools()
+        if any(life.tools_mids is None for life in self.judges):
             return
         if any(life.is_foreign(entry) for life in self.judges for entry in life.written.values()):
             for p2m, life in self.pairs():

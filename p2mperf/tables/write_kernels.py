@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from p2mperf.jit import instance_class, njit, walk_overload
-from p2mperf.memory.raw import load_once32, load_once64, store_once32, store_once64
+from p2mperf.memory.raw import load_once32, load_once64, store_once32, store_once64, unlikely
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -109,11 +109,22 @@ def is_astray(words, pfn, entry):  # type: ignore[no-untyped-def]
 def keep_m2p(words, m2p, pfn, old, entry):  # type: ignore[no-untyped-def]
     """Let the m2p follow one write; an empty `m2p` is none."""
     # Marked foreign, a frame of ours stays ours: m2p_add_override does that while it is shared.
+    n_machine = np.uint64(m2p.size)
     other = entry & ~(words.identity | words.foreign) != old
-    if other and is_plain(words, old) and old < m2p.size and m2p[old] == pfn:
+    if other and is_plain(words, old) and old < n_machine and m2p[old] == pfn:
         m2p[old] = words.invalid
-    if is_plain(words, entry) and entry < m2p.size:
+    if is_plain(words, entry) and entry < n_machine:
         m2p[entry] = pfn
+
+
+@njit
+def note_change(words, m2p, changes, pfn, old, entry):  # type: ignore[no-untyped-def]
+    """Count what kind of entry went and came, and let the m2p follow."""
+    changes[0] += np.int64(is_plain(words, entry)) - np.int64(is_plain(words, old))
+    changes[1] += np.int64(is_foreign(words, entry)) - np.int64(is_foreign(words, old))
+    changes[2] += np.int64(is_astray(words, pfn, entry)) - np.int64(is_astray(words, pfn, old))
+    if m2p.size:
+        keep_m2p(words, m2p, pfn, old, entry)
 
 
 @njit
@@ -154,44 +165,38 @@ def set_entries(tables, words, pfns, entries, only_holes, first, stop, done, m2p
     known, leaf_address = NO_LEAF, ZERO
     mask = (ONE << words.leaf_shift) - ONE
     markers = words.identity | words.foreign
-    n_plain = n_foreign = n_astray = np.int64(0)
-    i = first
-    while i < pfns.size:
+    follow = m2p.size > 0
+    # An unsigned index needs no look for a negative one.
+    i, n = np.uint64(first), np.uint64(pfns.size)
+    while i < n:
         pfn, entry = pfns[i], entries[i]
-        if pfn >= words.end:
+        if unlikely(pfn >= words.end):
             done[i] = entry == words.invalid and not only_holes
-            i += 1
+            i += ONE
             continue
-        if pfn >> words.leaf_shift != known:
+        if unlikely(pfn >> words.leaf_shift != known):
             leaf_address = locate_leaf(tables, pfn)
             known = pfn >> words.leaf_shift if leaf_address > IDENTITY else NO_LEAF
-        if known == NO_LEAF:
+        if unlikely(known == NO_LEAF):
             as_is = words.invalid if leaf_address == MISSING else words.identity | pfn
             wanted = entry == as_is or (only_holes and leaf_address == IDENTITY)
             if stop and not wanted:
                 break
             done[i] = entry == as_is and (not only_holes or leaf_address == MISSING)
-            i += 1
+            i += ONE
             continue
         address = leaf_address + ((pfn & mask) << words.size_shift)
         old = load_entry(words, address)
-        done[i] = not only_holes or old == words.invalid
-        if done[i]:
-            store_entry(words, address, entry)
-            # Where one mfn takes another's place, which is the most common, nothing changes in kind.
-            if (old | entry) & markers == ZERO and not m2p.size:
-                i += 1
-                continue
-            n_plain += np.int64(is_plain(words, entry)) - np.int64(is_plain(words, old))
-            n_foreign += np.int64(is_foreign(words, entry)) - np.int64(is_foreign(words, old))
-            n_astray += np.int64(is_astray(words, pfn, entry)) - np.int64(is_astray(words, pfn, old))
-            if m2p.size:
-                keep_m2p(words, m2p, pfn, old, entry)
-        i += 1
-    changes[0] += n_plain
-    changes[1] += n_foreign
-    changes[2] += n_astray
-    return i
+        free = not only_holes or old == words.invalid
+        done[i] = free
+        i += ONE
+        if unlikely(not free):
+            continue
+        store_entry(words, address, entry)
+        # Where one mfn takes another's place, which is the most common, nothing changes in kind.
+        if unlikely((old | entry) & markers != ZERO or follow):
+            note_change(words, m2p, changes, pfn, old, entry)
+    return np.int64(i)
 
 
 @njit

@@ -19,6 +19,7 @@ from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api
 from p2mperf.designs.arm_kernels import protect, unprotect
+from p2mperf.designs.arm_vlpt import ArmVlpt
 from p2mperf.guests import Guest
 from p2mperf.kernels import fault
 from p2mperf.measure.statistics import latin_orders, process_ratio, ratio_interval
@@ -27,10 +28,16 @@ from p2mperf.migration.writers import all_frames
 
 BOUND_RATIO = 1.05
 COPY_RATIO = 1.2
+SLOTS = (1, 4, 16)
 N_RUNS = 3
 N_PROCESSES = 6  # the fewest that give an exact interval of 95 %
 SOURCE = Path(__file__).with_name("arm_twins.c")
-TWINS = {"arm-vlpt": "fault_vlpt", "arm-walk-direct": "fault_direct", "arm-walk": "fault_walk"}
+TWINS = {
+    "arm-vlpt": "fault_vlpt",
+    "arm-walk-direct": "fault_direct",
+    "arm-walk": "fault_walk",
+    "arm-walk-thrashing": "fault_walk",
+}
 # Millions of faults a second that each run must reach.
 RATES = {
     ("arm-vlpt", "sequential"): 400,
@@ -78,6 +85,7 @@ def run(quick: bool) -> Report:
         for writes in ("sequential", "random"):
             _report_faults(report, design, writes, [answer[f"{design} {writes}"] for answer in answers])
     _report_protection(report, [answer["protect"] for answer in answers])
+    report.notes += _switches([answer["switch"] for answer in answers])
     return report
 
 
@@ -126,12 +134,13 @@ def work(library: str, seed: int, n_rounds: int) -> dict[str, dict[str, float]]:
     -------
     dict
         By "<design> <writes>": ``log_ratio`` (natural log of numba / gcc), ``numba_ns`` and ``gcc_ns`` of a
-        fault (medians); under "protect": ``protect_ns`` and ``copy_ns`` for the whole table.
+        fault (medians); under "protect": ``protect_ns`` and ``copy_ns`` for the whole table; under "switch":
+        time of a switch by "<slots> changed" and "<slots> unchanged" [ns].
     """
     guest = Guest.plain("1G", geometry="lpae", seed=seed)
     sequential = all_frames(guest)
     streams = {"sequential": sequential, "random": np.random.default_rng(seed).permutation(sequential)}
-    answers = {"protect": _protection(seed, n_rounds)}
+    answers = {"protect": _protection(seed, n_rounds), "switch": _switch(seed, n_rounds)}
     for name in TWINS:
         with api.build(name, guest) as design:
             for writes, stream in streams.items():
@@ -168,7 +177,8 @@ def _faults(loops: dict[str, Loop], design: Any, n_rounds: int, seed: int) -> di
     times: dict[str, list[float]] = {name: [] for name in names}
     for order in latin_orders(len(names), n_rounds, np.random.default_rng(seed)):
         for name in (names[i] for i in order):
-            protect(design.third_words())
+            for entries in design.third_tables():
+                protect(entries)
             dirty[:] = 0
             start = perf_counter_ns()
             n_faults = loops[name](dirty)
@@ -195,3 +205,25 @@ def _protection(seed: int, n_rounds: int) -> dict[str, float]:
             times["protect_ns"].append(middle - start)
         del entries, other
     return {name: median(found[2:]) for name, found in times.items()}
+
+
+def _switch(seed: int, n_rounds: int) -> dict[str, float]:
+    """Time `restore` between two domains that share the window, and where nothing has changed [ns]."""
+    times: dict[str, list[int]] = {}
+    for n_slots in SLOTS:
+        guests = [Guest.plain(f"{n_slots}G", geometry="lpae", seed=seed + number) for number in range(2)]
+        with ArmVlpt(guests[0]) as first, ArmVlpt(guests[1], domid=1, window=first.window) as second:
+            for domain in (first, second) * n_rounds:
+                for kind in ("changed", "unchanged"):
+                    start = perf_counter_ns()
+                    domain.restore()
+                    times.setdefault(f"{n_slots} {kind}", []).append(perf_counter_ns() - start)
+    return {name: median(found[2:]) for name, found in times.items()}
+
+
+def _switches(found: list[dict[str, float]]) -> list[str]:
+    parts = [f"{name}: {median(one[name] for one in found) / 1e3:.0f} us" for name in found[0]]
+    return [
+        "switch to a traced domain, by slots (here the kernel maps pages again and fills its page tables; ARM "
+        "would store an entry and invalidate): " + ", ".join(parts)
+    ]

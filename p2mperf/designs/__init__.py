@@ -39,6 +39,7 @@ _BUILT_IN = {
     "pv-linear": Entry("p2mperf.designs.pv_linear:PvLinear", "pv"),
     "pv-linear-nested": Entry("p2mperf.designs.pv_linear:PvLinearNested", "pv", headline=False),
     "arm-walk": Entry("p2mperf.designs.arm_walk:ArmWalk", "arm"),
+    "arm-walk-thrashing": Entry("p2mperf.designs.arm_walk:ArmWalkThrashing", "arm", headline=False),
     "arm-walk-direct": Entry("p2mperf.designs.arm_walk:ArmWalkDirect", "arm"),
     "arm-vlpt": Entry("p2mperf.designs.arm_vlpt:ArmVlpt", "arm"),
 }

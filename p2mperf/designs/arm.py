@@ -209,6 +209,14 @@ class ArmDesign(Design):
         """View the third level as one array, where its pages stand in one piece."""
         return self.pool.words(int(self.third[0]), np.uint64, self.third.size)
 
+    def third_tables(self) -> list[NDArray[np.uint64]]:
+        """View the third level as few long arrays: one where its pages follow each other in memory."""
+        frames = np.sort(self.third)
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(frames) != 1) + 1])
+        ends = np.append(starts[1:], frames.size)
+        words = self.pool.words
+        return [words(int(frames[a]), np.uint64, int(b - a)) for a, b in zip(starts, ends, strict=True)]
+
     def root_words(self) -> NDArray[np.uint64]:
         """View the concatenated root, shape (1024,)."""
         return self.pool.words(self.root, np.uint64, N_ROOT_PAGES)

@@ -27,6 +27,8 @@ from p2mperf.designs.arm_events import (
     note,
     store_slot,
 )
+from p2mperf.designs.base import BACKINGS, Backing, Footprint
+from p2mperf.guests import Guest
 from p2mperf.jit import instance_class, njit, walk_overload
 from p2mperf.tables.walk import locate, walk
 from p2mperf.units import PAGE_SHIFT
@@ -272,6 +274,29 @@ class ArmWalk(ArmDesign):
         super().audit()
         counts = (self.slot_words() >> np.uint64(COUNT_SHIFT)) & np.uint64(MAX_COUNT)
         self._require(counts == 0, "a map slot is held although no walk is under way")
+
+
+class ArmWalkThrashing(ArmWalk):
+    """The walk of 32-bit Xen over tables that keep taking map slots from each other.
+
+    Parameters
+    ----------
+    guest, backing, domid, run_frames, n_regions, like
+        As `ArmDesign`, but for the default of `n_regions`, 4: half of all walks to a random page take a slot.
+    """
+
+    name = "arm-walk-thrashing"
+
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", *, n_regions: int = 4, **options: Any
+    ) -> None:
+        super().__init__(guest, backing, n_regions=n_regions, **options)
+
+    @classmethod
+    def predict_footprint(
+        cls, guest: Guest, backing: Backing = BACKINGS["kernel"], n_regions: int = 4, **options: Any
+    ) -> Footprint:
+        return super().predict_footprint(guest, backing, n_regions, **options)
 
 
 class ArmWalkDirect(ArmDesign):

@@ -72,7 +72,7 @@ class Tracer:
 
     def stop(self) -> None:
         """Make all memory writable again (OFF)."""
-        for entries in self._tables():
+        for entries in self.design.third_tables():
             unprotect(entries)
         self.active = False
 
@@ -128,17 +128,9 @@ class Tracer:
 
     def _protect(self) -> None:
         start = perf_counter_ns()
-        for entries in self._tables():
+        for entries in self.design.third_tables():
             protect(entries)
         self.protect_ns += perf_counter_ns() - start
-
-    def _tables(self) -> list[NDArray[np.uint64]]:
-        """Third level as few long arrays: one where its pages follow each other in memory."""
-        frames = np.sort(self.design.third)
-        starts = np.concatenate([[0], np.flatnonzero(np.diff(frames) != 1) + 1])
-        ends = np.append(starts[1:], frames.size)
-        words = self.design.pool.words
-        return [words(int(frames[a]), np.uint64, int(b - a)) for a, b in zip(starts, ends, strict=True)]
 
     def _check_ram(self, stream: NDArray[np.uint64]) -> None:
         ends = self._ram.end_pfn.astype(np.uint64)

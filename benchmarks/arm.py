@@ -85,7 +85,7 @@ def run(quick: bool) -> Report:
         for writes in ("sequential", "random"):
             _report_faults(report, design, writes, [answer[f"{design} {writes}"] for answer in answers])
     _report_protection(report, [answer["protect"] for answer in answers])
-    report.notes += _switches([answer["switch"] for answer in answers])
+    report.notes.append(_switches([answer["switch"] for answer in answers]))
     return report
 
 
@@ -221,9 +221,7 @@ def _switch(seed: int, n_rounds: int) -> dict[str, float]:
     return {name: median(found[2:]) for name, found in times.items()}
 
 
-def _switches(found: list[dict[str, float]]) -> list[str]:
+def _switches(found: list[dict[str, float]]) -> str:
     parts = [f"{name}: {median(one[name] for one in found) / 1e3:.0f} us" for name in found[0]]
-    return [
-        "switch to a traced domain, by slots (here the kernel maps pages again and fills its page tables; ARM "
-        "would store an entry and invalidate): " + ", ".join(parts)
-    ]
+    what = "here the kernel maps pages and fills its page tables, ARM would store an entry and invalidate"
+    return f"switch to a traced domain, by slots ({what}): {', '.join(parts)}"

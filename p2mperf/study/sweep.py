@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -166,7 +167,12 @@ def _journal(
                     return journal
     n_cells = sum(len(job.cells) for job in work)
     if plan.name != "quick":
-        card.update(measured_knees(out, card["key"]))
+        try:
+            card.update(measured_knees(out, card["key"]))
+        except ResultsError:
+            raise
+        except P2mperfError as error:  # the ladder explains results, it is none of them
+            progress.say(f"{error}; going on without it")
     run = {
         "record": "run",
         "schema": VERSION,
@@ -304,8 +310,9 @@ def child(order: Record, seed: int = 0) -> Iterator[Record]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps(order))
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # a child that dies at once is found dead below
+            process.stdin.write(json.dumps({**order, "parent": os.getpid()}))
+            process.stdin.close()
         for line in process.stdout:
             if line.endswith("\n"):
                 yield json.loads(line)
@@ -335,9 +342,18 @@ def knee_bytes(out: Path) -> list[int]:
 
 
 def measured_knees(out: Path, machine_key: str) -> Record:
-    """Ladder and knees of this machine, from an earlier run in `out` or measured now."""
+    """Ladder and knees of this machine, from an earlier run in `out` or measured now.
+
+    Raises
+    ------
+    P2mperfError
+        When they could not be measured.
+    """
     for info in reversed(find_runs(out)):
         card = Journal.read(info.path).run["machine"]
         if info.machine_key == machine_key and card.get("knees"):
             return {"ladder": card["ladder"], "knees": card["knees"]}
-    return next(child({"task": "ladder"}))
+    found = next(child({"task": "ladder"}), {"error": "its process ended early"})
+    if "error" in found:
+        raise P2mperfError(f"the latency ladder of this machine could not be measured: {found['error']}")
+    return found

@@ -37,10 +37,12 @@ _LADDER_BYTES = 1 * GIB  # beyond the 800 MiB list of a 400 GB guest
 
 
 def main() -> int:
-    """Do what stdin asks for; exit code 0, or 1 when a cell failed."""
+    """Do what stdin asks for; exit code 0, or 1 when a cell failed or the sweep is gone."""
     # A killed sweep must not leave a child behind that goes on computing.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     order = json.load(sys.stdin)
+    if os.getppid() != order["parent"]:
+        return 1  # it was killed before the call above
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not end up among the records
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -40,7 +41,7 @@ class Sweep:
         options = [f"--{name}={value}" for name, value in self._options(named)]
         self.command = [sys.executable, "-m", "p2mperf", "sweep", "--plan=quick", f"--out={out}", *options]
         # The environment is inherited by the unit's process, which is found by this word.
-        self.mark = f"P2MPERF_TEST_KILLS={out.name}-{os.getpid()}"
+        self.mark = f"P2MPERF_TEST_KILLS={out.parent.name}-{os.getpid()}"
         name, _, value = self.mark.partition("=")
         self.environment = os.environ | {"PYTHONPATH": str(ROOT), name: value}
 
@@ -77,6 +78,17 @@ class Sweep:
         while self.left_behind() and time.monotonic() < end:
             time.sleep(0.02)
         assert self.left_behind() == []
+
+    def wait_for_a_unit(self, parent: int, at_work: bool) -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            for pid in self.left_behind():
+                with contextlib.suppress(OSError):
+                    maps = Path(f"/proc/{pid}/maps").read_text()
+                    if pid != parent and (not at_work or "memfd:p2mperf" in maps):
+                        return
+            time.sleep(0.01)
+        raise TimeoutError("no unit was started")
 
     def wait_for_more_than(self, n_cells: int) -> None:
         end = time.monotonic() + 60
@@ -147,6 +159,32 @@ def test_three_kills_and_a_torn_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_twenty_kills_and_a_torn_line(tmp_path: Path, seed: int) -> None:
     kill_and_go_on(tmp_path / "out", n_replicates=24, n_kills=20, longest_seconds=4, seed=seed)
+
+
+ORDER = {
+    "task": "unit",
+    "guest": {"name": "pv-64-16m", "geometry": "pv64", "n_bytes": 1 << 24},
+    "backing": "kernel",
+    "replicate": 0,
+    "seed": 1,
+    "designs": ["pv-linear"],
+    "cells": [],
+    "settings": {"warm_up_ns": 60_000_000_000},
+    "warm_up": True,
+}
+
+
+@pytest.mark.parametrize("at_work", [False, True])
+def test_a_unit_does_not_outlive_its_sweep(tmp_path: Path, at_work: bool) -> None:
+    # This unit would compute for a minute. Its sweep is killed while the unit still imports, or when it has
+    # built its tables.
+    sweep = Sweep(tmp_path / "out", n_replicates=1)
+    script = f"from p2mperf.study.sweep import child; next(child({ORDER!r}))"
+    with subprocess.Popen([sys.executable, "-c", script], env=sweep.environment) as process:
+        sweep.wait_for_a_unit(process.pid, at_work)
+        time.sleep(0.1)
+        process.kill()
+    sweep.wait_for_nobody()
 
 
 def test_an_interrupted_sweep_says_that_it_goes_on(tmp_path: Path) -> None:

@@ -332,6 +332,15 @@ def test_a_unit_ends_with_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         os.kill(pid, 0)
 
 
+def test_a_unit_that_dies_at_once_yields_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "python"
+    path.write_text("#!/bin/sh\nexit 3\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+    # More than a pipe holds, so that the order cannot be left in it.
+    assert list(study.child({"note": "x" * (1 << 20)})) == []
+
+
 def test_every_unit_has_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_python(tmp_path, monkeypatch, """echo '{"n": '${#P2MPERF_PADDING}'}'""")
     lengths = [next(study.child({}, seed))["n"] for seed in (1, 2, 3, 1)]
@@ -416,6 +425,26 @@ def test_a_plan_that_is_not_quick_keeps_its_ladder(
     run = records(sweep(plan, tmp_path))[0]
     assert tasks == ["ladder", "unit", "unit"]
     assert run["machine"]["ladder"] == found["ladder"]
+
+
+@pytest.mark.parametrize("answer", [[], [{"record": "error", "error": "could not map 1G", "fits": False}]])
+def test_a_ladder_that_fails_is_said(
+    tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch, answer: list[Record]
+) -> None:
+    def child(order: Record, seed: int = 0) -> Any:
+        return iter(answer) if order["task"] == "ladder" else units(order, seed)
+
+    monkeypatch.setattr(study, "child", child)
+    why = "could not map 1G" if answer else "its process ended early"
+    # The full plan needs the knees; another only shows them.
+    with pytest.raises(P2mperfError, match=f"ladder of this machine could not be measured: {why}"):
+        knee_bytes(tmp_path)
+    listener = Listener()
+    path = sweep(replace(PLAN, name="default"), tmp_path, progress=listener.progress)
+    assert listener.said == [
+        f"the latency ladder of this machine could not be measured: {why}; going on without it"
+    ]
+    assert cells_of(path) == KEYS
 
 
 # ---- from Python ----

@@ -310,9 +310,9 @@ def child(order: Record, seed: int = 0) -> Iterator[Record]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        with contextlib.suppress(BrokenPipeError):  # a child that dies at once is found dead below
+        # A child that dies before it has read its order is found dead below.
+        with contextlib.suppress(BrokenPipeError), process.stdin:
             process.stdin.write(json.dumps({**order, "parent": os.getpid()}))
-            process.stdin.close()
         for line in process.stdout:
             if line.endswith("\n"):
                 yield json.loads(line)

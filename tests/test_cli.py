@@ -227,12 +227,7 @@ def test_no_traceback_reaches_a_user() -> None:
 
 
 # What doctor does needs no example to be tried, but one is promised for every command.
-WITHOUT_EXAMPLE = pytest.mark.xfail(strict=True, reason="doctor --help has no example")
-
-
-@pytest.mark.parametrize(
-    "command", [pytest.param(c, marks=[WITHOUT_EXAMPLE] if c == "doctor" else []) for c in COMMANDS]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with contextlib.suppress(SystemExit):
         assert main([command, "--help"]) == 0

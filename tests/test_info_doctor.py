@@ -180,7 +180,7 @@ def test_this_machines_pool_is_really_tried() -> None:
 
 @pytest.mark.parametrize("command", ["info", "doctor"])
 def test_unknown_options_exit_with_two(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as error:
-        main([command, "--nonsense"])
-    assert error.value.code == 2
-    assert "--nonsense" in capsys.readouterr().err
+    assert main([command, "--nonsense"]) == 2
+    said = capsys.readouterr().err
+    assert "--nonsense" in said
+    assert said.count("\n") == 1

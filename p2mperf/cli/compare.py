@@ -8,6 +8,8 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
+from p2mperf.cli.options import Parser, make_parser
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -61,12 +63,11 @@ def main(argv: list[str]) -> int:
     return 0 if slower.empty else REGRESSION
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="p2mperf compare",
-        description="Compare the costs of the cells that two runs on one machine have in common.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> Parser:
+    parser = make_parser(
+        "compare",
+        "Compare the costs of the cells that two runs on one machine have in common.",
+        _EPILOG,
     )
     parser.add_argument("a", metavar="A", help="the run to compare with")
     parser.add_argument("b", metavar="B", help="the run in question")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from p2mperf.cli.options import make_parser
 from p2mperf.errors import P2mperfError
 from p2mperf.measure.machine_card import (
     BUSY_LOAD,
@@ -21,6 +21,13 @@ from p2mperf.memory.vm import SPARE_MAPS
 from p2mperf.units import GIB, HUGE_SIZE, MIB, format_size
 
 Status = Literal["ok", "warn", "fail"]
+
+_EPILOG = """\
+Exit code 1 when something must be repaired before p2mperf can measure here.
+
+example:
+  python -m p2mperf doctor
+"""
 
 # pv-64-400g: 100 Mi entries of 8 bytes are 800 MiB for the list and as much for the tree's leaves, and the
 # rest is for mid pages, page tables, streams and Python.
@@ -67,10 +74,10 @@ def main(argv: list[str]) -> int:
     int
         0, or 1 when a check failed; warnings do not count.
     """
-    parser = argparse.ArgumentParser(
-        prog="p2mperf doctor",
-        description="Check what this machine needs for good measurements, and say what to do about the rest.",
-        epilog="Exit code 1 when something must be repaired before p2mperf can measure here.",
+    parser = make_parser(
+        "doctor",
+        "Check what this machine needs for good measurements, and say what to do about the rest.",
+        _EPILOG,
     )
     parser.parse_args(argv)
     checks = diagnose()

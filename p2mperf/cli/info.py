@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from typing import Any
 
+from p2mperf.cli.options import make_parser
 from p2mperf.measure.machine_card import Card, card_key, caveats, machine_card
 from p2mperf.units import GIB, format_size
 
@@ -33,11 +33,10 @@ def main(argv: list[str]) -> int:
     int
         0.
     """
-    parser = argparse.ArgumentParser(
-        prog="p2mperf info",
-        description="Show what timings on this machine depend on, and what to keep in mind about them.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = make_parser(
+        "info",
+        "Show what timings on this machine depend on, and what to keep in mind about them.",
+        _EPILOG,
     )
     parser.add_argument("--json", action="store_true", help="the card as JSON, with its key and caveats")
     arguments = parser.parse_args(argv)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from p2mperf.cli.options import Parser, make_parser
 from p2mperf.errors import BadInputError
 from p2mperf.sizing import LIMITS, QUESTIONS, SETTINGS, Answer, Reply, limits, readable_size, reply, table
 from p2mperf.sizing.proof import Proof, prove
@@ -77,12 +78,11 @@ def main(argv: list[str]) -> int:
     return _show_answer(answer, prove(answer) if arguments.prove else None, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="p2mperf limits",
-        description="Say how much virtual area a guest's list needs, what it gets, and which limit binds.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> Parser:
+    parser = make_parser(
+        "limits",
+        "Say how much virtual area a guest's list needs, what it gets, and which limit binds.",
+        _EPILOG,
     )
     parser.add_argument("--guest-memory", metavar="SIZE", help="the guest's maximum memory")
     parser.add_argument(

@@ -136,10 +136,15 @@ def _outcome(migration: Any) -> str:
     name = f"traced by {migration.source}" if migration.source != "recurrence" else "from the recurrence"
     verdict = "does not converge" if migration.diverges else "stopped"
     return (
-        f"{name}: {verdict} after {len(migration.rounds)} rounds ({migration.stopped_by}), "
+        f"{name}: {verdict} after {_rounds(migration)} ({migration.stopped_by}), "
         f"{migration.n_left} pages left; {migration.total_sent_pages} pages sent in "
         f"{migration.total_seconds:.2f} s, of which {migration.downtime_seconds:.4f} s downtime (computed)\n"
     )
+
+
+def _rounds(migration: Any) -> str:
+    n_rounds = len(migration.rounds)
+    return f"{n_rounds} round{'s' if n_rounds > 1 else ''}"
 
 
 def _measured(found: Any) -> str:

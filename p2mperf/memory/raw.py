@@ -22,7 +22,7 @@ ZERO, ONE = np.uint64(0), np.uint64(1)
 def _make_load(bits: int) -> tuple[Any, Any]:
     kind = ir.IntType(bits)
 
-    def read(builder, address, index):  # type: ignore[no-untyped-def]
+    def read(builder: Any, address: Any, index: Any) -> Any:
         # As an element of an array, not at a sum: LLVM would merge the index's own shift with this one into
         # a shift and a mask, where the processor scales an index for nothing (4 % of a tree walk).
         place = builder.gep(builder.inttoptr(address, kind.as_pointer()), [index], source_etype=kind)

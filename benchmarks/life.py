@@ -29,7 +29,17 @@ N_REGION = 8 * GIB >> 12
 _SOURCE = Path(__file__).with_name("life_twins.c")
 # guest, entry width, hotplug limit: 16 GiB above it, so that there are shared leaves to break
 _GUESTS = (("8G", 64, "24G"), ("43G", 32, "59G"), ("128G", 64, "144G"), ("400G", 64, "416G"))
-_COLUMNS = ("build ms", "tools ms", "rebuild ms", "leaf us", "leaf+mid us", "leaves us", "down ns", "up ns", "set ns")
+_COLUMNS = (
+    "build ms",
+    "tools ms",
+    "rebuild ms",
+    "leaf us",
+    "leaf+mid us",
+    "leaves us",
+    "down ns",
+    "up ns",
+    "set ns",
+)
 
 
 def run(quick: bool) -> Report:
@@ -44,7 +54,9 @@ def run(quick: bool) -> Report:
     -------
     Report
     """
-    report = Report("life: costs over a p2m's life", ("guest", "design", *_COLUMNS, "pages", "VMAs"), notes=_notes())
+    report = Report(
+        "life: costs over a p2m's life", ("guest", "design", *_COLUMNS, "pages", "VMAs"), notes=_notes()
+    )
     for size, bits, limit in _GUESTS[: 3 if quick else None]:
         for design in DESIGNS:
             found = in_fresh_process("life", task="costs", size=size, bits=bits, limit=limit, design=design)
@@ -58,9 +70,10 @@ def run(quick: bool) -> Report:
 
 def _notes() -> list[str]:
     return [
-        "tools: the tools' tree built, and rebuilt as after a resume; leaf: one shared leaf broken, alone, with its",
-        "mid, and each of a thousand neighbours; down, up, set: a frame of an 8 GiB region, in array form.",
-        "A real kernel took 0.25 to 0.77 s at boot to rebuild a list of 1 GiB (published boot logs; not ours).",
+        "tools: the tools' tree built, and rebuilt as after a resume.",
+        "leaf: one shared leaf broken by a call of Python, and with its mid; leaves: each of 128 in an array.",
+        "down, up, set: a frame of an 8 GiB region, in array form.",
+        "published, not ours: kernels took 0.25 to 0.77 s at boot to rebuild a list of 1 GiB (boot logs)",
     ]
 
 

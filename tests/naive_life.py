@@ -33,7 +33,11 @@ class Life:
     def __init__(self, oracle: Oracle, design: str, end: int, n_spare: int) -> None:
         self.boot, self.design, self.end = oracle, design, end
         bits = oracle.entry_bits
-        self.invalid, self.identity_bit, self.foreign_bit = INVALID[bits], IDENTITY_BIT[bits], FOREIGN_BIT[bits]
+        self.invalid, self.identity_bit, self.foreign_bit = (
+            INVALID[bits],
+            IDENTITY_BIT[bits],
+            FOREIGN_BIT[bits],
+        )
         self.leaf, self.mid = oracle.leaf_pages, oracle.mid_pages
         self.group = LIST_GROUP[bits] if design == "pv-linear" else 1
         self.n_spare, self.n_taken = n_spare, 0
@@ -42,7 +46,9 @@ class Life:
         self.boot_pfns = [oracle._pfn_of_boot_index(index) for index in range(oracle.n_boot_pages)]
         self.shared = self._shared_at_boot()
         kinds = {mid: self._kinds(mid) for mid in range(end // self.mid)}
-        self.shared_mids = {mid: found.pop() for mid, found in kinds.items() if len(found) == 1 and None not in found}
+        self.shared_mids = {
+            mid: found.pop() for mid, found in kinds.items() if len(found) == 1 and None not in found
+        }
         self.tools_mids: set[int] | None = None
         self.n_broken = {"leaf": 0, "mid": 0}
 
@@ -50,7 +56,11 @@ class Life:
         """As at boot, without working it out again."""
         life = copy(self)
         life.n_spare, life.written = n_spare, {}
-        life.shared, life.shared_mids, life.n_broken = dict(self.shared), dict(self.shared_mids), dict(self.n_broken)
+        life.shared, life.shared_mids, life.n_broken = (
+            dict(self.shared),
+            dict(self.shared_mids),
+            dict(self.n_broken),
+        )
         return life
 
     def _shared_at_boot(self) -> dict[int, str]:
@@ -145,7 +155,8 @@ class Life:
         pfns = range(first, first + n)
         if first + n > self.end or any(not self.entry(pfn) & self.identity_bit for pfn in pfns):
             return False
-        return all([self.set(pfn, self.invalid) for pfn in pfns])
+        done = [self.set(pfn, self.invalid) for pfn in pfns]
+        return all(done)
 
     def set_identity(self, first: int, n: int) -> int:
         end = min(first + n, self.end)
@@ -177,7 +188,9 @@ class Life:
         target = range(to, to + len(moved))
         if first < to + len(moved) and to < first + n:
             return False
-        if max(first + n, to + len(moved)) > self.end or any(self.entry(pfn) != self.invalid for pfn in target):
+        if max(first + n, to + len(moved)) > self.end or any(
+            self.entry(pfn) != self.invalid for pfn in target
+        ):
             return False
         leaves = {pfn // self.leaf for pfn in (*range(first, first + n), *target)} & set(self.shared)
         if self._cost_of_all(leaves) > self.n_spare - self.n_taken:
@@ -193,7 +206,7 @@ class Life:
 
     def build_tools(self) -> bool:
         """The tools' tree: four pages, and one for each mid that is not shared."""
-        mids = {mid for mid in range(min(self.end, MAX_P2M_PFN[self.boot.entry_bits]) // self.mid)}
+        mids = set(range(min(self.end, MAX_P2M_PFN[self.boot.entry_bits]) // self.mid))
         own = mids - set(self.shared_mids)
         if self.tools_mids is None:
             if 4 + len(own) > self.n_spare - self.n_taken:
@@ -209,7 +222,6 @@ class Life:
         """All frames with memory, and their mfns."""
         now = {pfn: self.boot_entry(pfn) for pfn in self.boot_pfns} | self.written
         return {pfn: now[pfn] for pfn in sorted(now) if self.is_plain(now[pfn])}
-
 
     def mfn_to_pfn(self, mfn: int, present: dict[int, int]) -> int:
         owners = [pfn for pfn, own in present.items() if own == mfn]

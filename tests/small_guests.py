@@ -30,7 +30,9 @@ def small_guest(entry_bits: int, n_mids: int = 3) -> Guest:
     ]
     rows = [(first * PAGE, end * PAGE, kind) for first, end, kind in pages]
     geometry = f"pv{entry_bits}"
-    return Guest.from_e820(rows, 3 * leaf * PAGE, 8 * leaf * PAGE, geometry=geometry, name=f"small-{entry_bits}")
+    return Guest.from_e820(
+        rows, 3 * leaf * PAGE, 8 * leaf * PAGE, geometry=geometry, name=f"small-{entry_bits}"
+    )
 
 
 def oracle_of(guest: Guest, above: str = "identity") -> Oracle:

@@ -19,7 +19,7 @@ from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.guests import Guest
 
 both = pytest.mark.parametrize("design", DESIGNS)
-widths = pytest.mark.parametrize("bits", (64, 32))
+widths = pytest.mark.parametrize("bits", [64, 32])
 N_POINTS = 14
 MIB, GIB, PAGE = 1 << 20, 1 << 30, 4096
 
@@ -69,7 +69,9 @@ def test_large_sizes(design: str, size: str, bits: int) -> None:
     with p2mperf.build(design, guest) as p2m:
         invalid, identity = guest.geometry.invalid, guest.geometry.identity_bit
         assert p2m.lookup([last, last - 256, last + 1]).tolist() == [
-            invalid, (last - 256) | identity, (last + 1) | identity
+            invalid,
+            (last - 256) | identity,
+            (last + 1) | identity,
         ]
         (mfn,) = p2m.unused_mfns(1).tolist()
         assert p2m.balloon_up([last], [mfn]).all()
@@ -102,7 +104,14 @@ def test_boundaries_under_either_policy(design: str, bits: int, above: str) -> N
     with build(design, bits, above=above) as p2m:
         oracle = oracle_of(p2m.guest, above)
         limit, largest = MAX_P2M_PFN[bits], 2**bits - 1
-        asked = {p2m.end_pfn - 1, p2m.end_pfn, p2m.guest.covered_pfn - 1, p2m.guest.covered_pfn, limit - 1, limit}
+        asked = {
+            p2m.end_pfn - 1,
+            p2m.end_pfn,
+            p2m.guest.covered_pfn - 1,
+            p2m.guest.covered_pfn,
+            limit - 1,
+            limit,
+        }
         asked |= {largest, largest >> 1, 1 << (bits - 2), 1 << (bits - 1)}
         pfns = sorted(asked)
         mask = p2m.guest.geometry.invalid
@@ -118,15 +127,31 @@ def test_holes_inside_leaves_and_mids(design: str, bits: int) -> None:
     leaf = LEAF_PAGES[bits]
     mid = leaf**2
     rows = [
-        (0, 10, "ram"), (10, 20, "reserved"), (20, mid, "ram"), (mid, 2 * mid, "reserved"),
-        (2 * mid, 2 * mid + leaf, "reserved"), (2 * mid + leaf, 2 * mid + 3 * leaf, "ram"),
-        (2 * mid + 3 * leaf, 2 * mid + 5 * leaf + 7, "acpi"), (2 * mid + 5 * leaf + 7, 2 * mid + 9 * leaf, "ram"),
+        (0, 10, "ram"),
+        (10, 20, "reserved"),
+        (20, mid, "ram"),
+        (mid, 2 * mid, "reserved"),
+        (2 * mid, 2 * mid + leaf, "reserved"),
+        (2 * mid + leaf, 2 * mid + 3 * leaf, "ram"),
+        (2 * mid + 3 * leaf, 2 * mid + 5 * leaf + 7, "acpi"),
+        (2 * mid + 5 * leaf + 7, 2 * mid + 9 * leaf, "ram"),
     ]
     rows = [(first * PAGE, end * PAGE, kind) for first, end, kind in rows]
     guest = Guest.from_e820(rows, 3 * leaf * PAGE, (mid + 2 * leaf) * PAGE, geometry=f"pv{bits}")
     oracle = oracle_of(guest)
     pfns = [pfn for pfn in oracle.boundaries() if pfn < 2**bits]
-    pfns += [9, 10, 19, 20, mid - 1, mid, 2 * mid - 1, 2 * mid + leaf, 2 * mid + 5 * leaf + 6, 2 * mid + 5 * leaf + 7]
+    pfns += [
+        9,
+        10,
+        19,
+        20,
+        mid - 1,
+        mid,
+        2 * mid - 1,
+        2 * mid + leaf,
+        2 * mid + 5 * leaf + 6,
+        2 * mid + 5 * leaf + 7,
+    ]
     with p2mperf.build(design, guest) as p2m:
         assert p2m.lookup(pfns).tolist() == [oracle.entry(pfn) for pfn in pfns]
         assert p2m.balloon_down(np.arange(leaf, 2 * leaf)).max() < guest.machine.n_frames

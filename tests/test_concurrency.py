@@ -1,4 +1,4 @@
-"""Two processors break the same leaf or mid, a third reads meanwhile: in a process of its own, for it may die."""
+"""Two processors break the same leaf or mid, two more read meanwhile: in a process that may die of it."""
 
 from __future__ import annotations
 
@@ -84,11 +84,13 @@ print(n_reads["leaves"])
 
 
 @pytest.mark.parametrize("design", DESIGNS)
-@pytest.mark.parametrize("bits", (64, 32))
+@pytest.mark.parametrize("bits", [64, 32])
 def test_readers_see_the_old_or_the_new_while_two_break_the_same(design: str, bits: int) -> None:
     # Checklist 12.
     code = _CHILD.format(tests=str(Path(__file__).parent), design=design, bits=bits, n_rounds=25)
-    child = subprocess.run([sys.executable, "-X", "faulthandler", "-c", code], capture_output=True, text=True, timeout=120)
+    child = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", code], capture_output=True, text=True, timeout=120
+    )
     assert child.returncode == 0, child.stderr[-2000:]
     # The readers did read while the writers wrote: at least once before and once after in each round.
     assert int(child.stdout) >= 2 * 25

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from p2mperf.guests import Guest
 from p2mperf.units import GIB, PAGE_SIZE
 
 both = pytest.mark.parametrize("design", DESIGNS)
-widths = pytest.mark.parametrize("bits", (64, 32))
+widths = pytest.mark.parametrize("bits", [64, 32])
 presets = pytest.mark.parametrize("preset", ["domu-64-8g", "domu-32-8g", "dom0-64-8g"])
 
 
@@ -134,7 +136,10 @@ def test_memory_beyond_boot_up_to_the_limit(design: str, bits: int) -> None:
         assert not p2m.balloon_up([first], unused(p2m, 1)).any()
         assert p2m.hotplug(first, 3 * leaf)
         assert p2m.lookup([first - 1, first, first + 3 * leaf - 1, first + 3 * leaf]).tolist() == [
-            (first - 1) | identity, invalid, invalid, (first + 3 * leaf) | identity
+            (first - 1) | identity,
+            invalid,
+            invalid,
+            (first + 3 * leaf) | identity,
         ]
         # Three leaves' worth from 5 frames into one on: the fourth is broken for its first 5 frames.
         assert p2m.n_breaks["leaf"] == 4
@@ -158,7 +163,10 @@ def test_foreign_frames_come_and_go_in_order(design: str, bits: int) -> None:
         pfns = [hole, 0, p2m.end_pfn, hole + 1]
         # Frame 0 has memory, which must be ballooned out first; the third is beyond the end.
         assert p2m.set_foreign(pfns, mfns).tolist() == [True, False, False, True]
-        assert p2m.lookup([hole, hole + 1]).tolist() == [mfns[0] | shape.foreign_bit, mfns[3] | shape.foreign_bit]
+        assert p2m.lookup([hole, hole + 1]).tolist() == [
+            mfns[0] | shape.foreign_bit,
+            mfns[3] | shape.foreign_bit,
+        ]
         assert p2m.pfn_to_mfn([hole]).tolist() == [mfns[0]]
         assert p2m.mfn_to_pfn([mfns[0]]).tolist() == [shape.invalid]
         p2m.audit()
@@ -207,7 +215,10 @@ def test_the_way_back(design: str, bits: int) -> None:
         assert (p2m.mfn_to_pfn(p2m.pfn_to_mfn(ram)) == ram).all()
         mmio = leaf**2 + 7
         assert mmio > n_machine
-        assert p2m.mfn_to_pfn([mmio, 12 * leaf]).tolist() == [mmio, life.mfn_to_pfn(12 * leaf, life.present())]
+        assert p2m.mfn_to_pfn([mmio, 12 * leaf]).tolist() == [
+            mmio,
+            life.mfn_to_pfn(12 * leaf, life.present()),
+        ]
         (mfn,) = unused(p2m, 1)
         p2m.set([12 * leaf], [mfn])
         assert p2m.mfn_to_pfn([mfn]).tolist() == [12 * leaf]
@@ -239,3 +250,12 @@ def test_a_small_machine_and_a_single_page_survive_a_restore(design: str) -> Non
         p2m.audit()
         with pytest.raises(BadInputError, match="not saved"):
             p2m.restore(None)
+
+
+def test_the_example_of_the_document_runs() -> None:
+    text = Path(__file__).parents[1].joinpath("docs", "life.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["p2m"].closed
+    assert names["seen"].size >= 1 << 20

@@ -16,7 +16,7 @@ from p2mperf.designs.pv_quirks import QUIRKS, BugError
 from p2mperf.errors import AuditError, BadInputError
 from p2mperf.guests import Guest
 
-widths = pytest.mark.parametrize("bits", (64, 32))
+widths = pytest.mark.parametrize("bits", [64, 32])
 
 
 def with_and_without(quirk: str, design: str, bits: int, **options: Any) -> Any:
@@ -130,7 +130,10 @@ def test_stale_page_table_after_race(bits: int) -> None:
     quirk = "stale-page-table-after-race"
     # Mids 2 and 3 are both missing and share their page-table pages.
     ours, theirs, elsewhere = 2 * leaf**2 + 5, 2 * leaf**2 + leaf, 3 * leaf**2 + 5
-    with p2mperf.build("pv-linear", guest, quirks=(quirk,)) as wrong, p2mperf.build("pv-linear", guest) as right:
+    with (
+        p2mperf.build("pv-linear", guest, quirks=(quirk,)) as wrong,
+        p2mperf.build("pv-linear", guest) as right,
+    ):
         one, two, three = unused(wrong, 3)
         for p2m in (wrong, right):
             p2m.before_lock = broken_meanwhile(theirs, two)(p2m)
@@ -183,11 +186,15 @@ def test_identity_from_written_pfn(bits: int) -> None:
     with wrong, right:
         shape, (mfn,) = wrong.guest.geometry, unused(wrong, 1)
         assert wrong.set([first + 5], mfn).all()
-        assert wrong.lookup([first, first + 1]).tolist() == [pfn | shape.identity_bit for pfn in (first + 5, first + 6)]
+        assert wrong.lookup([first, first + 1]).tolist() == [
+            pfn | shape.identity_bit for pfn in (first + 5, first + 6)
+        ]
         with pytest.raises(AuditError, match="identity entries name another frame"):
             wrong.audit()
         assert right.set([first + 5], mfn).all()
-        assert right.lookup([first, first + 1]).tolist() == [pfn | shape.identity_bit for pfn in (first, first + 1)]
+        assert right.lookup([first, first + 1]).tolist() == [
+            pfn | shape.identity_bit for pfn in (first, first + 1)
+        ]
         # Index 0 is what hid it.
         with build("pv-linear", bits, quirks=("identity-from-written-pfn",)) as hidden:
             assert hidden.set([first], mfn).all()
@@ -196,7 +203,9 @@ def test_identity_from_written_pfn(bits: int) -> None:
 
 def test_tools_index_unchecked() -> None:
     # 2**27 frames = 512 GiB is what three levels of 512 slots can index.
-    guest = Guest.from_e820([(0, "4M", "ram"), ("4M", "512G", "reserved"), ("512G", "514G", "ram")], "4M", "8M")
+    guest = Guest.from_e820(
+        [(0, "4M", "ram"), ("4M", "512G", "reserved"), ("512G", "514G", "ram")], "4M", "8M"
+    )
     for design_quirks, fails in ((("tools-index-unchecked",), True), ((), False)):
         with p2mperf.build("pv-linear", guest, quirks=design_quirks) as p2m:
             assert p2m.end_pfn > 2**27

@@ -14,7 +14,7 @@ from p2mperf.errors import AuditError, BadInputError
 from p2mperf.guests import Guest
 
 both = pytest.mark.parametrize("design", DESIGNS)
-widths = pytest.mark.parametrize("bits", (64, 32))
+widths = pytest.mark.parametrize("bits", [64, 32])
 
 
 @both
@@ -25,7 +25,9 @@ def test_tools_read_what_the_guest_reads(design: str, preset: str) -> None:
         seen = p2m.tools.read()
         pfns = np.arange(seen.size)
         entries = p2m.lookup(pfns)
-        shared = np.repeat(p2m.leaf_state[: seen.size // p2m.guest.geometry.leaf_frames] != 0, p2m.guest.geometry.leaf_frames)
+        shared = np.repeat(
+            p2m.leaf_state[: seen.size // p2m.guest.geometry.leaf_frames] != 0, p2m.guest.geometry.leaf_frames
+        )
         assert (seen == np.where(shared, p2m.guest.geometry.invalid, entries)).all()
         assert seen.size % p2m.guest.geometry.leaf_frames == 0
         ram = p2m.guest.ram

@@ -30,7 +30,9 @@ def around(p2m: Any, pfn: int) -> Any:
     """Frames of the written leaf and its neighbours, and of the leaf half a mid further, as they read now."""
     leaf = p2m.guest.geometry.leaf_frames
     first = pfn // leaf * leaf
-    pfns = np.concatenate([np.arange(max(0, first - leaf), first + 2 * leaf), first + leaf * leaf // 2 + np.arange(leaf)])
+    pfns = np.concatenate(
+        [np.arange(max(0, first - leaf), first + 2 * leaf), first + leaf * leaf // 2 + np.arange(leaf)]
+    )
     return pfns, p2m.lookup(pfns)
 
 
@@ -38,11 +40,15 @@ def around(p2m: Any, pfn: int) -> Any:
 @widths
 @pytest.mark.parametrize("where", ["index 0", "middle", "last"])
 @pytest.mark.parametrize("kind", ["missing", "identity", "identity mid", "missing mid"])
-def test_first_write_into_a_shared_leaf_keeps_its_neighbours(design: str, bits: int, where: str, kind: str) -> None:
+def test_first_write_into_a_shared_leaf_keeps_its_neighbours(
+    design: str, bits: int, where: str, kind: str
+) -> None:
     # Checklist 6. Of the small guest, in leaves: 12 is missing on both (above the maximum), 30 is identity in
     # a mid that has private leaves, mid 1 is all identity, mid 2 all missing.
     leaf = LEAF_PAGES[bits]
-    first = {"missing": 12, "identity": 30, "identity mid": leaf + 3, "missing mid": 2 * leaf + 3}[kind] * leaf
+    first = {"missing": 12, "identity": 30, "identity mid": leaf + 3, "missing mid": 2 * leaf + 3}[
+        kind
+    ] * leaf
     pfn = first + {"index 0": 0, "middle": leaf // 2, "last": leaf - 1}[where]
     with build(design, bits) as p2m:
         life = life_of(p2m)
@@ -64,7 +70,9 @@ def test_both_pages_of_a_split_mid_are_linked(bits: int) -> None:
         first, second = leaf * leaf, leaf * leaf + leaf * leaf // 2
         p2m.set([first], [7])
         answers = p2m.lookup([first + 1, second, second + leaf * leaf // 2 - 1]).tolist()
-        assert answers == [pfn | p2m.guest.geometry.identity_bit for pfn in (first + 1, second, 2 * first - 1)]
+        assert answers == [
+            pfn | p2m.guest.geometry.identity_bit for pfn in (first + 1, second, 2 * first - 1)
+        ]
         # Pages of 512 entries of 8 bytes: one spans 512 leaves. A mid has 512 leaves at 64 bits, 1024 at 32.
         assert p2m._taken["pte"] == {64: 1, 32: 2}[bits]
 
@@ -92,7 +100,9 @@ def test_beyond_the_end_only_invalid_is_taken(design: str, bits: int) -> None:
     # Checklist 2 and 8: refused, and never fatal.
     with build(design, bits) as p2m:
         shape, end = p2m.guest.geometry, p2m.end_pfn
-        pfns = np.array([end - 1, end, end + 1, shape.max_frames - 1, shape.max_frames, 2**63, 2**64 - 1], np.uint64)
+        pfns = np.array(
+            [end - 1, end, end + 1, shape.max_frames - 1, shape.max_frames, 2**63, 2**64 - 1], np.uint64
+        )
         expected = [True, False, False, False, False, False, False]
         assert p2m.set(pfns, unused(p2m, 1)).tolist() == expected
         assert p2m.set(pfns, 7 | shape.foreign_bit).tolist() == expected
@@ -105,7 +115,9 @@ def test_beyond_the_end_only_invalid_is_taken(design: str, bits: int) -> None:
 @both
 @widths
 @pytest.mark.parametrize("with_tools", [False, True], ids=["", "tools"])
-def test_a_page_that_is_not_there_leaves_everything_as_it_was(design: str, bits: int, with_tools: bool) -> None:
+def test_a_page_that_is_not_there_leaves_everything_as_it_was(
+    design: str, bits: int, with_tools: bool
+) -> None:
     # Checklist 13: a first write into a shared mid takes, one after the other, the last-level pages (one; two
     # for a list at 32 bits), the tools' mid if there is a tree, and the leaf. Each may be the one that fails.
     leaf = LEAF_PAGES[bits]
@@ -245,9 +257,9 @@ def test_the_drawn_example_breaks_into_the_same_leaves() -> None:
         assert p2m.leaf_state[512256 // 512] == 2
         assert p2m.set([512256], invalid).all()
         asked = [512000, 512255, 512256, 512257, 263423, 263424]
-        assert p2m.lookup(asked).tolist() == [pfn if pfn == 512256 else pfn | identity for pfn in asked][:2] + [
-            invalid, 512257 | identity, 263423 | identity, 263424 | identity
-        ]
+        assert p2m.lookup(asked).tolist() == [pfn if pfn == 512256 else pfn | identity for pfn in asked][
+            :2
+        ] + [invalid, 512257 | identity, 263423 | identity, 263424 | identity]
 
 
 @both
@@ -307,7 +319,10 @@ def test_bad_input_is_answered_with_one_sentence(design: str) -> None:
         p2m.set([1], [1])
     with pytest.raises(BadInputError, match="lost-write"):
         p2mperf.build(design, small_guest(64), quirks=("lost-writes",))
-    with p2mperf.build("pv-linear-nested", Guest.plain("64M")) as nested, pytest.raises(BadInputError, match="pv-linear"):
+    with (
+        p2mperf.build("pv-linear-nested", Guest.plain("64M")) as nested,
+        pytest.raises(BadInputError, match="pv-linear"),
+    ):
         nested.set([1], [1])
 
 
@@ -323,7 +338,7 @@ def test_shapes_are_kept(design: str, bits: int) -> None:
 
 
 def test_the_limit_makes_the_area_larger() -> None:
-    # Without a limit 8 GiB take an area of 8 mids, 8 * 512 pages; up to 512 GiB it is 1 GiB = 512 * 512 pages.
+    # Without a limit 8 GiB take an area of 8 mids, 8 * 512 pages; up to 512 GiB 1 GiB = 512 * 512 pages.
     guest = Guest.plain("8G")
     with p2mperf.build("pv-linear", guest) as p2m:
         assert (p2m.end_pfn, p2m.window.n_pages) == (2**21, 8 * 512)
@@ -348,15 +363,16 @@ def test_the_hidden_cost_of_balloonable_memory() -> None:
 
 @pytest.mark.parametrize("preset", ["dom0-64-e820", "dom0-32-e820"])
 def test_invalidating_extra_memory_leads_to_what_is_built(preset: str) -> None:
-    with p2mperf.build("pv-linear", preset) as built, p2mperf.build("pv-linear", preset, invalidated=False) as p2m:
+    with (
+        p2mperf.build("pv-linear", preset) as built,
+        p2mperf.build("pv-linear", preset, invalidated=False) as p2m,
+    ):
         assert p2m.footprint().pages["leaf"] < built.footprint().pages["leaf"]
         assert p2m.invalidate_extra_memory()
         p2m.audit()
         assert p2m.dump() == built.dump()
         kinds = ("leaf", "pte")
         assert [p2m.footprint().pages[k] for k in kinds] == [built.footprint().pages[k] for k in kinds]
-
-
 
 
 @widths

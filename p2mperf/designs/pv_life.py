@@ -121,7 +121,7 @@ class PvLife(PvWriter):
         -------
         bool
             False when it does not fit below the limit the p2m was built with, there is memory already, or a
-            page could not be had; frames that were made INVALID until then stay so, as the driver leaves them.
+            page could not be had; what was made INVALID until then stays so, as the driver leaves it.
         """
         self._check_writable()
         pfns = self._range(first_pfn, n_frames)

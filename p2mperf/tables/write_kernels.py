@@ -70,7 +70,17 @@ def load_entry(words: Any, address: Any) -> Any:
 
 
 def store_entry(words: Any, address: Any, entry: Any) -> Any:
-    """Write one entry in one store; compiled code only."""
+    """Write one entry in one store; compiled code only.
+
+    Parameters
+    ----------
+    words : Words64 or Words32
+        Entry format.
+    address : uint64
+        Where the entry stands in this process [bytes].
+    entry : uint64
+        What to write.
+    """
     raise NotImplementedError("store_entry is for compiled code")
 
 
@@ -100,14 +110,36 @@ def is_foreign(words, entry):  # type: ignore[no-untyped-def]
 
 @njit
 def is_astray(words, pfn, entry):  # type: ignore[no-untyped-def]
-    """Tell whether an entry is identity of another frame than its own."""
+    """Tell whether an entry is identity of another frame than its own.
+
+    Parameters
+    ----------
+    words : Words64 or Words32
+        Entry format.
+    pfn, entry : uint64
+        The frame, and what stands there.
+
+    Returns
+    -------
+    bool
+    """
     identity = entry & (words.identity | words.foreign) == words.identity
     return identity and entry != words.identity | pfn
 
 
 @njit
 def keep_m2p(words, m2p, pfn, old, entry):  # type: ignore[no-untyped-def]
-    """Let the m2p follow one write; an empty `m2p` is none."""
+    """Let the m2p follow one write.
+
+    Parameters
+    ----------
+    words : Words64 or Words32
+        Entry format.
+    m2p : ndarray of uint64 or uint32, shape (n_machine,)
+        The table; empty for none.
+    pfn, old, entry : uint64
+        The frame, what stood there, and what stands there now.
+    """
     # Marked foreign, a frame of ours stays ours: m2p_add_override does that while it is shared.
     n_machine = np.uint64(m2p.size)
     other = entry & ~(words.identity | words.foreign) != old
@@ -119,7 +151,15 @@ def keep_m2p(words, m2p, pfn, old, entry):  # type: ignore[no-untyped-def]
 
 @njit
 def note_change(words, m2p, changes, pfn, old, entry):  # type: ignore[no-untyped-def]
-    """Count what kind of entry went and came, and let the m2p follow."""
+    """Count what kind of entry went and came, and let the m2p follow.
+
+    Parameters
+    ----------
+    words, m2p, pfn, old, entry
+        As for `keep_m2p`.
+    changes : ndarray of int64, shape (3,)
+        Added to, as in `set_entries`.
+    """
     changes[0] += np.int64(is_plain(words, entry)) - np.int64(is_plain(words, old))
     changes[1] += np.int64(is_foreign(words, entry)) - np.int64(is_foreign(words, old))
     changes[2] += np.int64(is_astray(words, pfn, entry)) - np.int64(is_astray(words, pfn, old))
@@ -229,7 +269,15 @@ def find_unfit(words, entries, plain_only):  # type: ignore[no-untyped-def]
 
 @njit
 def find_shared(tables, words, pfns, entries, only_holes, first, found):  # type: ignore[no-untyped-def]
-    """Mark in `found` the frames from `first` on whose leaf must be broken before they can be written."""
+    """Find the frames whose leaf must be broken before they can be written.
+
+    Parameters
+    ----------
+    tables, words, pfns, entries, only_holes, first
+        As for `set_entries`.
+    found : ndarray of bool, shape (n,)
+        Set for each frame from `first` on.
+    """
     for i in range(first, pfns.size):
         pfn, entry = pfns[i], entries[i]
         found[i] = False
@@ -318,7 +366,15 @@ def fill_leaves(pages, frames, value, step):  # type: ignore[no-untyped-def]
 
 @njit
 def store_slots(words, addresses, values):  # type: ignore[no-untyped-def]
-    """Write slots of interior pages, each in one store of the width that `words` has."""
+    """Write slots of interior pages, each in one store.
+
+    Parameters
+    ----------
+    words : Words64 or Words32
+        Says how wide a slot is.
+    addresses, values : ndarray of uint64, shape (n,)
+        Where, and what.
+    """
     for i in range(addresses.size):
         store_entry(words, addresses[i], values[i])
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 import p2mperf
 from p2mperf.api import designs
@@ -357,6 +359,31 @@ def test_two_traced_domains_share_the_window_and_take_turns() -> None:
         second.audit()
 
 
+def test_a_domain_that_goes_takes_only_its_own_slots() -> None:
+    guests = [Guest.plain(size, geometry="lpae", seed=seed) for size, seed in (("3G", 1), ("1G", 2))]
+    with ArmVlpt(guests[0]) as large:
+        window = large.window
+        with ArmVlpt(guests[1], domid=1, window=window) as small:
+            # The small one is shown; slots 67 and 68 still show the large one, as the patch leaves them.
+            assert np.flatnonzero(window.second).tolist() == [66, 67, 68]
+            large.cleanup()
+            assert np.flatnonzero(window.second).tolist() == [66]
+            gfns = make_stream("uniform", guests[1], 500)
+            assert np.array_equal(small.lookup(gfns), guests[1].entries(gfns))
+            with pytest.raises(BadInputError, match="domid 1 shares this window"):
+                ArmVlpt(guests[0], domid=1, window=window)
+        assert not window.second.any()
+
+
+def test_the_last_entry_of_the_window() -> None:
+    guest = Guest.plain(16 << 20, geometry="lpae", base=64 * GIB - (16 << 20))
+    with ArmVlpt(guest) as p2m:
+        # 64 GiB - 4 KiB is frame 2**24 - 1: 8 bytes before the end of 128 MiB.
+        step = p2m.lookup_path((1 << 24) - 1).steps[0]
+        assert step.address - p2m.window.base == (128 << 20) - 8
+        p2m.audit()
+
+
 def test_cleanup_leaves_nothing_behind() -> None:
     guest = Guest.plain("1G", geometry="lpae")
     gfn = int(guest.ram.first_pfn[0])
@@ -396,3 +423,30 @@ def test_guest_maps_of_arm_have_no_identity() -> None:
     assert guest.ram.n_frames.sum() == 4 * GIB >> 12
     assert Guest.plain("1G", geometry="lpae").ram.first_pfn.tolist() == [1 << 19]
     assert Machine.for_guest(1 << 28, guest.geometry, 1).n_frames == 1 << 28
+
+
+@hypothesis.given(
+    st.lists(
+        st.tuples(st.integers(0, 1 << 20), st.integers(1, 1 << 15)), min_size=1, max_size=3
+    ),
+    st.integers(1, 5),
+)
+@hypothesis.settings(max_examples=25)
+def test_random_maps(stretches: list[tuple[int, int]], seed: int) -> None:
+    rows, end = [], 0
+    for gap, n_pages in stretches:
+        rows.append(((end + gap) << 12, (end + gap + n_pages) << 12, "ram"))
+        end += gap + n_pages
+    n_bytes = sum(n_pages << 12 for _, n_pages in stretches)
+    guest = Guest.from_e820(rows, n_bytes, geometry="lpae", seed=seed)
+    gfns = gfns_to_try(guest)[::7]
+    with (
+        ArmVlpt(guest, run_frames=seed) as window,
+        ArmWalk(guest, like=window) as walk,
+        ArmWalkDirect(guest, like=window) as direct,
+    ):
+        expected = [naive_entry(window, gfn) for gfn in gfns.tolist()]
+        for p2m in (window, walk, direct):
+            p2m.audit()
+            assert p2m.lookup(gfns).tolist() == expected
+        assert guest.entries(gfns).tolist() == expected

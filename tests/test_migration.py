@@ -94,6 +94,17 @@ def test_domains_that_share_a_window_are_traced_apart() -> None:
         ]
 
 
+def test_a_window_that_was_cleaned_up_traces_nothing() -> None:
+    with ArmVlpt(ONE_GIB) as p2m:
+        tracer = Tracer(p2m)
+        tracer.start()
+        p2m.cleanup()
+        with pytest.raises(BadInputError, match="prepare it again"):
+            tracer.write([tracer.first])
+        p2m.prepare()
+        assert tracer.write([tracer.first]) == 1
+
+
 @each_design
 def test_a_write_outside_ram_is_refused_and_changes_nothing(design: type[ArmDesign]) -> None:
     # Bank 0 is 6 MiB from frame 0x40000 on, bank 1 43 MiB from 0xc0000 on; 256 frames a MiB.

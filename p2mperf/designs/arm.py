@@ -119,7 +119,7 @@ class ArmDesign(Design):
         self.like = like
         try:
             if like is None:
-                self.machine_base = domid * DOMAIN_FRAMES
+                self.domid, self.machine_base = domid, domid * DOMAIN_FRAMES
                 self._build_tables(run_frames, n_regions)
             else:
                 self._adopt(like)
@@ -133,7 +133,7 @@ class ArmDesign(Design):
         """Take another design's tables; what this one needs beside them stands in a pool of its own."""
         if like.closed or like.guest is not self.guest:
             raise BadInputError(f"{self.name} can only be like an open design of the same guest")
-        self.pool, self.machine_base = like.pool, like.machine_base
+        self.pool, self.domid, self.machine_base = like.pool, like.domid, like.machine_base
         self.third, self.second, self.root = like.third, like.second, like.root
         self.extra_pool = PagePool(max(1, sum(self.extra_pages.values())))
 
@@ -271,6 +271,15 @@ class ArmDesign(Design):
     def frames(self, pfns: Any) -> NDArray[np.uint64]:
         """Check frame numbers as `lookup` does, and give them as the compiled loops take them."""
         return self._frames(pfns)
+
+    def require_ready(self) -> None:
+        """Refuse to hand out entries where there is a state in which none can be found.
+
+        Raises
+        ------
+        BadInputError
+            When something must be prepared first.
+        """
 
     def switch_to(self) -> None:
         """Do what a context switch to this domain takes; nothing, where tables are not shared."""

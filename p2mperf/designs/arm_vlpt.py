@@ -88,6 +88,8 @@ class VlptWindow:
         xen_second: slots 64 to 127 are the window's, those from 128 on belong to VMAP.
     owner : ArmVlpt or None
         Whose tables it shows.
+    domids : set of int
+        Domains that are prepared.
     events : Counter
         What Xen would have executed so far: dsb, isb, tlbi, entry_store, compare.
     """
@@ -96,6 +98,7 @@ class VlptWindow:
         self.page_bytes = page_bytes
         self.second = np.zeros(N_SECOND, np.uint64)
         self.owner: ArmVlpt | None = None
+        self.domids: set[int] = set()
         self.events: Counter[str] = Counter()
         self._n_bytes = (N_SECOND - FIRST_SLOT) << _SLOT_SHIFT
         self._area = vm.reserve_aligned(self._n_bytes)
@@ -245,6 +248,12 @@ class ArmVlpt(ArmDesign):
             When design or window was closed.
         """
         self._require_open()
+        if not self.first_slot and self.domid in self.window.domids:
+            raise BadInputError(
+                f"another domain with domid {self.domid} shares this window, and their entries would look "
+                "alike: give each its own domid"
+            )
+        self.window.domids.add(self.domid)
         first, end = self.verdict.first_slot, self.verdict.end_slot
         self.copy[first:end] = self.root_words()[first - FIRST_SLOT : end - FIRST_SLOT]
         self.window.second[first:end] = self.copy[first:end]
@@ -279,11 +288,17 @@ class ArmVlpt(ArmDesign):
 
     def cleanup(self) -> None:
         """Undo `prepare`: clear the slots and forget them; lookups find nothing until prepared again."""
+        first, end = self.first_slot, self.end_slot
+        # Another domain may own the window and still show our slots that it has none of its own for.
+        wanted = self.copy[first:end]
+        ours = first + np.flatnonzero((self.window.second[first:end] == wanted) & (wanted != 0))
+        for slot in ours.tolist():
+            self.window.second[slot] = 0
+            self.window.hide(slot, slot + 1)
+        self.window.flush(int(ours.size))
         if self.window.owner is self:
-            self.window.second[self.first_slot : self.end_slot] = 0
-            self.window.hide(self.first_slot, self.end_slot)
-            self.window.flush(self.end_slot - self.first_slot)
             self.window.owner = None
+        self.window.domids.discard(self.domid)
         self.copy[:] = 0
         self.first_slot = self.end_slot = 0
         self.tables = self.tables._replace(n_frames=np.uint64(0))
@@ -300,6 +315,10 @@ class ArmVlpt(ArmDesign):
     def lookup(self, pfns: Any) -> NDArray[np.uint64]:
         self.switch_to()
         return super().lookup(pfns)
+
+    def require_ready(self) -> None:
+        if not self.first_slot:
+            raise BadInputError(f"the window of {self.guest.name} was cleaned up: prepare it again")
 
     def switch_to(self) -> None:
         """Restore this domain's window where another one's is shown."""

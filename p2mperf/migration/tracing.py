@@ -92,12 +92,13 @@ class Tracer:
         Raises
         ------
         BadInputError
-            When a frame is not in the guest's RAM.
+            When a frame is not in the guest's RAM, or the design's window was cleaned up.
         ClosedError
             When the design was closed.
         """
         stream = self.design.frames(gfns)
         self._check_ram(stream)
+        self.design.require_ready()
         self.design.switch_to()
         start = perf_counter_ns()
         found = self._handle(stream)

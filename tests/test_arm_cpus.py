@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2mperf.designs.arm_cpus import Mended, Posted, PostedWritable
+from p2mperf.designs.arm_cpus import Cpu, Domain, Mended, Posted, PostedWritable
 from p2mperf.designs.arm_defects import SCENARIOS, loads_of_an_access, run_scenario
 from p2mperf.errors import BadInputError
 
@@ -78,3 +78,26 @@ def test_stores_reach_the_walker_at_a_barrier() -> None:
     assert xen.memory.read(xen.second + 8 * 70) == 0
     cpu.dsb()
     assert xen.memory.read(xen.second + 8 * 70) == 0x1003
+
+
+class WithoutBreak(Mended):
+    """Goes from one domain's entry to the other's without an invalid one between."""
+
+    def _show(self, cpu: Cpu, domain: Domain) -> None:
+        cpu.owner = None
+        super()._show(cpu, domain)
+
+
+class WithoutBreakAndBarrier(WithoutBreak):
+    """And invalidates before the store is visible."""
+
+    def _flush(self, cpu: Cpu, domain: Domain) -> None:
+        for slot in range(domain.start_slot, domain.end_slot):
+            cpu.tlbi(self._slot_address(slot), 2 << 20)
+        cpu.dsb()
+
+
+def test_it_is_the_barrier_that_keeps_the_old_entry_away() -> None:
+    # This model has no TLB conflicts, which are what the break is for; the barrier it cannot do without.
+    assert SCENARIOS["barrier-order"](WithoutBreak())[0]
+    assert not SCENARIOS["barrier-order"](WithoutBreakAndBarrier())[0]

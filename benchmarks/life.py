@@ -71,9 +71,9 @@ def run(quick: bool) -> Report:
 def _notes() -> list[str]:
     return [
         "tools: the tools' tree built, and rebuilt as after a resume.",
-        "leaf: one shared leaf broken by a call of Python, and with its mid; leaves: each of 128 in an array.",
+        "leaf: one shared leaf broken by one call, and with its mid; leaves: each of 128 in an array.",
         "down, up, set: a frame of an 8 GiB region, in array form.",
-        "published, not ours: kernels took 0.25 to 0.77 s at boot to rebuild a list of 1 GiB (boot logs)",
+        "published, not ours: at boot kernels took 0.25 to 0.77 s to rebuild a list of 1 GiB (logs)",
     ]
 
 

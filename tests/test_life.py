@@ -12,7 +12,7 @@ from naive import CONFIGURATIONS, LEAF_PAGES, boot_extents
 from small_guests import DESIGNS, build, life_of, unused
 
 import p2mperf
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, ClosedError
 from p2mperf.guests import Guest
 from p2mperf.units import GIB, PAGE_SIZE
 
@@ -259,3 +259,37 @@ def test_the_example_of_the_document_runs() -> None:
     exec(example, names)
     assert names["p2m"].closed
     assert names["seen"].size >= 1 << 20
+
+
+@both
+@widths
+def test_the_m2p_itself_follows_every_write(design: str, bits: int) -> None:
+    with build(design, bits) as p2m:
+        m2p, invalid = p2m.m2p.words(), p2m.guest.geometry.invalid
+        mfn, other = int(p2m.lookup([3])[0]), unused(p2m, 1)[0]
+        assert (m2p[mfn], m2p[other]) == (3, invalid)
+        p2m.set([3], [other])
+        assert (m2p[mfn], m2p[other]) == (invalid, 3)
+        # A frame that has moved on is not forgotten when its old place is written.
+        p2m.set([4], [other])
+        p2m.set([3], [invalid])
+        assert m2p[other] == 4
+        p2m.balloon_down([4])
+        assert m2p[other] == invalid
+        assert mfn in p2m.unused_mfns(p2m.guest.machine.n_frames - p2m.guest.n_boot_pages + 2)
+
+
+@both
+def test_a_range_that_is_none_is_answered_with_one_sentence(design: str) -> None:
+    with build(design, 64) as p2m:
+        for first_pfn, n_frames in ((-1, 5), (5, -1), (1.5, 1), ("5", 1)):
+            for step in (p2m.hotplug, p2m.set_identity, lambda first, n: p2m.pass_through(first, n, 7)):
+                with pytest.raises(BadInputError, match="whole"):
+                    step(first_pfn, n_frames)
+        # However long, what is beyond the end is only told so.
+        assert not p2m.hotplug(5, 2**60)
+        assert not p2m.pass_through(5, 2**60, 7)
+        assert p2m.set_identity(2**60, 2**60) == 0
+    for step in (p2m.hotplug, p2m.set_identity, p2m.balloon_down, p2m.save):
+        with pytest.raises(ClosedError, match="closed"):
+            step(*(1, 1)[: 0 if step == p2m.save else 1 if step == p2m.balloon_down else 2])

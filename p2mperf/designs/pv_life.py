@@ -124,8 +124,10 @@ class PvLife(PvWriter):
             page could not be had; what was made INVALID until then stays so, as the driver leaves it.
         """
         self._check_writable()
+        if self._is_beyond(first_pfn, n_frames):
+            return False
         pfns = self._range(first_pfn, n_frames)
-        if first_pfn + n_frames > self.end_pfn or self._has_memory(self.lookup(pfns)).any():
+        if self._has_memory(self.lookup(pfns)).any():
             return False
         return bool(self.set(pfns, self._words.invalid).all())
 
@@ -151,9 +153,9 @@ class PvLife(PvWriter):
         The tree breaks at most a mid and a leaf at either end and shares all between; the list, once it is
         in its area, has a leaf of its own for each that was not identity.
         """
-        self._frames([first_pfn])
         self._check_writable()
-        n_frames = max(0, min(n_frames, self.end_pfn - first_pfn))
+        if self._is_beyond(first_pfn, n_frames):
+            n_frames = max(0, self.end_pfn - first_pfn)
         self._share_identity(first_pfn, first_pfn + n_frames)
         pfns = self._range(first_pfn, n_frames)
         return int(np.count_nonzero(self._set(pfns, pfns | self._words.identity)))
@@ -182,12 +184,14 @@ class PvLife(PvWriter):
         xen_set_identity_and_remap and xen_remap_memory of arch/x86/xen/setup.c (3.19).
         """
         self._check_writable()
+        if self._is_beyond(first_pfn, n_frames) or self._is_beyond(to_pfn, 0):
+            return False
         source, invalid = self._range(first_pfn, n_frames), self._words.invalid
         before = self.lookup(source)
         moved = before[before & (self._words.identity | self._words.foreign) == 0]
         target = self._range(to_pfn, moved.size)
         overlap = first_pfn < to_pfn + moved.size and to_pfn < first_pfn + n_frames
-        beyond = max(first_pfn + n_frames, to_pfn + moved.size) > self.end_pfn
+        beyond = to_pfn + moved.size > self.end_pfn
         if overlap or beyond or (self.lookup(target) != invalid).any():
             return False
         if not self._make_private(np.concatenate([source, target])):
@@ -358,6 +362,11 @@ class PvLife(PvWriter):
 
     def _is_foreign(self, entries: Entries) -> Flags:
         return (entries & self._words.foreign != 0) & (entries != self._words.invalid)
+
+    def _is_beyond(self, first_pfn: int, n_frames: int) -> bool:
+        """Tell whether a range ends beyond `end_pfn`; only whole numbers make one."""
+        self._frames([first_pfn, n_frames])
+        return first_pfn + n_frames > self.end_pfn
 
     def _range(self, first_pfn: int, n_frames: int) -> Entries:
         return np.arange(first_pfn, first_pfn + n_frames, dtype=np.uint64)

@@ -18,7 +18,6 @@ _HOMES = {
     "Guest": "p2mperf.guests",
     "Machine": "p2mperf.machines",
     "build": "p2mperf.api",
-    "designs": "p2mperf.api",
     "figure": "p2mperf.api",
     "limits": "p2mperf.api",
     "load": "p2mperf.api",
@@ -26,10 +25,12 @@ _HOMES = {
     "sweep": "p2mperf.api",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", "designs", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "designs":  # a package that can be called: its import makes it an attribute of this one
+        return import_module("p2mperf.designs")
     if name not in _HOMES:
         raise AttributeError(f"module 'p2mperf' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -6,10 +6,12 @@ A design of your own joins through an entry point in the group ``p2mperf.designs
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 from p2mperf.errors import unknown
@@ -67,3 +69,16 @@ def find(name: str) -> type[Any]:
         raise unknown("design", name, registry())
     module, _, attribute = registry()[name].target.partition(":")
     return getattr(import_module(module), attribute)
+
+
+class _Room(ModuleType):
+    """A package that can also be called.
+
+    Importing it makes it an attribute of `p2mperf`, where ``p2mperf.designs()`` names the designs.
+    """
+
+    def __call__(self) -> list[str]:
+        return list(registry())
+
+
+sys.modules[__name__].__class__ = _Room

@@ -204,7 +204,7 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     """
     if name == "quick":
         streams = (StreamSpec("sequential"), StreamSpec("uniform"))
-        return Plan(name, _plain_guests(_QUICK_SIZES), streams=streams, settings={"control": False})
+        return Plan(name, _plain_guests(_QUICK_SIZES), streams=streams, settings={"control": False, "warm_up_ns": 500_000_000})
     holes = (GuestSpec.preset("dom0-64-e820"),)
     if name == "default":
         return Plan(name, (*_plain_guests(_SIZES), *holes), streams=_ALL_STREAMS)
@@ -269,10 +269,11 @@ def narrow(
     """
     from p2mperf.designs import registry
 
-    chosen = _chosen_guests(plan, guests, sizes, entry_bits)
     for name in designs:
         if name not in registry():
             raise unknown("design", name, registry())
+    families = {registry()[name].family for name in designs} or {"pv"}
+    chosen = _chosen_guests(plan, guests, sizes, entry_bits, families)
     for name in operations:
         if name not in OPERATION_NAMES:
             raise unknown("operation", name, OPERATION_NAMES)
@@ -307,19 +308,25 @@ def _each_once(names: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def _chosen_guests(
-    plan: Plan, guests: Sequence[str], sizes: Sequence[str], entry_bits: int | None
+    plan: Plan,
+    guests: Sequence[str],
+    sizes: Sequence[str],
+    entry_bits: int | None,
+    families: Iterable[str],
 ) -> tuple[GuestSpec, ...]:
     if entry_bits not in (None, 32, 64):
         raise BadInputError(f"entries have 32 or 64 bits, not {entry_bits}")
     if not guests and not sizes:
         chosen = plan.guests
     else:
-        widths = (entry_bits,) if entry_bits else (64,)
-        plain = [GuestSpec.plain(size, f"pv{bits}") for size in sizes for bits in widths]
+        shapes = [name for family in sorted(families) for name in FAMILY_GEOMETRIES[family]]
+        bits = entry_bits or 64
+        plain = [
+            GuestSpec.plain(size, s) for size in sizes for s in shapes if GEOMETRIES[s].entry_bits == bits
+        ]
         chosen = _each_once([*map(GuestSpec.preset, guests), *plain])
     if entry_bits:
-        bits = {name: shape.entry_bits for name, shape in GEOMETRIES.items()}
-        chosen = tuple(guest for guest in chosen if bits[guest.geometry] == entry_bits)
+        chosen = tuple(guest for guest in chosen if GEOMETRIES[guest.geometry].entry_bits == entry_bits)
     if not chosen:
         raise BadInputError(f"no chosen guest has {entry_bits}-bit entries")
     return chosen

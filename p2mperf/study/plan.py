@@ -204,7 +204,8 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     """
     if name == "quick":
         streams = (StreamSpec("sequential"), StreamSpec("uniform"))
-        return Plan(name, _plain_guests(_QUICK_SIZES), streams=streams, settings={"control": False, "warm_up_ns": 500_000_000})
+        settings = {"control": False, "warm_up_ns": 500_000_000}
+        return Plan(name, _plain_guests(_QUICK_SIZES), streams=streams, settings=settings)
     holes = (GuestSpec.preset("dom0-64-e820"),)
     if name == "default":
         return Plan(name, (*_plain_guests(_SIZES), *holes), streams=_ALL_STREAMS)

@@ -93,7 +93,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("sweep --replicates 0", "0 replicates: at least one process must measure"),
         ("sweep --entry-bits 48", "sweep: argument --entry-bits: invalid choice: 48"),
         ("sweep --size 16M --stream uniform:hole=0.5", "no chosen guest has the holes or identity frames"),
-        ("sweep --size 16M --design arm-vlpt", "nothing is left to measure"),
+        ("sweep --guest dom0-64-e820 --design arm-vlpt", "nothing is left to measure"),
         ("dump --guest dom0-64-e820", "dump: the following arguments are required: --design"),
         ("dump --design pv-tree", "name one guest: either --guest PRESET or --size SIZE"),
         ("dump --design pv-tree --guest dom0-64-e820 --size 1G", "name one guest: either"),
@@ -116,6 +116,10 @@ def test_bad_input_gets_one_sentence(
     capsys: pytest.CaptureFixture[str], arguments: str, message: str
 ) -> None:
     assert refused(capsys, *arguments.split()).startswith(message)
+
+
+def test_a_size_below_zero_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "limits", "--guest-memory", "-1G").startswith("'-1G' is not a size")
 
 
 @pytest.mark.parametrize("command", ["dump --design pv-tree", "lookup --design pv-linear 1", "sweep"])
@@ -221,6 +225,15 @@ def test_no_traceback_reaches_a_user() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("p2mperf: '12Q' is not a size")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_refuses_what_it_does_not_know(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    said = refused(capsys, command, "--nonsense")
+    assert said.startswith(f"{command}: ")
+    assert f"see `python -m p2mperf {command} --help`" in said
 
 
 # ---- help ----
@@ -454,7 +467,7 @@ def test_options_reach_the_process_that_measures(units: Units) -> None:
         assert order["guest"]["name"] == "dom0-64-e820"
         assert (order["designs"], order["backing"], order["replicate"]) == (("pv-tree",), "huge", replicate)
         assert {cell["identity_fraction"] for cell in order["cells"]} == {0.5}
-        assert order["settings"] == {"control": True}
+        assert order["settings"]["control"] is True
 
 
 # ---- plot ----

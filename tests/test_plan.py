@@ -221,6 +221,8 @@ def test_narrowing_by_nothing_changes_nothing() -> None:
         ({"sizes": ["16M"], "entry_bits": 32}, ["pv-32-16m"]),
         ({"sizes": ["16M"]}, ["pv-64-16m"]),
         ({"sizes": ["1G", "1024M"]}, ["pv-64-1g"]),
+        ({"sizes": ["1G"], "designs": ["arm-walk"]}, ["arm-1g"]),
+        ({"sizes": ["1G"], "designs": ["arm-walk", "pv-tree"]}, ["arm-1g", "pv-64-1g"]),
     ],
 )
 def test_sizes_and_widths(options: dict[str, Any], expected: list[str]) -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from benchmarks.report import Report
 
-NAMES = ("twins", "take", "build", "memory", "startup", "arm")
+NAMES = ("twins", "take", "build", "memory", "startup", "life", "arm")
 
 
 def main(argv: list[str]) -> int:

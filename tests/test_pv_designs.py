@@ -393,6 +393,12 @@ def upper_slot(p2m: Any) -> None:
     page[level.first_slot] = page[level.first_slot + 1]
 
 
+def wild_slot(p2m: Any) -> None:
+    """Let the root point to where no page of the pool is."""
+    level = table_of(p2m).shape.levels[-1]
+    p2m.pool.words(table_of(p2m).root, np.uint64)[level.first_slot] = 1 << 50
+
+
 def another_page(p2m: Any) -> None:
     p2m.pool.allocate(1, "leaf")
 
@@ -419,6 +425,7 @@ CORRUPTIONS = {
     ),
     "a slot to another leaf": (last_slot, "points to another leaf than the map asks for"),
     "a slot to another table": (upper_slot, "points to another leaf than the map asks for"),
+    "a slot to nowhere": (wild_slot, "points to another leaf than the map asks for"),
     "a page too many": (another_page, "page counts differ"),
 }
 
@@ -512,6 +519,10 @@ def test_answers_have_the_shape_of_the_question(built: Any, design: str) -> None
     assert p2m.lookup([[263423], [263424]]).tolist() == [[one], [two]]
     assert p2m.lookup(np.zeros((0, 3), np.int64)).shape == (0, 3)
     assert p2m.lookup([]).dtype == np.uint64
+    assert p2m.lookup(263424).shape == ()
+    assert p2m.lookup(263424) == two
+    # numpy makes floating-point numbers of such a list.
+    assert p2m.lookup([263424, 2**64 - 1]).tolist() == [two, 2**64 - 1]
     # Every width and sign of integer, and arrays that are not contiguous.
     for dtype in (np.int32, np.uint32, np.int64, np.uint64):
         assert p2m.lookup(np.array([263423, 0, 263424, 0], dtype)[::2]).tolist() == [one, two]
@@ -525,6 +536,7 @@ def test_answers_have_the_shape_of_the_question(built: Any, design: str) -> None
         (("pv-tree", "dom0-64-e820", "hugh"), {}, "unknown page backing 'hugh': did you mean 'huge'"),
         (("pv-tree", "dom0-64-e820"), {"above": "invalids"}, "unknown policy above the end 'invalids'"),
         (("pv-linear", "dom0-64-e820"), {"above": "none"}, "unknown policy above the end 'none'"),
+        (("pv-tree", "dom0-64-e820"), {"max_domian_pages": 4}, "pv-tree has no option max_domian_pages"),
         (("pv-linear", "dom0-64-e820"), {"max_domain_pages": 4}, "pv-linear has no option max_domain_pages"),
     ],
 )

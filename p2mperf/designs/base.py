@@ -215,7 +215,8 @@ class Design(ABC):
         stream = self._frames(pfns)
         out = np.empty(stream.shape, np.uint64)
         translate_into(self.tables, self.state, stream.ravel(), out.reshape(-1))
-        return out
+        # A frame that no register of a 32-bit kernel holds: above the map, in what its entries can say.
+        return out & np.uint64(2**self.guest.geometry.entry_bits - 1)
 
     def lookup_path(self, pfn: int) -> Lookup:
         """Translate one frame and tell every load on the way.
@@ -239,7 +240,7 @@ class Design(ABC):
             return np.zeros(array.shape, np.uint64)
         if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0):
             raise BadInputError(f"frames must be whole and not negative, not {array.dtype} {pfns!r:.60}")
-        return np.ascontiguousarray(array, np.uint64)
+        return np.ascontiguousarray(array, np.uint64).reshape(array.shape)
 
     def _require(self, holds: Any, invariant: str) -> None:
         if not np.all(holds):

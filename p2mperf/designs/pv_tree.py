@@ -13,6 +13,7 @@ import numpy as np
 from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
 from p2mperf.designs.pv_life import PvLife
 from p2mperf.designs.pv_locate import WriteTree32, WriteTree64
+from p2mperf.errors import BadInputError
 from p2mperf.geometry import Geometry, Kind, above_mask
 from p2mperf.guests import Guest
 from p2mperf.jit import instance_class, walk_overload
@@ -130,17 +131,20 @@ class PvTree(PvLife):
         guest: Guest,
         above: str = "identity",
         max_domain_pages: int | None = None,
+        limit: str | int = 0,
         **options: Any,
     ) -> LeafPlan:
+        if options:
+            raise BadInputError(f"{cls.name} has no option {', '.join(options)}")
         shape = guest.geometry
-        limit = _limit(guest, max_domain_pages)
-        runs = _clipped(guest, limit)
+        n_taken = _limit(guest, max_domain_pages)
+        runs = _clipped(guest, n_taken)
         runs = extend_above(runs, shape.max_frames, above)
         kinds = kinds_by_leaf(runs, shape.max_frames // shape.leaf_frames, shape.leaf_frames)
         state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
         state[kinds == 1 << Kind.IDENTITY] = Leaf.IDENTITY
         state[(kinds & (1 << Kind.RAM | 1 << Kind.IDENTITY)) == 0] = Leaf.MISSING
-        n_boot_leaves = round_up(min(guest.n_boot_pages, limit), shape.leaf_frames) // shape.leaf_frames
+        n_boot_leaves = round_up(min(guest.n_boot_pages, n_taken), shape.leaf_frames) // shape.leaf_frames
         _graft_boot_list(state, kinds, n_boot_leaves)
         return LeafPlan(shape, runs, state)
 

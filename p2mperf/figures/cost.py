@@ -50,17 +50,18 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """One panel an operation and stream, streams in one order for every operation."""
     refuse_empty(table, "no cell was measured with all frames in RAM")
     found = []
-    for (family, operation, stream), part in table.groupby(["family", "operation", "stream"]):
+    several = len(set(table["backing"])) > 1
+    keys = ["family", "backing", "operation", "stream"]
+    for (family, backing, operation, stream), part in table.groupby(keys):
         part.attrs = table.attrs
-        found.append((f"{family}: {operation}, {stream}", part))
+        where = f", {backing} pages" if several else ""
+        found.append((f"{family}: {operation}, {stream}{where}", part))
     return found
 
 
 def draw(table: pd.DataFrame, ax: Any) -> None:
     """Draw cost over guest size; the band is the range over processes."""
-    backing = table["backing"].iloc[0]
-    shown = table[table["backing"] == backing]
-    for (design, bits), part in shown.groupby(["design", "entry_bits"], sort=False):
+    for (design, bits), part in table.groupby(["design", "entry_bits"], sort=False):
         part = part.sort_values("guest_bytes")
         colour = DESIGN_COLOURS.get(design, FALLBACK)
         style = "--" if bits == 32 else "-"
@@ -77,7 +78,7 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
         )
         low, high = part["low_ns"].to_numpy(float), part["high_ns"].to_numpy(float)
         ax.fill_between(size, low, high, color=colour, alpha=0.12, linewidth=0)
-    size_axis(ax, shown["guest_bytes"])
+    size_axis(ax, table["guest_bytes"])
     ax.set_yscale("log")
     plain_ticks(ax)
     ax.set_ylabel("ns per lookup")

@@ -320,7 +320,11 @@ def _chosen_guests(
     if not guests and not sizes:
         chosen = plan.guests
     else:
-        shapes = [name for family in sorted(families) for name in FAMILY_GEOMETRIES[family]]
+        shapes = [
+            name
+            for family in sorted(families)
+            for name in FAMILY_GEOMETRIES.get(family, FAMILY_GEOMETRIES["pv"])
+        ]
         bits = entry_bits or 64
         plain = [
             GuestSpec.plain(size, s) for size in sizes for s in shapes if GEOMETRIES[s].entry_bits == bits

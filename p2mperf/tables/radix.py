@@ -242,7 +242,7 @@ def read_back(table: RadixTable, n_slots: int) -> Frames:
     Returns
     -------
     ndarray of int64, shape (n_slots,)
-        Frame that each last-level slot points to, -1 for an empty slot.
+        Frame that each last-level slot points to, -1 for an empty slot and for one that no table leads to.
     """
     shape = table.shape
     words = table.pool.pages(shape.dtype)
@@ -251,10 +251,14 @@ def read_back(table: RadixTable, n_slots: int) -> Frames:
         counts.append(-(-(level.first_slot + counts[-1]) // level.fanout))
     frames = np.array([table.root], np.int64)
     for level, n in zip(reversed(shape.levels), reversed(counts), strict=True):
-        slots = words[frames].ravel()[level.first_slot : level.first_slot + n]
+        # A slot may point anywhere: what no page of the pool stands behind reads as empty.
+        inside = (frames >= 0) & (frames < len(words))
+        pages = np.where(inside[:, None], words[np.where(inside, frames, 0)], 0)
+        slots = pages.ravel()[level.first_slot : level.first_slot + n]
+        reached = np.repeat(inside, level.fanout)[level.first_slot : level.first_slot + n]
         # Only tables with a present bit have empty slots; offset 0 is a frame like any other.
         empty = (slots == 0) if shape.flags else np.zeros(slots.size, np.bool_)
-        frames = np.where(empty, _PAD, table.decode(slots))
+        frames = np.where(empty | ~reached, _PAD, table.decode(slots))
     return frames
 
 

@@ -63,7 +63,7 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
     """Draw cost over guest size; the band is the range over processes."""
     for (design, bits), part in table.groupby(["design", "entry_bits"], sort=False):
         part = part.sort_values("guest_bytes")
-        colour = DESIGN_COLOURS.get(design, FALLBACK)
+        colour = DESIGN_COLOURS.get(str(design), FALLBACK)
         style = "--" if bits == 32 else "-"
         face = "white" if bits == 32 else colour
         size = part["guest_bytes"].to_numpy(float)

@@ -123,13 +123,13 @@ def sweep(
     """
     from p2mperf.results.export import load as load_frame
     from p2mperf.study.plan import make_plan, narrow
-    from p2mperf.study.sweep import Progress, knee_bytes, sweep as run
+    from p2mperf.study.sweep import Progress, knee_bytes, measured_knees, sweep as run
 
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(out or Path(temporary, "results"))
-        knees = knee_bytes(directory) if plan == "full" else ()
+        knees = measured_knees(directory) if plan == "full" else None
         grid = narrow(
-            make_plan(plan, knees),
+            make_plan(plan, knee_bytes(knees) if knees else ()),
             guests=guests,
             sizes=sizes,
             entry_bits=entry_bits,
@@ -140,7 +140,7 @@ def sweep(
             n_replicates=n_replicates,
         )
         progress = Progress() if quiet else Progress(say=_say, advance=_bar())
-        return load_frame(run(grid, directory, fresh, progress))
+        return load_frame(run(grid, directory, fresh, progress, knees))
 
 
 def _say(sentence: str) -> None:

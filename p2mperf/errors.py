@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class P2mperfError(Exception):
@@ -28,6 +29,20 @@ class DoesNotFitError(P2mperfError, MemoryError):
     """A table needs more memory, mappings or disk than there is."""
 
     exit_code = 4
+
+
+class CellsFailedError(P2mperfError):
+    """Some cells of a sweep failed; all others are kept.
+
+    Attributes
+    ----------
+    journal : Path
+        Where the others are.
+    """
+
+    def __init__(self, message: str, journal: Path) -> None:
+        super().__init__(message)
+        self.journal = journal
 
 
 class AuditError(P2mperfError, AssertionError):

@@ -2,36 +2,26 @@
 
 numba's disk cache looks at the file that holds the compiled function, not at the helpers it inlines from
 other files (numba#1833), nor at NUMBA_OPT and its kin (numba#10821). So the cache directory itself is named
-by a hash of every source that can be compiled and of every NUMBA_* setting.
+by a hash of every source that can be compiled, of other packages' designs, and of every NUMBA_* setting. A
+design made in a notebook is beyond it: after an edit of its walk restart with another P2MPERF_CACHE_DIR.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from p2mperf.provenance import COMPILED, source_hash
-
-
-def _settings_hash() -> str:
-    settings = sorted(item for item in os.environ.items() if _is_setting(item[0]))
-    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
-
-
-def _is_setting(name: str) -> bool:
-    # Our own cache directory, inherited from a parent process, must not lead to yet another one.
-    return name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"
+from p2mperf.provenance import COMPILED, source_hash, surroundings_hash
 
 
 def _cache_directory() -> Path:
     base = os.environ.get("P2MPERF_CACHE_DIR") or Path(
         os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "p2mperf"
     )
-    directory = Path(base, f"{source_hash(COMPILED)}-{_settings_hash()}")
+    directory = Path(base, f"{source_hash(COMPILED)}-{surroundings_hash()}")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import index
 
 from p2mperf.errors import BadInputError
 
@@ -13,7 +14,7 @@ HUGE_SIZE = 1 << HUGE_SHIFT
 
 KIB, MIB, GIB, TIB = (1 << shift for shift in (10, 20, 30, 40))
 _SUFFIX = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+_SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([A-Za-z]*)")
 
 
 def round_up(value: int, granule: int) -> int:
@@ -51,8 +52,11 @@ def parse_size(text: str | int) -> int:
     >>> parse_size("2049M") == 2049 * 2**20
     True
     """
-    if isinstance(text, int):
-        n_bytes: float = text
+    if not isinstance(text, str):
+        try:
+            n_bytes: float = index(text)
+        except TypeError:
+            raise BadInputError(f"{text!r} is not a size: write 512M, or a whole number of bytes") from None
     else:
         match = _SIZE.fullmatch(text.strip())
         suffix = match[2].upper().removesuffix("B").removesuffix("I") if match else "?"

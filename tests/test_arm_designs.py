@@ -426,9 +426,7 @@ def test_guest_maps_of_arm_have_no_identity() -> None:
 
 
 @hypothesis.given(
-    st.lists(
-        st.tuples(st.integers(0, 1 << 20), st.integers(1, 1 << 15)), min_size=1, max_size=3
-    ),
+    st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(1, 1 << 15)), min_size=1, max_size=3),
     st.integers(1, 5),
 )
 @hypothesis.settings(max_examples=25)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from p2mperf.cli.options import make_parser
-from p2mperf.errors import ResultsError, unknown
+from p2mperf.errors import BadInputError, ResultsError, unknown
 
 _EPILOG = """\
 Without --results, figures are drawn from the newest run in ./results if there is one, else from the default
@@ -54,15 +54,28 @@ def main(argv: list[str]) -> int:
 
     frame = None
     if any(FIGURES[name].measured for name in names):
-        source = arguments.results or ("results" if Path("results").is_dir() else "shipped")
+        source = arguments.results or ("results" if _has_results(Path("results")) else "shipped")
         frame = load(source)
         sys.stderr.write(f"p2mperf: figures are drawn from {source}\n")
     out = Path(arguments.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in names:
-            for path in save(figure(name, frame), out, name, tuple(arguments.format)):
+            try:
+                fig = figure(name, frame)
+            except BadInputError as error:
+                if "all" not in arguments.figure:
+                    raise
+                sys.stderr.write(f"p2mperf: {name} is left out: {error}\n")
+                continue
+            for path in save(fig, out, name, tuple(arguments.format)):
                 sys.stdout.write(f"{path}\n")
     except OSError as error:
         raise ResultsError(f"cannot write figures to {out}: {error.strerror}; name another --out") from error
     return 0
+
+
+def _has_results(directory: Path) -> bool:
+    from p2mperf.results.store import find_runs
+
+    return directory.is_dir() and any(info.n_done for info in find_runs(directory))

@@ -48,12 +48,14 @@ def main(argv: list[str]) -> int:
         For bad input, a results directory that cannot be used, and failed cells.
     """
     arguments = _parser().parse_args(argv)
+    from p2mperf.errors import CellsFailedError
     from p2mperf.study.plan import make_plan, narrow
-    from p2mperf.study.sweep import knee_bytes, sweep
+    from p2mperf.study.sweep import knee_bytes, measured_knees, sweep
 
     signal.signal(signal.SIGTERM, _interrupt)
     talk = _Talk(quiet=arguments.quiet)
-    plan = make_plan(arguments.plan, knee_bytes(Path(arguments.out)) if arguments.plan == "full" else ())
+    knees = measured_knees(arguments.out) if arguments.plan == "full" else None
+    plan = make_plan(arguments.plan, knee_bytes(knees) if knees else ())
     plan = narrow(
         plan,
         guests=arguments.guest,
@@ -70,10 +72,13 @@ def main(argv: list[str]) -> int:
         return _show_plan(plan, arguments)
     try:
         with talk:
-            path = sweep(plan, arguments.out, arguments.fresh, talk.progress())
+            path = sweep(plan, arguments.out, arguments.fresh, talk.progress(), knees)
     except KeyboardInterrupt:
         sys.stderr.write("p2mperf: interrupted; every finished cell is kept: the same command goes on\n")
         return 130
+    except CellsFailedError as error:
+        _report(error.journal, arguments)
+        raise
     _report(path, arguments)
     return 0
 
@@ -137,6 +142,8 @@ class _Talk:
         return Progress(say=self.say, advance=self.advance)
 
     def say(self, sentence: str) -> None:
+        if self.quiet:
+            return
         self._end_line()
         sys.stderr.write(f"p2mperf: {sentence}\n")
 
@@ -248,4 +255,7 @@ def as_text(table: Any) -> str:
                 + f"   {said}"
             )
         blocks.append("\n".join(lines))
-    return "\n\n".join(blocks) if blocks else "no cell has two designs to compare"
+    if not blocks:
+        return "no cell has two designs to compare"
+    note = "ratios are medians of paired rounds, not quotients of the costs; each interval holds for itself"
+    return "\n\n".join([*blocks, note])

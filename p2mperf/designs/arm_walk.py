@@ -321,4 +321,3 @@ class ArmWalkDirect(ArmDesign):
         root = (self.root + self.machine_base) << PAGE_SHIFT
         values = (root, self.direct_base, self.guest.geometry.max_frames)
         self.tables = DirectTables(*map(np.uint64, values))
-

@@ -23,13 +23,15 @@ from p2mperf.units import round_up
 if TYPE_CHECKING:
     from p2mperf.designs.pv_writing import PvWriter
 
-_INFO = np.dtype([
-    ("max_pfn", np.uint64),
-    ("frame_list_list", np.uint64),
-    ("p2m_cr3", np.uint64),
-    ("p2m_vaddr", np.uint64),
-    ("p2m_generation", np.uint64),
-])
+_INFO = np.dtype(
+    [
+        ("max_pfn", np.uint64),
+        ("frame_list_list", np.uint64),
+        ("p2m_cr3", np.uint64),
+        ("p2m_vaddr", np.uint64),
+        ("p2m_generation", np.uint64),
+    ]
+)
 TOO_LARGE = 2**64 - 1
 
 

@@ -166,9 +166,7 @@ class PvTree(PvLife):
     def _build(self) -> None:
         n_kept = _boot_mids(self.guest, self.options)
         sharing = Sharing((self.missing_leaf, self.identity_leaf), n_kept=n_kept)
-        self.tree: RadixTable = build(
-            self.pool, self.leaves, tree_shape(self.guest.geometry), sharing
-        )
+        self.tree: RadixTable = build(self.pool, self.leaves, tree_shape(self.guest.geometry), sharing)
         shape = self.guest.geometry
         kind = Tree64 if shape.entry_bits == 64 else Tree32
         base = 0 if shape.entry_bits == 64 else self.pool.base

@@ -13,6 +13,8 @@ from p2mperf.results.schema import CONTROL
 
 CELL = [
     "family",
+    "machine",
+    "code",
     "guest",
     "geometry",
     "entry_bits",
@@ -61,7 +63,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row a cell and design beside the reference: ``cost_ns`` and ``reference_ns`` (medians over
         processes of the process median), ``ratio``, ``low``, ``high`` (of cost over reference, interval
-        over processes), ``control_low``, ``control_high`` (the reference against itself; NaN without
+        over processes), ``control_low``, ``control_high`` (one of them against itself; NaN without
         control), ``n_processes``, ``method``, ``verdict`` and ``faster``.
 
     Notes

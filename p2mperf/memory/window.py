@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from p2mperf.errors import ClosedError, DoesNotFitError
 from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames, PagePool
-from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE
+from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
 
 def n_runs(frames: Frames, writable: NDArray[np.bool_]) -> int:
@@ -214,8 +214,3 @@ def check_maps(n_maps: int) -> None:
             f"this window needs {n_maps} mappings and {max(budget, 0)} are left (vm.max_map_count "
             f"{vm.max_maps()}): raise it with sysctl vm.max_map_count, or use a map with fewer holes"
         )
-
-
-def huge_pages(n_pages: int) -> int:
-    """2 MiB pages that hold `n_pages` pages of 4 KiB."""
-    return -(-n_pages // (HUGE_SIZE // PAGE_SIZE))

@@ -294,6 +294,7 @@ def narrow(
         n_replicates=n_replicates or plan.n_replicates,
         settings=settings,
     )
+    _check_tree_reaches(narrowed)
     if next(narrowed.units(), None) is None:
         raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
     if streams and not any(narrowed.cells(guest.build(plan.seed)) for guest in chosen):
@@ -302,6 +303,15 @@ def narrow(
             "take one with gaps, as dom0-64-e820"
         )
     return narrowed
+
+
+def _check_tree_reaches(plan: Plan) -> None:
+    """MAX_DOMAIN_PAGES cuts the tree: a comparison above it would compare different tables."""
+    for guest in plan.guests:
+        if guest.n_bytes > 500 * GIB and "pv-tree" in designs_of(guest.family, plan.designs):
+            raise BadInputError(
+                f"pv-tree ends at 500G (MAX_DOMAIN_PAGES), below {guest.name}: take --design pv-linear alone"
+            )
 
 
 def _each_once(names: Iterable[Any]) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -17,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from p2mperf.errors import NothingFitsError, P2mperfError, ResultsError
+from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, ResultsError
 from p2mperf.measure.machine_card import available_memory_bytes, card_key, machine_card, n_maps_available
-from p2mperf.provenance import MEASURING, source_hash
+from p2mperf.provenance import MEASURING, source_hash, surroundings_hash
 from p2mperf.results.schema import VERSION, cell_key, fingerprint, unit_key
 from p2mperf.results.store import Journal, RunInfo, find_runs
 from p2mperf.study.plan import Plan, Unit
@@ -111,7 +113,11 @@ def jobs(plan: Plan) -> Iterator[Job]:
 
 
 def sweep(
-    plan: Plan, out: str | Path = "results", fresh: bool = False, progress: Progress | None = None
+    plan: Plan,
+    out: str | Path = "results",
+    fresh: bool = False,
+    progress: Progress | None = None,
+    knees: Record | None = None,
 ) -> Path:
     """Run a plan, or what is left of it.
 
@@ -125,6 +131,8 @@ def sweep(
         Begin a new run even where an unfinished one could be continued.
     progress : Progress, optional
         Who is told how far it is.
+    knees : dict, optional
+        From `measured_knees`, where the plan was made with them; measured when needed.
 
     Returns
     -------
@@ -137,15 +145,14 @@ def sweep(
         When the directory is not ours, cannot be written, or is from a newer version.
     NothingFitsError
         When no cell of the plan fits this machine.
-    P2mperfError
+    CellsFailedError
         When cells failed; all others are kept, and the same command tries the failed ones again.
     """
     progress = progress or Progress()
     card = machine_card()
-    card["key"] = card_key(card)
+    card |= {"key": card_key(card), **(knees or {})}
     work = list(jobs(plan))
-    journal = _journal(plan, Path(out), fresh, card, work, progress)
-    with journal:
+    with _alone_on_this_machine(), _journal(plan, Path(out), fresh, card, work, progress) as journal:
         if journal.recovered_bytes:
             progress.say(
                 f"{journal.path.name} ended in a torn line of {journal.recovered_bytes} bytes: cut off; "
@@ -155,10 +162,31 @@ def sweep(
     return journal.path
 
 
+@contextlib.contextmanager
+def _alone_on_this_machine() -> Iterator[None]:
+    """Two sweeps at once would time each other, whatever directories they write to."""
+    path = Path(tempfile.gettempdir(), f"p2mperf-{os.geteuid()}.lock")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:  # no place for a lock is no reason not to measure
+        descriptor = -1
+    try:
+        if descriptor >= 0:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ResultsError(
+            "another sweep is measuring on this machine, and the two would disturb each other: wait for it"
+        ) from None
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 def _journal(
     plan: Plan, out: Path, fresh: bool, card: Record, work: list[Job], progress: Progress
 ) -> Journal:
-    plan_key, code = fingerprint(plan.as_dict()), source_hash(MEASURING)
+    plan_key, code = fingerprint(plan.as_dict()), f"{source_hash(MEASURING)}-{surroundings_hash()}"
     if not fresh:
         for info in reversed(find_runs(out)):
             if info.plan_key == plan_key and not info.ended:
@@ -166,9 +194,9 @@ def _journal(
                 if journal:
                     return journal
     n_cells = sum(len(job.cells) for job in work)
-    if plan.name != "quick":
+    if plan.name != "quick" and "knees" not in card:
         try:
-            card.update(measured_knees(out, card["key"]))
+            card.update(measured_knees(out))
         except ResultsError:
             raise
         except P2mperfError as error:  # the ladder explains results, it is none of them
@@ -215,14 +243,17 @@ def _run(journal: Journal, plan: Plan, work: list[Job], progress: Progress) -> N
         job.cells = [cell for cell in job.cells if cell["cell"] not in done]
         if job.cells and (reason := _does_not_fit(job)):
             _skip(journal, job, *reason)
+            if job.unit.replicate == 0:
+                progress.say(_skipped(job, reason[1]))
         elif job.cells:
-            _run_unit(journal, job, plan, cold, partial(advance, job.unit.guest.name))
+            _run_unit(journal, job, plan, cold, progress, partial(advance, job.unit.guest.name))
             cold = False
     advance("")
     n_done = sum(cell["status"] == "done" for cell in journal.finished_cells().values())
     n_failed = n_cells - len(journal.finished_cells())
     if n_failed:  # the run stays open: the same command tries them again
-        raise P2mperfError(f"{n_failed} of {n_cells} cells failed: {_first_failure(journal)}")
+        what = f"{n_failed} of {n_cells} cells failed: {_first_failure(journal)}"
+        raise CellsFailedError(what, journal.path)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     journal.append({"record": "end", "finished": finished, "n_done": n_done})
     if not n_done:
@@ -249,12 +280,26 @@ def _does_not_fit(job: Job) -> tuple[str, Record] | None:
     return None
 
 
+def _skipped(job: Job, why: Record) -> str:
+    reason = why.get("error") or (
+        f"needs {format_size(why['need_bytes'])}, {format_size(why['have_bytes'])} are available"
+    )
+    return f"{job.unit.guest.name} with {job.unit.backing} pages is skipped: {reason}"
+
+
 def _skip(journal: Journal, job: Job, status: str, why: Record) -> None:
     for cell in job.cells:
         journal.append({"record": "cell", **job.identity(), **cell, "status": status, **why})
 
 
-def _run_unit(journal: Journal, job: Job, plan: Plan, warm_up: bool, advance: Callable[[], None]) -> None:
+def _run_unit(
+    journal: Journal,
+    job: Job,
+    plan: Plan,
+    warm_up: bool,
+    progress: Progress,
+    advance: Callable[[], None],
+) -> None:
     order = {
         "task": "unit",
         "guest": asdict(job.unit.guest),
@@ -273,6 +318,8 @@ def _run_unit(journal: Journal, job: Job, plan: Plan, warm_up: bool, advance: Ca
             if record["record"] == "error":
                 raise P2mperfError(record["error"])
             journal.append(record)
+            if record["record"] == "unit" and job.unit.replicate == 0:
+                _tell_backing(record, progress)
             left.pop(record.get("cell"), None)
             advance()
     except ResultsError:
@@ -281,6 +328,21 @@ def _run_unit(journal: Journal, job: Job, plan: Plan, warm_up: bool, advance: Ca
         error = str(reason)
     for cell in left.values():
         journal.append({"record": "cell", **job.identity(), **cell, "status": "failed", "error": error})
+
+
+def _tell_backing(unit: Record, progress: Progress) -> None:
+    """Say where a view is not on the pages that its backing promises."""
+    from p2mperf.designs.base import backing
+
+    pages = backing(unit["backing"])
+    for name, design in unit["designs"].items():
+        wanted = pages.window_bytes if design["n_vmas"] else pages.direct_bytes
+        if (got := design["view_page_bytes"]) != wanted:
+            what = f"{format_size(got)} pages" if got else "pages of both sizes"
+            progress.say(
+                f"{name} of {unit['guest']} is on {what} where backing {pages.name} asks for "
+                f"{format_size(wanted)}"
+            )
 
 
 def child(order: Record, seed: int = 0) -> Iterator[Record]:
@@ -324,31 +386,32 @@ def child(order: Record, seed: int = 0) -> Iterator[Record]:
         process.stdout.close()
 
 
-def knee_bytes(out: Path) -> list[int]:
-    """List bytes at which a cache or translation buffer of this machine is full.
+def knee_bytes(measured: Record) -> list[int]:
+    """List bytes at which a cache or translation buffer is full, ascending, of what `measured_knees` gave."""
+    return sorted(int(knee["bytes"]) for knee in measured["knees"])
+
+
+def measured_knees(out: str | Path) -> Record:
+    """Find the ladder and knees of this machine: in an earlier run in `out`, or measured now.
+
+    A plan that depends on the knees stays the same when it is resumed.
 
     Parameters
     ----------
-    out : Path
-        Results directory: a run made on this machine is asked first, so that a plan that depends on the
-        knees stays the same when it is resumed.
+    out : str or Path
+        Results directory.
 
     Returns
     -------
-    list of int
-        Ascending [bytes].
-    """
-    return sorted(int(knee["bytes"]) for knee in measured_knees(out, card_key(machine_card()))["knees"])
-
-
-def measured_knees(out: Path, machine_key: str) -> Record:
-    """Ladder and knees of this machine, from an earlier run in `out` or measured now.
+    dict
+        ``ladder`` and ``knees``, as the machine card of a run has them.
 
     Raises
     ------
     P2mperfError
         When they could not be measured.
     """
+    machine_key = card_key(machine_card())
     for info in reversed(find_runs(out)):
         card = Journal.read(info.path).run["machine"]
         if info.machine_key == machine_key and card.get("knees"):

@@ -20,7 +20,7 @@ import numpy as np
 
 from p2mperf.designs import find, registry
 from p2mperf.designs.base import Design
-from p2mperf.errors import DoesNotFitError, P2mperfError
+from p2mperf.errors import P2mperfError
 from p2mperf.guests import Guest
 from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import OPERATIONS, Settings, measure_cell, warm_up
@@ -53,7 +53,7 @@ def main() -> int:
     try:
         return measure_machine(emit) if order["task"] == "ladder" else run_unit(order, emit)
     except P2mperfError as error:
-        emit({"record": "error", "error": str(error), "fits": not isinstance(error, DoesNotFitError)})
+        emit({"record": "error", "error": str(error)})
         return error.exit_code
 
 

@@ -206,9 +206,8 @@ def shipped() -> Path:
     """
     package = Path(__file__).parent
     for directory in (package / "_data", package.parent / "data"):
-        found = sorted(directory.glob("default-sweep*.jsonl")) or sorted(directory.glob("*.parquet"))
-        if found:
-            return found[-1]
+        if (sweep_file := directory / "default-sweep.parquet").exists():
+            return sweep_file
     raise ResultsError("this installation has no shipped data: run `python -m p2mperf sweep` for your own")
 
 

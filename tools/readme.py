@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import p2mperf
 from p2mperf.presets import PRESETS
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README, DATA = ROOT / "README.md", ROOT / "data"
 _DESIGNS = ("pv-tree", "pv-linear")
 _HEADLINE_GUESTS = ("pv-64-512m", "pv-64-8g", "pv-64-128g", "pv-64-400g", "pv-32-8g", "dom0-64-e820")
 
@@ -48,23 +50,32 @@ def results() -> str:
         & table["stream"].isin(["uniform", "sequential"])
         & (table["family"] == "pv")
     ]
+    return _ratios(shown, "stream_label", "stream")
+
+
+def backings() -> str:
+    """All rows of the shipped sweep over page backings."""
+    return _ratios(p2mperf.summary(p2mperf.load(DATA / "backings-sweep.parquet")), "backing", "pages")
+
+
+def _ratios(shown: Any, column: str, head: str) -> str:
     lines = [
-        "| guest | stream | operation | list, ns | tree, ns | tree / list, 95 % interval | verdict |",
+        f"| guest | {head} | operation | list, ns | tree, ns | tree / list, 95 % interval | verdict |",
         "|---|---|---|---:|---:|---|---|",
     ]
-    ordered = shown.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"], ascending=True)
+    ordered = shown.sort_values(["operation", column, "entry_bits", "guest_bytes"])
     for row in ordered.itertuples():
         ratio = f"{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}]"
         said = f"{row.faster.partition('-')[2]} faster" if row.faster else row.verdict
         lines.append(
-            f"| {row.guest} | {row.stream_label} | {row.operation} "
+            f"| {row.guest} | {getattr(row, column)} | {row.operation} "
             f"| {row.reference_ns:.2f} | {row.cost_ns:.2f} | {ratio} "
             f"| {said.replace('linear', 'list')} |"
         )
     return "\n".join(lines)
 
 
-BLOCKS = {"configurations": configurations, "results": results}
+BLOCKS = {"configurations": configurations, "results": results, "backings": backings}
 
 
 def rewritten(text: str) -> str:

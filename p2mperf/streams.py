@@ -89,7 +89,7 @@ def make_stream(
     Examples
     --------
     >>> make_stream("sequential", Guest.plain("8K"), 4, seed=2)
-    array([1, 0, 1, 0], dtype=uint64)
+    array([0, 1, 0, 1], dtype=uint64)
     """
     if name not in STREAMS:
         raise unknown("stream", name, STREAMS)

@@ -74,6 +74,7 @@ def _order(job: Any, plan: Any) -> dict[str, Any]:
         "cells": [{key: cell[key] for key in named} for cell in job.cells],
         "settings": plan.settings,
         "warm_up": False,
+        "parent": os.getpid(),
     }
 
 

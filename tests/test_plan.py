@@ -41,7 +41,7 @@ def names(plan: Plan) -> list[str]:
 
 
 def test_the_quick_plan() -> None:
-    assert names(QUICK) == ["pv-64-512m", "pv-64-8g", "pv-32-512m"]
+    assert names(QUICK) == ["pv-64-512m", "pv-64-8g", "pv-32-512m", "arm-1g"]
     assert QUICK.backings == ("kernel",)
     assert QUICK.operations == ("latency", "throughput")
 
@@ -217,7 +217,7 @@ def test_narrowing_by_nothing_changes_nothing() -> None:
     ("options", "expected"),
     [
         ({"entry_bits": 32}, ["pv-32-512m"]),
-        ({"entry_bits": 64}, ["pv-64-512m", "pv-64-8g"]),
+        ({"entry_bits": 64}, ["pv-64-512m", "pv-64-8g", "arm-1g"]),
         ({"sizes": ["16M"], "entry_bits": 32}, ["pv-32-16m"]),
         ({"sizes": ["16M"]}, ["pv-64-16m"]),
         ({"sizes": ["1G", "1024M"]}, ["pv-64-1g"]),
@@ -244,7 +244,7 @@ def test_sizes_and_widths(options: dict[str, Any], expected: list[str]) -> None:
         ({"n_replicates": 0}, "0 replicates: at least one process must measure"),
         ({"n_replicates": -3}, "-3 replicates"),
         ({"guests": ["domu-64-8g"], "entry_bits": 32}, "no chosen guest has 32-bit entries"),
-        ({"designs": ["arm-walk"]}, "nothing is left to measure"),
+        ({"sizes": ["1G"], "entry_bits": 32, "designs": ["arm-walk"]}, "no chosen guest has 32-bit"),
     ],
 )
 def test_what_cannot_be_measured_is_said(options: dict[str, Any], message: str) -> None:

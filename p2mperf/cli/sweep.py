@@ -15,7 +15,7 @@ from p2mperf.units import format_size
 
 _EPILOG = """\
 plans:
-  quick    two sizes of 64-bit and one of 32-bit guests; under 40 s on two cores
+  quick    two 64-bit guests, a 32-bit and an ARM one; under 40 s on two cores
   default  512 MB to 400 GB, both widths, odd sizes, all streams, holes; under 4 minutes
   full     points on both sides of every cache and TLB knee of this machine, all page backings
 

@@ -175,7 +175,7 @@ _SIZES = {
     "pv32": ("512M", "8G", "43G"),
     "lpae": ("1G", "16G"),
 }
-_QUICK_SIZES = {"pv64": ("512M", "8G"), "pv32": ("512M",)}
+_QUICK_SIZES = {"pv64": ("512M", "8G"), "pv32": ("512M",), "lpae": ("1G",)}
 
 
 def _plain_guests(sizes: dict[str, tuple[str, ...]]) -> tuple[GuestSpec, ...]:

@@ -1,6 +1,6 @@
 """Make the tables of README.md: nothing measured or counted is typed by hand.
 
-``python tools/readme.py`` rewrites the blocks between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``;
+``python tools/readme.py`` draws docs/figures and rewrites the blocks between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``;
 ``--check`` only says whether they are up to date.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import p2mperf
+from p2mperf.figures import save
 from p2mperf.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,6 +79,14 @@ def _ratios(shown: Any, column: str, head: str) -> str:
 BLOCKS = {"configurations": configurations, "results": results, "backings": backings}
 
 
+def draw() -> None:
+    """Draw the README's figures from the shipped sweep: the PV family only, in a size that a page bears."""
+    frame = p2mperf.load("shipped")
+    family = frame[frame["family"] == "pv"]
+    for name in ("ratio", "cost", "footprint"):
+        save(p2mperf.figure(name, family), ROOT / "docs" / "figures", name, ("png",))
+
+
 def rewritten(text: str) -> str:
     """README's text with every block made anew.
 
@@ -107,6 +116,7 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         return int(wanted != text)
     README.write_text(wanted, encoding="utf-8")
+    draw()
     return 0
 
 

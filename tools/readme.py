@@ -1,6 +1,7 @@
 """Make the tables of README.md: nothing measured or counted is typed by hand.
 
-``python tools/readme.py`` draws docs/figures and rewrites the blocks between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``;
+``python tools/readme.py`` draws docs/figures and rewrites the blocks between ``<!-- begin NAME -->`` and
+``<!-- end NAME -->``;
 ``--check`` only says whether they are up to date.
 """
 

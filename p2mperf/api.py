@@ -17,20 +17,7 @@ if TYPE_CHECKING:
 
     from p2mperf.guests import Guest
 
-__all__ = ["build", "designs", "figure", "limits", "load", "summary", "sweep"]
-
-
-def designs() -> list[str]:
-    """Names of all registered designs.
-
-    Examples
-    --------
-    >>> designs()[:2]
-    ['pv-tree', 'pv-linear']
-    """
-    from p2mperf.designs import registry
-
-    return list(registry())
+__all__ = ["build", "figure", "limits", "load", "summary", "sweep"]
 
 
 def build(design: str, guest: Guest | str, backing: str = "kernel", **options: Any) -> Any:
@@ -39,7 +26,7 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
     Parameters
     ----------
     design : str
-        A name of `designs`.
+        A name of `p2mperf.designs`.
     guest : Guest or str
         A guest, or the name of a preset.
     backing : str

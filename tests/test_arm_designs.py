@@ -10,7 +10,6 @@ import pytest
 from hypothesis import strategies as st
 
 import p2mperf
-from p2mperf.api import designs
 from p2mperf.designs.arm import REGION_FRAMES
 from p2mperf.designs.arm_events import Recorder
 from p2mperf.designs.arm_vlpt import ArmVlpt
@@ -332,7 +331,7 @@ def test_a_guest_too_large_for_the_window_is_refused_with_the_numbers() -> None:
 
 
 def test_the_family_is_registered() -> None:
-    assert [name for name in designs() if name.startswith("arm-")] == [
+    assert [name for name in p2mperf.designs() if name.startswith("arm-")] == [
         "arm-walk",
         "arm-walk-thrashing",
         "arm-walk-direct",

@@ -75,6 +75,12 @@ class _Room(ModuleType):
     """A package that can also be called.
 
     Importing it makes it an attribute of `p2mperf`, where ``p2mperf.designs()`` names the designs.
+
+    Examples
+    --------
+    >>> import p2mperf
+    >>> p2mperf.designs()[:2]
+    ['pv-tree', 'pv-linear']
     """
 
     def __call__(self) -> list[str]:

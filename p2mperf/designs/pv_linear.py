@@ -267,23 +267,17 @@ class PvLinear(PvLife):
 
     @classmethod
     def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:
-        plan = cls.plan_leaves(guest, above=above, **options)
-        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), group=pages_per_mid(guest.geometry))
-        counts = count_pages(plan.state, page_table_shape(guest.geometry), sharing)
-        extents = _n_extents(covered_by(plan.state, page_table_shape(guest.geometry), sharing))
-        holes = {"hole_window": extents * guest.geometry.leaf_frames} if extents else {}
-        return {"leaf": plan.n_private, "leaf_shared": 2, **counts, **holes}
+        return _pages(cls.plan_leaves(guest, above=above, **options))
 
     @classmethod
     def predict_footprint(
         cls, guest: Guest, backing: Backing = BACKINGS["kernel"], **options: Any
     ) -> Footprint:
-        pages = cls.predict_pages(guest, **options)
         plan = cls.plan_leaves(guest, **options)
+        pages = _pages(plan)
         shown = plan.rank * 1
         shared = plan.state != Leaf.PRIVATE
-        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), group=pages_per_mid(guest.geometry))
-        covered = np.repeat(covered_by(plan.state, page_table_shape(guest.geometry), sharing), _PTES)
+        covered = np.repeat(covered_by(*_page_table_of(plan)), _PTES)
         wide = covered >= 0
         shown[shared] = plan.state[shared] - 10
         # The shared extents follow one another in the pool, the missing one first, far from all leaves.
@@ -512,6 +506,19 @@ def _not_invalidated(runs: Runs) -> Runs:
 def pages_per_mid(geometry: Geometry) -> int:
     """PMDS_PER_MID_PAGE: page-table pages that a mid page's worth of list takes, 1 or 2."""
     return geometry.leaf_frames // _PTES
+
+
+def _page_table_of(plan: LeafPlan) -> tuple[NDArray[np.int8], Radix, Sharing]:
+    """What the page table of a plan's area is counted from, before there are frames."""
+    sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), group=pages_per_mid(plan.geometry))
+    return plan.state, page_table_shape(plan.geometry), sharing
+
+
+def _pages(plan: LeafPlan) -> dict[str, int]:
+    """Pool pages by kind that a plan asks for."""
+    extents = _n_extents(covered_by(*_page_table_of(plan)))
+    holes = {"hole_window": extents * plan.geometry.leaf_frames} if extents else {}
+    return {"leaf": plan.n_private, "leaf_shared": 2, **count_pages(*_page_table_of(plan)), **holes}
 
 
 def _n_extents(covered: NDArray[np.int64]) -> int:

@@ -23,7 +23,7 @@ from p2mperf.memory.raw import load32, load64, unlikely
 from p2mperf.tables.leaves import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages
 from p2mperf.tables.walk import walk
-from p2mperf.units import GIB, PAGE_SIZE, round_up
+from p2mperf.units import GIB, HUGE_SIZE, PAGE_SIZE, round_up
 
 # CONFIG_XEN_MAX_DOMAIN_MEMORY just before the option was removed [GiB].
 _MAX_DOMAIN_GIB = {64: 500, 32: 64}
@@ -160,7 +160,7 @@ class PvTree(PvLife):
         cls, guest: Guest, backing: Backing = BACKINGS["kernel"], **options: Any
     ) -> Footprint:
         pages = cls.predict_pages(guest, **options)
-        memory = round_up(sum(pages.values()) * PAGE_SIZE, backing_granule())
+        memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
         return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
 
     def _build(self) -> None:
@@ -245,11 +245,6 @@ class PvTree(PvLife):
 
     def _n_ram_expected(self) -> int:
         return int(self.plan.runs.select(Kind.RAM).n_frames.sum())
-
-
-def backing_granule() -> int:
-    """Memory of a pool comes in units of this [bytes]."""
-    return 1 << 21
 
 
 def _limit(guest: Guest, max_domain_pages: int | None) -> int:

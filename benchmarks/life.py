@@ -183,7 +183,9 @@ def _ratios(p2m: Any, n_rounds: int) -> dict[str, float]:
         twin = _Twin(Path(directory), p2m)
         found = {}
         for what, pfns in streams.items():
-            loops = (_numba_loop(p2m, pfns), twin.loop(pfns))
+            # Both write from and to the same arrays: where those lie decides more than who compiled the loop.
+            arrays = (pfns, p2m.lookup(pfns), np.ones(pfns.size, np.bool_), np.zeros(3, np.int64))
+            loops = (_numba_loop(p2m, *arrays), twin.loop(*arrays))
             logs = []
             for number in range(n_rounds + 2):
                 order = (0, 1) if number % 2 else (1, 0)
@@ -193,8 +195,7 @@ def _ratios(p2m: Any, n_rounds: int) -> dict[str, float]:
     return found
 
 
-def _numba_loop(p2m: Any, pfns: Any) -> Callable[[], Any]:
-    entries, done, changes = p2m.lookup(pfns), np.zeros(pfns.size, np.bool_), np.zeros(3, np.int64)
+def _numba_loop(p2m: Any, pfns: Any, entries: Any, done: Any, changes: Any) -> Callable[[], Any]:
     tables, words, m2p = p2m._write_tables, p2m._words, p2m._m2p_words()
     return lambda: set_entries(tables, words, pfns, entries, False, 0, True, done, m2p, changes)
 
@@ -210,8 +211,7 @@ class _Twin:
         self._call.restype = ctypes.c_int64
         self._p2m = p2m
 
-    def loop(self, pfns: Any) -> Callable[[], Any]:
-        entries, done, changes = self._p2m.lookup(pfns), np.zeros(pfns.size, np.bool_), np.zeros(3, np.int64)
+    def loop(self, pfns: Any, entries: Any, done: Any, changes: Any) -> Callable[[], Any]:
         tables, words = (
             np.array([int(word) for word in fields], np.uint64)
             for fields in (self._p2m._write_tables, self._p2m._words)

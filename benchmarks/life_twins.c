@@ -7,33 +7,34 @@
 #define always_inline static inline __attribute__((always_inline))
 
 enum { MISSING, IDENTITY };
-struct words { uint64_t invalid, identity, foreign, size_shift, leaf_shift, end, n_machine; };
+struct words { uint64_t invalid, identity, foreign, leaf_shift, end, n_machine; };
 struct tree { uint64_t top, missing_leaf, identity_leaf, base; };
 struct list { uint64_t list, area, root, missing_leaf, identity_leaf, base; };
 
-always_inline uint64_t load(uint64_t address, int bits)
+always_inline uint64_t load(uint64_t address, uint64_t index, int bits)
 {
-    return bits == 64 ? __atomic_load_n((const uint64_t *)address, __ATOMIC_RELAXED)
-                      : __atomic_load_n((const uint32_t *)address, __ATOMIC_RELAXED);
+    return bits == 64 ? __atomic_load_n((const uint64_t *)address + index, __ATOMIC_RELAXED)
+                      : __atomic_load_n((const uint32_t *)address + index, __ATOMIC_RELAXED);
 }
 
-always_inline void store(uint64_t address, uint64_t entry, int bits)
+always_inline void store(uint64_t address, uint64_t index, uint64_t entry, int bits)
 {
     if (bits == 64)
-        __atomic_store_n((uint64_t *)address, entry, __ATOMIC_RELAXED);
+        __atomic_store_n((uint64_t *)address + index, entry, __ATOMIC_RELAXED);
     else
-        __atomic_store_n((uint32_t *)address, entry, __ATOMIC_RELAXED);
+        __atomic_store_n((uint32_t *)address + index, entry, __ATOMIC_RELAXED);
 }
 
 always_inline uint64_t locate_tree(const struct tree *t, uint64_t pfn, int bits)
 {
-    int index = bits == 64 ? 9 : 10, size = bits == 64 ? 3 : 2;
-    uint64_t mid = load(t->top + (pfn >> 2 * index << size), bits) + t->base;
-    uint64_t leaf = load(mid + ((pfn >> index & ((1 << index) - 1)) << size), bits);
+    int index = bits == 64 ? 9 : 10;
+    uint64_t base = bits == 64 ? 0 : t->base;
+    uint64_t mid = load(t->top, pfn >> 2 * index, bits) + base;
+    uint64_t leaf = load(mid, pfn >> index & ((1 << index) - 1), bits);
 
-    if (leaf == t->missing_leaf)
+    if (unlikely(leaf == t->missing_leaf))
         return MISSING;
-    return leaf == t->identity_leaf ? IDENTITY : leaf + t->base;
+    return unlikely(leaf == t->identity_leaf) ? IDENTITY : leaf + base;
 }
 
 always_inline uint64_t locate_list(const struct list *t, uint64_t pfn, int bits)
@@ -41,10 +42,10 @@ always_inline uint64_t locate_list(const struct list *t, uint64_t pfn, int bits)
     int size = bits == 64 ? 3 : 2;
     uint64_t shown = t->list + (pfn << size), address = t->area + (pfn << size), page = t->root;
 
-    if (load(shown, bits) != (bits == 64 ? UINT64_MAX : UINT32_MAX))
+    if (load(t->list, pfn, bits) != (bits == 64 ? UINT64_MAX : UINT32_MAX))
         return shown & ~0xfffULL;
     for (int level = size; level >= 0; level--) {
-        page = load(page + ((address >> (12 + 9 * level) & 511) << 3), 64) & ~0xfffULL;
+        page = load(page, address >> (12 + 9 * level) & 511, 64) & ~0xfffULL;
         page += level ? t->base : 0;
     }
     if (page == t->missing_leaf)
@@ -78,7 +79,7 @@ always_inline int is_astray(const struct words *w, uint64_t pfn, uint64_t entry)
         changes[2] += is_astray(w, pfn, entry) - is_astray(w, pfn, old);                                      \
         if (!n_m2p)                                                                                           \
             return;                                                                                           \
-        if ((entry & ~(w->identity | w->foreign)) != old && is_plain(w, old) && old < n_m2p && m2p[old] == pfn) \
+        if ((entry & ~(w->identity | w->foreign)) != old && is_plain(w, old) && old < n_m2p && m2p[old] == pfn)\
             m2p[old] = w->invalid;                                                                            \
         if (is_plain(w, entry) && entry < n_m2p)                                                              \
             m2p[entry] = pfn;                                                                                 \
@@ -94,34 +95,43 @@ NOTE(32)
     {                                                                                                         \
         struct kind t = *tables;                                                                              \
         struct words w = *words;                                                                              \
-        uint64_t known = UINT64_MAX, leaf = 0, mask = (1ULL << w.leaf_shift) - 1;                             \
-        int64_t i;                                                                                            \
+        const uint64_t mask = bits == 64 ? 511 : 1023, markers = 3ULL << (bits - 2);                          \
+        int64_t i = 0;                                                                                        \
                                                                                                               \
-        for (i = 0; i < n; i++) {                                                                             \
-            uint64_t pfn = pfns[i], entry = entries[i];                                                       \
-            if (pfn >= w.end) {                                                                               \
-                done[i] = entry == w.invalid && !only_holes;                                                  \
+        while (i < n) {                                                                                       \
+            uint64_t pfn = pfns[i], entry = entries[i], first = pfn & ~mask, index = pfn - first, leaf;       \
+            if (unlikely(pfn >= w.end)) {                                                                     \
+                done[i++] = entry == w.invalid && !only_holes;                                                \
                 continue;                                                                                     \
             }                                                                                                 \
-            if (pfn >> w.leaf_shift != known) {                                                               \
-                leaf = locate_##kind(&t, pfn, bits);                                                          \
-                known = leaf > IDENTITY ? pfn >> w.leaf_shift : UINT64_MAX;                                   \
-            }                                                                                                 \
-            if (known == UINT64_MAX) {                                                                        \
+            leaf = locate_##kind(&t, pfn, bits);                                                              \
+            if (unlikely(leaf <= IDENTITY)) {                                                                 \
                 int as_it_is = entry == (leaf == MISSING ? w.invalid : (w.identity | pfn));                   \
                 if (!as_it_is && !(only_holes && leaf == IDENTITY))                                           \
                     break;                                                                                    \
-                done[i] = as_it_is && (!only_holes || leaf == MISSING);                                       \
+                done[i++] = as_it_is && (!only_holes || leaf == MISSING);                                     \
                 continue;                                                                                     \
             }                                                                                                 \
-            uint64_t address = leaf + ((pfn & mask) << w.size_shift), old = load(address, bits);              \
-            int writes = !only_holes || old == w.invalid;                                                     \
-            done[i] = writes;                                                                                 \
-            if (!writes)                                                                                      \
+            if (!only_holes && !n_m2p) {                                                                      \
+                do {                                                                                          \
+                    if (unlikely((load(leaf, index, bits) | entries[i]) & markers))                           \
+                        goto noting;                                                                          \
+                    store(leaf, index, entries[i], bits);                                                     \
+                    if (++i == n)                                                                             \
+                        return n;                                                                             \
+                    index = pfns[i] - first;                                                                  \
+                } while (index <= mask);                                                                      \
                 continue;                                                                                     \
-            store(address, entry, bits);                                                                      \
-            if (unlikely((old | entry) & (w.identity | w.foreign) || n_m2p))                                  \
-                note_##bits(words, m2p, n_m2p, changes, pfn, old, entry);                                     \
+            }                                                                                                 \
+        noting:                                                                                               \
+            for (; i < n && (index = pfns[i] - first) <= mask; i++) {                                         \
+                uint64_t old = load(leaf, index, bits);                                                       \
+                done[i] = !only_holes || old == w.invalid;                                                    \
+                if (!done[i])                                                                                 \
+                    continue;                                                                                 \
+                store(leaf, index, entries[i], bits);                                                         \
+                note_##bits(words, m2p, n_m2p, changes, pfns[i], old, entries[i]);                            \
+            }                                                                                                 \
         }                                                                                                     \
         return i;                                                                                             \
     }

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from p2mperf.jit import instance_class, walk_overload
-from p2mperf.memory.raw import load_once32, load_once64
+from p2mperf.memory.raw import load_element32, load_element64, unlikely
 from p2mperf.tables.write_kernels import IDENTITY, MISSING, locate_leaf
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
@@ -76,14 +76,13 @@ class WriteLinear32(_WriteLinear):
     """The list of a 32-bit PAE guest."""
 
 
-# index bits, log2 of a slot's bytes, load of a slot
-_TREES: dict[Any, Any] = {WriteTree64: (9, 3, load_once64), WriteTree32: (10, 2, load_once32)}
+# index bits, load of a slot
+_TREES: dict[Any, Any] = {WriteTree64: (9, load_element64), WriteTree32: (10, load_element32)}
 # log2 of an entry's bytes, levels above the page-table entries, load of an entry
-_LISTS: dict[Any, Any] = {WriteLinear64: (3, 3, load_once64), WriteLinear32: (2, 2, load_once32)}
+_LISTS: dict[Any, Any] = {WriteLinear64: (3, 3, load_element64), WriteLinear32: (2, 2, load_element32)}
 _PAGE_SHIFT = np.uint64(PAGE_SHIFT)
 _PAGE_MASK = np.uint64((1 << 64) - PAGE_SIZE)
 _SLOT_MASK = np.uint64(511)
-_THREE = np.uint64(3)
 _LEVEL_BITS = np.uint64(9)
 
 
@@ -91,19 +90,21 @@ _LEVEL_BITS = np.uint64(9)
 def _locate_in_tree(tables, pfn):  # type: ignore[no-untyped-def]
     if instance_class(tables) not in _TREES:
         return None
-    bits, slot_shift, load = _TREES[instance_class(tables)]
-    size = np.uint64(slot_shift)
+    bits, load = _TREES[instance_class(tables)]
+    based = instance_class(tables) is WriteTree32
     mid_shift, top_shift = np.uint64(bits), np.uint64(2 * bits)
     mask = np.uint64((1 << bits) - 1)
 
     def locate(tables, pfn):  # type: ignore[no-untyped-def]
-        mid = load(tables.top + ((pfn >> top_shift) << size)) + tables.base
-        leaf = load(mid + (((pfn >> mid_shift) & mask) << size))
-        if leaf == tables.missing_leaf:
+        mid = load(tables.top, pfn >> top_shift)
+        if based:
+            mid += tables.base
+        leaf = load(mid, (pfn >> mid_shift) & mask)
+        if unlikely(leaf == tables.missing_leaf):
             return MISSING
-        if leaf == tables.identity_leaf:
+        if unlikely(leaf == tables.identity_leaf):
             return IDENTITY
-        return leaf + tables.base
+        return leaf + tables.base if based else leaf
 
     return locate
 
@@ -118,21 +119,21 @@ def _locate_in_list(tables, pfn):  # type: ignore[no-untyped-def]
     first_shift = np.uint64(PAGE_SHIFT + 9 * n_upper)
 
     def locate(tables, pfn):  # type: ignore[no-untyped-def]
-        shown = tables.list + (pfn << size)
+        shown = (tables.list + (pfn << size)) & _PAGE_MASK
         # Shared leaves read INVALID throughout: any other value proves the leaf private, without a walk.
-        if load(shown) != invalid:
-            return shown & _PAGE_MASK
+        if load(tables.list, pfn) != invalid:
+            return shown
         address = tables.area + (pfn << size)
         table, shift = tables.root, first_shift
         for _ in range(n_upper):
-            slot = load_once64(table + (((address >> shift) & _SLOT_MASK) << _THREE))
+            slot = load_element64(table, (address >> shift) & _SLOT_MASK)
             table = (slot & _PAGE_MASK) + tables.base
             shift -= _LEVEL_BITS
-        page = load_once64(table + (((address >> _PAGE_SHIFT) & _SLOT_MASK) << _THREE)) & _PAGE_MASK
+        page = load_element64(table, (address >> _PAGE_SHIFT) & _SLOT_MASK) & _PAGE_MASK
         if page == tables.missing_leaf:
             return MISSING
         if page == tables.identity_leaf:
             return IDENTITY
-        return shown & _PAGE_MASK
+        return shown
 
     return locate

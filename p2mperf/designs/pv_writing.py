@@ -120,8 +120,8 @@ class PvWriter(PvDesign):
         shape = self.guest.geometry
         kind = Words64 if shape.entry_bits == 64 else Words32
         bits = (shape.invalid, shape.identity_bit, shape.foreign_bit)
-        shifts = (shape.entry_bytes.bit_length() - 1, shape.leaf_frames.bit_length() - 1)
-        return kind(*map(np.uint64, (*bits, *shifts, self.end_pfn, self.guest.machine.n_frames)))
+        leaf_shift = shape.leaf_frames.bit_length() - 1
+        return kind(*map(np.uint64, (*bits, leaf_shift, self.end_pfn, self.guest.machine.n_frames)))
 
     def _spare_frames(self) -> int:
         if not self.writable:
@@ -201,12 +201,11 @@ class PvWriter(PvDesign):
 
     def _set(self, pfns: Entries, entries: Entries, only_holes: bool = False) -> Flags:
         flat, values = pfns.reshape(-1), entries.reshape(-1)
-        done = np.zeros(flat.size, np.bool_)
+        done = np.ones(flat.size, np.bool_)
         n_before_bug = self._find_bug(flat, values)
         first = self._pass(flat[:n_before_bug], values, only_holes, 0, True, done)
         while first < n_before_bug:
             if self.quirks and self._set_by_quirk(int(flat[first]), int(values[first])):
-                done[first] = True
                 first = self._pass(flat[:n_before_bug], values, only_holes, first + 1, True, done)
                 continue
             last = first + 1 if self.quirks else n_before_bug

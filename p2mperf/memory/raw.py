@@ -19,13 +19,17 @@ _WORD = ir.IntType(64)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 
 
+def _element(builder: Any, kind: Any, address: Any, index: Any) -> Any:
+    # As an element of an array, not at a sum: LLVM would merge the index's own shift with this one into
+    # a shift and a mask, where the processor scales an index for nothing (4 % of a tree walk).
+    return builder.gep(builder.inttoptr(address, kind.as_pointer()), [index], source_etype=kind)
+
+
 def _make_load(bits: int) -> tuple[Any, Any]:
     kind = ir.IntType(bits)
 
     def read(builder: Any, address: Any, index: Any) -> Any:
-        # As an element of an array, not at a sum: LLVM would merge the index's own shift with this one into
-        # a shift and a mask, where the processor scales an index for nothing (4 % of a tree walk).
-        place = builder.gep(builder.inttoptr(address, kind.as_pointer()), [index], source_etype=kind)
+        place = _element(builder, kind, address, index)
         value = builder.load_atomic(place, "monotonic", bits // 8, typ=kind)
         return value if bits == 64 else builder.zext(value, _WORD)
 
@@ -46,19 +50,29 @@ def _make_load(bits: int) -> tuple[Any, Any]:
     return load_once, load_element
 
 
-def _make_store(bits: int) -> Any:
+def _make_store(bits: int) -> tuple[Any, Any]:
+    kind = ir.IntType(bits)
+
+    def write(context: Any, builder: Any, address: Any, index: Any, value: Any) -> Any:
+        word = value if bits == 64 else builder.trunc(value, kind)
+        builder.store_atomic(word, _element(builder, kind, address, index), "monotonic", bits // 8)
+        return context.get_dummy_value()
+
     @intrinsic
-    def store_word(typingctx, address, value):  # type: ignore[no-untyped-def]
+    def store_once(typingctx, address, value):  # type: ignore[no-untyped-def]
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            kind = ir.IntType(bits)
-            pointer = builder.inttoptr(args[0], kind.as_pointer())
-            word = args[1] if bits == 64 else builder.trunc(args[1], kind)
-            builder.store_atomic(word, pointer, "monotonic", bits // 8)
-            return context.get_dummy_value()
+            return write(context, builder, args[0], _WORD(0), args[1])
 
         return types.void(types.uint64, types.uint64), generate
 
-    return store_word
+    @intrinsic
+    def store_element(typingctx, address, index, value):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            return write(context, builder, *args)
+
+        return types.void(types.uint64, types.uint64, types.uint64), generate
+
+    return store_once, store_element
 
 
 @intrinsic
@@ -76,10 +90,10 @@ def unlikely(typingctx, condition):  # type: ignore[no-untyped-def]
     return types.boolean(types.boolean), generate
 
 
-load_once64, _load_element64 = _make_load(64)
-load_once32, _load_element32 = _make_load(32)
-store_once64 = _make_store(64)
-store_once32 = _make_store(32)
+load_once64, load_element64 = _make_load(64)
+load_once32, load_element32 = _make_load(32)
+store_once64, store_element64 = _make_store(64)
+_, store_element32 = _make_store(32)
 
 
 def load64(probe: Any, address: Any, index: Any = ZERO) -> Any:
@@ -138,5 +152,5 @@ def _overload_load(stub: Any, load_element: Any, word_bytes: int) -> None:
         return None
 
 
-_overload_load(load64, _load_element64, 8)
-_overload_load(load32, _load_element32, 4)
+_overload_load(load64, load_element64, 8)
+_overload_load(load32, load_element32, 4)

@@ -71,6 +71,7 @@ def sweep(
     entry_bits: int | None = None,
     backings: Sequence[str] = (),
     n_replicates: int | None = None,
+    limit: str | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
     quiet: bool = False,
@@ -80,13 +81,15 @@ def sweep(
     Parameters
     ----------
     plan : str
-        "quick", "default" or "full".
+        "quick", "default", "full" or "life".
     sizes, guests, designs, streams, operations, backings : sequence of str
         Replace the plan's own; a size gives a guest with nothing but RAM.
     entry_bits : int, optional
         Only guests of this width.
     n_replicates : int, optional
         Fresh processes for each point.
+    limit : str, optional
+        Memory that may be hot-plugged later, as "512G": PV tables have room for it.
     out : str or Path, optional
         Results directory, which makes the run resumable. Default: a temporary one that is deleted.
     fresh : bool
@@ -97,7 +100,7 @@ def sweep(
     Returns
     -------
     pandas.DataFrame
-        One row a timed pass; columns as in `p2mperf.results.schema.COLUMNS`.
+        One row a timed pass; columns as in `p2mperf.results.columns.COLUMNS`.
 
     Raises
     ------
@@ -125,6 +128,7 @@ def sweep(
             operations=operations,
             backings=backings,
             n_replicates=n_replicates,
+            limit=limit,
         )
         progress = Progress() if quiet else Progress(say=_say, advance=_bar())
         return load_frame(run(grid, directory, fresh, progress, knees))
@@ -166,7 +170,7 @@ def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a timed pass; columns as in `p2mperf.results.schema.COLUMNS`.
+        One row a timed pass; columns as in `p2mperf.results.columns.COLUMNS`.
 
     Raises
     ------

@@ -21,6 +21,7 @@ from p2mperf.geometry import Kind
 from p2mperf.kernels import latency, throughput, trace
 from p2mperf.measure import code_form, engine
 from p2mperf.measure.engine import OPERATIONS, Settings, calibrate, check_agreement, measure_cell, warm_up
+from p2mperf.measure.operations import Lookup
 from p2mperf.streams import make_stream
 
 SMALL = Guest.plain("16M")
@@ -59,7 +60,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Passes]:
     found = Passes({"one": 2.0, "two": 4.0, "three": 5.0})
     monkeypatch.setattr(engine, "perf_counter_ns", found.clock)
     monkeypatch.setattr(engine, "check_agreement", lambda designs, stream, kernel: 42)
-    monkeypatch.setitem(OPERATIONS, "latency", found.kernel)
+    monkeypatch.setitem(OPERATIONS, "latency", lambda: Lookup(found.kernel))
     return found
 
 
@@ -199,13 +200,13 @@ def test_the_slowest_design_chooses_the_loop_count(
 ) -> None:
     passes.costs_ns = costs_ns
     stream = long_streams()(40)
-    assert calibrate(designs("one", "two"), stream, passes.kernel, SETTINGS) == n_lookups
+    assert calibrate(designs("one", "two"), stream, Lookup(passes.kernel), SETTINGS) == n_lookups
 
 
 def test_calibration_times_second_passes_only(passes: Passes) -> None:
     # A first pass that takes a hundred times longer, as one after a build does, changes nothing.
     passes.slow_passes = {0, 2}
-    assert calibrate(designs("one", "two"), long_streams()(40), passes.kernel, SETTINGS) == 250
+    assert calibrate(designs("one", "two"), long_streams()(40), Lookup(passes.kernel), SETTINGS) == 250
 
 
 def test_warming_up_takes_its_time(passes: Passes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,11 +226,11 @@ def pair() -> Iterator[dict[str, Any]]:
         yield {"pv-tree": tree, "pv-linear": linear}
 
 
-@pytest.mark.parametrize("operation", ["latency", "throughput"])
-def test_designs_that_agree_have_one_sum(pair: dict[str, Any], operation: str) -> None:
+@pytest.mark.parametrize("kernel", [latency, throughput])
+def test_designs_that_agree_have_one_sum(pair: dict[str, Any], kernel: Any) -> None:
     stream = np.arange(0, 1100000, 37, dtype=np.uint64)
     expected = sum(pair["pv-tree"].guest.entries(stream).tolist()) % 2**64
-    assert check_agreement(pair, stream, OPERATIONS[operation]) == expected
+    assert check_agreement(pair, stream, kernel) == expected
 
 
 def test_a_design_that_lies_is_named_with_the_frame(pair: dict[str, Any]) -> None:

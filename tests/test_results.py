@@ -25,9 +25,9 @@ import record_samples as samples
 from hypothesis import given
 
 from p2mperf.errors import BadInputError, ResultsError
-from p2mperf.results import schema
+from p2mperf.results import columns as registry, schema
 from p2mperf.results.export import export, load, machine_cards, to_frame
-from p2mperf.results.store import MARKER, Journal, find_runs
+from p2mperf.results.store import MARKER, Journal, find_runs, make_directory
 
 TESTS = Path(__file__).resolve().parent
 N_KILLS = 20
@@ -87,7 +87,7 @@ def test_right_records_pass(record: dict[str, Any]) -> None:
         (samples.run(run="../../etc"), "'run' of a run record is '../../etc', but must be 4 to 64 hex"),
         (samples.run(started="2026-11-21T10:00:00"), "'started' of a run record"),
         (samples.run(plan={"sizes": []}), "must hold the 'name' of the plan"),
-        (samples.run(schema=2), "this run has results schema 2, this p2mperf knows up to 1"),
+        (samples.run(schema=3), "this run has results schema 3, this p2mperf knows up to 2"),
         (samples.run(schema="1"), "'schema' of a run record is '1'"),
         (samples.run(n_cells=True), "'n_cells' of a run record is True"),
         (samples.run(color="red"), "run record has an unknown field 'color'"),
@@ -158,7 +158,7 @@ def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
     assert list(journal.finished_cells().values()) == records[1:3]
     assert journal.is_ended
     assert journal.recovered_bytes == 0
-    assert json.loads((path.parent / MARKER).read_text()) == {"p2mperf_results": 1}
+    assert json.loads((path.parent / MARKER).read_text()) == {"p2mperf_results": 2}
 
 
 def test_the_file_name_is_in_utc_and_safe(tmp_path: Path) -> None:
@@ -556,7 +556,7 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("marker", "complaint"),
     [
-        ('{"p2mperf_results": 2}', "has results schema 2, this p2mperf knows up to 1: install a newer one"),
+        ('{"p2mperf_results": 3}', "has results schema 3, this p2mperf knows up to 2: install a newer one"),
         ("", "is damaged"),
         ("[]", "is damaged"),
         ('{"p2mperf": 1}', "is damaged"),
@@ -572,9 +572,9 @@ def test_a_marker_we_cannot_follow(tmp_path: Path, marker: str, complaint: str) 
 
 def test_a_journal_of_a_newer_schema(tmp_path: Path) -> None:
     path = written(tmp_path)
-    path.write_text(json.dumps(samples.run(schema=2, galaxy="M31")) + "\n")
+    path.write_text(json.dumps(samples.run(schema=3, galaxy="M31")) + "\n")
     for access in (lambda: Journal.read(path), lambda: Journal.open(path), lambda: load(tmp_path)):
-        with pytest.raises(ResultsError, match="line 1: this run has results schema 2"):
+        with pytest.raises(ResultsError, match="line 1: this run has results schema 3"):
             access()
 
 
@@ -600,9 +600,9 @@ def test_runs_of_several_hosts_stand_side_by_side(tmp_path: Path) -> None:
 
 # The order of the columns is part of the format: other people's scripts count on it.
 CSV_HEADER = (
-    "run,host,machine,code,plan,guest,geometry,entry_bits,guest_pages,guest_bytes,backing,replicate,seed,family,"
-    "design,stream,hole_fraction,identity_fraction,operation,status,error,round,position,n_lookups,elapsed_ns,"
-    "cost_ns,checksum,n_involuntary_switches,n_steal_ticks,flagged,code_form,view_page_bytes,build_ns,"
+    "run,host,machine,code,plan,guest,geometry,entry_bits,guest_pages,guest_bytes,backing,limit_bytes,replicate,"
+    "seed,family,design,stream,hole_fraction,identity_fraction,operation,status,error,round,position,n_lookups,"
+    "elapsed_ns,cost_ns,n_pages_grown,n_vmas_grown,checksum,n_involuntary_switches,n_steal_ticks,flagged,code_form,view_page_bytes,build_ns,"
     "mfn_generation_ns,n_vmas,page_table_bytes,memory_bytes,predicted_memory_bytes,need_bytes,have_bytes,"
     "footprint_leaf_pages,footprint_top_pages"
 )
@@ -619,7 +619,7 @@ def journal_path(tmp_path: Path) -> Path:
 
 def test_one_row_a_design_and_round(journal_path: Path) -> None:
     frame = to_frame([journal_path])
-    columns = schema.columns(["top", "leaf"])
+    columns = registry.columns(["top", "leaf"])
     assert list(frame.columns) == [column.name for column in columns]
     assert [str(dtype) for dtype in frame.dtypes] == [column.dtype for column in columns]
     done = frame[frame["status"] == "done"]
@@ -664,8 +664,8 @@ def test_cells_that_were_not_measured_have_one_row(journal_path: Path) -> None:
 
 def test_no_journal_gives_an_empty_frame_of_the_same_columns() -> None:
     frame = to_frame([])
-    assert list(frame.columns) == [column.name for column in schema.COLUMNS]
-    assert [str(dtype) for dtype in frame.dtypes] == [column.dtype for column in schema.COLUMNS]
+    assert list(frame.columns) == [column.name for column in registry.COLUMNS]
+    assert [str(dtype) for dtype in frame.dtypes] == [column.dtype for column in registry.COLUMNS]
 
 
 def test_parquet_gives_back_the_same_frame(journal_path: Path, tmp_path: Path) -> None:
@@ -679,7 +679,7 @@ def test_parquet_gives_back_the_same_frame(journal_path: Path, tmp_path: Path) -
 def test_parquet_explains_itself(journal_path: Path, tmp_path: Path) -> None:
     parquet, _ = export(journal_path, tmp_path / "out")
     stored = pq.read_schema(parquet)
-    for column in schema.columns(["leaf", "top"]):
+    for column in registry.columns(["leaf", "top"]):
         metadata = stored.field(column.name).metadata
         assert (metadata[b"unit"].decode(), metadata[b"doc"].decode()) == (column.unit, column.doc)
     cards = json.loads(stored.metadata[b"p2mperf_machines"])
@@ -692,9 +692,39 @@ def test_csv_has_its_columns_in_order_and_the_same_numbers(journal_path: Path, t
     _, csv = export(journal_path, tmp_path / "out")
     assert csv.read_text().splitlines()[0] == CSV_HEADER
     frame = to_frame([journal_path])
-    again = pd.read_csv(csv, dtype={column.name: column.dtype for column in schema.columns(["leaf", "top"])})
+    again = pd.read_csv(
+        csv, dtype={column.name: column.dtype for column in registry.columns(["leaf", "top"])}
+    )
     exact = [name for name in frame if frame[name].dtype != "string"]
     pd.testing.assert_frame_equal(again[exact], frame[exact], check_exact=True)
+
+
+def test_growth_and_limit_of_a_unit_stand_in_its_samples(tmp_path: Path) -> None:
+    cell = samples.cell(operation="set")
+    for block in cell["rounds"]:
+        block["n_pages_grown"], block["n_vmas_grown"] = {"pv-tree": 129}, {"pv-tree": -1}
+    frame = to_frame([written(tmp_path, samples.unit() | {"limit_bytes": 1 << 39}, cell)])
+    tree = frame[frame["design"] == "pv-tree"]
+    assert set(tree["n_pages_grown"]) == {129}
+    assert set(tree["n_vmas_grown"]) == {-1}
+    assert frame[frame["design"] != "pv-tree"]["n_pages_grown"].isna().all()
+    assert set(frame["limit_bytes"]) == {1 << 39}
+
+
+def test_results_of_the_first_version_can_be_read(journal_path: Path, tmp_path: Path) -> None:
+    # Version 1 knew neither a limit nor growth: tables had room for the map alone.
+    old = tmp_path / "old" / journal_path.name
+    make_directory(old.parent)
+    old.write_text(
+        journal_path.read_text().replace('"schema":2', '"schema":1').replace('"schema": 2', '"schema": 1')
+    )
+    assert Journal.read(old).run["schema"] == 1
+    frame = load(old)
+    assert set(frame["limit_bytes"]) == {0}
+    parquet, _ = export(old, tmp_path / "out")
+    table = pq.read_table(parquet).drop_columns(["limit_bytes", "n_pages_grown", "n_vmas_grown"])
+    pq.write_table(table.replace_schema_metadata(table.schema.metadata | {b"p2mperf_schema": b"1"}), parquet)
+    pd.testing.assert_frame_equal(load(parquet), frame)
 
 
 def test_a_directory_is_exported_run_by_run(journal_path: Path, tmp_path: Path) -> None:

@@ -359,6 +359,7 @@ def order(**changes: Any) -> Record:
         "replicate": 0,
         "seed": 1,
         "designs": ["pv-linear"],
+        "limit_bytes": 0,
         "cells": [cell],
         "settings": MOMENT,
         "warm_up": False,

@@ -24,7 +24,16 @@ example:
   python -m p2mperf compare results-before results-after --fail-above 1.10
 """
 # Columns that mostly hold one value throughout; it is then said once, above the table.
-_QUIET = ("geometry", "guest_pages", "backing", "family", "hole_fraction", "identity_fraction", "differs")
+_QUIET = (
+    "geometry",
+    "guest_pages",
+    "backing",
+    "limit_bytes",
+    "family",
+    "hole_fraction",
+    "identity_fraction",
+    "differs",
+)
 
 
 def main(argv: list[str]) -> int:

@@ -18,6 +18,10 @@ plans:
   quick    two 64-bit guests, a 32-bit and an ARM one; under 40 s on two cores
   default  512 MB to 400 GB, both widths, odd sizes, all streams, holes; under 4 minutes
   full     points on both sides of every cache and TLB knee of this machine, all page backings
+  life     what happens to a PV p2m beside lookups: writes, ballooning, leaves broken, tables; 8 minutes
+
+operations: latency and throughput (a lookup; all plans measure these), set, balloon-down and balloon-up (a
+frame), cow (a shared leaf made private), tools, rebuild and build (a whole table).
 
 Every finished cell is on disk at once. After Ctrl-C, or worse, the same command goes on where it was.
 
@@ -26,6 +30,8 @@ examples:
   python -m p2mperf sweep --size 512M --size 43G --entry-bits 32 --stream uniform --operation latency
   python -m p2mperf sweep --guest dom0-64-e820 --stream uniform:hole=0.5 --backing huge
   python -m p2mperf sweep --plan full --dry-run
+  python -m p2mperf sweep --plan life --size 8G
+  python -m p2mperf sweep --size 8G --stream uniform --operation set --operation cow --limit 512G
 """
 
 
@@ -67,6 +73,7 @@ def main(argv: list[str]) -> int:
         backings=arguments.backing,
         n_replicates=arguments.replicates,
         control=arguments.control,
+        limit=arguments.limit,
     )
     if arguments.dry_run:
         return _show_plan(plan, arguments)
@@ -87,7 +94,7 @@ def _parser() -> Parser:
     parser = make_parser(
         "sweep", "Measure every design over a grid of guests, streams and operations.", _EPILOG
     )
-    parser.add_argument("--plan", default="default", metavar="NAME", help="quick, default or full")
+    parser.add_argument("--plan", default="default", metavar="NAME", help="quick, default, full or life")
     many: dict[str, Any] = {"action": "append", "default": []}
     parser.add_argument("--guest", metavar="NAME", help="only this preset; may be repeated", **many)
     parser.add_argument("--size", metavar="SIZE", help="only a guest of this size; may be repeated", **many)
@@ -99,7 +106,14 @@ def _parser() -> Parser:
         help="only this stream: sequential, uniform, zipf, leaf-stride; uniform:hole=0.5; may be repeated",
         **many,
     )
-    parser.add_argument("--operation", metavar="NAME", help="latency or throughput; may be repeated", **many)
+    parser.add_argument(
+        "--operation", metavar="NAME", help="only this operation, see below; may be repeated", **many
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="SIZE",
+        help="memory that may be hot-plugged later, as 512G: tables have room for it",
+    )
     parser.add_argument(
         "--backing", metavar="NAME", help="page sizes: kernel, small, huge, swapped; may be repeated", **many
     )

@@ -140,6 +140,12 @@ class Design(ABC):
     state: Any = ()
     build_ns: int = 0
     mfn_generation_ns: int = 0
+    _options_asked: dict[str, Any]
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        design = super().__new__(cls)
+        design._options_asked = options
+        return design
 
     def __init__(self, guest: Guest, backing: Backing) -> None:
         self.guest = guest
@@ -187,6 +193,21 @@ class Design(ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def again(self, **options: Any) -> Any:
+        """Build the same for the same guest once more, beside this one.
+
+        Parameters
+        ----------
+        **options
+            Take the place of those that this one was built with.
+
+        Returns
+        -------
+        Design
+            As it was when it was built: nothing that was written since is in it.
+        """
+        return type(self)(self.guest, self.backing, **{**self._options_asked, **options})
 
     def page_table_bytes(self) -> int:
         """Page tables that this process has grown since the design was begun [bytes]."""

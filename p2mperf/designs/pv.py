@@ -20,7 +20,7 @@ from p2mperf.geometry import Geometry, Kind
 from p2mperf.guests import Guest
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.audit_kernels import count_entries
-from p2mperf.tables.leaves import Leaf, LeafPlan
+from p2mperf.tables.leaves import Leaf, LeafPlan, ListedLeaves
 from p2mperf.tables.m2p import M2p
 from p2mperf.units import parse_pages, round_up
 
@@ -51,11 +51,14 @@ class PvDesign(Design):
     run_frames : int
         0: leaves stand in the pool in pfn order, as boot-time allocation leaves them; otherwise pool frames
         come in runs of this length in random order [frames].
+    boot_list : ndarray of uint64 or uint32, shape (n_boot_pages,), optional
+        The flat list of the domain builder: leaves are copied from it, as at boot, instead of being written
+        from the map. (A 32-bit kernel leaves them where they are; here they are copied at either width.)
 
     Raises
     ------
     BadInputError
-        For an unknown backing or policy.
+        For an unknown backing or policy, or a `boot_list` that does not hold all of the guest's memory.
     DoesNotFitError
         When memory, address space or mappings give out; nothing is kept then.
     """
@@ -72,6 +75,7 @@ class PvDesign(Design):
         *,
         above: str = "identity",
         run_frames: int = 0,
+        boot_list: NDArray[Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(guest, backing if isinstance(backing, Backing) else find_backing(backing))
@@ -79,6 +83,8 @@ class PvDesign(Design):
         self.above = above
         self.options = options
         self.plan = self.plan_leaves(guest, above=above, **options)
+        if boot_list is not None:
+            self.plan = self._plan_copies(boot_list)
         n_frames = sum(self.predict_pages(guest, above=above, **options).values())
         self.pool = PagePool(
             n_frames,
@@ -100,6 +106,16 @@ class PvDesign(Design):
     @abstractmethod
     def plan_leaves(cls, guest: Guest, above: str = "identity", **options: Any) -> LeafPlan:
         """Decide which leaves are private and what stands in them."""
+
+    def _plan_copies(self, boot_list: NDArray[Any]) -> LeafPlan:
+        """Plan the same leaves, copied from a flat list."""
+        guest, plan = self.guest, self.plan
+        if guest.n_boot_pages != boot_list.size or guest.ram.end_pfn.tolist() != [boot_list.size]:
+            raise BadInputError(
+                f"a flat list of {boot_list.size} entries does not hold the memory of {guest.name}: take a "
+                "guest without holes"
+            )
+        return ListedLeaves(plan.geometry, plan.runs, plan.state, boot_list)
 
     @classmethod
     @abstractmethod

@@ -8,6 +8,7 @@ arch/x86/mm/pageattr.c, 3.19).
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames
 from p2mperf.memory.raw import load32, load64, unlikely
 from p2mperf.memory.window import Window, n_runs
+from p2mperf.tables.boot_kernels import classify_list
 from p2mperf.tables.leaves import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.tables.m2p import predict_bytes
 from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages, covered_by
@@ -264,6 +266,14 @@ class PvLinear(PvLife):
         state[kinds == 1 << Kind.IDENTITY] = Leaf.IDENTITY
         state[kinds == 1 << Kind.MISSING] = Leaf.MISSING
         return LeafPlan(shape, runs, state)
+
+    def _plan_copies(self, boot_list: NDArray[Any]) -> LeafPlan:
+        """Look through the whole area for what can be shared, where the tree takes the list as it is."""
+        shape, plan = self.guest.geometry, super()._plan_copies(boot_list)
+        sizes = np.array([shape.leaf_frames, shape.mid_frames, shape.invalid, shape.identity_bit], np.uint64)
+        state = np.empty_like(plan.state)
+        classify_list(boot_list, *sizes, state)
+        return replace(plan, state=state)
 
     @classmethod
     def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:

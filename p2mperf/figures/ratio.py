@@ -20,6 +20,7 @@ CELL = [
     "entry_bits",
     "guest_bytes",
     "backing",
+    "limit_bytes",
     "stream",
     "hole_fraction",
     "identity_fraction",

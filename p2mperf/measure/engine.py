@@ -1,30 +1,28 @@
-"""Timing one cell: the same lookups by every design of a family, in an order that cancels drift."""
+"""Timing one cell: the same passes by every design of a family, in an order that cancels drift."""
 
 from __future__ import annotations
 
 import gc
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError, unknown
-from p2mperf.kernels import latency, throughput, translate_into
+from p2mperf.kernels import throughput, translate_into
 from p2mperf.measure.machine_card import steal_ticks
+from p2mperf.measure.operations import OPERATIONS, Operation, Stream, StreamMaker
 from p2mperf.measure.statistics import flag_outliers, latin_orders
 
-Stream = NDArray[np.uint64]
-StreamMaker = Callable[[int], Stream]
-
-OPERATIONS: dict[str, Any] = {"latency": latency, "throughput": throughput}
 CONTROL = "control:"  # prefix of the design that is timed a second time, against itself
 _ZERO = np.uint64(0)
 _CHECKED = 1 << 14
+_LONGEST_CELL_NS = 5e9  # of passes that cannot be made shorter
+_LEAST_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def measure_cell(
     Parameters
     ----------
     designs : mapping of str to Design
-        Built for one and the same guest.
+        Built for one and the same guest; those that cannot do this are left out.
     make : callable
         Makes a stream of the length it is given [lookups].
     operation : str
@@ -100,34 +98,87 @@ def measure_cell(
     BadInputError
         For an unknown operation.
     P2mperfError
-        When the designs disagree with each other or with the guest's map: nothing is timed then.
+        When no design can do this, or the designs disagree with each other or with the guest's map, before or
+        after: nothing is told then.
 
     Notes
     -----
-    Each timed pass has a fresh slice of one long stream, and a pass before it, over yet another slice, that
-    puts the design into its own steady state. Timing one short slice again and again would measure a cache.
+    Each timed pass has a fresh slice of one long stream, and most have a pass before it, over yet another
+    slice, that puts the design into its own steady state. Timing one short slice again and again would
+    measure a cache.
     """
     if operation not in OPERATIONS:
         raise unknown("operation", operation, OPERATIONS)
-    kernel = OPERATIONS[operation]
-    checksum = check_agreement(designs, make(_CHECKED), kernel)
-    timed = dict(designs)
+    step = OPERATIONS[operation]()
+    serving = {name: design for name, design in designs.items() if step.serves(design)}
+    if not serving:
+        raise P2mperfError(f"{operation} is nothing that {', '.join(designs)} can do: take another design")
+    checksum = check_agreement(serving, make(_CHECKED), getattr(step, "kernel", throughput))
+    timed = dict(serving)
     if settings.control:
-        first = next(iter(designs))
-        timed[CONTROL + first] = designs[first]
-    n_lookups = calibrate(timed, make(2 * len(timed) * settings.min_lookups), kernel, settings)
-    slices = _Slices(make(2 * len(timed) * settings.n_rounds * n_lookups))
-    orders = latin_orders(len(timed), settings.n_rounds, np.random.default_rng(seed))
+        first = next(iter(serving))
+        timed[CONTROL + first] = serving[first]
+    n_lookups, n_rounds = _extent(timed, make, step, settings)
+    slices = _Slices(make((1 + step.settles) * len(timed) * n_rounds * n_lookups))
+    orders = latin_orders(len(timed), n_rounds, np.random.default_rng(seed))
     names = list(timed)
+    step.mark(serving)
     gc.disable()
     try:
         rounds = [
-            _round([names[index] for index in order], timed, slices, kernel, n_lookups) for order in orders
+            _round([names[index] for index in order], timed, slices, step, n_lookups) for order in orders
         ]
     finally:
         gc.enable()
     _flag(rounds, names)
+    if step.end(serving):
+        check_agreement(serving, make(_CHECKED), throughput)
     return {"n_lookups": n_lookups, "checksum": checksum, "rounds": rounds}
+
+
+def _extent(
+    designs: Mapping[str, Design], make: StreamMaker, step: Operation, settings: Settings
+) -> tuple[int, int]:
+    """Choose how long a pass is, and how many rounds there are."""
+    passes = 1 + settings.n_rounds * (1 + step.settles)
+    step.begin(designs, make, passes * step.n_fixed * (2 if settings.control else 1))
+    if not step.n_fixed:
+        return calibrate(
+            designs, make(2 * len(designs) * settings.min_lookups), step, settings
+        ), settings.n_rounds
+    slices = _Slices(make(len(designs) * step.n_fixed))
+    elapsed = sum(_pass(step, design, slices.take(step.n_fixed)) for design in designs.values())
+    affordable = int(_LONGEST_CELL_NS / (elapsed * (1 + step.settles)))
+    return step.n_fixed, max(_LEAST_ROUNDS, min(settings.n_rounds, affordable))
+
+
+def _pass(step: Operation, design: Design, frames: Stream) -> int:
+    """Do one pass from beginning to end; its time [ns]."""
+    timed = step.prepare(design, frames)
+    start = perf_counter_ns()
+    result = timed()
+    elapsed = perf_counter_ns() - start
+    step.finish(design, frames, result)
+    return max(1, elapsed)
+
+
+def rehearse(operation: str, design: Design, make: StreamMaker) -> None:
+    """Do one short pass, so that nothing is compiled when it counts.
+
+    Parameters
+    ----------
+    operation : str
+        One of `OPERATIONS`.
+    design : Design
+        A small one of the type that will be timed.
+    make : callable
+        Makes a stream of its guest.
+    """
+    step = OPERATIONS[operation]()
+    if step.serves(design):
+        n_frames = step.n_fixed or 1
+        step.begin({design.name: design}, make, n_frames)
+        _pass(step, design, make(n_frames))
 
 
 def check_agreement(designs: Mapping[str, Design], stream: Stream, kernel: Any) -> int:
@@ -170,7 +221,7 @@ def check_agreement(designs: Mapping[str, Design], stream: Stream, kernel: Any) 
     return next(iter(sums.values()))
 
 
-def calibrate(designs: Mapping[str, Design], stream: Stream, kernel: Any, settings: Settings) -> int:
+def calibrate(designs: Mapping[str, Design], stream: Stream, step: Operation, settings: Settings) -> int:
     """Choose one loop count for all designs: the slowest fills the wanted time.
 
     Parameters
@@ -179,8 +230,8 @@ def calibrate(designs: Mapping[str, Design], stream: Stream, kernel: Any, settin
         All that will be timed.
     stream : ndarray of uint64
         At least two stretches of `min_lookups` for each of them.
-    kernel : dispatcher
-        The loop.
+    step : Operation
+        What will be timed.
     settings : Settings
         Wanted time and bounds.
 
@@ -190,15 +241,15 @@ def calibrate(designs: Mapping[str, Design], stream: Stream, kernel: Any, settin
         Lookups of one pass.
     """
     slices = _Slices(stream)
+    least, most = settings.min_lookups, settings.max_lookups
+    if step.distinct:
+        n_frames = min(design.guest.n_boot_pages for design in designs.values())
+        least, most = min(least, n_frames), min(most, n_frames)
     slowest = 0.0
     for design in designs.values():
-        kernel(design.tables, design.state, slices.take(settings.min_lookups), _ZERO)
-        stretch = slices.take(settings.min_lookups)
-        start = perf_counter_ns()
-        kernel(design.tables, design.state, stretch, _ZERO)
-        slowest = max(slowest, (perf_counter_ns() - start) / settings.min_lookups)
-    wanted = int(settings.target_ns / slowest)
-    return min(max(wanted, settings.min_lookups), settings.max_lookups)
+        _pass(step, design, slices.take(least))
+        slowest = max(slowest, _pass(step, design, slices.take(least)) / least)
+    return min(max(int(settings.target_ns / slowest), least), most)
 
 
 def warm_up(design: Design, stream: Stream, duration_ns: int) -> None:
@@ -219,25 +270,30 @@ def warm_up(design: Design, stream: Stream, duration_ns: int) -> None:
 
 
 def _round(
-    order: list[str], designs: Mapping[str, Design], slices: _Slices, kernel: Any, n_lookups: int
+    order: list[str],
+    designs: Mapping[str, Design],
+    slices: _Slices,
+    step: Operation,
+    n_lookups: int,
 ) -> dict[str, Any]:
-    elapsed, switches, steal = {}, {}, {}
+    block: dict[str, Any] = {"order": order}
     for name in order:
-        tables, state = designs[name].tables, designs[name].state
-        settle, stretch = slices.take(n_lookups), slices.take(n_lookups)
-        kernel(tables, state, settle, _ZERO)
+        design = designs[name]
+        if step.settles:
+            _pass(step, design, slices.take(n_lookups))
+        frames = slices.take(n_lookups)
+        timed = step.prepare(design, frames)
         switches_before, steal_before = _involuntary_switches(), steal_ticks() or 0
         start = perf_counter_ns()
-        kernel(tables, state, stretch, _ZERO)
-        elapsed[name] = max(1, perf_counter_ns() - start)
-        switches[name] = _involuntary_switches() - switches_before
-        steal[name] = max(0, (steal_ticks() or 0) - steal_before)
-    return {
-        "order": order,
-        "elapsed_ns": elapsed,
-        "n_involuntary_switches": switches,
-        "n_steal_ticks": steal,
-    }
+        result = timed()
+        noted = {"elapsed_ns": max(1, perf_counter_ns() - start)}
+        noted["n_involuntary_switches"] = _involuntary_switches() - switches_before
+        noted["n_steal_ticks"] = max(0, (steal_ticks() or 0) - steal_before)
+        noted |= step.growth(design, result)
+        step.finish(design, frames, result)
+        for what, value in noted.items():
+            block.setdefault(what, {})[name] = value
+    return block
 
 
 def _involuntary_switches() -> int:

@@ -17,6 +17,7 @@ CELL = [
     "geometry",
     "guest_pages",
     "backing",
+    "limit_bytes",
     "family",
     "design",
     "stream",

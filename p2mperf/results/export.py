@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import ResultsError, unknown
-from p2mperf.results import schema
+from p2mperf.results import columns as registry, schema
 from p2mperf.results.schema import Record
 from p2mperf.results.store import SUFFIX, Journal, RunInfo, find_runs, make_directory, replace_file
 from p2mperf.units import PAGE_SIZE
@@ -34,7 +34,7 @@ def to_frame(journals: Iterable[Journal | str | Path]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns and dtypes as `schema.columns` with the kinds of pages that occur. One row per design and
+        Columns and dtypes as `registry.columns` with the kinds of pages that occur. One row per design and
         round of every measured cell; a cell that was skipped or failed has one row, without design, round and
         cost. ``attrs["runs"]`` holds the run records, machine cards included.
 
@@ -47,7 +47,7 @@ def to_frame(journals: Iterable[Journal | str | Path]) -> pd.DataFrame:
 
     opened = [journal if isinstance(journal, Journal) else Journal.read(journal) for journal in journals]
     rows = [row for journal in opened for row in _samples(journal)]
-    columns = schema.columns(kind for journal in opened for kind in _footprint_kinds(journal))
+    columns = registry.columns(kind for journal in opened for kind in _footprint_kinds(journal))
     frame = pd.DataFrame({column.name: _array(column, rows) for column in columns})
     frame.attrs["runs"] = [journal.run for journal in opened]
     return frame
@@ -167,6 +167,7 @@ def _samples(journal: Journal) -> Iterator[Record]:
             **{name: cell.get(name) for name in _CELL_FIELDS},
             "guest_bytes": cell["guest_pages"] * PAGE_SIZE,
             "error": cell.get("error") or "",
+            "limit_bytes": (unit or {}).get("limit_bytes") or 0,
         }
         if cell["status"] == "done":
             yield from _cell_samples(cell, common, unit["designs"] if unit else {})
@@ -189,18 +190,19 @@ def _cell_samples(cell: Record, common: Record, designs: Record) -> Iterator[Rec
                 "cost_ns": elapsed_ns / cell["n_lookups"],
                 "n_involuntary_switches": block["n_involuntary_switches"][design],
                 "n_steal_ticks": block["n_steal_ticks"][design],
+                **{name: (block.get(name) or {}).get(design) for name in ("n_pages_grown", "n_vmas_grown")},
                 "flagged": (block.get("flagged") or {}).get(design, ""),
             }
 
 
 def _built(design: Record, operation: str) -> Record:
     """What the unit record knows of a design, as columns."""
-    pages = {schema.footprint_column(kind).name: n_pages for kind, n_pages in design["footprint"].items()}
+    pages = {registry.footprint_column(kind).name: n_pages for kind, n_pages in design["footprint"].items()}
     known = {name: design.get(name) for name in _DESIGN_FIELDS}
     return {**known, **pages, "code_form": design["code_form"].get(operation)}
 
 
-def _array(column: schema.Column, rows: list[Record]) -> Any:
+def _array(column: registry.Column, rows: list[Record]) -> Any:
     import pandas as pd
 
     dtype: Any = column.dtype
@@ -257,7 +259,10 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     # Without the mapper a missing value would turn whole numbers beyond 2**53 into rounded floats.
     nullable = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
-    frame = frame.astype({column.name: column.dtype for column in _columns_of(frame.columns)})
+    columns = _columns_of(frame.columns)
+    # Files of earlier versions lack the later columns.
+    frame = frame.reindex(columns=[column.name for column in columns])
+    frame = frame.astype({column.name: column.dtype for column in columns}).fillna({"limit_bytes": 0})
     frame.attrs = {"runs": runs}
     return frame
 
@@ -274,8 +279,8 @@ def _parquet_table(path: Path) -> pa.Table:
         raise ResultsError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _columns_of(names: Iterable[Any]) -> tuple[schema.Column, ...]:
-    fixed = {column.name for column in schema.COLUMNS}
-    return schema.columns(
+def _columns_of(names: Iterable[Any]) -> tuple[registry.Column, ...]:
+    fixed = {column.name for column in registry.COLUMNS}
+    return registry.columns(
         name.removeprefix("footprint_").removesuffix("_pages") for name in names if name not in fixed
     )

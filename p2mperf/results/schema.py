@@ -1,9 +1,8 @@
-"""What stands in a result: the columns of the samples frame and the records of the journal.
+"""What stands in a journal: its records.
 
-One registry for each is documentation, types and check in one. The journal (`p2mperf.results.store`) holds
-records of four shapes, in this order: one *run*, then for every unit its *unit* record before the *cell*
-records measured in it, and at the end an *end* record. The samples frame (`p2mperf.results.export`) has one
-row per design and round of every measured cell.
+One registry of their fields is documentation, types and check in one. The journal (`p2mperf.results.store`)
+holds records of four shapes, in this order: one *run*, then for every unit its *unit* record before the
+*cell* records measured in it, and at the end an *end* record.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,121 +18,18 @@ from typing import Any
 from p2mperf.errors import ResultsError
 
 # History of the format. Whoever changes the meaning of a record or of a column adds a line and a number.
-#   1  run, unit, cell and end records; the columns below
-VERSION = 1
+#   1  run, unit, cell and end records; the columns of the samples frame
+#   2  operations beside lookups: limit_bytes of a unit, n_pages_grown and n_vmas_grown of a round
+VERSION = 2
 
 Record = dict[str, Any]
+_KIND = re.compile(r"[a-z][a-z0-9_]*")
 
 # A design of this prefix in the rounds of a cell is the design after it, timed once more as an A/A control.
 CONTROL = "control:"
 
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the samples frame.
-
-    Parameters
-    ----------
-    name : str
-        Its name; ends in the unit where there is one.
-    dtype : str
-        The pandas dtype: ``string``, ``Int64``, ``UInt64`` (all three know missing values) or ``float64``.
-    unit : str
-        Unit as people write it; empty for names and pure counts.
-    doc : str
-        One line.
-    """
-
-    name: str
-    dtype: str
-    unit: str
-    doc: str
-
-
-COLUMNS = (
-    Column("run", "string", "", "run id"),
-    Column("host", "string", "", "name of the host that measured"),
-    Column("machine", "string", "", "key of the machine card: timings with equal keys compare"),
-    Column("code", "string", "", "hash of the compiled sources and their settings"),
-    Column("plan", "string", "", "name of the plan"),
-    Column("guest", "string", "", "guest name"),
-    Column("geometry", "string", "", "radix geometry of the guest's tables"),
-    Column("entry_bits", "Int64", "bit", "width of one p2m entry"),
-    Column("guest_pages", "Int64", "page", "guest memory"),
-    Column("guest_bytes", "Int64", "byte", "guest memory"),
-    Column("backing", "string", "", "page backing asked for"),
-    Column("replicate", "Int64", "", "number of the fresh process"),
-    Column("seed", "Int64", "", "seed of the unit: layout, contents and streams"),
-    Column("family", "string", "", "designs that answer the same question"),
-    Column(
-        "design",
-        "string",
-        "",
-        "translation layout, or control:<design>; missing for cells that were not measured",
-    ),
-    Column("stream", "string", "", "name of the access pattern"),
-    Column("hole_fraction", "float64", "1", "share of the stream that lands in holes"),
-    Column("identity_fraction", "float64", "1", "share of the stream that lands in identity ranges"),
-    Column("operation", "string", "", "what is timed"),
-    Column("status", "string", "", "done, skipped_memory, skipped_maps or failed"),
-    Column("error", "string", "", "why a cell was not measured; empty for done cells"),
-    Column("round", "Int64", "", "number of the block over all designs of the cell"),
-    Column("position", "Int64", "", "place of the design in the order of its block"),
-    Column("n_lookups", "Int64", "", "loop count of one timed pass"),
-    Column("elapsed_ns", "Int64", "ns", "time of one timed pass"),
-    Column("cost_ns", "float64", "ns", "elapsed_ns per lookup"),
-    Column("checksum", "UInt64", "", "wrapping sum of the entries, equal across the designs of a cell"),
-    Column("n_involuntary_switches", "Int64", "", "times the process was preempted during the pass"),
-    Column("n_steal_ticks", "Int64", "tick", "time the hypervisor took away during the pass"),
-    Column("flagged", "string", "", "cause of an outlier, such as steal; empty for all other samples"),
-    Column("code_form", "string", "", "form of the compiled loop, such as scalar or gather:5"),
-    Column("view_page_bytes", "Int64", "byte", "page size that the timed view really has"),
-    Column("build_ns", "Int64", "ns", "time to build the design"),
-    Column("mfn_generation_ns", "Int64", "ns", "time to make the machine frame numbers, outside build_ns"),
-    Column("n_vmas", "Int64", "", "mappings the design takes"),
-    Column("page_table_bytes", "Int64", "byte", "hardware page tables the design takes"),
-    Column("memory_bytes", "Int64", "byte", "memory the design takes, counted"),
-    Column("predicted_memory_bytes", "Int64", "byte", "memory the design takes, predicted"),
-    Column("need_bytes", "Int64", "byte", "memory a skipped cell would have needed"),
-    Column("have_bytes", "Int64", "byte", "memory there was for a skipped cell"),
-)
-
-_KIND = re.compile(r"[a-z][a-z0-9_]*")
-
-
-def footprint_column(kind: str) -> Column:
-    """Column that counts one kind of page of a design's footprint.
-
-    Parameters
-    ----------
-    kind : str
-        Kind of page, as the design's footprint names it.
-
-    Returns
-    -------
-    Column
-
-    Examples
-    --------
-    >>> footprint_column("leaf").name
-    'footprint_leaf_pages'
-    """
-    return Column(f"footprint_{kind}_pages", "Int64", "page", f"pages of kind {kind} in the design's tables")
-
-
-def columns(footprint_kinds: Iterable[str] = ()) -> tuple[Column, ...]:
-    """All columns of a samples frame, in their order.
-
-    Parameters
-    ----------
-    footprint_kinds : iterable of str
-        Kinds of pages that occur in the data; they become the last columns, in alphabetical order.
-
-    Returns
-    -------
-    tuple of Column
-    """
-    return COLUMNS + tuple(footprint_column(kind) for kind in sorted(set(footprint_kinds)))
+# The operations that look frames up; all others change a p2m, or make one.
+LOOKUPS = ("latency", "throughput")
 
 
 def fingerprint(data: object) -> str:
@@ -297,6 +193,15 @@ def _fraction(doc: str) -> Field:
     )
 
 
+def _changes(doc: str) -> Field:
+    return Field(
+        lambda value: isinstance(value, dict) and all(map(_is_whole, value.values())),
+        "a table of design: a whole number",
+        doc,
+        optional=True,
+    )
+
+
 def _table(doc: str) -> Field:
     return Field(lambda value: isinstance(value, dict), "a table", doc)
 
@@ -343,6 +248,7 @@ RUN = {
 UNIT = {
     "unit": _text("unit_key of the fields below"),
     **_UNIT_IDENTITY,
+    "limit_bytes": _count("memory that may be hot-plugged later [byte]", optional=True),
     "designs": _table("what was built: DESIGN by name of the design"),
 }
 
@@ -386,6 +292,8 @@ ROUND = {
     "elapsed_ns": _counts("time of the pass by design [ns]", least=1),
     "n_involuntary_switches": _counts("preemptions during the pass by design"),
     "n_steal_ticks": _counts("time the hypervisor took away during the pass by design [tick]"),
+    "n_pages_grown": _changes("pages that the pass took by design [page]"),
+    "n_vmas_grown": _changes("mappings that the pass took by design"),
     "flagged": Field(
         lambda value: isinstance(value, dict) and all(isinstance(cause, str) for cause in value.values()),
         "a table of design: text",
@@ -525,8 +433,9 @@ def _check_round(block: object, where: str) -> None:
     for name in ("elapsed_ns", "n_involuntary_switches", "n_steal_ticks"):
         if sorted(block[name]) != designs:
             raise ResultsError(f"{name!r} of a {where} has other designs than its 'order'")
-    if not set(block.get("flagged") or ()).issubset(designs):
-        raise ResultsError(f"'flagged' of a {where} has other designs than its 'order'")
+    for name in ("flagged", "n_pages_grown", "n_vmas_grown"):
+        if not set(block.get(name) or ()).issubset(designs):
+            raise ResultsError(f"{name!r} of a {where} has other designs than its 'order'")
 
 
 def _check_key(record: Record, name: str, expected: str) -> None:

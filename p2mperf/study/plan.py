@@ -10,11 +10,25 @@ from p2mperf.errors import BadInputError, unknown
 from p2mperf.geometry import GEOMETRIES, Kind
 from p2mperf.guests import Guest
 from p2mperf.presets import PRESETS
-from p2mperf.units import GIB, PAGE_SHIFT
+from p2mperf.results.schema import LOOKUPS
+from p2mperf.units import GIB, PAGE_SHIFT, parse_size
 
 FAMILY_GEOMETRIES = {"pv": ("pv64", "pv32"), "arm": ("lpae",)}
 BACKING_NAMES = ("kernel", "small", "huge", "swapped")
-OPERATION_NAMES = ("latency", "throughput")
+# What happens to a p2m over its life, and the streams it is done over: none for what makes a whole table.
+LIFE_STREAMS: dict[str, tuple[str, ...]] = {
+    "set": ("sequential", "uniform", "zipf", "leaf-stride"),
+    "balloon-down": ("sequential",),
+    "balloon-up": ("sequential",),
+    "cow": ("sequential", "uniform"),
+    "tools": (),
+    "rebuild": (),
+    "build": (),
+}
+OPERATION_NAMES = (*LOOKUPS, *LIFE_STREAMS)
+LIFE_FAMILY = "pv"
+# How far a hotplug limit can reach at each width: what three levels index, and what 32-bit kernels allow.
+_LIMIT_REACH_BYTES = {64: 512 * GIB, 32: 64 * GIB}
 
 
 @dataclass(frozen=True, order=True)
@@ -79,11 +93,28 @@ class StreamSpec:
     hole_fraction: float = 0.0
     identity_fraction: float = 0.0
 
+    def serves(self, operation: str) -> bool:
+        """Tell whether an operation is done over it: what is written to must be RAM."""
+        in_ram = not (self.hole_fraction or self.identity_fraction)
+        return operation in LOOKUPS or (in_ram and self.name in LIFE_STREAMS[operation])
+
     def fits(self, guest: Guest) -> bool:
         """Tell whether the guest has the frames it asks for."""
         holes = guest.runs.select(Kind.EXTRA, Kind.MISSING).n_frames.sum() >= guest.geometry.leaf_frames
         identity = guest.runs.select(Kind.IDENTITY).n_frames.size
         return bool((not self.hole_fraction or holes) and (not self.identity_fraction or identity))
+
+
+def _is_done_to(guest: Guest, operation: str) -> bool:
+    """Tell whether an operation is one of a guest's family; a flat list holds memory without holes."""
+    if operation in LOOKUPS:
+        return True
+    alive = guest.geometry.name in FAMILY_GEOMETRIES[LIFE_FAMILY]
+    return alive and (operation != "rebuild" or guest.ram.end_pfn.tolist() == [guest.n_boot_pages])
+
+
+# The stream of what makes a whole table.
+WHOLE_TABLE = StreamSpec("whole-table")
 
 
 @dataclass(frozen=True)
@@ -110,17 +141,20 @@ class Plan:
         Seed of the first replicate; each one has its own.
     settings : dict
         `p2mperf.measure.engine.Settings` as plain data, as far as it differs from the default.
+    limit_bytes : int
+        Memory that may be hot-plugged later, as far as a width reaches: PV tables have room for it [bytes].
     """
 
     name: str
     guests: tuple[GuestSpec, ...]
     backings: tuple[str, ...] = ("kernel",)
     streams: tuple[StreamSpec, ...] = ()
-    operations: tuple[str, ...] = OPERATION_NAMES
+    operations: tuple[str, ...] = LOOKUPS
     designs: tuple[str, ...] = ()
     n_replicates: int = 6
     seed: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
+    limit_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: the grid, from which a run's fingerprint is made."""
@@ -133,11 +167,23 @@ class Plan:
                 for backing in self.backings:
                     designs = designs_of(guest.family, self.designs)
                     if designs:
-                        yield Unit(guest, backing, replicate, self.seed + replicate, designs)
+                        seed = self.seed + replicate
+                        yield Unit(guest, backing, replicate, seed, designs, self.limit_of(guest))
+
+    def limit_of(self, guest: GuestSpec) -> int:
+        """Limit that a guest's tables are built with [bytes]."""
+        if guest.family != LIFE_FAMILY:
+            return 0
+        return min(self.limit_bytes, _LIMIT_REACH_BYTES[GEOMETRIES[guest.geometry].entry_bits])
 
     def cells(self, guest: Guest) -> list[tuple[StreamSpec, str]]:
         """Streams and operations that a guest can serve."""
-        return [(s, operation) for s in self.streams if s.fits(guest) for operation in self.operations]
+        operations = [name for name in self.operations if _is_done_to(guest, name)]
+        streams = [stream for stream in self.streams if stream.fits(guest)]
+        whole = [(WHOLE_TABLE, name) for name in operations if not LIFE_STREAMS.get(name, LOOKUPS)]
+        cells = [(s, name) for s in streams for name in operations if s.serves(name)] + whole
+        # Broken leaves stay so: all else is done before.
+        return sorted(cells, key=lambda cell: cell[1] == "cow")
 
 
 @dataclass(frozen=True)
@@ -149,6 +195,17 @@ class Unit:
     replicate: int
     seed: int
     designs: tuple[str, ...]
+    limit_bytes: int = 0
+
+    @property
+    def options(self) -> dict[str, int]:
+        """What its designs are built with."""
+        return build_options(self.limit_bytes)
+
+
+def build_options(limit_bytes: int) -> dict[str, int]:
+    """What designs are built with for a hotplug limit: designs of other families know of none."""
+    return {"limit": limit_bytes} if limit_bytes else {}
 
 
 def designs_of(family: str, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -175,6 +232,7 @@ _SIZES = {
     "pv32": ("512M", "8G", "43G"),
     "lpae": ("1G", "16G"),
 }
+_LIFE_SIZES = {"pv64": ("8G", "128G", "400G"), "pv32": ("43G",)}
 _QUICK_SIZES = {"pv64": ("512M", "8G"), "pv32": ("512M",), "lpae": ("1G",)}
 
 
@@ -188,7 +246,7 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     Parameters
     ----------
     name : str
-        "quick", "default" or "full".
+        "quick", "default", "full" or "life".
     knee_bytes : sequence of int
         For "full": list bytes at which a cache or a translation buffer of this machine is full; it gets
         points on both sides of each [bytes].
@@ -210,9 +268,14 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     if name == "default":
         return Plan(name, (*_plain_guests(_SIZES), *holes), streams=_ALL_STREAMS)
     if name == "full":
-        guests = dict.fromkeys((*_plain_guests(_SIZES), *_around_knees(knee_bytes), *holes))
-        return Plan(name, tuple(guests), BACKING_NAMES, streams=_ALL_STREAMS)
-    raise unknown("plan", name, ("quick", "default", "full"))
+        chosen = _each_once((*_plain_guests(_SIZES), *_around_knees(knee_bytes), *holes))
+        return Plan(name, chosen, BACKING_NAMES, streams=_ALL_STREAMS)
+    if name == "life":
+        streams = (StreamSpec("sequential"), StreamSpec("uniform"))
+        guests = _plain_guests(_LIFE_SIZES)
+        # Room for hotplug as kernels have had it since 4.0.
+        return Plan(name, guests, streams=streams, operations=OPERATION_NAMES, limit_bytes=512 * GIB)
+    raise unknown("plan", name, ("quick", "default", "full", "life"))
 
 
 def _around_knees(knee_bytes: Sequence[int]) -> Iterator[GuestSpec]:
@@ -239,6 +302,7 @@ def narrow(
     backings: Sequence[str] = (),
     n_replicates: int | None = None,
     control: bool | None = None,
+    limit: str | None = None,
 ) -> Plan:
     """Replace parts of a plan by what the user asked for.
 
@@ -258,6 +322,8 @@ def narrow(
         Fresh processes.
     control : bool, optional
         Time the first design against itself too.
+    limit : str, optional
+        Memory that may be hot-plugged later, as 512G; 0 for none.
 
     Returns
     -------
@@ -293,16 +359,32 @@ def narrow(
         backings=_each_once(backings) or plan.backings,
         n_replicates=n_replicates or plan.n_replicates,
         settings=settings,
+        limit_bytes=plan.limit_bytes if limit is None else parse_size(limit),
     )
     _check_tree_reaches(narrowed)
     if next(narrowed.units(), None) is None:
         raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
-    if streams and not any(narrowed.cells(guest.build(plan.seed)) for guest in chosen):
-        raise BadInputError(
-            f"no chosen guest has the holes or identity frames that {', '.join(streams)} asks for: "
-            "take one with gaps, as dom0-64-e820"
-        )
+    _check_cells(narrowed)
     return narrowed
+
+
+def _check_cells(plan: Plan) -> None:
+    for guest in plan.guests if "cow" in plan.operations else ():
+        if guest.family == LIFE_FAMILY and plan.limit_of(guest) <= guest.build(plan.seed).memory_bytes:
+            raise BadInputError(
+                f"cow breaks shared leaves beyond the map of {guest.name}, and there are none: give them "
+                "room with --limit, as 512G (32-bit guests reach 64G)"
+            )
+    guests = [guest.build(plan.seed) for guest in plan.guests]
+    if any(map(plan.cells, guests)):
+        return
+    if not any(stream.fits(guest) for stream in plan.streams for guest in guests):
+        raise BadInputError(
+            "no chosen guest has the holes or identity frames that the chosen streams ask for: take one with "
+            "gaps, as dom0-64-e820"
+        )
+    names = ", ".join(plan.operations)
+    raise BadInputError(f"none of the chosen guests and streams is one that {names} can be done on")
 
 
 def _check_tree_reaches(plan: Plan) -> None:

@@ -24,7 +24,7 @@ from p2mperf.measure.machine_card import available_memory_bytes, card_key, machi
 from p2mperf.provenance import MEASURING, source_hash, surroundings_hash
 from p2mperf.results.schema import VERSION, cell_key, fingerprint, unit_key
 from p2mperf.results.store import Journal, RunInfo, find_runs
-from p2mperf.study.plan import Plan, Unit
+from p2mperf.study.plan import WHOLE_TABLE, Plan, Unit
 from p2mperf.units import MIB, format_size
 
 Record = dict[str, Any]
@@ -86,7 +86,9 @@ def jobs(plan: Plan) -> Iterator[Job]:
         guest = unit.guest.build(unit.seed)
         family = registry()[unit.designs[0]].family
         pages = backing(unit.backing)
-        footprints = [find(name).predict_footprint(guest, backing=pages) for name in unit.designs]
+        footprints = [
+            find(name).predict_footprint(guest, backing=pages, **unit.options) for name in unit.designs
+        ]
         shape, n_pages = guest.geometry, guest.n_boot_pages
         key = unit_key(guest.name, shape.name, n_pages, unit.backing, unit.replicate, unit.seed)
         cells = [
@@ -100,16 +102,24 @@ def jobs(plan: Plan) -> Iterator[Job]:
             }
             for s, operation in plan.cells(guest)
         ]
-        need = sum(f.memory_bytes + f.page_table_bytes for f in footprints) + PROCESS_BYTES
+        # Whole tables are made beside those there are, one at a time.
+        again = (
+            [max(footprints, key=_bytes_of)] if any(s == WHOLE_TABLE for s, _ in plan.cells(guest)) else []
+        )
+        list_bytes = n_pages * shape.entry_bytes if again else 0
         yield Job(
             unit,
             key,
             n_pages,
             shape.entry_bits,
             cells,
-            need,
-            sum(f.n_vmas for f in footprints) + PROCESS_MAPS,
+            sum(map(_bytes_of, footprints + again)) + list_bytes + PROCESS_BYTES,
+            sum(f.n_vmas for f in footprints) + max(f.n_vmas for f in footprints) + PROCESS_MAPS,
         )
+
+
+def _bytes_of(footprint: Any) -> int:
+    return int(footprint.memory_bytes + footprint.page_table_bytes)
 
 
 def sweep(
@@ -307,6 +317,7 @@ def _run_unit(
         "replicate": job.unit.replicate,
         "seed": job.unit.seed,
         "designs": job.unit.designs,
+        "limit_bytes": job.unit.limit_bytes,
         "cells": [{k: v for k, v in cell.items() if k not in ("cell", "family")} for cell in job.cells],
         "settings": plan.settings,
         "warm_up": warm_up,

@@ -14,19 +14,19 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from p2mperf.designs import find, registry
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError
 from p2mperf.guests import Guest
+from p2mperf.kernels import latency, throughput
 from p2mperf.measure.code_form import code_form
-from p2mperf.measure.engine import OPERATIONS, Settings, measure_cell, warm_up
-from p2mperf.results.schema import cell_key, unit_key
-from p2mperf.streams import make_stream
-from p2mperf.study.plan import GuestSpec
+from p2mperf.measure.engine import Settings, measure_cell, rehearse, warm_up
+from p2mperf.results.schema import LOOKUPS, cell_key, unit_key
+from p2mperf.streams import STREAMS, make_stream
+from p2mperf.study.plan import GuestSpec, build_options
 from p2mperf.units import GIB, MIB
 
 Record = dict[str, Any]
@@ -74,8 +74,9 @@ def run_unit(order: Mapping[str, Any], emit: Emit) -> int:
     Parameters
     ----------
     order : mapping
-        ``guest`` (name, geometry, n_bytes), ``backing``, ``replicate``, ``seed``, ``designs``, ``cells``
-        (stream, hole_fraction, identity_fraction, operation), ``settings`` and ``warm_up``.
+        ``guest`` (name, geometry, n_bytes), ``backing``, ``replicate``, ``seed``, ``designs``,
+        ``limit_bytes``, ``cells`` (stream, hole_fraction, identity_fraction, operation), ``settings`` and
+        ``warm_up``.
     emit : callable
         Takes the unit record, then one record a cell.
 
@@ -91,13 +92,13 @@ def run_unit(order: Mapping[str, Any], emit: Emit) -> int:
     identity = _identity(guest, order)
     designs: dict[str, Design] = {}
     try:
-        facts = {name: _build(name, guest, order["backing"], designs) for name in order["designs"]}
+        facts = {name: _build(name, guest, order, designs) for name in order["designs"]}
         if order["warm_up"]:
             stream = make_stream("uniform", guest, settings.min_lookups)
             warm_up(next(iter(designs.values())), stream, settings.warm_up_ns)
         for name, design in designs.items():
-            facts[name]["code_form"] = _compile(design, {cell["operation"] for cell in order["cells"]})
-        emit({"record": "unit", **identity, "designs": facts})
+            facts[name]["code_form"] = _code_forms(design, {cell["operation"] for cell in order["cells"]})
+        emit({"record": "unit", **identity, "limit_bytes": order["limit_bytes"], "designs": facts})
         failed = False
         for cell in order["cells"]:
             record = _measure(cell, designs, settings, identity)
@@ -121,12 +122,11 @@ def _identity(guest: Guest, order: Mapping[str, Any]) -> Record:
     return {**fields, "unit": unit_key(**fields), "entry_bits": guest.geometry.entry_bits}
 
 
-def _build(name: str, guest: Guest, backing: str, designs: dict[str, Design]) -> Record:
-    kind = find(name)
-    # Compiling, or loading what was compiled, is no part of building.
-    kind(Guest.plain(_REHEARSAL_BYTES, geometry=guest.geometry.name), backing).close()
-    predicted = kind.predict_footprint(guest)
-    design = designs[name] = kind(guest, backing)
+def _build(name: str, guest: Guest, order: Mapping[str, Any], designs: dict[str, Design]) -> Record:
+    kind, options = find(name), build_options(order["limit_bytes"])
+    _rehearse(kind, guest, order)
+    predicted = kind.predict_footprint(guest, **options)
+    design = designs[name] = kind(guest, order["backing"], **options)
     footprint = design.footprint()
     views = design.views()
     return {
@@ -142,11 +142,17 @@ def _build(name: str, guest: Guest, backing: str, designs: dict[str, Design]) ->
     }
 
 
-def _compile(design: Design, operations: set[str]) -> dict[str, str]:
-    stream = np.zeros(1, np.uint64)
-    for operation in operations:
-        OPERATIONS[operation](design.tables, design.state, stream, np.uint64(0))
-    return {operation: code_form(OPERATIONS[operation], design.tables) for operation in sorted(operations)}
+def _rehearse(kind: type[Design], guest: Guest, order: Mapping[str, Any]) -> None:
+    """Compiling, or loading what was compiled, is no part of building, nor of what is timed."""
+    small = Guest.plain(_REHEARSAL_BYTES, geometry=guest.geometry.name)
+    with kind(small, order["backing"], **build_options(order["limit_bytes"])) as design:
+        for operation in {cell["operation"] for cell in order["cells"]}:
+            rehearse(operation, design, partial(make_stream, "sequential", small))
+
+
+def _code_forms(design: Design, operations: set[str]) -> dict[str, str]:
+    loops = {loop.__name__: loop for loop in (latency, throughput)}
+    return {name: code_form(loops[name], design.tables) for name in LOOKUPS if name in operations}
 
 
 def _measure(cell: Record, designs: dict[str, Design], settings: Settings, identity: Record) -> Record:
@@ -165,7 +171,7 @@ def _measure(cell: Record, designs: dict[str, Design], settings: Settings, ident
 
     def make(n_lookups: int) -> Any:
         return make_stream(
-            cell["stream"],
+            cell["stream"] if cell["stream"] in STREAMS else "uniform",
             guest,
             n_lookups,
             seed=identity["seed"] * 1000 + next(draws),

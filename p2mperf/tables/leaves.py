@@ -79,6 +79,23 @@ class LeafPlan:
         return segments, packed
 
 
+@dataclass(frozen=True)
+class ListedLeaves(LeafPlan):
+    """A plan whose leaves are copied from a flat list.
+
+    Attributes
+    ----------
+    boot_list : ndarray of uint64 or uint32, shape (n_boot,)
+        Entries of all memory there is, from pfn 0.
+    """
+
+    boot_list: NDArray[Any]
+
+    def fill(self, out: NDArray[Any]) -> None:
+        out[: self.boot_list.size] = self.boot_list
+        out[self.boot_list.size :] = self.geometry.invalid
+
+
 def kinds_by_leaf(runs: Runs, n_leaves: int, leaf_frames: int) -> NDArray[np.uint8]:
     """Tell which kinds of frames each leaf holds.
 

@@ -77,7 +77,20 @@ def locate_leaf(tables: Any, pfn: Any) -> Any:
 
 
 def load_entry(words: Any, leaf: Any, index: Any) -> Any:
-    """Read one entry of the leaf at an address as uint64; compiled code only."""
+    """Read one entry of a leaf; compiled code only.
+
+    Parameters
+    ----------
+    words : Words64 or Words32
+        Entry format.
+    leaf, index : uint64
+        Address of the leaf in this process [bytes], and which of its entries.
+
+    Returns
+    -------
+    uint64
+        The entry.
+    """
     raise NotImplementedError("load_entry is for compiled code")
 
 
@@ -86,10 +99,8 @@ def store_entry(words: Any, leaf: Any, index: Any, entry: Any) -> Any:
 
     Parameters
     ----------
-    words : Words64 or Words32
-        Entry format.
-    leaf, index : uint64
-        Address of the leaf in this process [bytes], and which of its entries.
+    words, leaf, index
+        As `load_entry`.
     entry : uint64
         What to write.
     """

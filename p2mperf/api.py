@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
     from p2mperf.guests import Guest
 
+SHIPPED = {
+    "shipped": "default-sweep.parquet",
+    "shipped-backings": "backings-sweep.parquet",
+    "shipped-life": "life-sweep.parquet",
+}
+
 __all__ = ["build", "figure", "limits", "load", "summary", "sweep"]
 
 
@@ -162,8 +168,8 @@ def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:
     Parameters
     ----------
     source : str or Path
-        A results directory, a journal, an exported .parquet file, or "shipped" for the default sweep that
-        comes with p2mperf.
+        A results directory, a journal, an exported .parquet file, or one of the sweeps that come with
+        p2mperf: "shipped" (the default plan), "shipped-backings" or "shipped-life".
     run : str
         "latest", "all", or a run id, where `source` is a directory.
 
@@ -184,11 +190,16 @@ def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:
     """
     from p2mperf.results.export import load as load_frame
 
-    return load_frame(shipped() if source == "shipped" else source, run)
+    return load_frame(shipped(str(source)) if source in SHIPPED else source, run)
 
 
-def shipped() -> Path:
-    """Where the data that ships with p2mperf is: beside the package's modules, or in the checkout.
+def shipped(name: str = "shipped") -> Path:
+    """Where data that ships with p2mperf is: beside the package's modules, or in the checkout.
+
+    Parameters
+    ----------
+    name : str
+        One of `SHIPPED`.
 
     Raises
     ------
@@ -197,7 +208,7 @@ def shipped() -> Path:
     """
     package = Path(__file__).parent
     for directory in (package / "_data", package.parent / "data"):
-        if (sweep_file := directory / "default-sweep.parquet").exists():
+        if (sweep_file := directory / SHIPPED[name]).exists():
             return sweep_file
     raise ResultsError("this installation has no shipped data: run `python -m p2mperf sweep` for your own")
 
@@ -208,7 +219,7 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
     Parameters
     ----------
     name : str
-        "cost", "ratio", "footprint", "limit-area" ...; an unknown name lists all.
+        "cost", "ratio", "footprint", "life", "limit-area" ...; an unknown name lists all.
     frame : pandas.DataFrame, optional
         Samples; default: the shipped ones, where the figure needs any.
 
@@ -224,7 +235,7 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
     from p2mperf.figures import FIGURES, figure as draw
 
     if frame is None and name in FIGURES and FIGURES[name].measured:
-        frame = load("shipped")
+        frame = load(FIGURES[name].shipped)
     return draw(name, frame)
 
 

@@ -101,6 +101,30 @@ def parse_pages(text: str | int) -> int:
     return n_bytes >> PAGE_SHIFT
 
 
+def format_ns(nanoseconds: float) -> str:
+    """Write a time with a unit that suits it, to four digits.
+
+    Parameters
+    ----------
+    nanoseconds : float
+        Time [ns].
+
+    Returns
+    -------
+    str
+        As ``4.68 ns``, ``21.63 us``, ``264.7 ms`` or ``1.203 s``.
+
+    Examples
+    --------
+    >>> format_ns(4.681), format_ns(999.96), format_ns(264.714e6), format_ns(1.2034e9)
+    ('4.681 ns', '1.000 us', '264.7 ms', '1.203 s')
+    """
+    for unit, unit_ns in (("ns", 1.0), ("us", 1e3), ("ms", 1e6)):
+        if nanoseconds < 999.95 * unit_ns:
+            return f"{nanoseconds / unit_ns:#.4g} {unit}"
+    return f"{nanoseconds / 1e9:#.4g} s"
+
+
 def format_size(n_bytes: float) -> str:
     """Write a size the way `parse_size` reads it, with the largest suffix that keeps it exact or short.
 

@@ -404,8 +404,11 @@ def test_a_sweep_shows_its_table_and_files(capsys: pytest.CaptureFixture[str], u
     # The cell of cardboard: 1000 lookups took the list 2000 and 2200 ns, and the tree 3000 and 3300 ns.
     head, row, _, note = out.splitlines()
     assert note.startswith("ratios are medians of paired rounds")
-    assert head.split()[:6] == ["guest", "backing", "stream", "operation", "linear", "ns"]
-    assert row.split()[:7] == ["pv-64-16m", "kernel", "uniform", "latency", "2.10", "3.15", "1.500"]
+    assert head.split()[:6] == ["guest", "backing", "stream", "operation", "linear", "tree"]
+    assert row.split()[:9] == [
+        *("pv-64-16m", "kernel", "uniform", "latency"),
+        *("2.100", "ns", "3.150", "ns", "1.500"),
+    ]
     (info,) = find_runs("results")
     files = {info.path.name, *(path.name for path in Path("results").glob("*.parquet"))}
     assert len(files) == 2

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import p2mperf
 from p2mperf.cli.sweep import as_text
 from p2mperf.errors import BadInputError
-from p2mperf.figures import FIGURES, common, cost, figure, footprint, ratio, save, table
+from p2mperf.figures import FIGURES, common, cost, figure, footprint, life, ratio, save, table
 from p2mperf.results.export import load
 from p2mperf.results.store import Journal
 from p2mperf.units import GIB, MIB
@@ -52,12 +52,34 @@ def frame_of(directory: Path, *records: dict[str, Any]) -> pd.DataFrame:
 @pytest.fixture
 def frame(tmp_path: Path) -> pd.DataFrame:
     """Two guests, two processes; holes, a control, and cells that were not measured."""
+    return frame_of(tmp_path / "results", *lookups())
+
+
+@pytest.fixture
+def lived(tmp_path: Path) -> pd.DataFrame:
+    """The same, and what happened to a p2m: leaves broken, of which one takes a mid, and the boot rebuild."""
+    whole = {"stream": "whole-table", "n_lookups": 1}
+    rebuilt = [
+        cell(SMALL, number, (120_000_000 + number, 40_000_000), operation="rebuild", **whole)
+        for number in (0, 1)
+    ]
+    broken = [
+        cell(SMALL, number, (2_000_000, 1_000_000), (4_000_000, 1_000_000), operation="cow", stream="uniform")
+        for number in (0, 1)
+    ]
+    for record in broken:
+        for block, n_pages in zip(record["rounds"], (1000, 1002), strict=True):
+            block["n_pages_grown"] = {"pv-linear": n_pages, "pv-tree": 1000}
+            block["n_vmas_grown"] = {"pv-linear": 2000, "pv-tree": 0}
+    return frame_of(tmp_path / "lived", *lookups(), *rebuilt, *broken)
+
+
+def lookups() -> list[dict[str, Any]]:
     designs = {
         "pv-linear": samples.design(footprint={"leaf": 128, "pte": 2}),
         "pv-tree": samples.design(footprint={"leaf": 128, "mid": 1}, n_vmas=0),
     }
-    return frame_of(
-        tmp_path / "results",
+    return [
         samples.unit(designs, **SMALL, replicate=0),
         cell(SMALL, 0, (2000, 3000, 2000), (2200, 3300, 2420)),
         cell(SMALL, 0, (10000, 3000, 10000), (11000, 3300, 11000), hole_fraction=0.5),
@@ -69,7 +91,7 @@ def frame(tmp_path: Path) -> pd.DataFrame:
         cell(LARGE, 1, (7000, 14000, 7000), (7000, 14000, 7000)),
         samples.skipped(**LARGE, replicate=2),
         samples.failed(**LARGE, replicate=3),
-    )
+    ]
 
 
 def by(data: pd.DataFrame, *columns: str) -> dict[Any, Any]:
@@ -244,6 +266,59 @@ def test_footprints_are_stacked(frame: pd.DataFrame) -> None:
     }
 
 
+# ---- life ----
+
+
+def test_the_life_of_a_p2m_has_its_costs_and_its_growth(lived: pd.DataFrame) -> None:
+    data = life.data(lived)
+    rows = by(data, "operation", "design")
+    assert len(rows) == len(data) == 4
+    # A leaf of the list: processes with medians of 2 and 4 us over 1000 leaves, 3 us each; 1001 pages a pass.
+    row = rows["cow", "pv-linear"]
+    assert (row.cost_ns, row.low_ns, row.high_ns) == pytest.approx((3000, 3000, 3000))
+    assert (row.n_pages_grown, row.n_vmas_grown) == pytest.approx((1.001, 2))
+    row = rows["cow", "pv-tree"]
+    assert (row.cost_ns, row.n_pages_grown, row.n_vmas_grown) == pytest.approx((1000, 1, 0))
+    # A whole table is one.
+    row = rows["rebuild", "pv-linear"]
+    assert (row.low_ns, row.high_ns) == (120_000_000, 120_000_001)
+    assert np.isnan(row.n_pages_grown)
+
+
+def test_published_times_are_told_apart_and_stand_with_the_rebuild_only(lived: pd.DataFrame) -> None:
+    fig = figure("life", lived)
+    axes = {ax.get_title(loc="left"): ax for ax in fig.axes if ax.get_visible()}
+    assert list(axes) == ["shared leaf broken, alone", "boot rebuild from the flat list"]
+    published = {
+        title: [line for line in ax.get_lines() if line.get_linestyle() not in ("-", "None")]
+        for title, ax in axes.items()
+    }
+    assert [len(lines) for lines in published.values()] == [0, 3]
+    # 247, 265 and 771 ms; no marker of ours
+    heights = sorted(line.get_ydata()[0] for line in published["boot rebuild from the flat list"])
+    assert heights == pytest.approx([247, 265, 771])
+    assert {line.get_marker() for line in published["boot rebuild from the flat list"]} == {"None"}
+
+
+def test_lookups_are_no_part_of_a_life_nor_the_other_way_round(
+    frame: pd.DataFrame, lived: pd.DataFrame
+) -> None:
+    with pytest.raises(BadInputError, match="`sweep --plan life` measures them"):
+        figure("life", frame)
+    pd.testing.assert_frame_equal(cost.data(lived), cost.data(frame))
+    titles = [title for title, _ in ratio.panels(ratio.data(lived))]
+    assert titles == [title for title, _ in ratio.panels(ratio.data(frame))]
+    # The table that people read has them all.
+    assert set(p2mperf.summary(lived)["operation"]) == {"latency", "cow", "rebuild"}
+
+
+def test_a_time_is_written_with_a_unit_that_suits_it(lived: pd.DataFrame) -> None:
+    text = as_text(p2mperf.summary(lived))
+    (line,) = [line for line in text.splitlines() if " rebuild " in line]
+    assert "120.0 ms" in line
+    assert "40.00 ms" in line
+
+
 # ---- all ----
 
 
@@ -251,8 +326,8 @@ MEASURED = [name for name, entry in FIGURES.items() if entry.measured]
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_can_be_drawn(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
-    fig = figure(name, frame if FIGURES[name].measured else None)
+def test_every_figure_can_be_drawn(name: str, lived: pd.DataFrame, tmp_path: Path) -> None:
+    fig = figure(name, lived if FIGURES[name].measured else None)
     assert isinstance(fig, Figure)
     assert fig.get_suptitle() == FIGURES[name].question
     assert [ax for ax in fig.axes if ax.get_visible()]
@@ -263,10 +338,10 @@ def test_every_figure_can_be_drawn(name: str, frame: pd.DataFrame, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_a_figure_is_the_same_bytes_for_the_same_data(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_figure_is_the_same_bytes_for_the_same_data(name: str, lived: pd.DataFrame, tmp_path: Path) -> None:
     for directory in (tmp_path / "one", tmp_path / "two"):
         directory.mkdir()
-        save(figure(name, frame), directory, name, ("svg", "pdf"))
+        save(figure(name, lived), directory, name, ("svg", "pdf"))
     for kind in ("svg", "pdf"):
         assert (tmp_path / f"one/{name}.{kind}").read_bytes() == (
             tmp_path / f"two/{name}.{kind}"
@@ -300,7 +375,7 @@ def test_one_design_alone_has_costs_and_no_ratios(tmp_path: Path) -> None:
     assert len(cost.data(frame)) == 1
     assert list(p2mperf.summary(frame).columns) == ratio.COLUMNS
     assert as_text(p2mperf.summary(frame)) == "no cell has two designs to compare"
-    with pytest.raises(BadInputError, match="nothing to draw: no cell was measured with two designs"):
+    with pytest.raises(BadInputError, match="nothing to draw: no lookup was measured with two designs"):
         figure("ratio", frame)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 
 from p2mperf.cli.options import make_parser
@@ -52,17 +53,18 @@ def main(argv: list[str]) -> int:
     from p2mperf.api import load
     from p2mperf.figures import figure, save
 
-    frame = None
-    if any(FIGURES[name].measured for name in names):
-        source = arguments.results or ("results" if _has_results(Path("results")) else "shipped")
-        frame = load(source)
+    source = arguments.results or ("results" if _has_results(Path("results")) else "shipped")
+    load_once = cache(load)
+    measured = [name for name in names if FIGURES[name].measured]
+    frames = {name: load_once(FIGURES[name].shipped if source == "shipped" else source) for name in measured}
+    if frames:
         sys.stderr.write(f"p2mperf: figures are drawn from {source}\n")
     out = Path(arguments.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in names:
             try:
-                fig = figure(name, frame)
+                fig = figure(name, frames.get(name))
             except BadInputError as error:
                 if "all" not in arguments.figure:
                     raise

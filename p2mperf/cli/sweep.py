@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from p2mperf.cli.options import Parser, make_parser
-from p2mperf.units import format_size
+from p2mperf.units import format_ns, format_size
 
 _EPILOG = """\
 plans:
@@ -257,14 +257,14 @@ def as_text(table: Any) -> str:
     blocks = []
     for (design, reference), part in table.groupby(["design", "reference"], sort=False):
         short = reference.partition("-")[2], design.partition("-")[2]
-        head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':11}"
-        costs = f"{short[0] + ' ns':>11}{short[1] + ' ns':>11}"
+        head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':12}"
+        costs = f"{short[0]:>11}{short[1]:>11}"
         lines = [f"{head}{costs}  {short[1]}/{short[0]} [95 % interval]   verdict"]
         for row in part.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"]).itertuples():
             said = f"{row.faster} faster" if row.faster else row.verdict
             lines.append(
-                f"{row.guest:16} {row.backing:8} {row.stream_label:24} {row.operation:11}"
-                f"{row.reference_ns:11.2f}{row.cost_ns:11.2f}"
+                f"{row.guest:16} {row.backing:8} {row.stream_label:24} {row.operation:12}"
+                f"{format_ns(row.reference_ns):>11}{format_ns(row.cost_ns):>11}"
                 f"  {row.ratio:6.3f} [{row.low:.3f}, {row.high:.3f}]".ljust(28)
                 + f"   {said}"
             )

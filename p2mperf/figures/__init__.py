@@ -33,17 +33,21 @@ class Entry:
         What it answers; its title.
     measured : bool
         Whether it needs results.
+    shipped : str
+        The shipped results that have what it shows, as `p2mperf.load` names them.
     """
 
     module: str
     question: str
     measured: bool = True
+    shipped: str = "shipped"
 
 
 FIGURES = {
     "cost": Entry("cost", "What a lookup costs against guest size"),
     "ratio": Entry("ratio", "How much slower a software walk is than its linear view"),
     "footprint": Entry("footprint", "What each layout takes, by kind of page"),
+    "life": Entry("life", "What the life of a p2m costs", shipped="shipped-life"),
     "limit-area": Entry("limit_area", "Virtual area that the list needs, and what limits it", measured=False),
     "limit-map": Entry("limit_map", "Where the list lies in a 32-bit guest's addresses", measured=False),
     "limit-largest": Entry("limit_largest", "Largest guest against vmalloc=", measured=False),

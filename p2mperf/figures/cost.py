@@ -16,7 +16,7 @@ from p2mperf.figures.common import (
     refuse_empty,
     size_axis,
 )
-from p2mperf.results.schema import CONTROL
+from p2mperf.results.schema import CONTROL, LOOKUPS
 
 KEYS = ["family", "operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing"]
 N_COLUMNS = 4
@@ -40,7 +40,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     """
     ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
     named = ~ram["design"].fillna("").str.startswith(CONTROL)
-    table = medians(ram[named], KEYS)
+    table = medians(ram[named & ram["operation"].isin(LOOKUPS)], KEYS)
     table.attrs["note"] = host_note(frame)
     table.attrs["knees"] = knees_of(frame)
     return table

@@ -9,7 +9,7 @@ import pandas as pd
 
 from p2mperf.figures.common import cell_label, host_note, marker, plain_ticks, refuse_empty, size_axis
 from p2mperf.measure.statistics import Ratio, process_ratio, ratio_interval, verdict
-from p2mperf.results.schema import CONTROL
+from p2mperf.results.schema import CONTROL, LOOKUPS
 
 CELL = [
     "family",
@@ -131,7 +131,8 @@ def _control(wide: pd.DataFrame) -> Ratio | None:
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """One panel for each pair of designs and operation over guest size; others where streams leave RAM."""
-    refuse_empty(table, "no cell was measured with two designs of a family")
+    table = table[table["operation"].isin(LOOKUPS)]
+    refuse_empty(table, "no lookup was measured with two designs of a family")
     keys = ["family", "operation", "design", "backing"]
     several = len(set(table["backing"])) > 1
     mixed = (table["hole_fraction"] + table["identity_fraction"]).to_numpy() > 0

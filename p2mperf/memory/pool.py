@@ -93,7 +93,7 @@ class PagePool:
             ) from error
         self.base = vm.reserve_aligned(self.n_frames << PAGE_SHIFT)
         vm.map_pages(self.base, self.n_frames << PAGE_SHIFT, vm.READ_WRITE, self.fd)
-        self._make_ready(self.n_ready << PAGE_SHIFT)
+        self._make_ready(0, self.n_ready)
         if page_bytes == PAGE_SIZE:
             # A fresh mapping of the collapsed file with huge pages refused: same frames, 4 KiB entries.
             vm.map_pages(self.base, self.n_frames << PAGE_SHIFT, vm.READ_WRITE, self.fd)
@@ -101,11 +101,13 @@ class PagePool:
         if self.n_ready:
             vm.populate(self.base, self.n_ready << PAGE_SHIFT, write=True)
 
-    def _make_ready(self, n_bytes: int) -> None:
+    def _make_ready(self, first: int, end: int) -> None:
+        """Take memory for all of 2 MiB at once, wherever a stretch of frames covers that much."""
+        first, end = round_up(first, _HUGE_FRAMES), end // _HUGE_FRAMES * _HUGE_FRAMES
         # One touched word per 2 MiB and one collapse is several times faster than 512 faults.
-        if n_bytes:
-            self.words(0, np.uint8, n_bytes >> PAGE_SHIFT)[::HUGE_SIZE] = 0
-            vm.advise(self.base, n_bytes, vm.MADV_COLLAPSE)
+        if first < end:
+            self.words(first, np.uint8, end - first)[::HUGE_SIZE] = 0
+            vm.advise(self.base + (first << PAGE_SHIFT), end - first << PAGE_SHIFT, vm.MADV_COLLAPSE)
 
     def __enter__(self) -> PagePool:
         return self
@@ -159,6 +161,7 @@ class PagePool:
         if self._order is not None:
             inside = frames < self._order.size
             frames[inside] = self._order[frames[inside]]
+        self._make_ready(max(first, self.n_ready), first + n_frames)
         self._next = first + n_frames
         if kind not in self._kind_names:
             self._kind_names.append(kind)

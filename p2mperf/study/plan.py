@@ -359,13 +359,17 @@ def narrow(
         backings=_each_once(backings) or plan.backings,
         n_replicates=n_replicates or plan.n_replicates,
         settings=settings,
-        limit_bytes=plan.limit_bytes if limit is None else parse_size(limit),
+        limit_bytes=plan.limit_bytes if limit is None else _parse_limit(limit),
     )
     _check_tree_reaches(narrowed)
     if next(narrowed.units(), None) is None:
         raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
     _check_cells(narrowed)
     return narrowed
+
+
+def _parse_limit(text: str) -> int:
+    return 0 if text == "0" else parse_size(text)
 
 
 def _check_cells(plan: Plan) -> None:

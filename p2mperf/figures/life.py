@@ -1,0 +1,106 @@
+"""What the life of a p2m costs: writes and ballooning a frame, broken leaves, and whole tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from p2mperf.figures.common import DESIGN_COLOURS, FALLBACK, host_note, medians, refuse_empty
+from p2mperf.results.schema import CONTROL, LOOKUPS
+
+KEYS = ["operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing", "limit_bytes"]
+GROWTH = ["n_pages_grown", "n_vmas_grown"]
+# operation, stream -> what it is to the kernel; in the order of the panels
+TITLES = {
+    ("set", "sequential"): "set in place, sequential",
+    ("set", "uniform"): "set in place, uniform",
+    ("balloon-down", "sequential"): "balloon down",
+    ("balloon-up", "sequential"): "balloon up",
+    ("cow", "sequential"): "shared leaf broken, neighbours",
+    ("cow", "uniform"): "shared leaf broken, alone",
+    ("tools", "whole-table"): "tools' tree rebuilt after restore",
+    ("rebuild", "whole-table"): "boot rebuild from the flat list",
+    ("build", "whole-table"): "built from the memory map",
+}
+# Time between the lines of a boot log that name the area, of 1 GiB, and the end of remapping: three logs of
+# kernels that have room for 512 GiB (728641, 440771 and 0 pages were remapped).
+PUBLISHED_REBUILD_NS = (0.265e9, 0.247e9, 0.771e9)
+PUBLISHED = "published: boot logs, 1 GiB area"
+N_COLUMNS = 3
+PANEL_INCHES = (5.0, 3.4)
+SHARED_LEGEND = True
+_UNITS = {"cow": ("us per leaf", 1e3), "tools": ("ms", 1e6), "rebuild": ("ms", 1e6), "build": ("ms", 1e6)}
+_PER_FRAME = ("ns per frame", 1.0)
+
+
+def data(frame: pd.DataFrame) -> pd.DataFrame:
+    """Median cost and growth of everything but lookups.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a design and cell: ``cost_ns`` (median over processes), ``low_ns`` and ``high_ns`` (the lowest
+        and highest process), per frame, leaf or whole table [ns]; ``n_pages_grown`` and ``n_vmas_grown``
+        (means, per frame, leaf or whole table).
+    """
+    named = ~frame["design"].fillna(CONTROL).str.startswith(CONTROL)
+    life = frame[named & ~frame["operation"].isin(LOOKUPS)]
+    table = medians(life, KEYS)
+    grown = life[GROWTH].astype(float).div(life["n_lookups"].astype(float), axis=0).join(life[KEYS])
+    table = table.merge(grown.groupby(KEYS, sort=False)[GROWTH].mean().reset_index(), on=KEYS)
+    order = list(TITLES)
+    cells = zip(table["operation"], table["stream"], strict=True)
+    table["_place"] = [order.index(cell) if cell in TITLES else len(order) for cell in cells]
+    table = table.sort_values(["_place", "guest_bytes", "design"], kind="stable", ignore_index=True)
+    table.attrs["note"] = host_note(frame)
+    return table.drop(columns="_place")
+
+
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One panel an operation and stream; several page backings have panels of their own."""
+    refuse_empty(table, "no cell of it is anything but lookups; `sweep --plan life` measures them")
+    guests = table.sort_values("guest_bytes")["guest"].unique().tolist()
+    several = len(set(table["backing"])) > 1
+    found = []
+    for (backing, operation, stream), part in table.groupby(["backing", "operation", "stream"], sort=False):
+        part.attrs = {"guests": guests}
+        title = TITLES.get((str(operation), str(stream)), f"{operation}, {stream}")
+        found.append((f"{title}, {backing} pages" if several else title, part))
+    return found
+
+
+def draw(table: pd.DataFrame, ax: Any) -> None:
+    """Draw each design over the guests; the bar is the range over processes."""
+    operation, guests = str(table["operation"].iloc[0]), table.attrs["guests"]
+    label, unit_ns = _UNITS.get(operation, _PER_FRAME)
+    for index, (design, part) in enumerate(table.groupby("design", sort=True)):
+        cost, low, high = (part[name].to_numpy(float) / unit_ns for name in ("cost_ns", "low_ns", "high_ns"))
+        ax.errorbar(
+            part["guest"].map(guests.index).to_numpy(float) + 0.16 * index - 0.08,
+            cost,
+            yerr=np.array([cost - low, high - cost]),
+            fmt="os"[index % 2],
+            color=DESIGN_COLOURS.get(str(design), FALLBACK),
+            capsize=3,
+            label=str(design),
+        )
+    if operation == "rebuild":
+        _draw_published(ax, unit_ns)
+    ax.set_xticks(range(len(guests)), guests)
+    ax.set_xlim(-0.5, len(guests) - 0.5)
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel(label)
+
+
+def _draw_published(ax: Any, unit_ns: float) -> None:
+    """Other machines' single boots: lines across all guests, for the area is what they share."""
+    for number, nanoseconds in enumerate(PUBLISHED_REBUILD_NS):
+        label = PUBLISHED if number == 0 else None
+        ax.axhline(nanoseconds / unit_ns, color="0.45", linestyle=(0, (1, 2)), linewidth=1.3, label=label)

@@ -85,7 +85,7 @@ class PvDesign(Design):
         self.plan = self.plan_leaves(guest, above=above, **options)
         if boot_list is not None:
             self.plan = self._plan_copies(boot_list)
-        n_frames = sum(self.predict_pages(guest, above=above, **options).values())
+        n_frames = sum(self.count_plan(self.plan, guest, options).values())
         self.pool = PagePool(
             n_frames,
             n_spare=self._spare_frames(),
@@ -119,8 +119,13 @@ class PvDesign(Design):
 
     @classmethod
     @abstractmethod
+    def count_plan(cls, plan: LeafPlan, guest: Guest, options: dict[str, Any]) -> dict[str, int]:
+        """Pool pages by kind that a plan asks for."""
+
+    @classmethod
     def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:
         """Pool pages by kind, by arithmetic on the guest."""
+        return cls.count_plan(cls.plan_leaves(guest, above=above, **options), guest, options)
 
     @abstractmethod
     def _build(self) -> None:
@@ -142,7 +147,7 @@ class PvDesign(Design):
         self._write_leaves(frames, dtype)
         self.mfn_generation_ns = perf_counter_ns() - start
         self.leaf_state = self.plan.state.copy()
-        self.leaves = np.choose(self.leaf_state, [0, self.missing_leaf, self.identity_leaf])
+        self.leaves = np.array([0, self.missing_leaf, self.identity_leaf])[self.leaf_state]
         self.leaves[self.leaf_state == Leaf.PRIVATE] = frames
 
     @property

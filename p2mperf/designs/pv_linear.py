@@ -276,8 +276,8 @@ class PvLinear(PvLife):
         return replace(plan, state=state)
 
     @classmethod
-    def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:
-        return _pages(cls.plan_leaves(guest, above=above, **options))
+    def count_plan(cls, plan: LeafPlan, guest: Guest, options: dict[str, Any]) -> dict[str, int]:
+        return _pages(plan)
 
     @classmethod
     def predict_footprint(

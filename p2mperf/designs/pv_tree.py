@@ -149,8 +149,7 @@ class PvTree(PvLife):
         return LeafPlan(shape, runs, state)
 
     @classmethod
-    def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:
-        plan = cls.plan_leaves(guest, above=above, **options)
+    def count_plan(cls, plan: LeafPlan, guest: Guest, options: dict[str, Any]) -> dict[str, int]:
         sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), n_kept=_boot_mids(guest, options))
         counts = count_pages(plan.state, tree_shape(guest.geometry), sharing)
         return {"leaf_shared": 2, "leaf": plan.n_private, **counts}

@@ -207,10 +207,13 @@ class RebuildTools(Operation):
 
 
 class Build(Operation):
-    """Build a p2m from the memory map, beside the one there is."""
+    """Build a p2m from the memory map, beside the one there is.
+
+    The untimed pass before gives back the memory that the timed one takes: in a virtual machine new memory
+    comes from the hypervisor, at a cost that is not the design's.
+    """
 
     n_fixed = 1
-    settles = False
 
     def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
         return partial(design.again)

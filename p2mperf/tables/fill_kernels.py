@@ -1,6 +1,8 @@
-"""Compiled writing and reading of whole leaves."""
+"""Compiled passes over all leaves: what stands in them, and of which kind it is."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from p2mperf.jit import njit
 
@@ -27,3 +29,22 @@ def fill_runs(out, first, n_frames, value, step):  # type: ignore[no-untyped-def
         start, entry, delta = first[run], value[run], step[run]
         for i in range(n_frames[run]):
             out[start + i] = entry + out.dtype.type(i) * delta
+
+
+@njit
+def mark_kinds(found, first, end, kind):  # type: ignore[no-untyped-def]
+    """Set the bit of its kind in every leaf that a run touches.
+
+    Parameters
+    ----------
+    found : ndarray of uint8, shape (n_leaves,)
+        Bits 1 << kind, added to.
+    first, end : ndarray of int64, shape (n_runs,)
+        Leaves that a run touches, end exclusive.
+    kind : ndarray of int8, shape (n_runs,)
+        `p2mperf.geometry.Kind` of each run.
+    """
+    for run in range(first.size):
+        bit = np.uint8(1 << kind[run])
+        for leaf in range(first[run], end[run]):
+            found[leaf] |= bit

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from p2mperf.geometry import Geometry, Kind
 from p2mperf.machines import Runs
-from p2mperf.tables.fill_kernels import fill_runs
+from p2mperf.tables.fill_kernels import fill_runs, mark_kinds
 
 
 class Leaf(IntEnum):
@@ -114,12 +114,9 @@ def kinds_by_leaf(runs: Runs, n_leaves: int, leaf_frames: int) -> NDArray[np.uin
         Bit ``1 << kind`` set for every `Kind` present.
     """
     found = np.zeros(n_leaves, np.uint8)
-    for kind in Kind:
-        part = runs.select(kind)
-        first = np.minimum(part.first_pfn // leaf_frames, n_leaves)
-        last = np.minimum((part.end_pfn - 1) // leaf_frames + 1, n_leaves)
-        edges = np.bincount(first, minlength=n_leaves + 1) - np.bincount(last, minlength=n_leaves + 1)
-        found |= (np.cumsum(edges)[:n_leaves] > 0).astype(np.uint8) << np.uint8(kind)
+    first = np.minimum(runs.first_pfn // leaf_frames, n_leaves)
+    end = np.minimum((runs.end_pfn - 1) // leaf_frames + 1, n_leaves)
+    mark_kinds(found, first, end, runs.kind)
     return found
 
 

@@ -19,6 +19,7 @@ _HOMES = {
     "Machine": "p2mperf.machines",
     "build": "p2mperf.api",
     "figure": "p2mperf.api",
+    "life": "p2mperf.api",
     "limits": "p2mperf.api",
     "load": "p2mperf.api",
     "summary": "p2mperf.api",

@@ -23,7 +23,7 @@ SHIPPED = {
     "shipped-life": "life-sweep.parquet",
 }
 
-__all__ = ["build", "figure", "limits", "load", "summary", "sweep"]
+__all__ = ["build", "figure", "life", "limits", "load", "summary", "sweep"]
 
 
 def build(design: str, guest: Guest | str, backing: str = "kernel", **options: Any) -> Any:
@@ -64,6 +64,48 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
 
     kind = find(design)
     return kind(Guest.preset(guest) if isinstance(guest, str) else guest, backing, **options)
+
+
+def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G") -> pd.DataFrame:
+    """Let something happen to a guest: ballooning, save and restore, or passthrough, audited step by step.
+
+    Parameters
+    ----------
+    guest : Guest or str
+        A PV guest, or the name of a preset.
+    scenario : str
+        "balloon", "save-restore" or "passthrough".
+    design : str
+        "pv-tree" or "pv-linear".
+    limit : str or int
+        Memory that may be hot-plugged up to; it must leave room above the guest's map [bytes].
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a step; columns guest, scenario, design, and those of `p2mperf.designs.pv_scenarios.Step`.
+
+    Raises
+    ------
+    BadInputError
+        For names that are none, and a guest or limit that is too small for the scenario.
+    AuditError
+        When a step breaks an invariant.
+
+    Examples
+    --------
+    >>> life("domu-64-2049m", "save-restore", "pv-tree")["done"].tolist()
+    [True, True, False, True, True]
+    """
+    import pandas as pd
+
+    from p2mperf.designs import find
+    from p2mperf.designs.pv_scenarios import check, run_scenario
+
+    check(scenario, find(design))
+    with build(design, guest, limit=limit) as p2m:
+        names = {"guest": p2m.guest.name, "scenario": scenario, "design": design}
+        return pd.DataFrame([{**names, **step._asdict()} for step in run_scenario(scenario, p2m)])
 
 
 def sweep(

@@ -7,7 +7,7 @@ shared is kept in sets, only to say how many pages each step must take and when 
 from __future__ import annotations
 
 from copy import copy
-from functools import cache
+from functools import cache, cached_property
 
 from naive import FOREIGN_BIT, IDENTITY_BIT, INVALID, MAX_P2M_PFN, Oracle
 
@@ -43,7 +43,6 @@ class Life:
         self.n_spare, self.n_taken = n_spare, 0
         self.written: dict[int, int] = {}
         self.boot_entry = cache(oracle.entry)
-        self.boot_pfns = [oracle._pfn_of_boot_index(index) for index in range(oracle.n_boot_pages)]
         self.shared = self._shared_at_boot()
         kinds = {mid: self._kinds(mid) for mid in range(end // self.mid)}
         self.shared_mids = {
@@ -51,6 +50,11 @@ class Life:
         }
         self.tools_mids: set[int] | None = None
         self.n_broken = {"leaf": 0, "mid": 0}
+
+    @cached_property
+    def boot_pfns(self) -> list[int]:
+        """Frames that have memory at boot; of a large guest nobody asks for all."""
+        return [self.boot._pfn_of_boot_index(index) for index in range(self.boot.n_boot_pages)]
 
     def fresh(self, n_spare: int) -> Life:
         """As at boot, without working it out again."""

@@ -103,6 +103,16 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             "lookup --design pv-tree --size 16M 1f",
             "'1f' is not a frame number: write it in decimal or as 0x...",
         ),
+        ("life --guest domu-64-8", "unknown guest 'domu-64-8': did you mean 'domu-64-8g'"),
+        ("life --scenario restore", "unknown scenario 'restore': did you mean 'save-restore'?"),
+        ("life --design pv-tre", "unknown design 'pv-tre': did you mean 'pv-tree'"),
+        ("life --design pv-tree --design arm-vlpt", "arm-vlpt cannot be written: take pv-tree or pv-linear"),
+        ("life --limit 12Q", "'12Q' is not a size: write a positive number with K, M, G or T"),
+        ("life --limit 8G -q", "domu-64-8g has no room above its map: set a limit of 9G or more"),
+        (
+            "life --guest domu-32-512m --scenario passthrough -q",
+            "passthrough needs memory from 3 to 4 GiB, which domu-32-512m has not",
+        ),
         ("lookup --design pv-tree --size 16M -5", "frame -5 does not fit 64 bits"),
         (
             "lookup --design pv-tree --size 16M 0x10000000000000000",

@@ -38,7 +38,7 @@ def asked_pfns(oracle: Oracle, seed: str) -> list[int]:
 def test_the_configurations_of_2014_are_all_here() -> None:
     # The commit's message lists 64-bit dom0 with 8 GB, and with 128 GB and a PCI area above 4 GB; 32-bit domU
     # with 512 MB, 8 GB and 43 GB; 64-bit domU with 8 GB, 2049 MB and 5000 MB: 2 + 3 + 3. Ballooning, save and
-    # restore and passthrough happen to a guest; they are not maps.
+    # restore and passthrough happen to a guest and are not maps: tests/test_scenarios.py has them.
     tested = {name for name, configuration in CONFIGURATIONS.items() if configuration.tested_in_2014}
     assert len(tested) == 8
     assert set(CONFIGURATIONS) == set(PRESETS)

@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "compare two results, and fail on a regression",
     "dump": "write a guest's p2m as runs of one kind",
     "lookup": "translate frames and show the path taken",
+    "life": "let a guest be ballooned, saved and restored, or given a device, and audit every step",
     "limits": "say how large the list may be, and which limit binds",
     "migrate": "move an ARM guest: precopy rounds, dirty pages traced through real tables",
     "report": "write an HTML report on results",

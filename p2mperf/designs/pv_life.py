@@ -127,11 +127,11 @@ class PvLife(PvWriter):
         if self._is_beyond(first_pfn, n_frames):
             return False
         pfns = self._range(first_pfn, n_frames)
-        if self._has_memory(self.lookup(pfns)).any():
+        if self.has_memory(self.lookup(pfns)).any():
             return False
         return bool(self.set(pfns, self._words.invalid).all())
 
-    def _has_memory(self, entries: Entries) -> Flags:
+    def has_memory(self, entries: Entries) -> Flags:
         """Own or foreign: neither INVALID nor identity."""
         return entries & self._words.identity == 0
 

@@ -1,0 +1,121 @@
+"""`life`: what the 2014 commit let happen to its domUs, step by step."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from p2mperf.cli.options import Parser, make_parser
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EPILOG = """\
+scenarios:
+  balloon       half of the memory down and up again, then more than there was at boot, up to the limit
+  save-restore  read by the tools, saved, restored on other machine frames
+  passthrough   3 to 4 GiB becomes identity for a device, the memory there moves behind the map
+
+Each step is one that a p2m must do, or one that it must refuse. Exit code 1 when one of them went otherwise,
+or when an audit did not hold.
+
+examples:
+  python -m p2mperf life
+  python -m p2mperf life --guest domu-64-5000m --scenario balloon --design pv-linear
+  python -m p2mperf life --guest pv-64-400g --scenario passthrough --limit 512G --json
+"""
+_GUESTS = ("domu-64-8g", "domu-32-8g")
+_DESIGNS = ("pv-tree", "pv-linear")
+_HEAD = (
+    f"{'guest':13} {'scenario':12} {'design':9}  {'step':35} {'frames':>9} {'pages':>16} {'mappings':>12}"
+    f" {'leaves':>7} {'mids':>5} {'ms':>8}  {'outcome':8} audit\n"
+)
+_NOTE = (
+    "leaves, mids: shared ones made private; times are single runs of this machine, not results: "
+    "compare designs by `sweep`\n"
+)
+
+
+def main(argv: list[str]) -> int:
+    """Run scenarios; their steps go to stdout, all talk to stderr.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments after the name of the command.
+
+    Returns
+    -------
+    int
+        0, or 1 when a step was not done, or not refused, as it must be.
+
+    Raises
+    ------
+    P2mperfError
+        For bad input, and when an audit does not hold.
+    """
+    arguments = _parser().parse_args(argv)
+    import pandas as pd
+
+    tables: list[pd.DataFrame] = []
+    for table in _lives(arguments):
+        if not arguments.json:
+            sys.stdout.write(("" if tables else _HEAD) + "".join(map(_as_text, table.itertuples())))
+        tables.append(table)
+    steps = pd.concat(tables)
+    sys.stdout.write(steps.to_json(orient="records", indent=2) + "\n" if arguments.json else _NOTE)
+    wrong = steps[steps["done"] != steps["wanted"]]
+    for step in wrong.itertuples():
+        sys.stderr.write(f"p2mperf: {step.guest}, {step.design}: {step.what}: wrongly {_outcome(step)}\n")
+    return int(not wrong.empty)
+
+
+def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
+    """The steps of each guest, scenario and design; what is asked for is looked at first."""
+    from p2mperf.api import life
+    from p2mperf.designs import find
+    from p2mperf.designs.pv_scenarios import SCENARIOS, check
+    from p2mperf.guests import Guest
+    from p2mperf.units import parse_size
+
+    limit = parse_size(arguments.limit)
+    guests = [Guest.preset(name) for name in arguments.guest or _GUESTS]
+    scenarios = SCENARIOS if arguments.scenario == "all" else [arguments.scenario]
+    designs = arguments.design or _DESIGNS
+    for scenario, design in product(scenarios, designs):
+        check(scenario, find(design))
+    for guest, scenario, design in product(guests, scenarios, designs):
+        if not arguments.quiet:
+            sys.stderr.write(f"p2mperf: {guest.name}, {scenario}, {design}\n")
+        yield life(guest, scenario, design, limit)
+
+
+def _parser() -> Parser:
+    parser = make_parser(
+        "life", "Let something happen to guests, and audit their p2m after each step.", _EPILOG
+    )
+    many: dict[str, Any] = {"action": "append", "metavar": "NAME"}
+    parser.add_argument("--guest", help=f"a preset; may be repeated; default: {', '.join(_GUESTS)}", **many)
+    parser.add_argument("--scenario", default="all", metavar="NAME", help="one of them, or all; default: all")
+    parser.add_argument("--design", help=f"may be repeated; default: {', '.join(_DESIGNS)}", **many)
+    parser.add_argument("--limit", default="16G", metavar="SIZE", help="memory up to which there may be; 16G")
+    parser.add_argument("--json", action="store_true", help="the steps as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the table")
+    return parser
+
+
+def _as_text(step: Any) -> str:
+    pages = f"{step.pages_before} -> {step.pages_after}"
+    mappings = f"{step.mappings_before} -> {step.mappings_after}"
+    return (
+        f"{step.guest:13} {step.scenario:12} {step.design:9}  {step.what:35} {step.n_frames:9} {pages:>16}"
+        f" {mappings:>12} {step.n_leaves_broken:7} {step.n_mids_broken:5} {step.elapsed_ns / 1e6:8.2f}"
+        f"  {_outcome(step):8} holds\n"
+    )
+
+
+def _outcome(step: Any) -> str:
+    return "done" if step.done else "refused"

@@ -1,0 +1,83 @@
+"""README's generated blocks: their generator, and that what it says of scenarios is what they do."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+import p2mperf
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def load_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "tools" / "readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+@pytest.fixture
+def tool() -> ModuleType:
+    return load_tool()
+
+
+def block(text: str, name: str) -> str:
+    (found,) = re.findall(f"<!-- begin {name} -->\n(.*?)\n<!-- end {name} -->", text, re.DOTALL)
+    return str(found)
+
+
+def rows(table: str) -> list[list[str]]:
+    _, _, *lines = table.splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_readme_says_what_the_scenarios_do(tool: ModuleType) -> None:
+    written = block(README, "life-configurations")
+    assert written == tool.life_configurations(), "run python tools/readme.py"
+    # Two widths, three scenarios, two designs; every step as it must be.
+    assert len(rows(written)) == 2 * 3 * 2
+    assert {row[3] for row in rows(written)} == {"7 of 7", "5 of 5", "3 of 3"}
+
+
+def test_a_row_is_the_sum_of_its_steps(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of two steps the second was refused where it had to be done; frames 10 + 5, leaves 1 + 2, mids 0 + 1.
+    numbers = {
+        "done": [True, False],
+        "wanted": [True, True],
+        "n_frames": [10, 5],
+        "pages_before": [7, 8],
+        "pages_after": [8, 11],
+        "mappings_before": [2, 3],
+        "mappings_after": [3, 1],
+        "n_leaves_broken": [1, 2],
+        "n_mids_broken": [0, 1],
+    }
+    monkeypatch.setattr(p2mperf, "life", lambda *names: pd.DataFrame(numbers), raising=False)
+    expected = ["1 of 2", "15", "7 -> 11", "2 -> 1", "3", "1", "holds"]
+    assert [row[3:] for row in rows(tool.life_configurations())] == [expected] * 12
+
+
+def test_only_what_is_between_the_marks_is_rewritten(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool, "BLOCKS", {"one": lambda: "new\nlines", "two": lambda: "2"})
+    text = "a\n<!-- begin {0} -->\nold\n<!-- end {0} -->\nb\n"
+    before = text.format("two") + text.format("one")
+    after = tool.rewritten(before)
+    assert after == before.replace("old", "2", 1).replace("old", "new\nlines")
+    assert tool.rewritten(after) == after
+    with pytest.raises(SystemExit, match="no block 'one'"):
+        tool.rewritten(text.format("two"))
+
+
+def test_every_block_of_readme_is_generated(tool: ModuleType) -> None:
+    assert sorted(re.findall("<!-- begin (.*?) -->", README)) == sorted(tool.BLOCKS)

@@ -168,6 +168,7 @@ ORDER = {
     "replicate": 0,
     "seed": 1,
     "designs": ["pv-linear"],
+    "limit_bytes": 0,
     "cells": [],
     "settings": {"warm_up_ns": 60_000_000_000},
     "warm_up": True,

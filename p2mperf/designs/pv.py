@@ -120,7 +120,22 @@ class PvDesign(Design):
     @classmethod
     @abstractmethod
     def count_plan(cls, plan: LeafPlan, guest: Guest, options: dict[str, Any]) -> dict[str, int]:
-        """Pool pages by kind that a plan asks for."""
+        """Pool pages by kind that a plan asks for.
+
+        Parameters
+        ----------
+        plan : LeafPlan
+            From `plan_leaves`.
+        guest : Guest
+            Whose.
+        options : dict
+            What the design is built with.
+
+        Returns
+        -------
+        dict of str to int
+            Pages by kind.
+        """
 
     @classmethod
     def predict_pages(cls, guest: Guest, above: str = "identity", **options: Any) -> dict[str, int]:

@@ -282,6 +282,13 @@ def test_leaves_are_broken_only_where_there_is_room() -> None:
     assert [unit.limit_bytes >> 30 for unit in plan.units()] == [16] * plan.n_replicates
 
 
+def test_designs_that_can_only_be_read_are_not_asked_to_write() -> None:
+    with pytest.raises(BadInputError, match=r"pv-linear-nested can only be read, not for set"):
+        narrow(make_plan("quick"), sizes=["8G"], designs=["pv-linear-nested"], operations=["set", "latency"])
+    # Beside one that can be written it is looked up only.
+    narrow(make_plan("quick"), sizes=["8G"], designs=["pv-linear-nested", "pv-tree"], operations=["set"])
+
+
 def test_what_no_stream_serves_is_said() -> None:
     with pytest.raises(BadInputError, match="balloon-up can be done on"):
         narrow(make_plan("quick"), sizes=["8G"], operations=["balloon-up"], streams=["uniform"])

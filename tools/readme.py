@@ -8,19 +8,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import p2mperf
 from p2mperf.designs.pv_scenarios import SCENARIOS
-from p2mperf.figures import save
+from p2mperf.figures import save, table
+from p2mperf.figures.life import TITLES
 from p2mperf.presets import PRESETS
+from p2mperf.units import format_ns
 
 ROOT = Path(__file__).resolve().parent.parent
-README, DATA = ROOT / "README.md", ROOT / "data"
+README = ROOT / "README.md"
 _DESIGNS = ("pv-tree", "pv-linear")
 _LIFE_GUESTS = ("domu-64-8g", "domu-32-8g")
+_LIFE_SWEEP = ("pv-64-8g", "pv-32-43g", "pv-64-128g", "pv-64-400g")
 _HEADLINE_GUESTS = ("pv-64-512m", "pv-64-8g", "pv-64-128g", "pv-64-400g", "pv-32-8g", "dom0-64-e820")
 
 
@@ -68,18 +72,59 @@ def life_configurations() -> str:
 
 def results() -> str:
     """Headline rows of the shipped sweep."""
-    table = p2mperf.summary(p2mperf.load("shipped"))
-    shown = table[
-        table["guest"].isin(_HEADLINE_GUESTS)
-        & table["stream"].isin(["uniform", "sequential"])
-        & (table["family"] == "pv")
+    pairs = p2mperf.summary(p2mperf.load("shipped"))
+    shown = pairs[
+        pairs["guest"].isin(_HEADLINE_GUESTS)
+        & pairs["stream"].isin(["uniform", "sequential"])
+        & (pairs["family"] == "pv")
     ]
     return _ratios(shown, "stream_label", "stream")
 
 
 def backings() -> str:
     """All rows of the shipped sweep over page backings."""
-    return _ratios(p2mperf.summary(p2mperf.load(DATA / "backings-sweep.parquet")), "backing", "pages")
+    return _ratios(p2mperf.summary(p2mperf.load("shipped-backings")), "backing", "pages")
+
+
+def life_costs() -> str:
+    """What all but the lookups cost, of the shipped sweep over a p2m's life: a row an operation."""
+    pairs = p2mperf.summary(p2mperf.load("shipped-life")).set_index(["operation", "stream", "guest"])
+
+    def cell(row: Any) -> str:
+        times = f"{format_ns(row['reference_ns'])}, {format_ns(row['cost_ns'])}"
+        return f"{times}: {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}], {_said(row)}"
+
+    return _by_guest(pairs, cell)
+
+
+def life_growth() -> str:
+    """What one frame, leaf or table takes: pages and mappings of list and tree."""
+    grown = table("life", p2mperf.load("shipped-life")).pivot_table(
+        ["n_pages_grown", "n_vmas_grown"], ["operation", "stream", "guest"], "design"
+    )
+    grown = grown[(grown != 0).any(axis=1)]
+
+    def cell(row: Any) -> str:
+        pages, vmas = row["n_pages_grown"], row["n_vmas_grown"]
+        return f"{pages['pv-linear']:.6g}, {pages['pv-tree']:.6g} pages; {vmas['pv-linear']:.3g} mappings"
+
+    return _by_guest(grown, cell)
+
+
+def _by_guest(rows: Any, cell: Callable[[Any], str]) -> str:
+    """Lay out what is indexed by operation, stream and guest: a row an operation and stream."""
+    lines = [f"| list, tree | {' | '.join(_LIFE_SWEEP)} |", "|---" * (1 + len(_LIFE_SWEEP)) + "|"]
+    for operation, title in TITLES.items():
+        if operation in rows.index.droplevel("guest"):
+            cells = [cell(rows.loc[(*operation, guest)]) for guest in _LIFE_SWEEP]
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _said(row: Any) -> str:
+    """Which design is faster, or why none is said to be."""
+    said = f"{row.faster.partition('-')[2]} faster" if row.faster else row.verdict
+    return str(said.replace("linear", "list"))
 
 
 def _ratios(shown: Any, column: str, head: str) -> str:
@@ -90,11 +135,10 @@ def _ratios(shown: Any, column: str, head: str) -> str:
     ordered = shown.sort_values(["operation", column, "entry_bits", "guest_bytes"])
     for row in ordered.itertuples():
         ratio = f"{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}]"
-        said = f"{row.faster.partition('-')[2]} faster" if row.faster else row.verdict
         lines.append(
             f"| {row.guest} | {getattr(row, column)} | {row.operation} "
             f"| {row.reference_ns:.2f} | {row.cost_ns:.2f} | {ratio} "
-            f"| {said.replace('linear', 'list')} |"
+            f"| {_said(row)} |"
         )
     return "\n".join(lines)
 
@@ -104,11 +148,14 @@ BLOCKS = {
     "life-configurations": life_configurations,
     "results": results,
     "backings": backings,
+    "life": life_costs,
+    "life-growth": life_growth,
 }
 
 
 def draw() -> None:
-    """Draw the README's figures from the shipped sweep: the PV family only, in a size that a page bears."""
+    """Draw the README's figures from the shipped sweeps: the PV family only, in a size that a page bears."""
+    save(p2mperf.figure("life"), ROOT / "docs" / "figures", "life", ("png",))
     frame = p2mperf.load("shipped")
     family = frame[frame["family"] == "pv"]
     for name in ("ratio", "cost", "footprint"):

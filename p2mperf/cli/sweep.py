@@ -18,7 +18,7 @@ plans:
   quick    two 64-bit guests, a 32-bit and an ARM one; under 40 s on two cores
   default  512 MB to 400 GB, both widths, odd sizes, all streams, holes; under 4 minutes
   full     points on both sides of every cache and TLB knee of this machine, all page backings
-  life     what happens to a PV p2m beside lookups: writes, ballooning, leaves broken, tables; 8 minutes
+  life     what happens to a PV p2m beside lookups: writes, ballooning, leaves broken, tables; under 7 minutes
 
 operations: latency and throughput (a lookup; all plans measure these), set, balloon-down and balloon-up (a
 frame), cow (a shared leaf made private), tools, rebuild and build (a whole table).

@@ -115,7 +115,7 @@ def measure_cell(
         raise P2mperfError(f"{operation} is nothing that {', '.join(designs)} can do: take another design")
     checksum = check_agreement(serving, make(_CHECKED), getattr(step, "kernel", throughput))
     timed = dict(serving)
-    if settings.control:
+    if settings.control and step.repeatable:
         first = next(iter(serving))
         timed[CONTROL + first] = serving[first]
     n_lookups, n_rounds = _extent(timed, make, step, settings)
@@ -141,7 +141,7 @@ def _extent(
 ) -> tuple[int, int]:
     """Choose how long a pass is, and how many rounds there are."""
     passes = 1 + settings.n_rounds * (1 + step.settles)
-    step.begin(designs, make, passes * step.n_fixed * (2 if settings.control else 1))
+    step.begin(designs, make, passes * step.n_fixed)
     if not step.n_fixed:
         return calibrate(
             designs, make(2 * len(designs) * settings.min_lookups), step, settings

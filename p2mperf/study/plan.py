@@ -372,6 +372,18 @@ def _parse_limit(text: str) -> int:
     return 0 if text == "0" else parse_size(text)
 
 
+def _check_writers(plan: Plan) -> None:
+    from p2mperf.designs import find
+
+    writing = ", ".join(name for name in plan.operations if name not in LOOKUPS)
+    chosen = designs_of(LIFE_FAMILY, plan.designs) if plan.designs and writing else ()
+    if chosen and not any(getattr(find(name), "writable", False) for name in chosen):
+        raise BadInputError(
+            f"{', '.join(chosen)} can only be read, not for {writing}: take another design, or "
+            "--operation latency"
+        )
+
+
 def _check_cells(plan: Plan) -> None:
     for guest in plan.guests if "cow" in plan.operations else ():
         if guest.family == LIFE_FAMILY and plan.limit_of(guest) <= guest.build(plan.seed).memory_bytes:
@@ -379,6 +391,7 @@ def _check_cells(plan: Plan) -> None:
                 f"cow breaks shared leaves beyond the map of {guest.name}, and there are none: give them "
                 "room with --limit, as 512G (32-bit guests reach 64G)"
             )
+    _check_writers(plan)
     guests = [guest.build(plan.seed) for guest in plan.guests]
     if any(map(plan.cells, guests)):
         return

@@ -26,7 +26,6 @@ ZERO = np.uint64(0)
 ONE = np.uint64(1)
 MISSING = ZERO  # what `locate_leaf` says of a leaf that is the shared p2m_missing page
 IDENTITY = ONE  # and of the shared p2m_identity page; anything above is an address
-NO_LEAF = np.uint64(2**64 - 1)
 
 
 class Words(NamedTuple):
@@ -378,27 +377,35 @@ def balloon_out(tables, words, pfns, batch, mfns, m2p):  # type: ignore[no-untyp
     INVALID. That never needs a page: a leaf with an mfn in it is private.
     """
     n_out = 0
-    mask = leaf_mask(words)
-    known, leaf_address = NO_LEAF, ZERO
-    for first in range(0, pfns.size, batch.size):
-        last = min(first + batch.size, pfns.size)
-        for i in range(first, last):
+    mask, marked = leaf_mask(words), markers(words)
+    n, n_batch = np.uint64(pfns.size), np.uint64(batch.size)
+    for first in range(ZERO, n, n_batch):
+        last = min(first + n_batch, n)
+        i = first
+        while i < last:
             pfn = pfns[i]
-            mfns[i] = words.invalid
-            if pfn >= words.end:
+            first_pfn, leaf = pfn & ~mask, MISSING
+            if pfn < words.end:
+                leaf = locate_leaf(tables, pfn)
+            if leaf <= IDENTITY:
+                mfns[i] = words.invalid
+                i += ONE
                 continue
-            if pfn >> words.leaf_shift != known:
-                leaf_address = locate_leaf(tables, pfn)
-                known = pfn >> words.leaf_shift if leaf_address > IDENTITY else NO_LEAF
-            if known != NO_LEAF:
-                old = load_entry(words, leaf_address, pfn & mask)
-                if is_plain(words, old):
-                    mfns[i] = old
-                    batch[i - first] = leaf_address
+            index = pfn - first_pfn
+            while index <= mask:
+                old = load_entry(words, leaf, index)
+                mfns[i] = old if old & marked == ZERO else words.invalid
+                batch[i - first] = leaf
+                i += ONE
+                if i == last:
+                    break
+                index = pfns[i] - first_pfn
         for i in range(first, last):
-            # The second look is for a pfn that stands twice in one batch.
+            if mfns[i] == words.invalid:
+                continue
             leaf, index = batch[i - first], pfns[i] & mask
-            if mfns[i] != words.invalid and load_entry(words, leaf, index) == mfns[i]:
+            # The second look is for a pfn that stands twice in one batch.
+            if load_entry(words, leaf, index) == mfns[i]:
                 store_entry(words, leaf, index, words.invalid)
                 if m2p.size:
                     keep_m2p(words, m2p, pfns[i], mfns[i], words.invalid)

@@ -81,3 +81,18 @@ def test_only_what_is_between_the_marks_is_rewritten(
 
 def test_every_block_of_readme_is_generated(tool: ModuleType) -> None:
     assert sorted(re.findall("<!-- begin (.*?) -->", README)) == sorted(tool.BLOCKS)
+
+
+@pytest.mark.parametrize("name", ["results", "backings", "life", "life-growth"])
+def test_measured_tables_are_those_of_the_shipped_data(tool: ModuleType, name: str) -> None:
+    assert block(README, name) == tool.BLOCKS[name](), "run python tools/readme.py"
+
+
+def test_the_table_of_life_cycle_costs_is_whole(tool: ModuleType) -> None:
+    # Nine operations on guests of 8, 43 (32-bit), 128 and 400 GiB; each cell with its interval and verdict.
+    lines = rows(tool.life_costs())
+    assert [line[0] for line in lines] == list(tool.TITLES.values())
+    assert all(len(line) == 5 for line in lines)
+    verdicts = "list faster|tree faster|equivalent|not resolved"
+    cell = re.compile(rf"\S+ [num]?s, \S+ [num]?s: [\d.]+ \[[\d.]+, [\d.]+\], ({verdicts})")
+    assert [text for line in lines for text in line[1:] if not cell.fullmatch(text)] == []

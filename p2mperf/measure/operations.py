@@ -17,6 +17,7 @@ from p2mperf.designs.base import Design, Footprint
 from p2mperf.errors import P2mperfError
 from p2mperf.kernels import latency, throughput
 from p2mperf.tables.leaves import Leaf
+from p2mperf.units import PAGE_SIZE
 
 Stream = NDArray[np.uint64]
 StreamMaker = Callable[[int], Stream]
@@ -189,6 +190,8 @@ class BreakLeaves(Operation):
             self._left[id(design)] = leaves[np.argsort(make(leaves.size), kind="stable")]
 
     def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
+        # Pages that were given back just now are the next to be had: see `Build`.
+        np.ones(2 * frames.size * PAGE_SIZE, np.uint8)
         leaves, self._left[id(design)] = np.split(self._left[id(design)], [frames.size])
         shape = design.guest.geometry
         return partial(design.set, leaves.astype(np.uint64) * np.uint64(shape.leaf_frames), shape.invalid)

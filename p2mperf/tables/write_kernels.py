@@ -378,9 +378,9 @@ def balloon_out(tables, words, pfns, batch, mfns, m2p):  # type: ignore[no-untyp
     """
     n_out = 0
     mask, marked = leaf_mask(words), markers(words)
-    n, n_batch = np.uint64(pfns.size), np.uint64(batch.size)
-    for first in range(ZERO, n, n_batch):
-        last = min(first + n_batch, n)
+    first, n = ZERO, np.uint64(pfns.size)
+    while first < n:
+        last = min(first + np.uint64(batch.size), n)
         i = first
         while i < last:
             pfn = pfns[i]
@@ -400,18 +400,19 @@ def balloon_out(tables, words, pfns, batch, mfns, m2p):  # type: ignore[no-untyp
                 if i == last:
                     break
                 index = pfns[i] - first_pfn
-        for i in range(first, last):
-            if mfns[i] == words.invalid:
+        for at in range(first, last):
+            if mfns[at] == words.invalid:
                 continue
-            leaf, index = batch[i - first], pfns[i] & mask
+            leaf, index = batch[at - first], pfns[at] & mask
             # The second look is for a pfn that stands twice in one batch.
-            if load_entry(words, leaf, index) == mfns[i]:
+            if load_entry(words, leaf, index) == mfns[at]:
                 store_entry(words, leaf, index, words.invalid)
                 if m2p.size:
-                    keep_m2p(words, m2p, pfns[i], mfns[i], words.invalid)
+                    keep_m2p(words, m2p, pfns[at], mfns[at], words.invalid)
                 n_out += 1
             else:
-                mfns[i] = words.invalid
+                mfns[at] = words.invalid
+        first = last
     return n_out
 
 

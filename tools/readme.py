@@ -105,10 +105,14 @@ def life_growth() -> str:
     grown = grown[(grown != 0).any(axis=1)]
 
     def cell(row: Any) -> str:
-        pages, vmas = row["n_pages_grown"], row["n_vmas_grown"]
-        return f"{pages['pv-linear']:.6g}, {pages['pv-tree']:.6g} pages; {vmas['pv-linear']:.3g} mappings"
+        pages, vmas = row["n_pages_grown"].map(_counted), row["n_vmas_grown"].map(_counted)
+        return f"{pages['pv-linear']}, {pages['pv-tree']} pages; {vmas['pv-linear']} mappings"
 
     return _by_guest(grown, cell)
+
+
+def _counted(mean: float) -> str:
+    return f"{mean:.2f}" if mean < 100 else f"{mean:.0f}"
 
 
 def _by_guest(rows: Any, cell: Callable[[Any], str]) -> str:

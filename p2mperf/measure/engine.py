@@ -143,9 +143,8 @@ def _extent(
     passes = 1 + settings.n_rounds * (1 + step.settles)
     step.begin(designs, make, passes * step.n_fixed)
     if not step.n_fixed:
-        return calibrate(
-            designs, make(2 * len(designs) * settings.min_lookups), step, settings
-        ), settings.n_rounds
+        stream = make(2 * len(designs) * settings.min_lookups)
+        return calibrate(designs, stream, step, settings), settings.n_rounds
     slices = _Slices(make(len(designs) * step.n_fixed))
     elapsed = sum(_pass(step, design, slices.take(step.n_fixed)) for design in designs.values())
     affordable = int(_LONGEST_CELL_NS / (elapsed * (1 + step.settles)))

@@ -29,7 +29,7 @@ TITLES = {
 PUBLISHED_REBUILD_NS = (0.265e9, 0.247e9, 0.771e9)
 PUBLISHED = "published: boot logs, 1 GiB area"
 N_COLUMNS = 3
-PANEL_INCHES = (5.0, 3.4)
+PANEL_INCHES = (5.4, 3.4)
 SHARED_LEGEND = True
 _UNITS = {"cow": ("us per leaf", 1e3), "tools": ("ms", 1e6), "rebuild": ("ms", 1e6), "build": ("ms", 1e6)}
 _PER_FRAME = ("ns per frame", 1.0)
@@ -93,7 +93,7 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
         )
     if operation == "rebuild":
         _draw_published(ax, unit_ns)
-    ax.set_xticks(range(len(guests)), guests)
+    ax.set_xticks(range(len(guests)), guests, fontsize="small")
     ax.set_xlim(-0.5, len(guests) - 0.5)
     ax.set_ylim(bottom=0)
     ax.set_ylabel(label)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2mperf.errors import ResultsError
+from p2mperf.errors import BadInputError, ResultsError
 from p2mperf.sizing import limits
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ SHIPPED = {
     "shipped-backings": "backings-sweep.parquet",
     "shipped-life": "life-sweep.parquet",
 }
+
+# Frames, entries before and after, and flags, of every frame up to the limit, at the worst.
+_SCENARIO_BYTES = 48
 
 __all__ = ["build", "figure", "life", "limits", "load", "summary", "sweep"]
 
@@ -89,6 +92,8 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
     ------
     BadInputError
         For names that are none, and a guest or limit that is too small for the scenario.
+    DoesNotFitError
+        When memory does not suffice for the tables and what is kept of all their entries.
     AuditError
         When a step breaks an invariant.
 
@@ -101,11 +106,28 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
 
     from p2mperf.designs import find
     from p2mperf.designs.pv_scenarios import check, run_scenario
+    from p2mperf.guests import Guest
 
     check(scenario, find(design))
+    guest = Guest.preset(guest) if isinstance(guest, str) else guest
+    if guest.geometry.name not in ("pv64", "pv32"):
+        raise BadInputError(f"{guest.name} has tables of {guest.geometry.name}: scenarios are for PV guests")
     with build(design, guest, limit=limit) as p2m:
+        _require_memory(p2m.end_pfn * _SCENARIO_BYTES, f"{scenario} of {p2m.guest.name}")
         names = {"guest": p2m.guest.name, "scenario": scenario, "design": design}
         return pd.DataFrame([{**names, **step._asdict()} for step in run_scenario(scenario, p2m)])
+
+
+def _require_memory(n_bytes: int, what: str) -> None:
+    from p2mperf.errors import DoesNotFitError
+    from p2mperf.measure.machine_card import available_memory_bytes
+    from p2mperf.units import format_size
+
+    if n_bytes > (available := available_memory_bytes()):
+        raise DoesNotFitError(
+            f"{what} needs {format_size(n_bytes)} and {format_size(available)} are available: take a smaller "
+            "guest or limit"
+        )
 
 
 def sweep(
@@ -119,7 +141,7 @@ def sweep(
     entry_bits: int | None = None,
     backings: Sequence[str] = (),
     n_replicates: int | None = None,
-    limit: str | None = None,
+    limit: str | int | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
     quiet: bool = False,

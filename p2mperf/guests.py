@@ -203,6 +203,12 @@ class Guest:
         """Memory at boot [bytes]."""
         return self.n_boot_pages << PAGE_SHIFT
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether its boot list is all of its map: memory from 0 on, and nothing else but padding."""
+        kinds = set(self.runs.kind.tolist())
+        return kinds <= {Kind.RAM, Kind.MISSING} and self.ram.end_pfn.tolist() == [self.n_boot_pages]
+
     @cached_property
     def ram(self) -> Runs:
         """RAM as stretches of pfns, whatever their mfns: neighbours joined."""

@@ -11,7 +11,7 @@ import pytest
 import p2mperf
 from p2mperf import api
 from p2mperf.cli import main
-from p2mperf.errors import AuditError
+from p2mperf.errors import AuditError, BadInputError, DoesNotFitError
 
 SMALL = ("--guest", "domu-32-512m")
 
@@ -101,3 +101,17 @@ def test_an_audit_that_does_not_hold_is_one_sentence(
     monkeypatch.setattr("p2mperf.designs.pv_tree.PvTree.audit", audit)
     assert main(["life", *SMALL, "--design", "pv-tree", "-q"]) == 1
     assert capsys.readouterr() == ("", "p2mperf: pv-tree of domu-32-512m: page counts differ\n")
+
+
+def test_a_life_that_does_not_fit_is_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from p2mperf.measure import machine_card
+
+    monkeypatch.setattr(machine_card, "available_memory_bytes", lambda: 1 << 20)
+    with pytest.raises(DoesNotFitError, match=r"save-restore of pv-64-16m needs 12M and 1M are available"):
+        # 1 GiB of limit are 262144 frames, 48 bytes each
+        p2mperf.life(p2mperf.Guest.plain("16M"), "save-restore", "pv-tree", limit="1G")
+
+
+def test_scenarios_are_for_pv_guests() -> None:
+    with pytest.raises(BadInputError, match="scenarios are for PV guests"):
+        p2mperf.life(p2mperf.Guest.plain("64M", "lpae"), "balloon", "pv-tree")

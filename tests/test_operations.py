@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -14,10 +15,18 @@ from p2mperf import Guest
 from p2mperf.errors import BadInputError, P2mperfError
 from p2mperf.measure import engine
 from p2mperf.measure.engine import Settings, measure_cell, rehearse
-from p2mperf.measure.operations import OPERATIONS
+from p2mperf.measure.operations import OPERATIONS, BreakLeaves
 from p2mperf.results.schema import LOOKUPS
 from p2mperf.streams import make_stream
-from p2mperf.study.plan import LIFE_STREAMS, WHOLE_TABLE, GuestSpec, StreamSpec, make_plan, narrow
+from p2mperf.study.plan import (
+    LIFE_STREAMS,
+    MOST_BROKEN,
+    WHOLE_TABLE,
+    GuestSpec,
+    StreamSpec,
+    make_plan,
+    narrow,
+)
 
 SETTINGS = Settings(n_rounds=2, target_ns=1000, min_lookups=64, max_lookups=64, control=False)
 DESIGNS = ("pv-tree", "pv-linear")
@@ -34,8 +43,13 @@ def pair(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
 
 
 def measured(pair: dict[str, Any], operation: str, stream: str = "sequential", **settings: Any) -> Any:
-    make = partial(make_stream, stream, pair["pv-tree"].guest)
-    return measure_cell(pair, make, operation, Settings(**{**vars(SETTINGS), **settings}), seed=1)
+    seeds = itertools.count()
+
+    def make(n_frames: int) -> Any:  # another stretch each time, as in a unit
+        return make_stream(stream, pair["pv-tree"].guest, n_frames, seed=next(seeds))
+
+    chosen = Settings(**{**vars(SETTINGS), **settings})
+    return measure_cell(pair, make, operation, chosen, 1, stream != "sequential")
 
 
 def grown(cell: Any, what: str, design: str) -> list[int]:
@@ -79,22 +93,22 @@ def test_a_table_takes_what_is_predicted(pair: dict[str, Any], operation: str) -
 
 def test_neighbouring_leaves_take_a_page_each_and_no_mapping(pair: dict[str, Any]) -> None:
     shape = pair["pv-tree"].guest.geometry
-    # The map of 1 GiB ends where a mid of 64 bits begins: that is broken by the untimed first pass, and two
-    # timed ones follow in it. At 32 bits the mid of 4 GiB is private from the beginning.
+    # The map of 1 GiB ends where a mid of 64 bits begins: that is broken by the first of two untimed passes,
+    # and two timed ones follow in it. At 32 bits the mid of 4 GiB is private from the beginning.
     cell = measured(pair, "cow")
     assert cell["n_lookups"] == 128
     for name, p2m in pair.items():
         assert grown(cell, "pages", name) == [128, 128]
-        assert p2m.n_breaks == {"leaf": 3 * 128, "mid": 1 if shape.entry_bits == 64 else 0}
+        assert p2m.n_breaks == {"leaf": 4 * 128, "mid": 1 if shape.entry_bits == 64 else 0}
         # INVALID was written to the first frame of each, and the others are identity as before.
-        first = (np.arange(3 * 128) * shape.leaf_frames + p2m.guest.covered_pfn).astype(np.uint64)
+        first = (np.arange(4 * 128) * shape.leaf_frames + p2m.guest.covered_pfn).astype(np.uint64)
         assert (p2m.lookup(first) == shape.invalid).all()
         assert (p2m.lookup(first + np.uint64(1)) == first + np.uint64(1 | shape.identity_bit)).all()
     assert grown(cell, "vmas", "pv-tree") == [0, 0]
-    # What is broken joins those before in one mapping, but for the first pass, behind whose leaves the pages
-    # of the mid and of the tools stand in the pool. It comes out of the one mapping of a shared extent. At 32
-    # bits each leaf was a mapping of its own: the next one shows the same page.
-    assert grown(cell, "vmas", "pv-linear") == ([1, 0] if shape.entry_bits == 64 else [-128, -128])
+    # What is broken joins those before in one mapping. It comes out of the one mapping of a shared extent, of
+    # which the fourth pass leaves nothing. At 32 bits each leaf was a mapping of its own: the next one shows
+    # the same page.
+    assert grown(cell, "vmas", "pv-linear") == ([0, -1] if shape.entry_bits == 64 else [-128, -128])
 
 
 def test_leaves_that_stand_alone_cost_the_list_mappings(pair: dict[str, Any]) -> None:
@@ -104,15 +118,19 @@ def test_leaves_that_stand_alone_cost_the_list_mappings(pair: dict[str, Any]) ->
     # of the 1792 leaves are mappings of their own already: none more.
     assert all((128 if wide else 64) < n <= 256 for n in grown(cell, "vmas", "pv-linear"))
     assert grown(cell, "vmas", "pv-tree") == [0, 0]
-    for p2m in pair.values():
-        assert p2m.n_breaks["leaf"] == 3 * 128
+    states = [
+        p2m.leaf_state[p2m.guest.covered_pfn // p2m.guest.geometry.leaf_frames :] for p2m in pair.values()
+    ]
+    # The same leaves in either design.
+    assert [np.count_nonzero(state[: 7 << 9] == 0) for state in states] == [4 * 128] * 2
+    assert np.array_equal(np.flatnonzero(states[0] == 0), np.flatnonzero(states[1] == 0))
 
 
 def test_more_leaves_than_there_are_cannot_be_broken(pair: dict[str, Any]) -> None:
     room = 3584 if pair["pv-tree"].guest.geometry.entry_bits == 64 else 1792
-    # 1 + 40 passes of 128
+    # 2 + 40 passes of 128
     with pytest.raises(
-        P2mperfError, match=f"has {room} shared leaves beyond its map, and 5248 are to be broken"
+        P2mperfError, match=f"has {room} shared leaves beyond its map, and 5376 are to be broken"
     ):
         measured(pair, "cow", n_rounds=40)
     assert pair["pv-tree"].n_breaks["leaf"] == 0
@@ -165,7 +183,7 @@ def test_long_passes_are_fewer(pair: dict[str, Any], monkeypatch: pytest.MonkeyP
     assert len(measured(pair, "build", n_rounds=9)["rounds"]) == 2
 
 
-def test_a_rehearsal_changes_nothing_that_is_timed(pair: dict[str, Any]) -> None:
+def test_all_can_be_rehearsed(pair: dict[str, Any]) -> None:
     tree = pair["pv-tree"]
     for operation in OPERATIONS:
         rehearse(operation, tree, partial(make_stream, "sequential", tree.guest))
@@ -218,12 +236,29 @@ def test_the_scan_tells_leaves_apart(entries: list[str], states: list[int]) -> N
 
 
 def test_a_list_that_is_not_all_of_the_memory_is_refused() -> None:
-    with pytest.raises(
-        BadInputError, match="a flat list of 262144 entries does not hold the memory of dom0-64"
-    ):
-        p2mperf.build("pv-linear", "dom0-64-8g", boot_list=np.zeros(262144, np.uint64))
-    with pytest.raises(BadInputError, match="take a guest without holes"):
-        p2mperf.build("pv-tree", "dom0-64-8g", boot_list=np.zeros(2097152, np.uint64))
+    small = Guest.plain("64M")
+    cases = [
+        ("dom0-64-8g", np.zeros(2097152, np.uint64)),  # displaced memory
+        (
+            "dom0-64-e820",
+            np.zeros(262144, np.uint64),
+        ),  # identity, and memory to balloon into, behind the list
+        (small, np.zeros(16383, np.uint64)),
+        (small, np.zeros(16384, np.uint32)),  # of another width
+        (small, np.zeros((16384, 1), np.uint64)),
+        (small, [0] * 16384),
+    ]
+    for design, (guest, boot_list) in itertools.product(DESIGNS, cases):
+        with pytest.raises(BadInputError, match=r"a flat list of \d+ entries .* does not hold the memory of"):
+            p2mperf.build(design, guest, boot_list=boot_list)
+
+
+def test_a_list_with_leaves_to_share_that_the_map_has_not_is_refused() -> None:
+    guest = Guest.plain("64M")
+    boot_list = guest.entries(np.arange(16384, dtype=np.uint64))
+    boot_list[3 * 512 : 4 * 512] = guest.geometry.invalid
+    with pytest.raises(BadInputError, match="has other entries than the map of pv-64-64m asks for"):
+        p2mperf.build("pv-linear", guest, boot_list=boot_list)
 
 
 # ---- plans ----
@@ -264,7 +299,8 @@ def test_nothing_is_written_to_holes() -> None:
 
 def test_a_guest_with_holes_has_no_flat_list() -> None:
     plan = narrow(make_plan("life"), guests=["dom0-64-8g"])
-    assert "rebuild" not in {operation for _, operation in plan.cells(Guest.preset("dom0-64-8g"))}
+    for name in ("dom0-64-8g", "dom0-64-e820", "dom0-32-e820", "dom0-64-128g-pci"):
+        assert "rebuild" not in {operation for _, operation in plan.cells(Guest.preset(name))}
     assert "rebuild" in {operation for _, operation in plan.cells(Guest.preset("domu-64-8g"))}
 
 
@@ -276,8 +312,14 @@ def test_other_families_are_looked_up_only() -> None:
 
 
 def test_leaves_are_broken_only_where_there_is_room() -> None:
-    with pytest.raises(BadInputError, match=r"cow breaks shared leaves beyond the map of pv-64-8g.*--limit"):
-        narrow(make_plan("quick"), sizes=["8G"], operations=["cow"])
+    # A pass breaks 128; two trials and six rounds, of neighbours and of others: 2048 leaves, 4 GiB.
+    assert BreakLeaves.n_fixed * (engine._TRIALS + Settings().n_rounds) * 2 == MOST_BROKEN == 2048
+    for limit in (None, "8G", "12285M"):
+        with pytest.raises(
+            BadInputError, match=r"beyond the map of pv-64-8g: give it 4G of room with --limit"
+        ):
+            narrow(make_plan("quick"), sizes=["8G"], operations=["cow"], limit=limit)
+    narrow(make_plan("quick"), sizes=["8G"], operations=["cow"], limit="12G")
     plan = narrow(make_plan("quick"), sizes=["8G"], operations=["cow"], limit="16G")
     assert [unit.limit_bytes >> 30 for unit in plan.units()] == [16] * plan.n_replicates
 
@@ -285,6 +327,7 @@ def test_leaves_are_broken_only_where_there_is_room() -> None:
 def test_designs_that_can_only_be_read_are_not_asked_to_write() -> None:
     with pytest.raises(BadInputError, match=r"pv-linear-nested can only be read, not for set"):
         narrow(make_plan("quick"), sizes=["8G"], designs=["pv-linear-nested"], operations=["set", "latency"])
+    narrow(make_plan("quick"), sizes=["8G"], designs=["pv-linear-nested"], operations=["build"])
     # Beside one that can be written it is looked up only.
     narrow(make_plan("quick"), sizes=["8G"], designs=["pv-linear-nested", "pv-tree"], operations=["set"])
 
@@ -304,6 +347,30 @@ def test_a_unit_needs_room_for_the_table_that_is_built_beside_it() -> None:
 
     # One table of 800 MiB more, its page table aside, and as long a flat list.
     assert 1600 << 20 < need(operations=["rebuild"]) - need(operations=["set"]) < 1620 << 20
+
+
+def test_a_limit_is_one_that_tables_can_reach() -> None:
+    with pytest.raises(BadInputError, match="beyond 512G"):
+        narrow(make_plan("quick"), limit="513G")
+    assert narrow(make_plan("life"), limit=0, operations=["set"]).limit_bytes == 0
+    # Plans without a limit are those of the first version: their unfinished runs are found.
+    assert "limit_bytes" not in make_plan("quick").as_dict()
+
+
+def test_designs_that_know_no_limit_are_built_without() -> None:
+    from p2mperf.designs import find
+    from p2mperf.study.plan import build_options
+
+    assert build_options(find("pv-linear"), 1 << 39) == {"limit": 1 << 39}
+    assert build_options(find("arm-vlpt"), 1 << 39) == build_options(object, 1 << 39) == {}
+
+
+def test_a_design_is_built_again_as_it_was() -> None:
+    with (
+        p2mperf.build("pv-tree", Guest.plain("64M"), backing="small", limit="1G") as tree,
+        tree.again() as other,
+    ):
+        assert (other.backing.name, other.end_pfn, other.guest) == ("small", tree.end_pfn, tree.guest)
 
 
 def test_a_spec_of_another_family_has_no_limit() -> None:

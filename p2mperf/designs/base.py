@@ -126,6 +126,8 @@ class Design(ABC):
         As registered.
     follows : str
         System and version whose behaviour it reproduces.
+    takes_limit : bool
+        Whether it can be built with ``limit``, memory that may be hot-plugged later [bytes].
     tables : NamedTuple
         What the compiled loops take.
     state : tuple
@@ -136,6 +138,7 @@ class Design(ABC):
 
     name: ClassVar[str]
     follows: ClassVar[str]
+    takes_limit: ClassVar[bool] = False
     tables: Any
     state: Any = ()
     build_ns: int = 0
@@ -207,7 +210,10 @@ class Design(ABC):
         Design
             As it was when it was built: nothing that was written since is in it.
         """
-        return type(self)(self.guest, self.backing, **{**self._options_asked, **options})
+        asked = {
+            name: value for name, value in self._options_asked.items() if name not in ("guest", "backing")
+        }
+        return type(self)(self.guest, self.backing, **{**asked, **options})
 
     def page_table_bytes(self) -> int:
         """Page tables that this process has grown since the design was begun [bytes]."""

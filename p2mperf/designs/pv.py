@@ -110,10 +110,12 @@ class PvDesign(Design):
     def _plan_copies(self, boot_list: NDArray[Any]) -> LeafPlan:
         """Plan the same leaves, copied from a flat list."""
         guest, plan = self.guest, self.plan
-        if guest.n_boot_pages != boot_list.size or guest.ram.end_pfn.tolist() != [boot_list.size]:
+        array = np.asarray(boot_list)
+        if array.dtype != guest.geometry.dtype or array.shape != (guest.n_boot_pages,) or not guest.is_flat:
             raise BadInputError(
-                f"a flat list of {boot_list.size} entries does not hold the memory of {guest.name}: take a "
-                "guest without holes"
+                f"a flat list of {array.size} entries ({array.dtype}) does not hold the memory of "
+                f"{guest.name}: it takes {guest.n_boot_pages} of {guest.geometry.entry_bits} bits in a row, "
+                "of a guest without holes"
             )
         return ListedLeaves(plan.geometry, plan.runs, plan.state, boot_list)
 

@@ -273,6 +273,8 @@ class PvLinear(PvLife):
         sizes = np.array([shape.leaf_frames, shape.mid_frames, shape.invalid, shape.identity_bit], np.uint64)
         state = np.empty_like(plan.state)
         classify_list(boot_list, *sizes, state)
+        if not np.array_equal(state, plan.state):
+            raise BadInputError(f"the flat list has other entries than the map of {self.guest.name} asks for")
         return replace(plan, state=state)
 
     @classmethod

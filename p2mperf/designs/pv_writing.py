@@ -68,6 +68,7 @@ class PvWriter(PvDesign):
     """
 
     writable: ClassVar[bool] = True
+    takes_limit: ClassVar[bool] = True
     _write_tables: Any
 
     def __init__(

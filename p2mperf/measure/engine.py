@@ -23,6 +23,7 @@ _ZERO = np.uint64(0)
 _CHECKED = 1 << 14
 _LONGEST_CELL_NS = 5e9  # of passes that cannot be made shorter
 _LEAST_ROUNDS = 2
+_TRIALS = 2
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,12 @@ class _Slices:
 
 
 def measure_cell(
-    designs: Mapping[str, Design], make: StreamMaker, operation: str, settings: Settings, seed: int
+    designs: Mapping[str, Design],
+    make: StreamMaker,
+    operation: str,
+    settings: Settings,
+    seed: int,
+    scattered: bool = False,
 ) -> dict[str, Any]:
     """Time one operation of all designs over one stream.
 
@@ -87,6 +93,8 @@ def measure_cell(
         How long and how often.
     seed : int
         Seed of the order of designs.
+    scattered : bool
+        Whether what is not given by the stream's frames is done here and there, and not to neighbours.
 
     Returns
     -------
@@ -118,8 +126,10 @@ def measure_cell(
     if settings.control and step.repeatable:
         first = next(iter(serving))
         timed[CONTROL + first] = serving[first]
-    n_lookups, n_rounds = _extent(timed, make, step, settings)
-    slices = _Slices(make((1 + step.settles) * len(timed) * n_rounds * n_lookups))
+    shuffle = np.random.default_rng(seed) if scattered else None
+    n_lookups, n_rounds = _extent(timed, make, step, settings, shuffle)
+    stream = make((1 + step.settles) * len(timed) * n_rounds * n_lookups)
+    slices = _Slices(stream)
     orders = latin_orders(len(timed), n_rounds, np.random.default_rng(seed))
     names = list(timed)
     step.mark(serving)
@@ -132,21 +142,26 @@ def measure_cell(
         gc.enable()
     _flag(rounds, names)
     if step.end(serving):
-        check_agreement(serving, make(_CHECKED), throughput)
+        check_agreement(serving, stream[:: -(-stream.size // _CHECKED)], throughput)
     return {"n_lookups": n_lookups, "checksum": checksum, "rounds": rounds}
 
 
 def _extent(
-    designs: Mapping[str, Design], make: StreamMaker, step: Operation, settings: Settings
+    designs: Mapping[str, Design],
+    make: StreamMaker,
+    step: Operation,
+    settings: Settings,
+    shuffle: np.random.Generator | None,
 ) -> tuple[int, int]:
     """Choose how long a pass is, and how many rounds there are."""
-    passes = 1 + settings.n_rounds * (1 + step.settles)
-    step.begin(designs, make, passes * step.n_fixed)
+    passes = _TRIALS + settings.n_rounds * (1 + step.settles)
+    step.begin(designs, passes * step.n_fixed, shuffle)
     if not step.n_fixed:
         stream = make(2 * len(designs) * settings.min_lookups)
         return calibrate(designs, stream, step, settings), settings.n_rounds
-    slices = _Slices(make(len(designs) * step.n_fixed))
-    elapsed = sum(_pass(step, design, slices.take(step.n_fixed)) for design in designs.values())
+    slices = _Slices(make(_TRIALS * len(designs) * step.n_fixed))
+    for _ in range(_TRIALS):  # the last one counts: the first has to get its memory
+        elapsed = sum(_pass(step, design, slices.take(step.n_fixed)) for design in designs.values())
     affordable = int(_LONGEST_CELL_NS / (elapsed * (1 + step.settles)))
     return step.n_fixed, max(_LEAST_ROUNDS, min(settings.n_rounds, affordable))
 
@@ -176,7 +191,7 @@ def rehearse(operation: str, design: Design, make: StreamMaker) -> None:
     step = OPERATIONS[operation]()
     if step.serves(design):
         n_frames = step.n_fixed or 1
-        step.begin({design.name: design}, make, n_frames)
+        step.begin({design.name: design}, n_frames, None)
         _pass(step, design, make(n_frames))
 
 

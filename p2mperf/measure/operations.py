@@ -17,7 +17,6 @@ from p2mperf.designs.base import Design, Footprint
 from p2mperf.errors import P2mperfError
 from p2mperf.kernels import latency, throughput
 from p2mperf.tables.leaves import Leaf
-from p2mperf.units import PAGE_SIZE
 
 Stream = NDArray[np.uint64]
 StreamMaker = Callable[[int], Stream]
@@ -50,17 +49,19 @@ class Operation:
         """Tell whether a design can do this."""
         return bool(getattr(design, "writable", False))
 
-    def begin(self, designs: Mapping[str, Design], make: StreamMaker, n_frames: int) -> None:
+    def begin(
+        self, designs: Mapping[str, Design], n_frames: int, shuffle: np.random.Generator | None
+    ) -> None:
         """Get ready for a cell.
 
         Parameters
         ----------
         designs : mapping of str to Design
             All that will be timed.
-        make : callable
-            Makes a stream of the length it is given [frames].
         n_frames : int
             The most that one design can be asked for in this cell [frames].
+        shuffle : numpy.random.Generator, optional
+            Draws the order of what is not given by the stream's frames; None leaves neighbours together.
 
         Raises
         ------
@@ -137,7 +138,8 @@ class SetInPlace(Operation):
     """Write the entry that a frame has: set_phys_to_machine where no leaf is shared."""
 
     def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
-        return partial(design.set, frames, design.lookup(frames))
+        # From the map: what was just read would be in the caches when it is written.
+        return partial(design.set, frames, design.guest.entries(frames))
 
     def finish(self, design: Any, frames: Stream, result: Any) -> None:
         _require_all(result, f"{design.name} refused to write in place")
@@ -156,7 +158,7 @@ class BalloonDown(Operation):
 
 
 class BalloonUp(Operation):
-    """Put memory behind frames that have just given it up."""
+    """Put memory behind frames that have given it up just before: their entries are in the caches."""
 
     distinct = True
 
@@ -170,14 +172,17 @@ class BalloonUp(Operation):
 class BreakLeaves(Operation):
     """Make shared leaves beyond the map private, by a write of INVALID as hotplug does; tools look on.
 
-    The leaves are taken in the order of a stream: neighbours, or such as stand alone.
+    Both designs break the same leaves in the same order: neighbours, or such as stand alone. The pages that
+    this takes are there before: what a virtual machine's new memory costs is not the design's.
     """
 
     n_fixed = 128
     settles = False
     repeatable = False
 
-    def begin(self, designs: Mapping[str, Design], make: StreamMaker, n_frames: int) -> None:
+    def begin(
+        self, designs: Mapping[str, Design], n_frames: int, shuffle: np.random.Generator | None
+    ) -> None:
         self._left: dict[int, NDArray[np.int64]] = {}
         for name, design in designs.items():
             leaves = _shared_leaves_beyond(design)
@@ -187,11 +192,13 @@ class BreakLeaves(Operation):
                     f"{n_frames} are to be broken: give it room with --limit, as 512G"
                 )
             design.tools  # type: ignore[attr-defined]  # noqa: B018  a running guest has its tools' tree
-            self._left[id(design)] = leaves[np.argsort(make(leaves.size), kind="stable")]
+            design.pool.make_ready(4 * n_frames)  # type: ignore[attr-defined]  # a leaf, mids, the tools' mid
+            self._left[id(design)] = leaves
+        if shuffle is not None:
+            order = shuffle.permutation(min(left.size for left in self._left.values()))
+            self._left = {key: left[order] for key, left in self._left.items()}
 
     def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
-        # Pages that were given back just now are the next to be had: see `Build`.
-        np.ones(2 * frames.size * PAGE_SIZE, np.uint8)
         leaves, self._left[id(design)] = np.split(self._left[id(design)], [frames.size])
         shape = design.guest.geometry
         return partial(design.set, leaves.astype(np.uint64) * np.uint64(shape.leaf_frames), shape.invalid)
@@ -223,6 +230,9 @@ class Build(Operation):
 
     n_fixed = 1
 
+    def serves(self, design: Design) -> bool:
+        return True
+
     def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
         return partial(design.again)
 
@@ -231,8 +241,8 @@ class Build(Operation):
 
     def finish(self, design: Any, frames: Stream, result: Any) -> None:
         with result:
-            ram = design.guest.ram
-            ends = np.concatenate([ram.first_pfn, ram.end_pfn - 1]).astype(np.uint64)
+            runs = design.guest.runs
+            ends = np.concatenate([runs.first_pfn, runs.end_pfn - 1]).astype(np.uint64)
             if not np.array_equal(result.lookup(ends), design.guest.entries(ends)):
                 raise P2mperfError(
                     f"{design.name} of {design.guest.name} was built otherwise than its map asks"
@@ -242,7 +252,12 @@ class Build(Operation):
 class Rebuild(Build):
     """Build a p2m at boot from the flat list that the domain builder left."""
 
-    def begin(self, designs: Mapping[str, Design], make: StreamMaker, n_frames: int) -> None:
+    def serves(self, design: Design) -> bool:
+        return bool(getattr(design, "writable", False))
+
+    def begin(
+        self, designs: Mapping[str, Design], n_frames: int, shuffle: np.random.Generator | None
+    ) -> None:
         design = next(iter(designs.values()))
         guest = design.guest
         self._boot_list = np.empty(guest.n_boot_pages, guest.geometry.dtype)

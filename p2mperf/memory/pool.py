@@ -168,6 +168,23 @@ class PagePool:
         self._kind_of[frames] = self._kind_names.index(kind)
         return frames
 
+    def make_ready(self, n_frames: int) -> None:
+        """Take memory for the frames that will be handed out next.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many; as many as there are, where that is more.
+
+        Raises
+        ------
+        DoesNotFitError
+            When memory gives out.
+        """
+        n_frames = min(n_frames, self.n_frames - self._next)
+        if n_frames > 0:
+            vm.populate(self.base + (self._next << PAGE_SHIFT), n_frames << PAGE_SHIFT, write=True)
+
     def give_back(self, frames: Frames) -> None:
         """Return the frames that were taken last, for a change that could not be finished.
 

@@ -167,7 +167,7 @@ def _samples(journal: Journal) -> Iterator[Record]:
             **{name: cell.get(name) for name in _CELL_FIELDS},
             "guest_bytes": cell["guest_pages"] * PAGE_SIZE,
             "error": cell.get("error") or "",
-            "limit_bytes": (unit or {}).get("limit_bytes") or 0,
+            "limit_bytes": (unit or cell).get("limit_bytes") or 0,
         }
         if cell["status"] == "done":
             yield from _cell_samples(cell, common, unit["designs"] if unit else {})

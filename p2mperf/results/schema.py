@@ -274,6 +274,7 @@ CELL = {
     "hole_fraction": _fraction("share of the stream that lands in holes"),
     "identity_fraction": _fraction("share of the stream that lands in identity ranges"),
     "operation": _text("what is timed"),
+    "limit_bytes": _count("as of its unit, for cells that were not measured [byte]", optional=True),
     "status": _text("one of STATUS"),
     "n_lookups": _count("loop count of one timed pass", least=1, optional=True),
     "rounds": Field(lambda value: isinstance(value, list), "a list", "ROUND for every block", optional=True),

@@ -11,7 +11,7 @@ from p2mperf.geometry import GEOMETRIES, Kind
 from p2mperf.guests import Guest
 from p2mperf.presets import PRESETS
 from p2mperf.results.schema import LOOKUPS
-from p2mperf.units import GIB, PAGE_SHIFT, parse_size
+from p2mperf.units import GIB, PAGE_SHIFT, format_size, parse_size
 
 FAMILY_GEOMETRIES = {"pv": ("pv64", "pv32"), "arm": ("lpae",)}
 BACKING_NAMES = ("kernel", "small", "huge", "swapped")
@@ -27,6 +27,8 @@ LIFE_STREAMS: dict[str, tuple[str, ...]] = {
 }
 OPERATION_NAMES = (*LOOKUPS, *LIFE_STREAMS)
 LIFE_FAMILY = "pv"
+# Leaves that cow takes of one p2m: 128 a pass, two trials and six rounds, neighbours and others.
+MOST_BROKEN = 128 * (2 + 6) * 2
 # How far a hotplug limit can reach at each width: what three levels index, and what 32-bit kernels allow.
 _LIMIT_REACH_BYTES = {64: 512 * GIB, 32: 64 * GIB}
 
@@ -110,7 +112,7 @@ def _is_done_to(guest: Guest, operation: str) -> bool:
     if operation in LOOKUPS:
         return True
     alive = guest.geometry.name in FAMILY_GEOMETRIES[LIFE_FAMILY]
-    return alive and (operation != "rebuild" or guest.ram.end_pfn.tolist() == [guest.n_boot_pages])
+    return alive and (operation != "rebuild" or guest.is_flat)
 
 
 # The stream of what makes a whole table.
@@ -157,8 +159,11 @@ class Plan:
     limit_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data: the grid, from which a run's fingerprint is made."""
-        return asdict(self)
+        """Plain data: the grid, from which a run's fingerprint is made; no limit is no field."""
+        data = asdict(self)
+        if not self.limit_bytes:
+            del data["limit_bytes"]
+        return data
 
     def units(self) -> Iterator[Unit]:
         """All units, one replicate of everything before the next, so that drift spreads over all."""
@@ -197,15 +202,10 @@ class Unit:
     designs: tuple[str, ...]
     limit_bytes: int = 0
 
-    @property
-    def options(self) -> dict[str, int]:
-        """What its designs are built with."""
-        return build_options(self.limit_bytes)
 
-
-def build_options(limit_bytes: int) -> dict[str, int]:
-    """What designs are built with for a hotplug limit: designs of other families know of none."""
-    return {"limit": limit_bytes} if limit_bytes else {}
+def build_options(kind: Any, limit_bytes: int) -> dict[str, int]:
+    """What a design is built with for a hotplug limit: not all know of one."""
+    return {"limit": limit_bytes} if limit_bytes and getattr(kind, "takes_limit", False) else {}
 
 
 def designs_of(family: str, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -302,7 +302,7 @@ def narrow(
     backings: Sequence[str] = (),
     n_replicates: int | None = None,
     control: bool | None = None,
-    limit: str | None = None,
+    limit: str | int | None = None,
 ) -> Plan:
     """Replace parts of a plan by what the user asked for.
 
@@ -368,14 +368,29 @@ def narrow(
     return narrowed
 
 
-def _parse_limit(text: str) -> int:
-    return 0 if text == "0" else parse_size(text)
+def _parse_limit(text: str | int) -> int:
+    limit_bytes = 0 if text in (0, "0") else parse_size(text)
+    if limit_bytes > _LIMIT_REACH_BYTES[64]:
+        raise BadInputError(f"limit {text} is beyond 512G, which is what three levels index (64G at 32 bits)")
+    return limit_bytes
+
+
+def _check_room(plan: Plan) -> None:
+    for spec in {unit.guest: None for unit in plan.units() if unit.guest.family == LIFE_FAMILY}:
+        guest = spec.build(plan.seed)
+        n_frames = (plan.limit_of(spec) >> PAGE_SHIFT) - guest.covered_pfn
+        if n_frames // guest.geometry.leaf_frames < MOST_BROKEN:
+            room = format_size(MOST_BROKEN * guest.geometry.leaf_frames << PAGE_SHIFT)
+            raise BadInputError(
+                f"cow breaks up to {MOST_BROKEN} shared leaves beyond the map of {spec.name}: give it {room} "
+                "of room with --limit, as 512G (32-bit guests reach 64G)"
+            )
 
 
 def _check_writers(plan: Plan) -> None:
     from p2mperf.designs import find
 
-    writing = ", ".join(name for name in plan.operations if name not in LOOKUPS)
+    writing = ", ".join(name for name in plan.operations if name not in (*LOOKUPS, "build"))
     chosen = designs_of(LIFE_FAMILY, plan.designs) if plan.designs and writing else ()
     if chosen and not any(getattr(find(name), "writable", False) for name in chosen):
         raise BadInputError(
@@ -385,12 +400,8 @@ def _check_writers(plan: Plan) -> None:
 
 
 def _check_cells(plan: Plan) -> None:
-    for guest in plan.guests if "cow" in plan.operations else ():
-        if guest.family == LIFE_FAMILY and plan.limit_of(guest) <= guest.build(plan.seed).memory_bytes:
-            raise BadInputError(
-                f"cow breaks shared leaves beyond the map of {guest.name}, and there are none: give them "
-                "room with --limit, as 512G (32-bit guests reach 64G)"
-            )
+    if "cow" in plan.operations:
+        _check_room(plan)
     _check_writers(plan)
     guests = [guest.build(plan.seed) for guest in plan.guests]
     if any(map(plan.cells, guests)):

@@ -24,7 +24,7 @@ from p2mperf.measure.machine_card import available_memory_bytes, card_key, machi
 from p2mperf.provenance import MEASURING, source_hash, surroundings_hash
 from p2mperf.results.schema import VERSION, cell_key, fingerprint, unit_key
 from p2mperf.results.store import Journal, RunInfo, find_runs
-from p2mperf.study.plan import WHOLE_TABLE, Plan, Unit
+from p2mperf.study.plan import WHOLE_TABLE, Plan, Unit, build_options
 from p2mperf.units import MIB, format_size
 
 Record = dict[str, Any]
@@ -87,7 +87,8 @@ def jobs(plan: Plan) -> Iterator[Job]:
         family = registry()[unit.designs[0]].family
         pages = backing(unit.backing)
         footprints = [
-            find(name).predict_footprint(guest, backing=pages, **unit.options) for name in unit.designs
+            kind.predict_footprint(guest, backing=pages, **build_options(kind, unit.limit_bytes))
+            for kind in map(find, unit.designs)
         ]
         shape, n_pages = guest.geometry, guest.n_boot_pages
         key = unit_key(guest.name, shape.name, n_pages, unit.backing, unit.replicate, unit.seed)
@@ -299,7 +300,8 @@ def _skipped(job: Job, why: Record) -> str:
 
 def _skip(journal: Journal, job: Job, status: str, why: Record) -> None:
     for cell in job.cells:
-        journal.append({"record": "cell", **job.identity(), **cell, "status": status, **why})
+        limit = {"limit_bytes": job.unit.limit_bytes}
+        journal.append({"record": "cell", **job.identity(), **limit, **cell, "status": status, **why})
 
 
 def _run_unit(
@@ -338,7 +340,10 @@ def _run_unit(
     except P2mperfError as reason:
         error = str(reason)
     for cell in left.values():
-        journal.append({"record": "cell", **job.identity(), **cell, "status": "failed", "error": error})
+        limit = {"limit_bytes": job.unit.limit_bytes}
+        journal.append(
+            {"record": "cell", **job.identity(), **limit, **cell, "status": "failed", "error": error}
+        )
 
 
 def _tell_backing(unit: Record, progress: Progress) -> None:

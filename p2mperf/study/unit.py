@@ -123,7 +123,8 @@ def _identity(guest: Guest, order: Mapping[str, Any]) -> Record:
 
 
 def _build(name: str, guest: Guest, order: Mapping[str, Any], designs: dict[str, Design]) -> Record:
-    kind, options = find(name), build_options(order["limit_bytes"])
+    kind = find(name)
+    options = build_options(kind, order["limit_bytes"])
     _rehearse(kind, guest, order)
     predicted = kind.predict_footprint(guest, **options)
     design = designs[name] = kind(guest, order["backing"], **options)
@@ -145,7 +146,7 @@ def _build(name: str, guest: Guest, order: Mapping[str, Any], designs: dict[str,
 def _rehearse(kind: type[Design], guest: Guest, order: Mapping[str, Any]) -> None:
     """Compiling, or loading what was compiled, is no part of building, nor of what is timed."""
     small = Guest.plain(_REHEARSAL_BYTES, geometry=guest.geometry.name)
-    with kind(small, order["backing"], **build_options(order["limit_bytes"])) as design:
+    with kind(small, order["backing"], **build_options(kind, order["limit_bytes"])) as design:
         for operation in {cell["operation"] for cell in order["cells"]}:
             rehearse(operation, design, partial(make_stream, "sequential", small))
 
@@ -181,7 +182,8 @@ def _measure(cell: Record, designs: dict[str, Design], settings: Settings, ident
 
     record = {"record": "cell", "cell": key, **identity, "family": family, **cell}
     try:
-        measured = measure_cell(designs, make, cell["operation"], settings, identity["seed"])
+        scattered = cell["stream"] != "sequential"
+        measured = measure_cell(designs, make, cell["operation"], settings, identity["seed"], scattered)
         return {**record, "status": "done", **measured}
     except P2mperfError as error:
         return {**record, "status": "failed", "error": str(error)}

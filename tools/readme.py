@@ -112,7 +112,7 @@ def life_growth() -> str:
 
 
 def _counted(mean: float) -> str:
-    return f"{mean:.2f}" if mean < 100 else f"{mean:.0f}"
+    return f"{round(mean, 2) + 0.0:.2f}" if mean < 100 else f"{mean:.0f}"  # no -0.00
 
 
 def _by_guest(rows: Any, cell: Callable[[Any], str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2mperf.errors import BadInputError, ResultsError
+from p2mperf.errors import ResultsError
 from p2mperf.sizing import limits
 
 if TYPE_CHECKING:
@@ -106,12 +106,8 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
 
     from p2mperf.designs import find
     from p2mperf.designs.pv_scenarios import check, run_scenario
-    from p2mperf.guests import Guest
 
     check(scenario, find(design))
-    guest = Guest.preset(guest) if isinstance(guest, str) else guest
-    if guest.geometry.name not in ("pv64", "pv32"):
-        raise BadInputError(f"{guest.name} has tables of {guest.geometry.name}: scenarios are for PV guests")
     with build(design, guest, limit=limit) as p2m:
         _require_memory(p2m.end_pfn * _SCENARIO_BYTES, f"{scenario} of {p2m.guest.name}")
         names = {"guest": p2m.guest.name, "scenario": scenario, "design": design}

@@ -113,5 +113,5 @@ def test_a_life_that_does_not_fit_is_foreseen(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_scenarios_are_for_pv_guests() -> None:
-    with pytest.raises(BadInputError, match="scenarios are for PV guests"):
+    with pytest.raises(BadInputError, match="pv-tree is for PV guests, and arm-64m is one of geometry lpae"):
         p2mperf.life(p2mperf.Guest.plain("64M", "lpae"), "balloon", "pv-tree")

@@ -58,7 +58,8 @@ class PvDesign(Design):
     Raises
     ------
     BadInputError
-        For an unknown backing or policy, or a `boot_list` that does not hold all of the guest's memory.
+        For an unknown backing or policy, a guest of another geometry, or a `boot_list` that does not hold all
+        of the guest's memory.
     DoesNotFitError
         When memory, address space or mappings give out; nothing is kept then.
     """
@@ -164,8 +165,12 @@ class PvDesign(Design):
         self._write_leaves(frames, dtype)
         self.mfn_generation_ns = perf_counter_ns() - start
         self.leaf_state = self.plan.state.copy()
-        self.leaves = np.array([0, self.missing_leaf, self.identity_leaf])[self.leaf_state]
+        self.leaves = self._shared_targets()
         self.leaves[self.leaf_state == Leaf.PRIVATE] = frames
+
+    def _shared_targets(self) -> Frames:
+        """Frame that each leaf shares; meaningless for private ones."""
+        return np.array([0, self.missing_leaf, self.identity_leaf])[self.leaf_state]
 
     @property
     def leaf_frames(self) -> Frames:
@@ -350,6 +355,21 @@ def area_entries(guest: Guest, limit_pages: int = 0, above: str = "identity") ->
     """
     ends = guest.runs.end_pfn[(guest.runs.kind != Kind.IDENTITY) | (above == "invalid")]
     return round_up(max(int(ends[-1]), guest.n_boot_pages, limit_pages), guest.geometry.mid_frames)
+
+
+def check_guest(name: str, guest: Guest) -> None:
+    """Refuse a guest that has no PV p2m.
+
+    Raises
+    ------
+    BadInputError
+        For a guest of another geometry.
+    """
+    if guest.geometry.name not in ("pv64", "pv32"):
+        raise BadInputError(
+            f"{name} is for PV guests, and {guest.name} is one of geometry {guest.geometry.name}: take "
+            'Guest.plain(size, geometry="pv64")'
+        )
 
 
 def limit_pages(limit: str | int) -> int:

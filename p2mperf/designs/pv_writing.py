@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.base import Backing
-from p2mperf.designs.pv import PvDesign, area_entries, limit_pages
+from p2mperf.designs.pv import PvDesign, area_entries, check_guest, limit_pages
 from p2mperf.designs.pv_quirks import BugError, checked_quirks
 from p2mperf.designs.pv_tools import ToolsView
 from p2mperf.errors import BadInputError, DoesNotFitError
@@ -81,6 +81,7 @@ class PvWriter(PvDesign):
         m2p_override: bool = False,
         **options: Any,
     ) -> None:
+        check_guest(self.name, guest)
         self.quirks = checked_quirks(quirks, self.name)
         self.before_lock: Callable[[], None] | None = None
         self.overrides = Overrides() if m2p_override else None
@@ -515,8 +516,10 @@ class PvWriter(PvDesign):
         found = read_back(table, self.leaves.size)
         self._require(found == self.leaves, "a slot points to another leaf than the map asks for")
         private = self.leaf_state == Leaf.PRIVATE
-        shared = np.choose(self.leaf_state, [0, self.missing_leaf, self.identity_leaf])
-        self._require(self.leaves[~private] == shared[~private], "a leaf is shared that should be private")
+        self._require(
+            self.leaves[~private] == self._shared_targets()[~private],
+            "a leaf is shared that should be private",
+        )
         expected = self.predict_pages(self.guest, above=self.above, **self.options)
         for kind, n_pages in self._taken.items():
             expected[kind] = expected.get(kind, 0) + n_pages

@@ -91,7 +91,7 @@ def unlikely(typingctx, condition):  # type: ignore[no-untyped-def]
 
 
 load_once64, load_element64 = _make_load(64)
-load_once32, load_element32 = _make_load(32)
+_, load_element32 = _make_load(32)
 store_once64, store_element64 = _make_store(64)
 _, store_element32 = _make_store(32)
 

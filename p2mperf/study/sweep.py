@@ -58,6 +58,7 @@ class Job:
             "backing": self.unit.backing,
             "replicate": self.unit.replicate,
             "seed": self.unit.seed,
+            "limit_bytes": self.unit.limit_bytes,
         }
 
 
@@ -84,6 +85,7 @@ def jobs(plan: Plan) -> Iterator[Job]:
 
     for unit in plan.units():
         guest = unit.guest.build(unit.seed)
+        served = plan.cells(guest)
         family = registry()[unit.designs[0]].family
         pages = backing(unit.backing)
         footprints = [
@@ -101,12 +103,10 @@ def jobs(plan: Plan) -> Iterator[Job]:
                 "identity_fraction": s.identity_fraction,
                 "operation": operation,
             }
-            for s, operation in plan.cells(guest)
+            for s, operation in served
         ]
         # Whole tables are made beside those there are, one at a time.
-        again = (
-            [max(footprints, key=_bytes_of)] if any(s == WHOLE_TABLE for s, _ in plan.cells(guest)) else []
-        )
+        again = [max(footprints, key=_bytes_of)] if any(s == WHOLE_TABLE for s, _ in served) else []
         list_bytes = n_pages * shape.entry_bytes if again else 0
         yield Job(
             unit,
@@ -300,8 +300,7 @@ def _skipped(job: Job, why: Record) -> str:
 
 def _skip(journal: Journal, job: Job, status: str, why: Record) -> None:
     for cell in job.cells:
-        limit = {"limit_bytes": job.unit.limit_bytes}
-        journal.append({"record": "cell", **job.identity(), **limit, **cell, "status": status, **why})
+        journal.append({"record": "cell", **job.identity(), **cell, "status": status, **why})
 
 
 def _run_unit(
@@ -340,10 +339,7 @@ def _run_unit(
     except P2mperfError as reason:
         error = str(reason)
     for cell in left.values():
-        limit = {"limit_bytes": job.unit.limit_bytes}
-        journal.append(
-            {"record": "cell", **job.identity(), **limit, **cell, "status": "failed", "error": error}
-        )
+        journal.append({"record": "cell", **job.identity(), **cell, "status": "failed", "error": error})
 
 
 def _tell_backing(unit: Record, progress: Progress) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report, mebibytes, milliseconds
 from p2mperf import api
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 from p2mperf.memory import vm
 from p2mperf.units import PAGE_SIZE
 

@@ -21,8 +21,8 @@ from benchmarks import twin_library
 from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api
-from p2mperf.guests import Guest
-from p2mperf.tables.write_kernels import set_entries
+from p2mperf.designs.pv.write_kernels import set_entries
+from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB
 
 DESIGNS = ("pv-tree", "pv-linear")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 from p2mperf.kernels import translate_into
-from p2mperf.measure.statistics import latin_orders
+from p2mperf.measure.rounds import latin_orders
 from p2mperf.streams import make_stream
 
 Loop = Callable[[NDArray[np.uint64]], Any]

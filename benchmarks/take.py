@@ -14,8 +14,8 @@ from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from benchmarks.twins import numba_loop
 from p2mperf import api, kernels
-from p2mperf.guests import Guest
-from p2mperf.measure.statistics import process_ratio
+from p2mperf.analysis.statistics import process_ratio
+from p2mperf.guests.guest import Guest
 
 # How many times as fast the loop must be.
 SPEEDUPS = {"512M": 1.4, "128G": 0.97}

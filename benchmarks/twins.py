@@ -15,9 +15,9 @@ from benchmarks.paired import paired_times, translated, uniform_stream
 from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api, kernels
-from p2mperf.guests import Guest
-from p2mperf.measure.machine_card import machine_card
-from p2mperf.measure.statistics import Ratio, process_ratio, ratio_interval
+from p2mperf.analysis.statistics import Ratio, process_ratio, ratio_interval
+from p2mperf.guests.guest import Guest
+from p2mperf.host.card import machine_card
 
 BOUND_RATIO = 1.05
 N_PROCESSES = 6  # the fewest that give an exact interval of 95 %

@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 
 # Names resolve on first use, so that `import p2mperf` costs neither numba nor pandas nor matplotlib.
 _HOMES = {
-    "Guest": "p2mperf.guests",
-    "Machine": "p2mperf.machines",
+    "Guest": "p2mperf.guests.guest",
+    "Machine": "p2mperf.guests.machine",
     "build": "p2mperf.api",
     "figure": "p2mperf.api",
     "life": "p2mperf.api",

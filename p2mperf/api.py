@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from p2mperf.guests import Guest
+    from p2mperf.guests.guest import Guest
 
 SHIPPED = {
     "shipped": "default-sweep.parquet",
@@ -63,7 +63,7 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
     1025
     """
     from p2mperf.designs import find
-    from p2mperf.guests import Guest
+    from p2mperf.guests.guest import Guest
 
     kind = find(design)
     return kind(Guest.preset(guest) if isinstance(guest, str) else guest, backing, **options)
@@ -86,7 +86,7 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
     Returns
     -------
     pandas.DataFrame
-        One row a step; columns guest, scenario, design, and those of `p2mperf.designs.pv_scenarios.Step`.
+        One row a step; columns guest, scenario, design, and those of `p2mperf.designs.pv.scenarios.Step`.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
     import pandas as pd
 
     from p2mperf.designs import find
-    from p2mperf.designs.pv_scenarios import check, run_scenario
+    from p2mperf.designs.pv.scenarios import check, run_scenario
 
     check(scenario, find(design))
     with build(design, guest, limit=limit) as p2m:
@@ -116,7 +116,7 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
 
 def _require_memory(n_bytes: int, what: str) -> None:
     from p2mperf.errors import DoesNotFitError
-    from p2mperf.measure.machine_card import available_memory_bytes
+    from p2mperf.host.card import available_memory_bytes
     from p2mperf.units import format_size
 
     if n_bytes > (available := available_memory_bytes()):
@@ -310,8 +310,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a cell and pair of designs; see `p2mperf.figures.ratio.data`.
+        One row a cell and pair of designs; see `p2mperf.figures.lookups.ratio.data`.
     """
-    from p2mperf.figures.ratio import data
+    from p2mperf.figures.lookups.ratio import data
 
     return data(frame)

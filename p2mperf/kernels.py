@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from p2mperf.geometry import Stage2
+from p2mperf.guests.geometry import Stage2
 from p2mperf.jit import njit
 from p2mperf.memory.raw import load_once64, store_once64
 from p2mperf.tables.walk import locate, walk

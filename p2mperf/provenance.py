@@ -23,10 +23,10 @@ COMPILED = (
 # Everything that decides a number in a result.
 MEASURING = (
     *COMPILED,
-    "geometry.py",
-    "guests.py",
-    "machines.py",
-    "presets.py",
+    "guests/geometry.py",
+    "guests/guest.py",
+    "guests/machine.py",
+    "guests/presets.py",
     "streams.py",
     "units.py",
     "measure/**/*.py",

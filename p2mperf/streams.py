@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, unknown
-from p2mperf.geometry import Kind
-from p2mperf.guests import Guest
-from p2mperf.machines import Runs
+from p2mperf.guests.geometry import Kind
+from p2mperf.guests.guest import Guest
+from p2mperf.guests.machine import Runs
 
 Pfns = NDArray[np.uint64]
 

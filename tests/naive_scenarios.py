@@ -1,4 +1,4 @@
-"""The scenarios of 2014 as they must go, frame by frame: the judge of `p2mperf.designs.pv_scenarios`.
+"""The scenarios of 2014 as they must go, frame by frame: the judge of `p2mperf.designs.pv.scenarios`.
 
 Standard library only, beside `naive_life`. A guest has millions of frames, so what is written to a range is
 kept as a rule from frame to entry; to ask for a frame is to go back to what was written to it last.

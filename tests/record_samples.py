@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from p2mperf.results import schema
+from p2mperf.results import records as schema
 
 Record = dict[str, Any]
 

@@ -7,7 +7,7 @@ from naive import LEAF_PAGES, PAGE, Oracle
 from naive_life import Life
 
 import p2mperf
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 
 DESIGNS = ("pv-tree", "pv-linear")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import record_samples as samples
 
-from p2mperf.results import schema
+from p2mperf.results import records as schema
 from p2mperf.study.plan import GuestSpec, Plan, StreamSpec
 from p2mperf.study.sweep import Progress
 

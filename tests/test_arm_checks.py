@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2mperf.designs.arm_checks import acceptance, correct_verdict, posted_verdict, require, verdict
+from p2mperf.designs.arm.checks import acceptance, correct_verdict, posted_verdict, require, verdict
 from p2mperf.errors import BadInputError, DoesNotFitError
 
 GIB, MIB, PAGE = 1 << 30, 1 << 20, 4096

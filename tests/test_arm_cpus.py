@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from p2mperf.designs.arm_cpus import Cpu, Domain, Mended, Posted, PostedWritable
-from p2mperf.designs.arm_defects import SCENARIOS, loads_of_an_access, run_scenario
+from p2mperf.designs.arm.posted_cpus import Cpu, Domain, Mended, Posted, PostedWritable
+from p2mperf.designs.arm.posted_defects import SCENARIOS, loads_of_an_access, run_scenario
 from p2mperf.errors import BadInputError
 
 GIB = 1 << 30

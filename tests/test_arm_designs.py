@@ -10,16 +10,16 @@ import pytest
 from hypothesis import strategies as st
 
 import p2mperf
-from p2mperf.designs.arm import REGION_FRAMES
-from p2mperf.designs.arm_events import Recorder
-from p2mperf.designs.arm_vlpt import ArmVlpt
-from p2mperf.designs.arm_walk import ArmWalk, ArmWalkDirect, ArmWalkThrashing
+from p2mperf.designs.arm.event_kernels import Recorder
+from p2mperf.designs.arm.stage2 import REGION_FRAMES
+from p2mperf.designs.arm.vlpt import ArmVlpt
+from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect, ArmWalkThrashing
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
-from p2mperf.geometry import Kind, Stage2
-from p2mperf.guests import Guest
+from p2mperf.guests.geometry import Kind, Stage2
+from p2mperf.guests.guest import Guest
+from p2mperf.guests.machine import Machine
 from p2mperf.kernels import trace
-from p2mperf.machines import Machine
-from p2mperf.migration.arndale import CHAIN, EVENTS
+from p2mperf.model.arndale import CHAIN, EVENTS
 from p2mperf.streams import make_stream
 
 GIB = 1 << 30

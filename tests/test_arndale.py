@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from p2mperf.designs.arm_defects import loads_of_an_access
+from p2mperf.designs.arm.posted_defects import loads_of_an_access
 from p2mperf.errors import BadInputError
-from p2mperf.migration.arndale import (
+from p2mperf.model.arndale import (
     ASSUMPTIONS,
     CHAIN,
     EVENTS,

@@ -14,7 +14,7 @@ from benchmarks.build import first_touch
 from benchmarks.report import Criterion, Report
 from benchmarks.take import _list_array, _take
 from p2mperf import kernels
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 from p2mperf.streams import make_stream
 
 needs_gcc = pytest.mark.skipif(not twin_library.compiler(), reason="gcc is not installed")

@@ -16,7 +16,7 @@ from small_guests import DESIGNS, build, oracle_of
 
 import p2mperf
 from p2mperf.errors import BadInputError, DoesNotFitError
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 
 both = pytest.mark.parametrize("design", DESIGNS)
 widths = pytest.mark.parametrize("bits", [64, 32])

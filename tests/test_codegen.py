@@ -11,7 +11,7 @@ import pytest
 import p2mperf
 from p2mperf import kernels
 from p2mperf.designs import registry
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 from p2mperf.jit import njit
 from p2mperf.measure.code_form import describe
 from p2mperf.study.plan import FAMILY_GEOMETRIES

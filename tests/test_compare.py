@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import record_samples as samples
 
+from p2mperf.analysis.compare import compare, slower_than, worst
+from p2mperf.analysis.statistics import ratio_interval, verdict
 from p2mperf.cli.compare import main
 from p2mperf.errors import BadInputError, ResultsError
-from p2mperf.measure.statistics import ratio_interval, verdict
-from p2mperf.results.compare import compare, slower_than, worst
 from p2mperf.results.export import load
-from p2mperf.results.store import Journal
+from p2mperf.results.journal import Journal
 
 N_PROCESSES = 6
 

@@ -11,7 +11,7 @@ from naive import CONFIGURATIONS, Oracle, boot_extents, coincident_pfns, machine
 
 import p2mperf
 from p2mperf.designs import find
-from p2mperf.presets import PRESETS
+from p2mperf.guests.presets import PRESETS
 
 DESIGNS = ("pv-tree", "pv-linear")
 POLICIES = ("identity", "invalid")

@@ -17,11 +17,11 @@ import pytest
 import p2mperf
 from p2mperf import Guest
 from p2mperf.errors import BadInputError, P2mperfError
-from p2mperf.geometry import Kind
+from p2mperf.guests.geometry import Kind
 from p2mperf.kernels import latency, throughput, trace
 from p2mperf.measure import code_form, engine
 from p2mperf.measure.engine import OPERATIONS, Settings, calibrate, check_agreement, measure_cell, warm_up
-from p2mperf.measure.operations import Lookup
+from p2mperf.measure.operations.base import Lookup
 from p2mperf.streams import make_stream
 
 SMALL = Guest.plain("16M")

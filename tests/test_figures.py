@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 import p2mperf
 from p2mperf.cli.sweep import as_text
 from p2mperf.errors import BadInputError
-from p2mperf.figures import FIGURES, common, cost, figure, footprint, life, ratio, save, table
+from p2mperf.figures import FIGURES, figure, life, save, style as common, table
+from p2mperf.figures.lookups import cost, footprint, ratio
 from p2mperf.results.export import load
-from p2mperf.results.store import Journal
+from p2mperf.results.journal import Journal
 from p2mperf.units import GIB, MIB
 
 CONTROL = "control:pv-linear"

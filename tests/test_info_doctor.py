@@ -9,7 +9,7 @@ import pytest
 
 from p2mperf.cli import doctor, info, main
 from p2mperf.errors import DoesNotFitError
-from p2mperf.measure.machine_card import card_key, machine_card
+from p2mperf.host.card import card_key, machine_card
 from p2mperf.units import GIB, HUGE_SIZE, KIB, MIB, PAGE_SIZE
 
 real_pool_page_bytes = doctor.pool_page_bytes

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from p2mperf.results.store import find_runs
+from p2mperf.results.journal import find_runs
 from p2mperf.study.plan import make_plan, narrow
 from p2mperf.study.sweep import jobs
 

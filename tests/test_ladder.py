@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 
+from p2mperf.host.card import machine_card
 from p2mperf.measure.ladder import (
     RUNGS_PER_OCTAVE,
     Knee,
@@ -22,7 +23,6 @@ from p2mperf.measure.ladder import (
     rung_sizes,
 )
 from p2mperf.measure.ladder_kernels import chase, grow_cycle, slot_word
-from p2mperf.measure.machine_card import machine_card
 from p2mperf.units import GIB, KIB, MIB, PAGE_SIZE
 
 U = np.uint64

@@ -13,7 +13,7 @@ from small_guests import DESIGNS, build, life_of, unused
 
 import p2mperf
 from p2mperf.errors import BadInputError, ClosedError
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, PAGE_SIZE
 
 both = pytest.mark.parametrize("design", DESIGNS)

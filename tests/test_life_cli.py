@@ -98,13 +98,13 @@ def test_an_audit_that_does_not_hold_is_one_sentence(
         raise AuditError("pv-tree of domu-32-512m: page counts differ")
 
     p2mperf.life("domu-32-512m", "balloon", "pv-tree")  # rehearsed, and audited
-    monkeypatch.setattr("p2mperf.designs.pv_tree.PvTree.audit", audit)
+    monkeypatch.setattr("p2mperf.designs.pv.tree.PvTree.audit", audit)
     assert main(["life", *SMALL, "--design", "pv-tree", "-q"]) == 1
     assert capsys.readouterr() == ("", "p2mperf: pv-tree of domu-32-512m: page counts differ\n")
 
 
 def test_a_life_that_does_not_fit_is_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from p2mperf.measure import machine_card
+    from p2mperf.host import card as machine_card
 
     monkeypatch.setattr(machine_card, "available_memory_bytes", lambda: 1 << 20)
     with pytest.raises(DoesNotFitError, match=r"save-restore of pv-64-16m needs 12M and 1M are available"):

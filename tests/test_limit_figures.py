@@ -6,7 +6,8 @@ import io
 
 import pytest
 
-from p2mperf.figures import figure, limit_area, limit_largest, limit_map, table
+from p2mperf.figures import figure, table
+from p2mperf.figures.limits import area as limit_area, largest as limit_largest, map as limit_map
 from p2mperf.sizing import LIMITS, Limit
 from p2mperf.units import GIB, MIB, TIB
 

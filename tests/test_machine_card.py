@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from p2mperf.errors import P2mperfError
-from p2mperf.measure.machine_card import (
+from p2mperf.host.card import (
     available_memory_bytes,
     caches,
     card_key,

@@ -17,12 +17,12 @@ import pytest
 
 import p2mperf
 from p2mperf import Guest
-from p2mperf.designs import pv_linear
+from p2mperf.designs.pv import linear as pv_linear
+from p2mperf.designs.pv.leaf_plan import LeafPlan
 from p2mperf.errors import ClosedError, DoesNotFitError
 from p2mperf.memory import vm
 from p2mperf.memory.pool import PagePool
 from p2mperf.memory.window import Window
-from p2mperf.tables.leaves import LeafPlan
 from p2mperf.units import HUGE_SIZE, MIB, PAGE_SIZE
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from p2mperf.cli import main
-from p2mperf.designs.arm import ArmDesign
-from p2mperf.designs.arm_vlpt import ArmVlpt
-from p2mperf.designs.arm_walk import ArmWalk, ArmWalkDirect
+from p2mperf.designs.arm.stage2 import ArmDesign
+from p2mperf.designs.arm.vlpt import ArmVlpt
+from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect
 from p2mperf.errors import BadInputError
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 from p2mperf.migration.precopy import RULES, Sender, StopRule, recurrence, stop_rule
 from p2mperf.migration.tracing import Tracer, count, frames_of
 from p2mperf.migration.writers import HotSet, Recorded, Sequential, Uniform, Writer, all_frames, make_writer

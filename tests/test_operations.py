@@ -15,8 +15,8 @@ from p2mperf import Guest
 from p2mperf.errors import BadInputError, P2mperfError
 from p2mperf.measure import engine
 from p2mperf.measure.engine import Settings, measure_cell, rehearse
-from p2mperf.measure.operations import OPERATIONS, BreakLeaves
-from p2mperf.results.schema import LOOKUPS
+from p2mperf.measure.operations.base import OPERATIONS, BreakLeaves
+from p2mperf.results.records import LOOKUPS
 from p2mperf.streams import make_stream
 from p2mperf.study.plan import (
     LIFE_STREAMS,
@@ -218,7 +218,7 @@ def test_the_flat_list_gives_the_p2m_of_the_map(design: str, bits: int, size: st
     ],
 )
 def test_the_scan_tells_leaves_apart(entries: list[str], states: list[int]) -> None:
-    from p2mperf.tables.boot_kernels import classify_list
+    from p2mperf.designs.pv.boot_kernels import classify_list
 
     invalid, identity = np.uint64(2**64 - 1), np.uint64(1 << 62)
     leaves = {

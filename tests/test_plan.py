@@ -12,9 +12,9 @@ import pytest
 from p2mperf.designs import registry
 from p2mperf.designs.base import BACKINGS
 from p2mperf.errors import BadInputError
-from p2mperf.geometry import GEOMETRIES
+from p2mperf.guests.geometry import GEOMETRIES
 from p2mperf.measure.engine import OPERATIONS, Settings
-from p2mperf.results.schema import fingerprint
+from p2mperf.results.records import fingerprint
 from p2mperf.streams import STREAMS
 from p2mperf.study.plan import (
     BACKING_NAMES,

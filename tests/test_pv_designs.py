@@ -13,7 +13,7 @@ import p2mperf
 from p2mperf import Guest
 from p2mperf.designs import find
 from p2mperf.errors import AuditError, BadInputError
-from p2mperf.geometry import Kind
+from p2mperf.guests.geometry import Kind
 from p2mperf.memory import vm
 from p2mperf.units import PAGE_SIZE
 

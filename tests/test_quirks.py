@@ -12,9 +12,9 @@ from naive import LEAF_PAGES
 from small_guests import DESIGNS, build, small_guest, unused
 
 import p2mperf
-from p2mperf.designs.pv_quirks import QUIRKS, BugError
+from p2mperf.designs.pv.quirks import QUIRKS, BugError
 from p2mperf.errors import AuditError, BadInputError
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 
 widths = pytest.mark.parametrize("bits", [64, 32])
 

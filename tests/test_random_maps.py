@@ -15,8 +15,8 @@ from naive import LEAF_PAGES, MAX_P2M_PFN, MID_PAGES, PAGE, Extent, Oracle, Row,
 
 import p2mperf
 from p2mperf.designs import find
-from p2mperf.guests import Guest
-from p2mperf.machines import Machine
+from p2mperf.guests.guest import Guest
+from p2mperf.guests.machine import Machine
 
 DESIGNS = ("pv-tree", "pv-linear")
 BACKINGS = ("kernel", "small", "huge", "swapped")

@@ -25,9 +25,9 @@ import record_samples as samples
 from hypothesis import given
 
 from p2mperf.errors import BadInputError, ResultsError
-from p2mperf.results import columns as registry, schema
+from p2mperf.results import columns as registry, records as schema
 from p2mperf.results.export import export, load, machine_cards, to_frame
-from p2mperf.results.store import MARKER, Journal, find_runs, make_directory
+from p2mperf.results.journal import MARKER, Journal, find_runs, make_directory
 
 TESTS = Path(__file__).resolve().parent
 N_KILLS = 20
@@ -323,7 +323,7 @@ APPENDER = """
 import os, sys
 from pathlib import Path
 import record_samples as samples
-from p2mperf.results.store import Journal, find_runs
+from p2mperf.results.journal import Journal, find_runs
 directory = Path(sys.argv[1])
 runs = find_runs(directory)
 journal = Journal.open(runs[0].path) if runs else Journal.create(directory, samples.run())
@@ -394,7 +394,7 @@ def test_a_full_disk_loses_only_the_record_at_hand(tmp_path: Path) -> None:
 import sys
 import record_samples as samples
 from p2mperf.errors import ResultsError
-from p2mperf.results.store import Journal
+from p2mperf.results.journal import Journal
 with Journal.open(sys.argv[1]) as journal:
     try:
         journal.append(samples.cell(stream="zipf"))
@@ -513,7 +513,7 @@ def forbid(event, arguments):
         raise PermissionError(arguments[0])
 sys.addaudithook(forbid)
 from p2mperf.results.export import load
-from p2mperf.results.store import Journal, find_runs
+from p2mperf.results.journal import Journal, find_runs
 (info,) = find_runs(sys.argv[1])
 assert len(Journal.read(info.path).finished_cells()) == 1
 print(len(load(sys.argv[1])))
@@ -803,7 +803,7 @@ def test_a_parquet_file_of_others(tmp_path: Path) -> None:
 def test_importing_the_room_is_light() -> None:
     script = """
 import sys
-import p2mperf.results.compare, p2mperf.results.export
+import p2mperf.analysis.compare, p2mperf.results.export
 print([name for name in ("pandas", "numpy", "pyarrow") if name in sys.modules])
 """
     assert python(script).communicate() == ("[]\n", "")

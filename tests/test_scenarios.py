@@ -13,7 +13,7 @@ from naive_scenarios import GIB_PAGES, JUDGES, RangeLife
 from small_guests import DESIGNS, small_guest
 
 import p2mperf
-from p2mperf.designs.pv_scenarios import SCENARIOS, Step, run_scenario
+from p2mperf.designs.pv.scenarios import SCENARIOS, Step, run_scenario
 from p2mperf.errors import AuditError, BadInputError
 from p2mperf.units import GIB
 

@@ -7,18 +7,16 @@ from math import cos, exp, inf, log, nan, pi, sin, tan
 import numpy as np
 import pytest
 
-from p2mperf.measure.statistics import (
+from p2mperf.analysis.statistics import (
     Ratio,
-    flag_outliers,
-    latin_orders,
     paired_log_ratios,
-    pairs_needed,
     process_ratio,
     ratio_interval,
     sign_test_rank,
     student_quantile,
     verdict,
 )
+from p2mperf.measure.rounds import flag_outliers, latin_orders
 
 
 def interval(low: float, high: float) -> Ratio:
@@ -284,7 +282,7 @@ def test_equivalence_margin_is_the_callers() -> None:
     assert verdict(interval(0.997, 1.002), equivalence=0.001) == "not resolved"
 
 
-# Outliers and sample size.
+# Outliers.
 
 
 def test_outliers_are_named_by_cause_and_all_samples_kept() -> None:
@@ -315,13 +313,3 @@ def test_a_coarse_clock_does_not_hide_or_invent_outliers() -> None:
 def test_counts_must_belong_to_the_samples() -> None:
     with pytest.raises(ValueError, match="2 counts do not belong to 3 samples"):
         flag_outliers([1, 2, 3], steal_ticks=[0, 1])
-
-
-def test_pairs_for_a_kernel_build() -> None:
-    # sd 0.3 % a run, so 0.3 sqrt 2 = 0.424 % a pair; (1.95996 * 0.424264 / 0.2)^2 = 17.29 pairs for 0.2 %.
-    assert pairs_needed(0.003 * 2**0.5, 0.002) == 18
-    # Half the margin takes four times as many: 69.15.
-    assert pairs_needed(0.003 * 2**0.5, 0.001) == 70
-    assert pairs_needed(0.0, 0.01) == 1
-    with pytest.raises(ValueError, match="no sample size"):
-        pairs_needed(0.01, 0.0)

@@ -10,7 +10,7 @@ import pytest
 
 from p2mperf import Guest
 from p2mperf.errors import BadInputError
-from p2mperf.geometry import Kind
+from p2mperf.guests.geometry import Kind
 from p2mperf.streams import STREAMS, check_fractions, make_stream, replay
 
 N_LOOKUPS = 1 << 14

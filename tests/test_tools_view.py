@@ -11,7 +11,7 @@ from small_guests import DESIGNS, build, life_of, unused
 
 import p2mperf
 from p2mperf.errors import AuditError, BadInputError
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 
 both = pytest.mark.parametrize("design", DESIGNS)
 widths = pytest.mark.parametrize("bits", [64, 32])

@@ -11,7 +11,7 @@ from small_guests import DESIGNS, build, life_of, oracle_of, small_guest, unused
 
 import p2mperf
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 from p2mperf.memory import vm
 
 BITS = (64, 32)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import p2mperf
-from p2mperf.designs.pv_scenarios import SCENARIOS
+from p2mperf.designs.pv.scenarios import SCENARIOS
 from p2mperf.figures import save, table
 from p2mperf.figures.life import TITLES
-from p2mperf.presets import PRESETS
+from p2mperf.guests.presets import PRESETS
 from p2mperf.units import format_ns
 
 ROOT = Path(__file__).resolve().parent.parent

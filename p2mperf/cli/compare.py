@@ -55,8 +55,8 @@ def main(argv: list[str]) -> int:
         When a run cannot be read or the two do not compare.
     """
     arguments = _parser().parse_args(argv)
-    from p2mperf.measure.statistics import ratio_interval, verdict
-    from p2mperf.results.compare import compare, slower_than, worst
+    from p2mperf.analysis.compare import compare, slower_than, worst
+    from p2mperf.analysis.statistics import ratio_interval, verdict
     from p2mperf.results.export import load
 
     frame_a, frame_b = load(arguments.a), load(arguments.b)

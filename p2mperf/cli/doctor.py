@@ -8,7 +8,7 @@ from typing import Literal
 
 from p2mperf.cli.options import make_parser
 from p2mperf.errors import P2mperfError
-from p2mperf.measure.machine_card import (
+from p2mperf.host.card import (
     BUSY_LOAD,
     Card,
     Root,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from p2mperf.cli.options import make_parser
-from p2mperf.measure.machine_card import Card, card_key, caveats, machine_card
+from p2mperf.host.card import Card, card_key, caveats, machine_card
 from p2mperf.units import GIB, format_size
 
 _EPILOG = """\

@@ -77,8 +77,8 @@ def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
     """The steps of each guest, scenario and design; what is asked for is looked at first."""
     from p2mperf.api import life
     from p2mperf.designs import find
-    from p2mperf.designs.pv_scenarios import SCENARIOS, check
-    from p2mperf.guests import Guest
+    from p2mperf.designs.pv.scenarios import SCENARIOS, check
+    from p2mperf.guests.guest import Guest
     from p2mperf.units import parse_size
 
     limit = parse_size(arguments.limit)

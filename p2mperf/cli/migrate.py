@@ -95,7 +95,7 @@ def parse_rate(text: str) -> float:
 
 def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tuple[Any, Any]:
     from p2mperf.api import build
-    from p2mperf.guests import Guest
+    from p2mperf.guests.guest import Guest
     from p2mperf.migration.precopy import Sender, recurrence, stop_rule
     from p2mperf.migration.tracing import Tracer
     from p2mperf.migration.writers import make_writer

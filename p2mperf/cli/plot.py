@@ -78,6 +78,6 @@ def main(argv: list[str]) -> int:
 
 
 def _has_results(directory: Path) -> bool:
-    from p2mperf.results.store import find_runs
+    from p2mperf.results.journal import find_runs
 
     return directory.is_dir() and any(info.n_done for info in find_runs(directory))

@@ -37,13 +37,13 @@ class Entry:
 
 
 _BUILT_IN = {
-    "pv-tree": Entry("p2mperf.designs.pv_tree:PvTree", "pv"),
-    "pv-linear": Entry("p2mperf.designs.pv_linear:PvLinear", "pv"),
-    "pv-linear-nested": Entry("p2mperf.designs.pv_linear:PvLinearNested", "pv", headline=False),
-    "arm-walk": Entry("p2mperf.designs.arm_walk:ArmWalk", "arm"),
-    "arm-walk-thrashing": Entry("p2mperf.designs.arm_walk:ArmWalkThrashing", "arm", headline=False),
-    "arm-walk-direct": Entry("p2mperf.designs.arm_walk:ArmWalkDirect", "arm"),
-    "arm-vlpt": Entry("p2mperf.designs.arm_vlpt:ArmVlpt", "arm"),
+    "pv-tree": Entry("p2mperf.designs.pv.tree:PvTree", "pv"),
+    "pv-linear": Entry("p2mperf.designs.pv.linear:PvLinear", "pv"),
+    "pv-linear-nested": Entry("p2mperf.designs.pv.linear:PvLinearNested", "pv", headline=False),
+    "arm-walk": Entry("p2mperf.designs.arm.walk:ArmWalk", "arm"),
+    "arm-walk-thrashing": Entry("p2mperf.designs.arm.walk:ArmWalkThrashing", "arm", headline=False),
+    "arm-walk-direct": Entry("p2mperf.designs.arm.walk:ArmWalkDirect", "arm"),
+    "arm-vlpt": Entry("p2mperf.designs.arm.vlpt:ArmVlpt", "arm"),
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import AuditError, BadInputError, ClosedError, unknown
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 from p2mperf.kernels import trace, translate_into
 from p2mperf.memory import vm
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE

@@ -44,18 +44,20 @@ class Entry:
 
 
 FIGURES = {
-    "cost": Entry("cost", "What a lookup costs against guest size"),
-    "ratio": Entry("ratio", "How much slower a software walk is than its linear view"),
-    "footprint": Entry("footprint", "What each layout takes, by kind of page"),
+    "cost": Entry("lookups.cost", "What a lookup costs against guest size"),
+    "ratio": Entry("lookups.ratio", "How much slower a software walk is than its linear view"),
+    "footprint": Entry("lookups.footprint", "What each layout takes, by kind of page"),
     "life": Entry("life", "What the life of a p2m costs", shipped="shipped-life"),
-    "limit-area": Entry("limit_area", "Virtual area that the list needs, and what limits it", measured=False),
-    "limit-map": Entry("limit_map", "Where the list lies in a 32-bit guest's addresses", measured=False),
-    "limit-largest": Entry("limit_largest", "Largest guest against vmalloc=", measured=False),
-    "arm-shift": Entry("arm_shift", "Why one shift finds a third-level entry", measured=False),
-    "arm-find": Entry("arm_find", "What finding a third-level entry takes", measured=False),
-    "arm-events": Entry("arm_events", "What one lookup executes on ARM", measured=False),
-    "arm-switch": Entry("arm_switch", "When the window pays for a context switch", measured=False),
-    "precopy": Entry("precopy", "Pages left after each precopy round", measured=False),
+    "limit-area": Entry(
+        "limits.area", "Virtual area that the list needs, and what limits it", measured=False
+    ),
+    "limit-map": Entry("limits.map", "Where the list lies in a 32-bit guest's addresses", measured=False),
+    "limit-largest": Entry("limits.largest", "Largest guest against vmalloc=", measured=False),
+    "arm-shift": Entry("arm.shift", "Why one shift finds a third-level entry", measured=False),
+    "arm-find": Entry("arm.find", "What finding a third-level entry takes", measured=False),
+    "arm-events": Entry("arm.events", "What one lookup executes on ARM", measured=False),
+    "arm-switch": Entry("arm.switch", "When the window pays for a context switch", measured=False),
+    "precopy": Entry("arm.precopy", "Pages left after each precopy round", measured=False),
 }
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from p2mperf.figures.common import DESIGN_COLOURS, FALLBACK, host_note, medians, refuse_empty
-from p2mperf.results.schema import CONTROL, LOOKUPS
+from p2mperf.figures.style import DESIGN_COLOURS, FALLBACK, host_note, medians, refuse_empty
+from p2mperf.results.records import CONTROL, LOOKUPS
 
 KEYS = ["operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing", "limit_bytes"]
 GROWTH = ["n_pages_grown", "n_vmas_grown"]

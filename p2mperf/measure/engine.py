@@ -13,10 +13,10 @@ import numpy as np
 
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError, unknown
+from p2mperf.host.card import steal_ticks
 from p2mperf.kernels import throughput, translate_into
-from p2mperf.measure.machine_card import steal_ticks
-from p2mperf.measure.operations import OPERATIONS, Operation, Stream, StreamMaker
-from p2mperf.measure.statistics import flag_outliers, latin_orders
+from p2mperf.measure.operations.base import OPERATIONS, Operation, Stream, StreamMaker
+from p2mperf.measure.rounds import flag_outliers, latin_orders
 
 CONTROL = "control:"  # prefix of the design that is timed a second time, against itself
 _ZERO = np.uint64(0)
@@ -99,7 +99,7 @@ def measure_cell(
     Returns
     -------
     dict
-        ``n_lookups``, ``checksum`` and ``rounds``, as `p2mperf.results.schema.CELL` has them.
+        ``n_lookups``, ``checksum`` and ``rounds``, as `p2mperf.results.records.CELL` has them.
 
     Raises
     ------

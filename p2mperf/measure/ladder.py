@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.measure.machine_card import Card, available_memory_bytes
+from p2mperf.host.card import Card, available_memory_bytes
 from p2mperf.memory import vm
 from p2mperf.units import GIB, HUGE_SIZE, KIB, PAGE_SIZE, round_up
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.arm import ArmDesign
-from p2mperf.designs.arm_kernels import protect, unprotect
+from p2mperf.designs.arm.fault_kernels import protect, unprotect
+from p2mperf.designs.arm.stage2 import ArmDesign
 from p2mperf.errors import BadInputError
 from p2mperf.kernels import fault
 from p2mperf.units import PAGE_SHIFT
@@ -45,7 +45,7 @@ class Tracer:
     Examples
     --------
     >>> from p2mperf.api import build
-    >>> from p2mperf.guests import Guest
+    >>> from p2mperf.guests.guest import Guest
     >>> with build("arm-vlpt", Guest.plain("64M", geometry="lpae")) as p2m:
     ...     tracer = Tracer(p2m)
     ...     tracer.start()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, unknown
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 
 Gfns = NDArray[np.uint64]
 

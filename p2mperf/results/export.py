@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import ResultsError, unknown
-from p2mperf.results import columns as registry, schema
-from p2mperf.results.schema import Record
-from p2mperf.results.store import SUFFIX, Journal, RunInfo, find_runs, make_directory, replace_file
+from p2mperf.results import columns as registry, records as schema
+from p2mperf.results.journal import SUFFIX, Journal, RunInfo, find_runs, make_directory, replace_file
+from p2mperf.results.records import Record
 from p2mperf.units import PAGE_SIZE
 
 if TYPE_CHECKING:

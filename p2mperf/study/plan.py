@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from p2mperf.errors import BadInputError, unknown
-from p2mperf.geometry import GEOMETRIES, Kind
-from p2mperf.guests import Guest
-from p2mperf.presets import PRESETS
-from p2mperf.results.schema import LOOKUPS
+from p2mperf.guests.geometry import GEOMETRIES, Kind
+from p2mperf.guests.guest import Guest
+from p2mperf.guests.presets import PRESETS
+from p2mperf.results.records import LOOKUPS
 from p2mperf.units import GIB, PAGE_SHIFT, format_size, parse_size
 
 FAMILY_GEOMETRIES = {"pv": ("pv64", "pv32"), "arm": ("lpae",)}

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, ResultsError
-from p2mperf.measure.machine_card import available_memory_bytes, card_key, machine_card, n_maps_available
+from p2mperf.host.card import available_memory_bytes, card_key, machine_card, n_maps_available
 from p2mperf.provenance import MEASURING, source_hash, surroundings_hash
-from p2mperf.results.schema import VERSION, cell_key, fingerprint, unit_key
-from p2mperf.results.store import Journal, RunInfo, find_runs
+from p2mperf.results.journal import Journal, RunInfo, find_runs
+from p2mperf.results.records import VERSION, cell_key, fingerprint, unit_key
 from p2mperf.study.plan import WHOLE_TABLE, Plan, Unit, build_options
 from p2mperf.units import MIB, format_size
 

@@ -20,11 +20,11 @@ from typing import Any
 from p2mperf.designs import find, registry
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError
-from p2mperf.guests import Guest
+from p2mperf.guests.guest import Guest
 from p2mperf.kernels import latency, throughput
 from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import Settings, measure_cell, rehearse, warm_up
-from p2mperf.results.schema import LOOKUPS, cell_key, unit_key
+from p2mperf.results.records import LOOKUPS, cell_key, unit_key
 from p2mperf.streams import STREAMS, make_stream
 from p2mperf.study.plan import GuestSpec, build_options
 from p2mperf.units import GIB, MIB
@@ -59,8 +59,8 @@ def main() -> int:
 
 def measure_machine(emit: Emit) -> int:
     """Measure the latency ladder of this machine and find its knees."""
+    from p2mperf.host.card import machine_card
     from p2mperf.measure.ladder import knees, measure_ladder
-    from p2mperf.measure.machine_card import machine_card
 
     ladder = measure_ladder(_LADDER_BYTES)
     found = [asdict(knee) for knee in knees(ladder, machine_card())]

@@ -42,7 +42,7 @@ def mark_kinds(found, first, end, kind):  # type: ignore[no-untyped-def]
     first, end : ndarray of int64, shape (n_runs,)
         Leaves that a run touches, end exclusive.
     kind : ndarray of int8, shape (n_runs,)
-        `p2mperf.geometry.Kind` of each run.
+        `p2mperf.guests.geometry.Kind` of each run.
     """
     for run in range(first.size):
         bit = np.uint8(1 << kind[run])

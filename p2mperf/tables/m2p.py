@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import ClosedError
-from p2mperf.geometry import Kind
-from p2mperf.guests import Guest
+from p2mperf.guests.geometry import Kind
+from p2mperf.guests.guest import Guest
 from p2mperf.memory import vm
 from p2mperf.tables.fill_kernels import fill_runs
 from p2mperf.units import PAGE_SIZE, round_up

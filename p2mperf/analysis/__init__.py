@@ -1,0 +1,1 @@
+"""What samples say: statistics, summaries and comparisons that report, figures and notebooks share."""

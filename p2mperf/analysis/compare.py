@@ -1,0 +1,193 @@
+"""The same cells in two sets of samples: how the cost of each design changed, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from p2mperf.errors import BadInputError
+from p2mperf.results.records import CONTROL
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+CELL = [
+    "guest",
+    "geometry",
+    "guest_pages",
+    "backing",
+    "limit_bytes",
+    "family",
+    "design",
+    "stream",
+    "hole_fraction",
+    "identity_fraction",
+    "operation",
+]
+# What makes two timings of one design different things, although they carry the same name.
+_FORM = ["code_form", "view_page_bytes"]
+
+
+class Interval(Protocol):
+    """A ratio with the ends of its interval; nan ends say that there is none."""
+
+    @property
+    def estimate(self) -> float:
+        """Ratio."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+
+
+def compare(
+    frame_a: pd.DataFrame,
+    frame_b: pd.DataFrame,
+    *,
+    interval: Callable[[np.ndarray], Interval],
+    verdict: Callable[[Any], str],
+    force: bool = False,
+) -> pd.DataFrame:
+    """Cost of every design of every cell in two runs, and the ratio B / A.
+
+    Parameters
+    ----------
+    frame_a, frame_b : pandas.DataFrame
+        Samples of one run each, as `export.load` gives them.
+    interval : callable
+        Takes one natural log ratio a process, gives the ratio with its interval
+        (`p2mperf.analysis.statistics.ratio_interval`).
+    verdict : callable
+        Takes what `interval` gave, says what it shows (`p2mperf.analysis.statistics.verdict`).
+    force : bool
+        Compare samples of different machines all the same.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per cell and design that both have: `CELL`, cost_a_ns and cost_b_ns (median over processes of
+        the median over rounds), ratio, ratio_low, ratio_high, n_processes, verdict, and differs: what was not
+        the same in both, code_form or view_page_bytes. ``attrs["n_only_a"]`` and ``attrs["n_only_b"]`` count
+        what only one has.
+
+    Raises
+    ------
+    BadInputError
+        When the samples are of different machines, of several runs, or have no cell in common.
+
+    Notes
+    -----
+    Two runs are no pairs; their processes are matched by machine and replicate number, which is a fixed
+    choice that does not look at the costs.
+    """
+    process = _process_columns(frame_a, frame_b, force)
+    costs_a, costs_b = _process_costs(frame_a, process), _process_costs(frame_b, process)
+    table = _ratios(costs_a, costs_b, interval, verdict)
+    cells_a, cells_b = (costs.groupby(level=CELL, sort=False).median() for costs in (costs_a, costs_b))
+    table.insert(0, "cost_a_ns", cells_a)
+    table.insert(1, "cost_b_ns", cells_b)
+    table["differs"] = _differences(frame_a, frame_b, table.index)
+    n_only_a, n_only_b = (len(cells.index.difference(table.index)) for cells in (cells_a, cells_b))
+    table = table.reset_index()
+    table.attrs = {"n_only_a": n_only_a, "n_only_b": n_only_b}
+    return table
+
+
+def worst(table: pd.DataFrame) -> pd.Series[Any]:
+    """Row with the highest ratio.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `compare` gives it.
+
+    Returns
+    -------
+    pandas.Series
+    """
+    return table.nlargest(1, "ratio").iloc[0]
+
+
+def slower_than(table: pd.DataFrame, limit_ratio: float) -> pd.DataFrame:
+    """Rows that count as a regression.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `compare` gives it.
+    limit_ratio : float
+        Ratio B / A that is still accepted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows whose ratio is above the limit, unless their interval reaches down to 1: what may be noise is no
+        regression. Without an interval the ratio alone decides.
+    """
+    return table[(table["ratio"] > limit_ratio) & ~(table["ratio_low"] <= 1)]
+
+
+def _process_columns(frame_a: pd.DataFrame, frame_b: pd.DataFrame, force: bool) -> list[str]:
+    for name, frame in (("A", frame_a), ("B", frame_b)):
+        runs = frame["run"].unique()
+        if len(runs) > 1:
+            raise BadInputError(f"{name} holds {len(runs)} runs: choose one of {', '.join(sorted(runs))}")
+    machines_a, machines_b = set(frame_a["machine"]), set(frame_b["machine"])
+    if machines_a == machines_b:
+        return ["machine", "replicate"]
+    if not force:
+        raise BadInputError(
+            f"A was measured on machine {', '.join(sorted(machines_a))} and B on "
+            f"{', '.join(sorted(machines_b))}: their costs do not compare; force the comparison if you must"
+        )
+    return ["replicate"]
+
+
+def _process_costs(frame: pd.DataFrame, process: list[str]) -> pd.Series[float]:
+    return _done(frame).groupby(CELL + process, sort=False)["cost_ns"].median()
+
+
+def _ratios(
+    costs_a: pd.Series[float],
+    costs_b: pd.Series[float],
+    interval: Callable[[np.ndarray], Interval],
+    verdict: Callable[[Any], str],
+) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    pairs = costs_a.to_frame("a").join(costs_b.to_frame("b"), how="inner")
+    if pairs.empty:
+        raise BadInputError(
+            "the two runs have no measured cell in common: give runs of the same plan, guests and designs"
+        )
+    pairs["log_ratio"] = np.log(pairs["b"]) - np.log(pairs["a"])
+    rows = {}
+    for cell, logs in pairs.groupby(level=CELL, sort=False)["log_ratio"]:
+        ratio = interval(logs.to_numpy())
+        rows[cell] = (ratio.estimate, ratio.low, ratio.high, len(logs), verdict(ratio))
+    index = pd.MultiIndex.from_tuples(rows, names=CELL)
+    columns = ["ratio", "ratio_low", "ratio_high", "n_processes", "verdict"]
+    return pd.DataFrame(list(rows.values()), index=index, columns=columns)
+
+
+def _differences(frame_a: pd.DataFrame, frame_b: pd.DataFrame, cells: pd.Index[Any]) -> list[str]:
+    """For every cell, the names of what was not the same in both."""
+    unlike = {name: _forms(frame_a, name)[cells] != _forms(frame_b, name)[cells] for name in _FORM}
+    return [" ".join(name for name in _FORM if unlike[name][cell]) for cell in cells]
+
+
+def _forms(frame: pd.DataFrame, name: str) -> pd.Series[str]:
+    grouped = _done(frame).groupby(CELL, sort=False)[name]
+    return grouped.agg(lambda values: ", ".join(sorted({str(value) for value in values})))
+
+
+def _done(frame: pd.DataFrame) -> pd.DataFrame:
+    """Drop what has no cost, and the controls: they are designs that stand in the table already."""
+    done = frame[frame["status"] == "done"]
+    return done[~done["design"].str.startswith(CONTROL)]

@@ -1,0 +1,80 @@
+"""What one lookup executes on ARM, by event and by way to the entry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from p2mperf.model.arndale import CHAIN, EVENTS, WAYS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANEL_INCHES = (8.4, 4.8)
+NAMES = {
+    "entry_load": "loads of the guest's entries",
+    "mmu_load": "loads of Xen's own page walk",
+    "slot_load": "loads of map slots",
+    "slot_store": "stores to map slots",
+    "map": "map_domain_page",
+    "unmap": "unmap_domain_page",
+    "dsb": "DSB",
+    "tlbi": "TLB invalidations",
+    "isb": "ISB",
+    "irq_save": "interrupts saved and restored",
+    "lock": "locks",
+}
+CHAIN_NAME = "loads that wait for each other"
+
+
+def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Count the events of a lookup in steady state; nothing measured is used.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, optional
+        Ignored; every figure takes one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows way, event, n_events.
+    """
+    rows = [
+        {"way": way, "event": name, "n_events": EVENTS[way].get(event, 0)}
+        for way in WAYS
+        for event, name in NAMES.items()
+    ]
+    rows += [{"way": way, "event": CHAIN_NAME, "n_events": CHAIN[way]} for way in WAYS]
+    table = pd.DataFrame(rows)
+    table.attrs["note"] = "counted by arithmetic on the code; tests hold the compiled walks to it"
+    return table
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> None:
+    """Draw a grid of counts, the larger the darker.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `data`.
+    ax : Axes
+        Where to draw.
+    """
+    grid = table.set_index(["event", "way"])["n_events"].unstack()  # noqa: PD010 -- nothing to aggregate
+    grid = grid.loc[list(dict.fromkeys(table["event"])), list(dict.fromkeys(table["way"]))]
+    counts = grid.to_numpy(float)
+    ax.imshow(counts, cmap="cividis_r", aspect="auto", vmin=0, vmax=counts.max())
+    for (row, column), n_events in ((place, counts[place]) for place in _places(counts)):
+        colour = "white" if n_events > counts.max() / 2 else "black"
+        ax.text(column, row, f"{n_events:.0f}" if n_events else "-", ha="center", va="center", color=colour)
+    ax.set_xticks(range(len(grid.columns)), list(grid.columns))
+    ax.set_yticks(range(len(grid.index)), list(grid.index))
+    ax.xaxis.tick_top()
+    ax.grid(visible=False)
+
+
+def _places(counts: object) -> list[tuple[int, int]]:
+    n_rows, n_columns = counts.shape  # type: ignore[attr-defined]
+    return [(row, column) for row in range(n_rows) for column in range(n_columns)]

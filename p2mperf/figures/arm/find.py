@@ -1,0 +1,117 @@
+"""What finding a third-level entry takes: computed for the Arndale board; measured here, apart from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from p2mperf.figures.style import DESIGN_COLOURS, host_note, medians, plain_ticks, size_axis
+from p2mperf.model.arndale import ASSUMPTIONS, RESIDENCIES, WAYS, find_ns
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANEL_INCHES = (7.2, 4.8)
+COMPUTED = "computed, Cortex-A15"
+MARKERS = dict(zip(WAYS, ("s", "o", "v", "^"), strict=True))
+COLOURS = {
+    **DESIGN_COLOURS,
+    "arm-vlpt, TLB hit": DESIGN_COLOURS["arm-vlpt"],
+    "arm-vlpt, TLB miss": "#56B4E9",
+}
+PLACES = {"L1": "entries in L1", "L2": "entries in L2", "RAM": "entries in memory"}
+
+
+def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Compute the costs for the board and, where there are samples of the ARM designs, add their medians.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, optional
+        Samples, as `p2mperf.load` gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of one source each (column ``source``): way, place, cost_ns, low_ns, high_ns. Computed ones span
+        the assumed range of what is not published, measured ones that of the processes [ns].
+    """
+    rows = [
+        {
+            "source": COMPUTED,
+            "way": way,
+            "place": PLACES[residency],
+            **dict(zip(("low_ns", "cost_ns", "high_ns"), _range(way, residency), strict=True)),
+        }
+        for way in WAYS
+        for residency in RESIDENCIES
+    ]
+    table = pd.DataFrame(rows)
+    notes = ["computed: published cache and TLB latencies; barriers and invalidations as a range"]
+    measured = _measured(frame)
+    if len(measured):
+        table = pd.concat([table, measured], ignore_index=True)
+        notes.append(host_note(frame))  # type: ignore[arg-type]
+    table.attrs["note"] = "\n".join([*notes, "no figure of the patch's author is to be had"])
+    return table
+
+
+def _range(way: str, residency: str) -> list[float]:
+    return [find_ns(way, residency, assumed) for assumed in ASSUMPTIONS.values()]
+
+
+def _measured(frame: pd.DataFrame | None) -> pd.DataFrame:
+    if frame is None or "arm" not in set(frame["family"].dropna()):
+        return pd.DataFrame()
+    ram = frame[(frame["family"] == "arm") & (frame["hole_fraction"] == 0)]
+    chosen = ram[ram["design"].isin(list(DESIGN_COLOURS))]
+    keys = ["operation", "stream", "design", "guest_bytes", "backing"]
+    found = medians(chosen, keys)
+    table: pd.DataFrame = found[found["backing"] == found["backing"].iloc[0]]
+    source = "measured on this host: " + table["operation"] + ", " + table["stream"]
+    return table.assign(source=source, way=table["design"])
+
+
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One panel a source: what is computed and what is measured never share one."""
+    return [(str(source), part) for source, part in table.groupby("source", sort=False)]
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> None:
+    """Draw one source.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A panel of `data`.
+    ax : Axes
+        Where to draw.
+    """
+    if table["source"].iloc[0] == COMPUTED:
+        _draw_computed(table, ax)
+    else:
+        _draw_measured(table, ax)
+    ax.set_yscale("log")
+    plain_ticks(ax)
+    ax.set_ylabel("ns to find an entry")
+    ax.legend(fontsize="small")
+
+
+def _draw_computed(table: pd.DataFrame, ax: Axes) -> None:
+    places = list(PLACES.values())
+    for index, (way, part) in enumerate(table.groupby("way", sort=False)):
+        x = [places.index(place) + 0.12 * (index - 1.5) for place in part["place"]]
+        cost, low, high = (part[column].to_numpy(float) for column in ("cost_ns", "low_ns", "high_ns"))
+        style: dict[str, Any] = {"color": COLOURS[str(way)], "marker": MARKERS[str(way)]}
+        ax.errorbar(
+            x, cost, [cost - low, high - cost], linestyle="none", markerfacecolor="white", label=way, **style
+        )
+    ax.set_xticks(range(len(places)), places)
+
+
+def _draw_measured(table: pd.DataFrame, ax: Axes) -> None:
+    for way, part in table.groupby("way", sort=False):
+        part = part.sort_values("guest_bytes")
+        ax.plot(part["guest_bytes"], part["cost_ns"], "-D", color=COLOURS[str(way)], label=way)
+    size_axis(ax, table["guest_bytes"])

@@ -1,0 +1,103 @@
+"""Why one shift finds an entry: the guest's walk above, Xen's walk of the window below, page under page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from p2mperf.guests.guest import Guest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANEL_INCHES = (11.0, 4.6)
+MEMORY = "3G"
+FIRST, SECOND, THIRD = 3, 5, 7  # indices of the frame that is looked up, one a level
+ROWS = {"guest": 1.0, "xen": 0.0}
+SHARED = "#CFE3F2"
+OWN = "#F2F2F2"
+
+
+def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Build a guest's tables and its window, and follow one frame through both, reading their memory.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, optional
+        Ignored; every figure takes one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows walk ("guest", "xen"), column (place in the drawing), page (what is read), pool_frame (of a page
+        that both walks read, else -1), index, entry (the word read), shared, gfn.
+    """
+    from p2mperf.designs.arm.vlpt import ArmVlpt
+
+    gfn = FIRST << 18 | SECOND << 9 | THIRD
+    with ArmVlpt(Guest.plain(MEMORY, geometry="lpae")) as p2m:
+        words = p2m.pool.pages("u8")
+        root = int(p2m.root_words()[FIRST])
+        slot = int(p2m.window.second[64 + FIRST])
+        second = int(p2m.decode(p2m.window.second[64 + FIRST : 65 + FIRST])[0])
+        third = int(p2m.decode(words[second, SECOND : SECOND + 1])[0])
+        entries = (root, int(words[second, SECOND]), int(p2m.lookup([gfn])[0]))
+    rows = [
+        ("guest", 1, "guest's root", -1, FIRST, entries[0]),
+        ("guest", 2, "guest's second level", second, SECOND, entries[1]),
+        ("guest", 3, "guest's third level", third, THIRD, entries[2]),
+        ("xen", 0, "Xen's root", -1, 0, 0),
+        ("xen", 1, "xen_second", -1, 64 + FIRST, slot),
+        ("xen", 2, "guest's second level", second, SECOND, entries[1]),
+        ("xen", 3, "guest's third level", third, THIRD, entries[2]),
+    ]
+    table = pd.DataFrame(rows, columns=["walk", "column", "page", "pool_frame", "index", "entry"])
+    table["shared"] = table["pool_frame"] >= 0
+    table["gfn"] = gfn
+    table.attrs["note"] = "read from tables built for this drawing; the last page Xen reads is data to it"
+    return table
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> None:
+    """Draw both walks as boxes, one page under the other where they read the same page.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `data`.
+    ax : Axes
+        Where to draw.
+    """
+    for row in table.to_dict("records"):
+        _draw_box(row, ax)
+    for walk, height in ROWS.items():
+        columns = table[table["walk"] == walk]["column"]
+        for column in range(int(columns.min()), int(columns.max())):
+            arrow: Any = {"arrowstyle": "->", "color": "0.25"}
+            ax.annotate("", (column + 0.59, height), (column + 0.41, height), arrowprops=arrow)
+    gfn = int(table["gfn"].iloc[0])
+    address = 0x08000000 + 8 * gfn
+    ax.text(-0.42, 1.0, f"guest's walk\ngfn {gfn:#x}", va="center")
+    ax.text(0.0, 0.5, f"Xen's walk of\n{address:#010x} = window + 8 gfn", va="center", ha="center")
+    ax.set_xlim(-0.5, 3.5)
+    ax.set_ylim(-0.45, 1.45)
+    ax.set_axis_off()
+
+
+def _draw_box(row: dict[Any, Any], ax: Axes) -> None:
+    column, height = row["column"], ROWS[row["walk"]]
+    ax.barh(
+        height,
+        0.8,
+        0.5,
+        column - 0.4,
+        color=SHARED if row["shared"] else OWN,
+        edgecolor="0.3",
+        linewidth=0.8,
+    )
+    last = row["walk"] == "xen" and column == 3
+    where = f"offset 8 * {row['index']}" if last else f"entry {row['index']}"
+    word = f"\n{row['entry']:#x}" if row["entry"] else ""
+    page = f" (page {row['pool_frame']})" if row["shared"] else ""
+    ax.text(column, height, f"{row['page']}{page}\n{where}{word}", ha="center", va="center", size=8.5)

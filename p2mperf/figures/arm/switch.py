@@ -1,0 +1,77 @@
+"""From how many faults a time slice on the window pays for the switch to it, against its slots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from p2mperf.model.arndale import RESIDENCIES, SWITCH_CASES, break_even_faults, switch_ns
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANEL_INCHES = (7.6, 4.6)
+SLOTS = (1, 2, 3, 5, 9, 17, 33, 64)
+LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": "#009E73", "marker": "v", "linestyle": ":"},
+    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    {"color": "#D55E00", "marker": "^", "linestyle": "--"},
+)
+
+
+def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Compute the break-even for the board; nothing measured is used.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, optional
+        Ignored; every figure takes one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows assumption, residency, n_slots, switch_ns [ns], n_faults (a slice).
+    """
+    rows = [
+        {
+            "assumption": name,
+            "residency": residency,
+            "n_slots": n_slots,
+            "switch_ns": switch_ns(n_slots, assumed),
+            "n_faults": break_even_faults(n_slots, assumed, residency),
+        }
+        for name, assumed in SWITCH_CASES.items()
+        for residency in RESIDENCIES
+        for n_slots in SLOTS
+    ]
+    table = pd.DataFrame(rows)
+    table.attrs["note"] = (
+        "computed for the Cortex-A15 at 1.7 GHz: published cache latencies, assumed barriers and\n"
+        "invalidations; nothing is measured; bands: entries from L1 to memory"
+    )
+    return table
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> None:
+    """Draw faults over slots; the band spans where the guest's entries may lie.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `data`.
+    ax : Axes
+        Where to draw.
+    """
+    for looks, (name, part) in zip(LOOKS, table.groupby("assumption", sort=False), strict=True):
+        spread = part.groupby("n_slots")["n_faults"].agg(["min", "max"])
+        middle = part[part["residency"] == "L2"]
+        ax.plot(middle["n_slots"], middle["n_faults"], label=f"{name}, entries in L2", **looks)
+        ax.fill_between(spread.index, spread["min"], spread["max"], color=looks["color"], alpha=0.12)
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set_xticks(SLOTS, [str(n) for n in SLOTS])
+    ax.minorticks_off()
+    ax.set_xlabel("slots of the window (GiB of guest-physical space that RAM touches)")
+    ax.set_ylabel("faults a slice to break even")
+    ax.legend()

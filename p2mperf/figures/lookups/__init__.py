@@ -1,0 +1,1 @@
+"""Figures of lookups: cost, ratio and footprint."""

@@ -1,0 +1,96 @@
+"""Cost of a lookup against guest size, with the sizes at which a cache or translation buffer is full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from p2mperf.figures.style import (
+    DESIGN_COLOURS,
+    FALLBACK,
+    host_note,
+    knees_of,
+    medians,
+    plain_ticks,
+    refuse_empty,
+    size_axis,
+)
+from p2mperf.results.records import CONTROL, LOOKUPS
+
+KEYS = ["family", "operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing"]
+N_COLUMNS = 4
+PANEL_INCHES = (4.6, 3.8)
+SHARED_LEGEND = True
+
+
+def data(frame: pd.DataFrame) -> pd.DataFrame:
+    """Median cost of each design over plain RAM streams.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a design and cell: ``cost_ns`` (median over processes), ``low_ns`` and ``high_ns`` (the
+        lowest and highest process), all per lookup [ns].
+    """
+    ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
+    named = ~ram["design"].fillna("").str.startswith(CONTROL)
+    table = medians(ram[named & ram["operation"].isin(LOOKUPS)], KEYS)
+    table.attrs["note"] = host_note(frame)
+    table.attrs["knees"] = knees_of(frame)
+    return table
+
+
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One panel an operation and stream, streams in one order for every operation."""
+    refuse_empty(table, "no cell was measured with all frames in RAM")
+    found = []
+    several = len(set(table["backing"])) > 1
+    keys = ["family", "backing", "operation", "stream"]
+    for (family, backing, operation, stream), part in table.groupby(keys):
+        part.attrs = table.attrs
+        where = f", {backing} pages" if several else ""
+        found.append((f"{family}: {operation}, {stream}{where}", part))
+    return found
+
+
+def draw(table: pd.DataFrame, ax: Any) -> None:
+    """Draw cost over guest size; the band is the range over processes."""
+    for (design, bits), part in table.groupby(["design", "entry_bits"], sort=False):
+        part = part.sort_values("guest_bytes")
+        colour = DESIGN_COLOURS.get(str(design), FALLBACK)
+        style = "--" if bits == 32 else "-"
+        face = "white" if bits == 32 else colour
+        size = part["guest_bytes"].to_numpy(float)
+        ax.plot(
+            size,
+            part["cost_ns"],
+            style,
+            color=colour,
+            marker="o",
+            markerfacecolor=face,
+            label=f"{design}, {bits}-bit",
+        )
+        low, high = part["low_ns"].to_numpy(float), part["high_ns"].to_numpy(float)
+        ax.fill_between(size, low, high, color=colour, alpha=0.12, linewidth=0)
+    size_axis(ax, table["guest_bytes"])
+    ax.set_yscale("log")
+    plain_ticks(ax)
+    ax.set_ylabel("ns per lookup")
+    _draw_knees(table.attrs.get("knees", []), ax)
+
+
+def _draw_knees(knees: list[dict[str, Any]], ax: Any) -> None:
+    """Where a 64-bit list is as large as a cache, or as what a translation buffer reaches."""
+    low, high = ax.get_xlim()
+    for index, knee in enumerate(knees):
+        size = knee["bytes"] * 512.0
+        if low < size < high:
+            ax.axvline(size, color="0.45", linewidth=1, linestyle=":")
+            place = (size, 0.02 + 0.09 * (index % 3))
+            ax.annotate(f" {knee['name']}", place, xycoords=("data", "axes fraction"), size=8, color="0.3")

@@ -1,0 +1,1 @@
+"""Guests: memory maps as runs, geometries, machines and presets."""

@@ -1,0 +1,144 @@
+"""The rounds of a cell: the order in which designs are timed, and outliers with their cause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+OUTLIER_SCORE = 3.5
+# 1 / Phi^-1(0.75): the MAD of a normal sample times this is its standard deviation.
+MAD_TO_SIGMA = 1.482602218505602
+# sqrt(pi / 2): the same for the mean absolute deviation.
+MEAN_DEVIATION_TO_SIGMA = 1.2533141373155001
+
+
+def latin_orders(n_designs: int, n_rounds: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Order the designs within each round so that drift favours none of them.
+
+    Parameters
+    ----------
+    n_designs, n_rounds : int
+        Size of the table to fill.
+    rng : numpy.random.Generator
+        Draws the labelling and the row order of each block.
+
+    Returns
+    -------
+    ndarray of intp, shape (n_rounds, n_designs)
+        Entry (r, p) is the design that runs at position p of round r.
+
+    Raises
+    ------
+    ValueError
+        When there is nothing to order.
+
+    Notes
+    -----
+    Each block of `n_designs` rounds is a cyclic Latin square, as in nanobench 4.6 ``compare()``: every
+    design stands once in every position.  Every other block mirrors the one before it, so that not
+    only the mean but also the median distance between two designs is zero over both (with three
+    designs one square has distances +1, +1 and -2).  Two designs give ABBA BAAB.
+
+    Examples
+    --------
+    >>> orders = latin_orders(3, 6, np.random.default_rng(1))
+    >>> [int(np.flatnonzero(orders == design).size) for design in range(3)]
+    [6, 6, 6]
+    """
+    if n_designs < 1 or n_rounds < 1:
+        raise ValueError(f"cannot order {n_designs} designs in {n_rounds} rounds: both must be positive")
+    positions = np.arange(n_designs)
+    blocks: list[NDArray[np.intp]] = []
+    while len(blocks) * n_designs < n_rounds:
+        labels = rng.permutation(n_designs)
+        square = labels[(positions[:, None] + positions) % n_designs]
+        block = square[rng.permutation(n_designs)]
+        blocks += [block, block[:, ::-1]]
+    return np.concatenate(blocks)[:n_rounds]
+
+
+def flag_outliers(
+    elapsed_ns: ArrayLike,
+    steal_ticks: ArrayLike | None = None,
+    n_involuntary_switches: ArrayLike | None = None,
+) -> NDArray[np.str_]:
+    """Name the likely cause of every outlying sample of one series; nothing is removed.
+
+    Parameters
+    ----------
+    elapsed_ns : array_like of float, shape (n_samples,)
+        Times of one design in one process [ns].
+    steal_ticks, n_involuntary_switches : array_like of int, shape (n_samples,), optional
+        What the hypervisor took and how often the scheduler interrupted while the sample ran.
+
+    Returns
+    -------
+    ndarray of str, shape (n_samples,)
+        Empty for samples that are no outliers, else ``steal``, ``involuntary switch`` or
+        ``unexplained``.
+
+    Raises
+    ------
+    ValueError
+        When a time is not finite and positive, or the lengths differ.
+
+    Notes
+    -----
+    A sample is an outlier when the modified z-score of its log exceeds 3.5 in magnitude (Iglewicz and
+    Hoaglin, How to Detect and Handle Outliers, 1993).
+    """
+    logs = np.log(times(elapsed_ns))
+    outlying = np.abs(_modified_scores(logs)) > OUTLIER_SCORE
+    stolen = _positive_counts(steal_ticks, logs.size)
+    switched = _positive_counts(n_involuntary_switches, logs.size)
+    cause = np.where(stolen, "steal", np.where(switched, "involuntary switch", "unexplained"))
+    return np.where(outlying, cause, "")
+
+
+def _modified_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    deviations = values - np.median(values)
+    magnitudes = np.abs(deviations)
+    # A clock that ticks coarsely can make more than half of the values equal, and the MAD zero.
+    sigma = MAD_TO_SIGMA * np.median(magnitudes) or MEAN_DEVIATION_TO_SIGMA * magnitudes.mean()
+    return deviations / sigma if sigma else np.zeros_like(values)
+
+
+def _positive_counts(counts: ArrayLike | None, n_samples: int) -> NDArray[np.bool_]:
+    if counts is None:
+        return np.zeros(n_samples, dtype=bool)
+    values = vector(counts)
+    if values.size != n_samples:
+        raise ValueError(f"{values.size} counts do not belong to {n_samples} samples")
+    return values > 0
+
+
+def times(elapsed_ns: ArrayLike) -> NDArray[np.float64]:
+    """Take elapsed times for what they must be: one series of finite, positive numbers [ns].
+
+    Raises
+    ------
+    ValueError
+        When they are not.
+    """
+    values = vector(elapsed_ns)
+    if values.min() <= 0:
+        raise ValueError(f"an elapsed time of {values.min():g} ns cannot be: times are positive")
+    return values
+
+
+def vector(values: ArrayLike) -> NDArray[np.float64]:
+    """Take numbers for one non-empty series of finite ones.
+
+    Raises
+    ------
+    ValueError
+        When they are none.
+    """
+    vector: NDArray[Any] = np.asarray(values, dtype=np.float64)
+    if vector.ndim != 1 or vector.size == 0:
+        raise ValueError(f"one non-empty series of numbers is needed, not shape {vector.shape}")
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{int((~np.isfinite(vector)).sum())} of {vector.size} values are not finite")
+    return vector

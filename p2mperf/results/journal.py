@@ -1,0 +1,526 @@
+"""The journal: one append-only JSON Lines file per run and host, which a crash cannot spoil.
+
+Every record is one line, written by one call and flushed to disk before `append` returns. A process that dies
+leaves at most one torn line, at the end, which the next `open` cuts off. Reading needs no write permission,
+takes no lock and works beside a running sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+from p2mperf.errors import ResultsError
+from p2mperf.results import records as schema
+from p2mperf.results.records import Record
+
+MARKER = "p2mperf-results.json"
+SUFFIX = ".jsonl"
+_TEMPORARY = ".p2mperf-"
+
+
+class Journal:
+    """The records of one run on one host; made by `create`, `open` or `read`.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    run : dict
+        The run record.
+    recovered_bytes : int
+        Length of the torn end, commonly a part of one line, that was cut off (`open`) or passed over (`read`)
+        [bytes]; 0 if there was none.
+    """
+
+    def __init__(self, path: Path, descriptor: int | None = None) -> None:
+        self.path = path
+        self.run: Record = {}
+        self.recovered_bytes = 0
+        self._descriptor = descriptor
+        self._units: dict[str, Record] = {}
+        self._cells: dict[str, tuple[Record, Record | None]] = {}
+        self._ended = False
+
+    @classmethod
+    def create(cls, directory: str | Path, run_record: Record) -> Journal:
+        """Begin a run: make the directory ours if it is new or empty, and write the first record.
+
+        Parameters
+        ----------
+        directory : str or Path
+            Results directory; it may hold journals of other runs and hosts.
+        run_record : dict
+            As `schema.RUN`.
+
+        Returns
+        -------
+        Journal
+            Open for appending and locked.
+
+        Raises
+        ------
+        ResultsError
+            When the directory is not ours, of a newer schema, or cannot be written to.
+        """
+        schema.validate(run_record)
+        directory = claim_directory(directory)
+        path = directory / _file_name(run_record)
+        journal = cls(path, _open_locked(path, os.O_CREAT | os.O_EXCL))
+        try:
+            journal.append(run_record)
+            _flush_directory(directory)
+        except ResultsError:
+            journal.close()
+            path.unlink(missing_ok=True)
+            raise
+        return journal
+
+    @classmethod
+    def open(cls, path: str | Path) -> Journal:
+        """Open a journal to continue its run; what a crash left torn at its end is cut off.
+
+        Parameters
+        ----------
+        path : str or Path
+            The journal.
+
+        Returns
+        -------
+        Journal
+            Open for appending and locked; `recovered_bytes` says how much was cut off.
+
+        Raises
+        ------
+        ResultsError
+            When another process has it open, when it cannot be written to, or when it is damaged elsewhere
+            than at its end.
+        """
+        path = Path(path)
+        journal = cls(path, _open_locked(path))
+        try:
+            n_whole_bytes = journal._read()
+            if journal.recovered_bytes:
+                journal._truncate(n_whole_bytes)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    @classmethod
+    def read(cls, path: str | Path) -> Journal:
+        """Read a journal as it stands, without touching it; a torn end is passed over.
+
+        Parameters
+        ----------
+        path : str or Path
+            The journal.
+
+        Returns
+        -------
+        Journal
+            Not open for appending.
+
+        Raises
+        ------
+        ResultsError
+            When it cannot be read or is damaged elsewhere than at its end.
+        """
+        journal = cls(Path(path))
+        journal._read()
+        return journal
+
+    def append(self, record: Record) -> None:
+        """Add one record; when this returns it is on disk.
+
+        Parameters
+        ----------
+        record : dict
+            As in `schema.RECORDS`.
+
+        Raises
+        ------
+        ResultsError
+            When the record is malformed, its cell is already finished, or the file cannot take all of it. The
+            file then ends where it ended before.
+        """
+        if self._descriptor is None:
+            raise ResultsError(f"{self.path} is not open for appending: use Journal.open")
+        schema.validate(record)
+        self._refuse_doubles(record)
+        line = _encoded(record)
+        n_bytes_before = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._truncate(n_bytes_before)
+            raise ResultsError(
+                f"cannot write to {self.path}: {error.strerror}; all records before this one are kept: "
+                "make room, then give the same command again to go on from there"
+            ) from error
+        self._remember(record)
+
+    def finished_cells(self) -> dict[str, Record]:
+        """Cells that need no further work.
+
+        Returns
+        -------
+        dict of str to dict
+            Cell records by key, in the order of the file. A failed cell is not finished: it may be
+            tried again.
+        """
+        return {key: cell for key, (cell, _) in self._cells.items() if cell["status"] != "failed"}
+
+    def units(self) -> dict[str, Record]:
+        """Latest unit record by key: a unit that was interrupted and built again stands as built last."""
+        return dict(self._units)
+
+    def cells_with_units(self) -> Iterator[tuple[Record, Record | None]]:
+        """Every cell, each with the unit record it was measured under, or None if nothing was built.
+
+        A cell that failed and was tried again comes once, as it ended last.
+        """
+        yield from self._cells.values()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the run came to its end: its last record is an end record."""
+        return self._ended
+
+    def close(self) -> None:
+        """Give back the file and its lock; harmless when done twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self) -> int:
+        """Take in the file; returns the length of it that holds records [bytes]."""
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise ResultsError(f"cannot read {self.path}: {error.strerror}") from error
+        *lines, torn = content.split(b"\n")
+        n_torn_bytes = len(torn)
+        while lines and _decoded(lines[-1]) is None:
+            n_torn_bytes += len(lines.pop()) + 1
+        self.recovered_bytes = n_torn_bytes
+        for number, line in enumerate(lines, start=1):
+            self._take(line, number)
+        if not self.run:
+            raise ResultsError(f"{self.path} holds no run record: its run died at birth; delete the file")
+        return len(content) - n_torn_bytes
+
+    def _take(self, line: bytes, number: int) -> None:
+        record = _decoded(line)
+        if record is None:
+            raise ResultsError(
+                f"{self.path}, line {number}: not a JSON record, but records follow, so no torn write: "
+                "remove or repair the line, or move the file away"
+            )
+        try:
+            schema.validate(record)
+            self._refuse_doubles(record)
+        except ResultsError as error:
+            raise ResultsError(f"{self.path}, line {number}: {error}") from error
+        self._remember(record)
+
+    def _refuse_doubles(self, record: Record) -> None:
+        """Hold the order of records: the run once and first, no finished cell twice."""
+        name = record["record"]
+        if (name == "run") == bool(self.run):
+            raise ResultsError("the run record must be the first record, and the only one of its kind")
+        known = self._cells.get(record["cell"]) if name == "cell" else None
+        if known is not None and known[0]["status"] != "failed":
+            raise ResultsError(f"cell {record['cell']} is finished already and must not be recorded twice")
+
+    def _remember(self, record: Record) -> None:
+        name = record["record"]
+        self._ended = name == "end"
+        if name == "run":
+            self.run = record
+        elif name == "unit":
+            self._units[record["unit"]] = record
+        elif name == "cell":
+            self._cells[record["cell"]] = (record, self._units.get(record["unit"]))
+
+    def _truncate(self, n_bytes: int) -> None:
+        assert self._descriptor is not None
+        os.ftruncate(self._descriptor, n_bytes)
+        os.fdatasync(self._descriptor)
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What one journal is about, without its samples.
+
+    Parameters
+    ----------
+    path : Path
+        The journal.
+    run, host, plan, plan_key, code, machine_key : str
+        From the run record; `plan` is the plan's name.
+    started : datetime
+        Start of the run, in UTC.
+    n_done, n_finished, n_cells : int
+        Cells measured; cells measured or skipped for good; cells of the plan.
+    ended : bool
+        Whether the run came to its end.
+    """
+
+    path: Path
+    run: str
+    host: str
+    plan: str
+    plan_key: str
+    code: str
+    machine_key: str
+    started: datetime
+    n_done: int
+    n_finished: int
+    n_cells: int
+    ended: bool
+
+
+def find_runs(directory: str | Path) -> list[RunInfo]:
+    """All journals of a results directory.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Results directory.
+
+    Returns
+    -------
+    list of RunInfo
+        By start time; runs of several hosts may stand beside each other. Empty when there is no such
+        directory or nothing in it.
+
+    Raises
+    ------
+    ResultsError
+        When the directory is not ours or of a newer schema, or a journal cannot be read.
+    """
+    directory = Path(directory)
+    if not _is_ours(directory):
+        return []
+    paths = (path for path in sorted(directory.glob("*" + SUFFIX)) if not _died_at_birth(path))
+    return sorted(map(_run_info, paths), key=lambda info: (info.started, info.path))
+
+
+def claim_directory(directory: str | Path) -> Path:
+    """Make a directory ours if it is new or empty; refuse one that holds something else.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Results directory to be.
+
+    Returns
+    -------
+    Path
+        The directory, which exists and holds the marker file.
+
+    Raises
+    ------
+    ResultsError
+        When it is not ours, of a newer schema, or cannot be made or written to.
+    """
+    directory = Path(directory)
+    make_directory(directory)
+    if not _is_ours(directory):
+        content = json.dumps({"p2mperf_results": schema.VERSION}) + "\n"
+        replace_file(directory / MARKER, lambda path: path.write_text(content))
+    return directory
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it, if they are missing.
+
+    Raises
+    ------
+    ResultsError
+        When it cannot be made, or a file has its name.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ResultsError(f"{directory} is a file: results need a directory") from error
+    except OSError as error:
+        _refuse_to_write(directory, error)
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a whole file so that it is there completely or, after a crash, as it was before.
+
+    Parameters
+    ----------
+    path : Path
+        File to make or replace.
+    write : callable
+        Writes the content to the path it is given.
+
+    Raises
+    ------
+    ResultsError
+        When the file cannot be written.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        write(temporary)
+        _flush(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        _refuse_to_write(path, error)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    _flush_directory(path.parent)
+
+
+def _is_ours(directory: Path) -> bool:
+    """True with our marker, False when missing or empty; anything else is refused."""
+    try:
+        version = json.loads((directory / MARKER).read_text())["p2mperf_results"]
+    except FileNotFoundError:
+        return _refuse_foreign(directory)
+    except OSError as error:
+        raise ResultsError(f"cannot read results in {directory}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ResultsError(
+            f"{directory / MARKER} is damaged: if the directory holds p2mperf results, write "
+            f'{{"p2mperf_results": {schema.VERSION}}} into that file'
+        ) from error
+    schema.check_version(version, f"{directory}")
+    return True
+
+
+def _refuse_foreign(directory: Path) -> bool:
+    try:
+        names = [path.name for path in directory.iterdir()]
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ResultsError(f"cannot read results in {directory}: {error.strerror}") from error
+    if any(not name.startswith(_TEMPORARY) for name in names):
+        raise ResultsError(
+            f"{directory} is not a p2mperf results directory (it has files but no {MARKER}): "
+            "name another one, new or empty"
+        )
+    return False
+
+
+def _refuse_to_write(path: Path, error: OSError) -> NoReturn:
+    raise ResultsError(
+        f"cannot write results to {path}: {error.strerror}; name a directory you can write to"
+    ) from error
+
+
+def _open_locked(path: Path, extra_flags: int = 0) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | extra_flags, 0o666)
+    except OSError as error:
+        _refuse_to_write(path, error)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise ResultsError(
+                f"{path} is in use by another sweep: wait for it, or give this one another directory"
+            ) from error
+        raise ResultsError(
+            f"cannot lock {path}: {error.strerror}; name a directory on a file system that knows locks"
+        ) from error
+    return descriptor
+
+
+def _file_name(run_record: Record) -> str:
+    host = re.sub(r"[^A-Za-z0-9._-]", "_", run_record["host"])
+    return f"{host}-{_started(run_record):%Y%m%dT%H%M%S}-{run_record['run']}{SUFFIX}"
+
+
+def _started(run_record: Record) -> datetime:
+    return datetime.fromisoformat(run_record["started"]).astimezone(UTC)
+
+
+def _run_info(path: Path) -> RunInfo:
+    journal = Journal.read(path)
+    run = journal.run
+    finished = journal.finished_cells().values()
+    return RunInfo(
+        path=path,
+        run=run["run"],
+        host=run["host"],
+        plan=run["plan"]["name"],
+        plan_key=run["plan_key"],
+        code=run["code"],
+        machine_key=run["machine_key"],
+        started=_started(run),
+        n_done=sum(cell["status"] == "done" for cell in finished),
+        n_finished=len(finished),
+        n_cells=run["n_cells"],
+        ended=journal.is_ended,
+    )
+
+
+def _died_at_birth(path: Path) -> bool:
+    """Whether a journal has no whole line: its process died while creating it, or is just doing so."""
+    try:
+        with path.open("rb") as file:
+            return not file.readline().endswith(b"\n")
+    except OSError:
+        return False  # `Journal.read` says why
+
+
+def _encoded(record: Record) -> bytes:
+    try:
+        return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise ResultsError(f"{record['record']} record cannot be written as JSON: {error}") from error
+
+
+def _decoded(line: bytes) -> Record | None:
+    """Table that a line holds, or None when it holds none."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_directory(directory: Path) -> None:
+    """Make a new name survive a power cut; not every file system can."""
+    with contextlib.suppress(OSError):
+        _flush(directory)

@@ -19,10 +19,9 @@ from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api
 from p2mperf.analysis.statistics import process_ratio, ratio_interval
-from p2mperf.designs.arm.fault_kernels import protect, unprotect
+from p2mperf.designs.arm.fault_kernels import fault, protect, unprotect
 from p2mperf.designs.arm.vlpt import ArmVlpt
 from p2mperf.guests.guest import Guest
-from p2mperf.kernels import fault
 from p2mperf.measure.rounds import latin_orders
 from p2mperf.memory.pool import PagePool
 from p2mperf.migration.writers import all_frames

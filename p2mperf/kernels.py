@@ -11,18 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from p2mperf.guests.geometry import Stage2
 from p2mperf.jit import njit
-from p2mperf.memory.raw import load_once64, store_once64
-from p2mperf.tables.walk import locate, walk
+from p2mperf.tables.walk import walk
 
 ZERO = np.uint64(0)
-ONE = np.uint64(1)
-WORD_SHIFT = np.uint64(6)
-BIT_MASK = np.uint64(63)
-ENTRY_SHIFT, ENTRY_BYTES = np.uint64(3), np.uint64(8)
-LOG_DIRTY = np.uint64(Stage2.LOG_DIRTY)
-TRACED = np.uint64(Stage2.LOG_DIRTY | Stage2.WRITE)  # what protecting an entry for tracing flips
 
 
 @njit
@@ -140,41 +132,3 @@ def assembly(kernel: Any, tables: Any) -> str:
     fresh(tables, (), np.zeros(1, np.uint64), ZERO)
     text = str(next(iter(fresh.inspect_asm().values())))
     return text.partition(".Lfunc_end0")[0]  # what follows is numba's wrapper for calls from Python
-
-
-@njit
-def fault(tables, state, stream, first, dirty):  # type: ignore[no-untyped-def]
-    """Handle the write fault of each frame: find its entry, make it writable again, mark it dirty.
-
-    Parameters
-    ----------
-    tables, state
-        A design's.
-    stream : ndarray of uint64, shape (n_writes,), contiguous
-        Frames that the guest writes to. A permission fault proves that the tables have an entry for its
-        frame, so nothing is checked here: a frame without an entry would crash the process.
-    first : uint64
-        Frame of bit 0 of the bitmap.
-    dirty : ndarray of uint64
-        Bitmap, one bit a frame.
-
-    Returns
-    -------
-    uint64
-        Faults: writes that met an entry protected for tracing. Other writes change nothing.
-    """
-    n_faults = ZERO
-    # By address: numba's array iterator keeps a stride and unrolls, which costs 7 % against gcc's loop.
-    place = np.uint64(stream.ctypes.data)
-    end = place + (np.uint64(stream.size) << ENTRY_SHIFT)
-    while place != end:
-        pfn = load_once64(place)
-        place += ENTRY_BYTES
-        address, state = locate(tables, state, (), pfn)
-        entry = load_once64(address)
-        if entry & LOG_DIRTY:
-            store_once64(address, entry ^ TRACED)
-            bit = pfn - first
-            dirty[bit >> WORD_SHIFT] |= ONE << (bit & BIT_MASK)
-            n_faults += ONE
-    return n_faults

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2mperf.designs.arm.posted_cpus import Cpu, Domain, Mended, Posted, PostedWritable
-from p2mperf.designs.arm.posted_defects import SCENARIOS, loads_of_an_access, run_scenario
+from p2mperf.designs.arm.posted_defects import DEFECTS, loads_of_an_access, run_scenario
 from p2mperf.errors import BadInputError
 
 GIB = 1 << 30
@@ -24,21 +24,21 @@ FOUND_AS_POSTED = {
 }
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", DEFECTS)
 def test_each_defect_fails_as_posted(name: str) -> None:
     outcome = run_scenario(name, as_posted=True)
     assert not outcome.holds
     assert outcome.found.startswith(FOUND_AS_POSTED[name])
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", DEFECTS)
 def test_each_defect_is_gone_when_mended(name: str) -> None:
     outcome = run_scenario(name, as_posted=False)
     assert outcome.holds, outcome.found
 
 
 def test_every_scenario_is_named() -> None:
-    assert set(FOUND_AS_POSTED) == set(SCENARIOS)
+    assert set(FOUND_AS_POSTED) == set(DEFECTS)
     with pytest.raises(BadInputError, match="unknown scenario 'leak': did you mean 'leaks'"):
         run_scenario("leak", as_posted=True)
 
@@ -99,5 +99,5 @@ class WithoutBreakAndBarrier(WithoutBreak):
 
 def test_it_is_the_barrier_that_keeps_the_old_entry_away() -> None:
     # This model has no TLB conflicts, which are what the break is for; the barrier it cannot do without.
-    assert SCENARIOS["barrier-order"](WithoutBreak())[0]
-    assert not SCENARIOS["barrier-order"](WithoutBreakAndBarrier())[0]
+    assert DEFECTS["barrier-order"](WithoutBreak())[0]
+    assert not DEFECTS["barrier-order"](WithoutBreakAndBarrier())[0]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import p2mperf
 from p2mperf.designs.arm.event_kernels import Recorder
-from p2mperf.designs.arm.stage2 import REGION_FRAMES
+from p2mperf.designs.arm.layout import REGION_FRAMES
 from p2mperf.designs.arm.vlpt import ArmVlpt
 from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect, ArmWalkThrashing
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError

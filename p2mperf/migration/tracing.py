@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.arm.fault_kernels import protect, unprotect
+from p2mperf.designs.arm.fault_kernels import fault, protect, unprotect
 from p2mperf.designs.arm.stage2 import ArmDesign
 from p2mperf.errors import BadInputError
-from p2mperf.kernels import fault
 from p2mperf.units import PAGE_SHIFT
 
 Bitmap = NDArray[np.uint64]

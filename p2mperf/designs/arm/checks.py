@@ -24,7 +24,7 @@ _REACH = 1 << 40
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Acceptance:
     """What one set of checks says of a guest.
 
     Attributes
@@ -58,7 +58,7 @@ class Verdict:
         return self.n_slots * INVALIDATIONS_PER_SLOT
 
 
-def posted_verdict(start_bytes: int, end_bytes: int) -> Verdict:
+def posted_verdict(start_bytes: int, end_bytes: int) -> Acceptance:
     """Judge a guest as the posted patch does.
 
     Parameters
@@ -68,7 +68,7 @@ def posted_verdict(start_bytes: int, end_bytes: int) -> Verdict:
 
     Returns
     -------
-    Verdict
+    Acceptance
         The first check measures the RAM although the window is indexed from address 0; the second guards
         the end of xen_second, which the first already keeps out of reach; and one entry too many is copied
         where RAM ends on a GiB.
@@ -83,13 +83,13 @@ def posted_verdict(start_bytes: int, end_bytes: int) -> Verdict:
     first = FIRST_SLOT + (start_bytes >> 30)
     end = FIRST_SLOT + (end_bytes >> 30) + 1
     if required > WINDOW_BYTES:
-        return Verdict(False, "check 1", required, first, first)
+        return Acceptance(False, "check 1", required, first, first)
     if end >= N_SECOND:
-        return Verdict(False, "check 2", required, first, first)
-    return Verdict(True, "", required, first, end, tuple(_overruns(end_bytes, first, end)))
+        return Acceptance(False, "check 2", required, first, first)
+    return Acceptance(True, "", required, first, end, tuple(_overruns(end_bytes, first, end)))
 
 
-def correct_verdict(start_bytes: int, end_bytes: int) -> Verdict:
+def correct_verdict(start_bytes: int, end_bytes: int) -> Acceptance:
     """Judge a guest by where its last entry stands in the window; parameters as `posted_verdict`.
 
     Raises
@@ -101,11 +101,11 @@ def correct_verdict(start_bytes: int, end_bytes: int) -> Verdict:
     required = end_bytes >> LPAE_SHIFT
     first = FIRST_SLOT + (start_bytes >> 30)
     if required > WINDOW_BYTES:
-        return Verdict(False, "end of the window", required, first, first)
-    return Verdict(True, "", required, first, FIRST_SLOT + -(-end_bytes >> 30))
+        return Acceptance(False, "end of the window", required, first, first)
+    return Acceptance(True, "", required, first, FIRST_SLOT + -(-end_bytes >> 30))
 
 
-def verdict(checks: str, start_bytes: int, end_bytes: int) -> Verdict:
+def verdict(checks: str, start_bytes: int, end_bytes: int) -> Acceptance:
     """Judge a guest by one set of checks.
 
     Parameters
@@ -117,7 +117,7 @@ def verdict(checks: str, start_bytes: int, end_bytes: int) -> Verdict:
 
     Returns
     -------
-    Verdict
+    Acceptance
 
     Raises
     ------
@@ -130,7 +130,7 @@ def verdict(checks: str, start_bytes: int, end_bytes: int) -> Verdict:
     return judge(start_bytes, end_bytes)
 
 
-def require(checks: str, start_bytes: int, end_bytes: int, what: str) -> Verdict:
+def require(checks: str, start_bytes: int, end_bytes: int, what: str) -> Acceptance:
     """Return the verdict of a guest that is accepted.
 
     Parameters
@@ -144,7 +144,7 @@ def require(checks: str, start_bytes: int, end_bytes: int, what: str) -> Verdict
 
     Returns
     -------
-    Verdict
+    Acceptance
 
     Raises
     ------

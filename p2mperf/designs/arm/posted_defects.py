@@ -142,7 +142,7 @@ def bit_seven(xen: Posted) -> tuple[bool, str]:
     return _look(xen, xen.cpus[0], domain)
 
 
-SCENARIOS: dict[str, Callable[[Posted], tuple[bool, str]]] = {
+DEFECTS: dict[str, Callable[[Posted], tuple[bool, str]]] = {
     "shared-table": shared_table,
     "skip-if-equal": skip_if_equal,
     "barrier-order": barrier_order,
@@ -160,7 +160,7 @@ def run_scenario(name: str, as_posted: bool) -> Outcome:
     Parameters
     ----------
     name : str
-        One of `SCENARIOS`.
+        One of `DEFECTS`.
     as_posted : bool
         True for the patch as posted; False for the mended one.
 
@@ -173,10 +173,10 @@ def run_scenario(name: str, as_posted: bool) -> Outcome:
     BadInputError
         When there is no such scenario.
     """
-    if name not in SCENARIOS:
-        raise unknown("scenario", name, SCENARIOS)
+    if name not in DEFECTS:
+        raise unknown("scenario", name, DEFECTS)
     posted = Posted if name == "bit-7" else PostedWritable
-    holds, found = SCENARIOS[name](posted() if as_posted else Mended())
+    holds, found = DEFECTS[name](posted() if as_posted else Mended())
     return Outcome(name, holds, found)
 
 

@@ -9,12 +9,25 @@ descriptor, which is what the virtual-linear table does, that bit would mean rea
 from __future__ import annotations
 
 from time import perf_counter_ns
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.arm.event_kernels import Recorder
+from p2mperf.designs.arm.layout import (
+    ADDRESS_MASK,
+    DOMAIN_FRAMES,
+    ENTRIES,
+    N_ROOT_PAGES,
+    REGION_FRAMES,
+    SECOND_SHIFT,
+    check_options,
+    plan_tables,
+    region_pages,
+    scattered,
+    third_frames,
+)
 from p2mperf.designs.base import BACKINGS, Backing, Design, Footprint, Step, backing as find_backing
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind, Stage2
@@ -24,40 +37,6 @@ from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.fill_kernels import fill_runs
 from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, round_up
-
-ENTRIES = 512  # LPAE_ENTRIES
-N_ROOT_PAGES = 2
-FIRST_SHIFT, SECOND_SHIFT = 18, 9  # of a gfn: what one entry of the level covers, 1 GiB and 2 MiB
-MAX_FRAMES = 1 << 28
-REGION_FRAMES = 1 << 19  # 2 GiB: frames this far apart have one home among 1024 map slots of 2 MiB
-DOMAIN_FRAMES = 1 << 22  # 16 GiB of machine memory for the tables of one domain
-N_DOMAINS = MAX_FRAMES // DOMAIN_FRAMES
-ADDRESS_MASK = np.uint64(((1 << 40) - 1) & ~(PAGE_SIZE - 1))
-
-
-class Layout(NamedTuple):
-    """Which table pages a guest needs.
-
-    Attributes
-    ----------
-    has_third : ndarray of bool, shape (n,)
-        For each 2 MiB up to the end of the map: whether RAM lies in it.
-    has_second : ndarray of bool, shape (m,)
-        The same for each GiB.
-    """
-
-    has_third: NDArray[np.bool_]
-    has_second: NDArray[np.bool_]
-
-
-def plan_tables(guest: Guest) -> Layout:
-    """Say which table pages a guest needs: those that map RAM, and their parents."""
-    ram = guest.ram
-    n_seconds = -(-int(ram.end_pfn[-1]) >> FIRST_SHIFT)
-    has_third = np.zeros(n_seconds * ENTRIES, np.bool_)
-    for first, end in zip(ram.first_pfn.tolist(), ram.end_pfn.tolist(), strict=True):
-        has_third[first >> SECOND_SHIFT : (end - 1 >> SECOND_SHIFT) + 1] = True
-    return Layout(has_third, np.any(has_third.reshape(-1, ENTRIES), axis=1))
 
 
 class ArmDesign(Design):
@@ -113,7 +92,7 @@ class ArmDesign(Design):
         if options:
             raise BadInputError(f"{self.name} has no option {', '.join(options)}")
         super().__init__(guest, backing if isinstance(backing, Backing) else find_backing(backing))
-        _check(self.name, guest, domid, n_regions)
+        check_options(self.name, guest, domid, n_regions)
         start = perf_counter_ns()
         self.layout = plan_tables(guest)
         self.like = like
@@ -150,7 +129,7 @@ class ArmDesign(Design):
         cls, guest: Guest, backing: Backing = BACKINGS["kernel"], n_regions: int = 1, **options: Any
     ) -> Footprint:
         pages = cls.predict_pages(guest)
-        memory = sum(round_up(n * PAGE_SIZE, HUGE_SIZE) for n in _region_pages(pages, n_regions))
+        memory = sum(round_up(n * PAGE_SIZE, HUGE_SIZE) for n in region_pages(pages, n_regions))
         return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
 
     def _build(self) -> None:
@@ -159,12 +138,12 @@ class ArmDesign(Design):
 
     def _build_tables(self, run_frames: int, n_regions: int) -> None:
         pages = self.predict_pages(self.guest)
-        first, *others = _region_pages(pages, n_regions)
+        first, *others = region_pages(pages, n_regions)
         spare = len(others) * REGION_FRAMES + max(others, default=0)
         self.pool = self.extra_pool = PagePool(first, n_spare=spare, page_bytes=self.backing.direct_bytes)
         self.third = third_frames(self.guest, run_frames, n_regions)
         self._take_third(pages["third"], n_regions)
-        self.second = _scattered(self.pool.allocate(pages["second"], "second"), run_frames, self.guest.seed)
+        self.second = scattered(self.pool.allocate(pages["second"], "second"), run_frames, self.guest.seed)
         self.root = int(self.pool.allocate(N_ROOT_PAGES, "root")[0])
         start = perf_counter_ns()
         self._write_third()
@@ -338,53 +317,3 @@ class ArmDesign(Design):
         seen = np.zeros(n_machine, np.bool_)
         seen[mfns.astype(np.int64)] = True
         self._require(int(np.count_nonzero(seen)) == n_ram, "one mfn backs two frames")
-
-
-def _check(name: str, guest: Guest, domid: int, n_regions: int) -> None:
-    if guest.geometry.name != "lpae":
-        raise BadInputError(
-            f"{name} translates ARM guests, and {guest.name} is one of geometry {guest.geometry.name}: take "
-            'Guest.plain(size, geometry="lpae")'
-        )
-    if not 0 <= domid < N_DOMAINS:
-        raise BadInputError(f"domid {domid} must lie in [0, {N_DOMAINS})")
-    n_third = int(np.count_nonzero(plan_tables(guest).has_third))
-    most = min(DOMAIN_FRAMES // REGION_FRAMES, n_third)
-    if not 1 <= n_regions <= most:
-        raise BadInputError(f"n_regions {n_regions} must lie in [1, {most}] for {guest.name}")
-
-
-def third_frames(guest: Guest, run_frames: int = 0, n_regions: int = 1) -> Frames:
-    """Say in which pool frames a guest's third-level pages will stand.
-
-    Parameters
-    ----------
-    guest : Guest
-        An ARM guest.
-    run_frames, n_regions : int
-        As `ArmDesign`.
-
-    Returns
-    -------
-    ndarray of int64
-        Frames in order of guest addresses.
-    """
-    page = np.arange(np.count_nonzero(plan_tables(guest).has_third), dtype=np.int64)
-    dealt = page % n_regions * REGION_FRAMES + page // n_regions
-    return _scattered(dealt, run_frames, guest.seed)
-
-
-def _region_pages(pages: dict[str, int], n_regions: int) -> list[int]:
-    """Pages in each region: third-level ones dealt out, all others behind the last of them."""
-    parts = [len(range(region, pages["third"], n_regions)) for region in range(n_regions)]
-    parts[-1] += sum(pages.values()) - pages["third"]
-    return parts
-
-
-def _scattered(frames: Frames, run_frames: int, seed: int) -> Frames:
-    """The same frames in runs of `run_frames`, the runs in random order."""
-    if run_frames == 0:
-        return frames
-    order = np.random.default_rng(seed).permutation(-(-frames.size // run_frames))
-    index = (order[:, None] * run_frames + np.arange(run_frames)).ravel()
-    return frames[index[index < frames.size]]

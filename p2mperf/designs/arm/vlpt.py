@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,57 +19,21 @@ from p2mperf.designs.arm.checks import (
     FIRST_SLOT,
     INVALIDATIONS_PER_SLOT,
     N_SECOND,
-    Verdict,
+    Acceptance,
     require,
 )
-from p2mperf.designs.arm.stage2 import ENTRIES, ArmDesign, plan_tables, third_frames
-from p2mperf.designs.arm.walk import THREE, ZERO, address_of, entry_at
+from p2mperf.designs.arm.layout import ENTRIES, plan_tables, third_frames
+from p2mperf.designs.arm.stage2 import ArmDesign
+from p2mperf.designs.arm.vlpt_kernels import VlptTables
 from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
 from p2mperf.errors import BadInputError, ClosedError
 from p2mperf.guests.guest import Guest
-from p2mperf.jit import instance_class, walk_overload
 from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames
 from p2mperf.memory.window import check_maps
-from p2mperf.tables.walk import locate, walk
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
 _SLOT_SHIFT = 21
-
-
-class VlptTables(NamedTuple):
-    """What an access through the window needs.
-
-    Attributes
-    ----------
-    window : uint64
-        Address of the entry of frame 0 in this process.
-    first, n_frames : uint64
-        Frames that may be looked up: inside them a permission fault proves that all levels are there.
-    """
-
-    window: np.uint64
-    first: np.uint64
-    n_frames: np.uint64
-
-
-def _accessor(finish: Any) -> Any:
-    def get_vlpt_3lvl_pte(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-        if pfn - tables.first < tables.n_frames:
-            return finish(probe, tables.window + (pfn << THREE)), state
-        return ZERO, state
-
-    return get_vlpt_3lvl_pte
-
-
-def _implement(stub: Any, finish: Any) -> None:
-    @walk_overload(stub)
-    def choose(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-        return _accessor(finish) if instance_class(tables) is VlptTables else None
-
-
-_implement(walk, entry_at)
-_implement(locate, address_of)
 
 
 class VlptWindow:
@@ -399,7 +363,7 @@ class ArmVlpt(ArmDesign):
         self._require(writable == (expected >= 0), "a page of the window has the wrong rights")
 
 
-def judge(guest: Guest, checks: str = "correct") -> Verdict:
+def judge(guest: Guest, checks: str = "correct") -> Acceptance:
     """Put a guest to one set of checks.
 
     Raises
@@ -413,7 +377,7 @@ def judge(guest: Guest, checks: str = "correct") -> Verdict:
     return require(checks, start, end, guest.name)
 
 
-def _shown(guest: Guest, found: Verdict, third: Frames) -> Frames:
+def _shown(guest: Guest, found: Acceptance, third: Frames) -> Frames:
     """Frame behind each page of the prepared slots; -1 for none."""
     has_third = plan_tables(guest).has_third
     first, end = ((slot - FIRST_SLOT) * ENTRIES for slot in (found.first_slot, found.end_slot))

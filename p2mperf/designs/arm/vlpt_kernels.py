@@ -1,0 +1,46 @@
+"""The access through the window, compiled: one load, or the place where the entry stands."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from p2mperf.designs.arm.walk_kernels import THREE, ZERO, address_of, entry_at
+from p2mperf.jit import instance_class, walk_overload
+from p2mperf.tables.walk import locate, walk
+
+
+class VlptTables(NamedTuple):
+    """What an access through the window needs.
+
+    Attributes
+    ----------
+    window : uint64
+        Address of the entry of frame 0 in this process.
+    first, n_frames : uint64
+        Frames that may be looked up: inside them a permission fault proves that all levels are there.
+    """
+
+    window: np.uint64
+    first: np.uint64
+    n_frames: np.uint64
+
+
+def _accessor(finish: Any) -> Any:
+    def get_vlpt_3lvl_pte(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+        if pfn - tables.first < tables.n_frames:
+            return finish(probe, tables.window + (pfn << THREE)), state
+        return ZERO, state
+
+    return get_vlpt_3lvl_pte
+
+
+def _implement(stub: Any, finish: Any) -> None:
+    @walk_overload(stub)
+    def choose(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+        return _accessor(finish) if instance_class(tables) is VlptTables else None
+
+
+_implement(walk, entry_at)
+_implement(locate, address_of)

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, unknown
-from p2mperf.guests.geometry import Kind
+from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Runs
-
-Pfns = NDArray[np.uint64]
 
 
 def _sequential(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:
@@ -58,7 +56,7 @@ def make_stream(
     seed: int = 1,
     hole_fraction: float = 0.0,
     identity_fraction: float = 0.0,
-) -> Pfns:
+) -> Words:
     """Make a stream of frames.
 
     Parameters
@@ -133,7 +131,7 @@ def check_fractions(guest: Guest, hole_fraction: float, identity_fraction: float
             raise BadInputError(f"guest {guest.name} has no {what}: take one with gaps, as dom0-64-e820")
 
 
-def replay(pfns: Any, guest: Guest) -> Pfns:
+def replay(pfns: Any, guest: Guest) -> Words:
     """Take a recorded sequence of frames as a stream.
 
     Parameters

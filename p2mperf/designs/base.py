@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import AuditError, BadInputError, ClosedError, unknown
+from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.kernels import trace, translate_into
 from p2mperf.memory import vm
@@ -85,7 +86,7 @@ class Footprint:
         return sum(self.pages.values())
 
 
-class Step(NamedTuple):
+class Load(NamedTuple):
     """One load of a lookup: where it went.
 
     Attributes
@@ -105,7 +106,7 @@ class Step(NamedTuple):
     level: str
     view: str
     frame: int
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a step
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a load
     address: int
 
 
@@ -114,7 +115,7 @@ class Lookup(NamedTuple):
 
     pfn: int
     entry: int
-    steps: tuple[Step, ...]
+    steps: tuple[Load, ...]
 
 
 class Design(ABC):
@@ -176,7 +177,7 @@ class Design(ABC):
         """
 
     @abstractmethod
-    def step_at(self, address: int) -> Step:
+    def step_at(self, address: int) -> Load:
         """Say what stands at an address that a walk has read."""
 
     @abstractmethod
@@ -219,7 +220,7 @@ class Design(ABC):
         """Page tables that this process has grown since the design was begun [bytes]."""
         return max(0, vm.page_table_bytes() - self._page_tables_before_bytes)
 
-    def lookup(self, pfns: Any) -> NDArray[np.uint64]:
+    def lookup(self, pfns: Any) -> Words:
         """Translate frames.
 
         Parameters
@@ -259,7 +260,7 @@ class Design(ABC):
         addresses = probe[1 : 1 + int(probe[0])].tolist()
         return Lookup(int(frame), int(entry), tuple(map(self.step_at, addresses)))
 
-    def _frames(self, pfns: Any) -> NDArray[np.uint64]:
+    def _frames(self, pfns: Any) -> Words:
         if self.closed:
             raise ClosedError(f"this {self.name} is closed: build it again")
         array = _whole(pfns)

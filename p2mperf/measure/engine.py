@@ -13,9 +13,10 @@ import numpy as np
 
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError, unknown
+from p2mperf.guests.geometry import Words
 from p2mperf.host.card import steal_ticks
 from p2mperf.kernels import throughput, translate_into
-from p2mperf.measure.operations.base import OPERATIONS, Operation, Stream, StreamMaker
+from p2mperf.measure.operations.base import OPERATIONS, Operation, StreamMaker
 from p2mperf.measure.rounds import flag_outliers, latin_orders
 
 CONTROL = "control:"  # prefix of the design that is timed a second time, against itself
@@ -59,11 +60,11 @@ class Settings:
 class _Slices:
     """Hands out stretches of one long stream, each once."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Words) -> None:
         self._stream = stream
         self._next = 0
 
-    def take(self, n_lookups: int) -> Stream:
+    def take(self, n_lookups: int) -> Words:
         start = self._next
         self._next += n_lookups
         if self._next > self._stream.size:
@@ -166,7 +167,7 @@ def _extent(
     return step.n_fixed, max(_LEAST_ROUNDS, min(settings.n_rounds, affordable))
 
 
-def _pass(step: Operation, design: Design, frames: Stream) -> int:
+def _pass(step: Operation, design: Design, frames: Words) -> int:
     """Do one pass from beginning to end; its time [ns]."""
     timed = step.prepare(design, frames)
     start = perf_counter_ns()
@@ -195,7 +196,7 @@ def rehearse(operation: str, design: Design, make: StreamMaker) -> None:
         _pass(step, design, make(n_frames))
 
 
-def check_agreement(designs: Mapping[str, Design], stream: Stream, kernel: Any) -> int:
+def check_agreement(designs: Mapping[str, Design], stream: Words, kernel: Any) -> int:
     """Make sure that all designs say the same as the guest's map, entry by entry and in sum.
 
     Parameters
@@ -235,7 +236,7 @@ def check_agreement(designs: Mapping[str, Design], stream: Stream, kernel: Any) 
     return next(iter(sums.values()))
 
 
-def calibrate(designs: Mapping[str, Design], stream: Stream, step: Operation, settings: Settings) -> int:
+def calibrate(designs: Mapping[str, Design], stream: Words, step: Operation, settings: Settings) -> int:
     """Choose one loop count for all designs: the slowest fills the wanted time.
 
     Parameters
@@ -266,7 +267,7 @@ def calibrate(designs: Mapping[str, Design], stream: Stream, step: Operation, se
     return min(max(int(settings.target_ns / slowest), least), most)
 
 
-def warm_up(design: Design, stream: Stream, duration_ns: int) -> None:
+def warm_up(design: Design, stream: Words, duration_ns: int) -> None:
     """Keep the processor busy for a while, so that its clock has settled before anything is timed.
 
     Parameters

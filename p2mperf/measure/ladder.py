@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.guests.geometry import Words
 from p2mperf.host.card import Card, available_memory_bytes
 from p2mperf.memory import vm
 from p2mperf.units import GIB, HUGE_SIZE, KIB, PAGE_SIZE, round_up
 
 Series = tuple[float | None, ...]
-Words = NDArray[np.uint64]
 
 RUNGS_PER_OCTAVE = 4
 SMALLEST_BYTES = 16 * KIB

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import ClosedError
-from p2mperf.guests.geometry import Kind
+from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.memory import vm
 from p2mperf.tables.fill_kernels import fill_runs
@@ -95,6 +95,6 @@ class Overrides:
         self._pfns.pop(mfn, None)
         return True
 
-    def find(self, mfns: NDArray[np.uint64], default: int) -> NDArray[np.uint64]:
+    def find(self, mfns: Words, default: int) -> Words:
         """Newest pfn of each mfn, or `default`."""
         return np.array([self._pfns.get(mfn, [default])[-1] for mfn in mfns.tolist()], np.uint64)

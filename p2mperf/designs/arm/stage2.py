@@ -28,7 +28,7 @@ from p2mperf.designs.arm.layout import (
     scattered,
     third_frames,
 )
-from p2mperf.designs.base import BACKINGS, Backing, Design, Footprint, Step, backing as find_backing
+from p2mperf.designs.base import BACKINGS, Backing, Design, Footprint, Load, backing as find_backing
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind, Stage2
 from p2mperf.guests.guest import Guest
@@ -232,12 +232,12 @@ class ArmDesign(Design):
     def views(self) -> dict[str, int]:
         return {"direct": self.pool.direct_page_bytes}
 
-    def step_at(self, address: int) -> Step:
+    def step_at(self, address: int) -> Load:
         for pool in (self.pool, self.extra_pool):
             frame = pool.frame_at(address)
             kind = pool.kind(frame) if frame >= 0 else ""
             if kind:
-                return Step(kind, "direct", frame, (address & 0xFFF) // 8, address)
+                return Load(kind, "direct", frame, (address & 0xFFF) // 8, address)
         raise BadInputError(f"address {address:#x} belongs to no page of this {self.name}")
 
     def explain(self, entry: int) -> dict[str, Any]:

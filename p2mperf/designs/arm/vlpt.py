@@ -25,7 +25,7 @@ from p2mperf.designs.arm.checks import (
 from p2mperf.designs.arm.layout import ENTRIES, plan_tables, third_frames
 from p2mperf.designs.arm.stage2 import ArmDesign
 from p2mperf.designs.arm.vlpt_kernels import VlptTables
-from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
+from p2mperf.designs.base import BACKINGS, Backing, Footprint, Load
 from p2mperf.errors import BadInputError, ClosedError
 from p2mperf.guests.guest import Guest
 from p2mperf.memory import vm
@@ -321,7 +321,7 @@ class ArmVlpt(ArmDesign):
         n_bytes = (self.end_slot - self.first_slot) << _SLOT_SHIFT
         return {"direct": self.pool.direct_page_bytes, "window": vm.view_page_bytes(start, n_bytes)}
 
-    def step_at(self, address: int) -> Step:
+    def step_at(self, address: int) -> Load:
         page = (address - self.window.base) >> PAGE_SHIFT
         slot = FIRST_SLOT + page // ENTRIES
         if not self.first_slot <= slot < self.end_slot:
@@ -329,7 +329,7 @@ class ArmVlpt(ArmDesign):
         frame = int(self.third_behind(self.copy[slot : slot + 1])[page % ENTRIES])
         if frame < 0:
             raise BadInputError(f"address {address:#x} of the window shows no page of this {self.name}")
-        return Step("third", "window", frame, (address & 0xFFF) // 8, address)
+        return Load("third", "window", frame, (address & 0xFFF) // 8, address)
 
     def audit(self) -> None:
         super().audit()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.base import Backing, Design, Step, backing as find_backing
+from p2mperf.designs.base import Backing, Design, Load, backing as find_backing
 from p2mperf.designs.pv.audit_kernels import count_entries
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, ListedLeaves
 from p2mperf.errors import BadInputError
@@ -319,13 +319,13 @@ class PvDesign(Design):
     def _n_ram_expected(self) -> int:
         return self.guest.n_boot_pages
 
-    def direct_step(self, address: int) -> Step:
+    def direct_step(self, address: int) -> Load:
         """Describe a word of the direct map."""
         frame = self.pool.frame_at(address)
         kind = self.pool.kind(frame) if frame >= 0 else ""
         if not kind:
             raise BadInputError(f"address {address:#x} belongs to no page of this {self.name}")
-        return Step(kind, "direct", frame, (address & 0xFFF) // self._word_bytes(kind), address)
+        return Load(kind, "direct", frame, (address & 0xFFF) // self._word_bytes(kind), address)
 
     def _word_bytes(self, kind: str) -> int:
         return self.guest.geometry.entry_bytes

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
+from p2mperf.designs.base import BACKINGS, Backing, Footprint, Load
 from p2mperf.designs.pv.base import area_entries, limit_pages
 from p2mperf.designs.pv.boot_kernels import classify_list
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
@@ -417,16 +417,16 @@ class PvLinear(PvLife):
     def views(self) -> dict[str, int]:
         return {"direct": self.pool.direct_page_bytes, "window": self.window.window_page_bytes}
 
-    def step_at(self, address: int) -> Step:
+    def step_at(self, address: int) -> Load:
         entry_bytes = self.guest.geometry.entry_bytes
         page = self.window.page_at(address)
         if page >= 0:
             frame = int(self.window.frames[page])
             index = (address % PAGE_SIZE) // entry_bytes
-            return Step(self.pool.kind(frame), "window", frame, index, address)
+            return Load(self.pool.kind(frame), "window", frame, index, address)
         if self._m2p and 0 <= address - self._m2p.base < self._m2p.memory_bytes:
             offset = address - self._m2p.base
-            return Step("m2p", "direct", -1, offset // entry_bytes, address)
+            return Load("m2p", "direct", -1, offset // entry_bytes, address)
         return self.direct_step(address)
 
     def _word_bytes(self, kind: str) -> int:

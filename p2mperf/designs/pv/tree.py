@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from p2mperf.designs.base import BACKINGS, Backing, Footprint, Step
+from p2mperf.designs.base import BACKINGS, Backing, Footprint, Load
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.designs.pv.life import PvLife
 from p2mperf.designs.pv.locate import WriteTree32, WriteTree64
@@ -184,7 +184,7 @@ class PvTree(PvLife):
     def views(self) -> dict[str, int]:
         return {"direct": self.pool.direct_page_bytes}
 
-    def step_at(self, address: int) -> Step:
+    def step_at(self, address: int) -> Load:
         return self.direct_step(address)
 
     @property

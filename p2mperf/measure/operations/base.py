@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from p2mperf.designs.base import Design, Footprint
 from p2mperf.designs.pv.leaf_plan import Leaf
 from p2mperf.errors import P2mperfError
+from p2mperf.guests.geometry import Words
 from p2mperf.kernels import latency, throughput
 
-Stream = NDArray[np.uint64]
-StreamMaker = Callable[[int], Stream]
+StreamMaker = Callable[[int], Words]
 _ZERO = np.uint64(0)
 _NOTHING = Footprint({}, 0, 0, 0)
 _CHUNK = 1 << 20
@@ -69,7 +69,7 @@ class Operation:
             When a design cannot do that often what is to be timed.
         """
 
-    def prepare(self, design: Design, frames: Stream) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
         """Make one pass ready and return what is timed."""
         raise NotImplementedError
 
@@ -83,7 +83,7 @@ class Operation:
         self._footprints[id(design)] = after
         return _difference(before, after)
 
-    def finish(self, design: Design, frames: Stream, result: Any) -> None:
+    def finish(self, design: Design, frames: Words, result: Any) -> None:
         """Check what a pass did, and put back what it changed.
 
         Parameters
@@ -121,7 +121,7 @@ class Lookup(Operation):
     def serves(self, design: Design) -> bool:
         return True
 
-    def prepare(self, design: Design, frames: Stream) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
         return partial(self.kernel, design.tables, design.state, frames, _ZERO)
 
     def mark(self, designs: Mapping[str, Design]) -> None:
@@ -137,11 +137,11 @@ class Lookup(Operation):
 class SetInPlace(Operation):
     """Write the entry that a frame has: set_phys_to_machine where no leaf is shared."""
 
-    def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
+    def prepare(self, design: Any, frames: Words) -> Callable[[], Any]:
         # From the map: what was just read would be in the caches when it is written.
         return partial(design.set, frames, design.guest.entries(frames))
 
-    def finish(self, design: Any, frames: Stream, result: Any) -> None:
+    def finish(self, design: Any, frames: Words, result: Any) -> None:
         _require_all(result, f"{design.name} refused to write in place")
 
 
@@ -150,10 +150,10 @@ class BalloonDown(Operation):
 
     distinct = True
 
-    def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
+    def prepare(self, design: Any, frames: Words) -> Callable[[], Any]:
         return partial(design.balloon_down, frames)
 
-    def finish(self, design: Any, frames: Stream, result: Any) -> None:
+    def finish(self, design: Any, frames: Words, result: Any) -> None:
         _require_all(design.balloon_up(frames, result), f"{design.name} did not take its memory back")
 
 
@@ -162,10 +162,10 @@ class BalloonUp(Operation):
 
     distinct = True
 
-    def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
+    def prepare(self, design: Any, frames: Words) -> Callable[[], Any]:
         return partial(design.balloon_up, frames, design.balloon_down(frames))
 
-    def finish(self, design: Any, frames: Stream, result: Any) -> None:
+    def finish(self, design: Any, frames: Words, result: Any) -> None:
         _require_all(result, f"{design.name} did not take its memory back")
 
 
@@ -198,12 +198,12 @@ class BreakLeaves(Operation):
             order = shuffle.permutation(min(left.size for left in self._left.values()))
             self._left = {key: left[order] for key, left in self._left.items()}
 
-    def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
+    def prepare(self, design: Any, frames: Words) -> Callable[[], Any]:
         leaves, self._left[id(design)] = np.split(self._left[id(design)], [frames.size])
         shape = design.guest.geometry
         return partial(design.set, leaves.astype(np.uint64) * np.uint64(shape.leaf_frames), shape.invalid)
 
-    def finish(self, design: Any, frames: Stream, result: Any) -> None:
+    def finish(self, design: Any, frames: Words, result: Any) -> None:
         _require_all(result, f"{design.name} could not break a leaf")
 
     def end(self, designs: Mapping[str, Design]) -> bool:
@@ -217,7 +217,7 @@ class RebuildTools(Operation):
 
     n_fixed = 1
 
-    def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
+    def prepare(self, design: Any, frames: Words) -> Callable[[], Any]:
         return partial(type(design.tools).rebuild, design.tools)
 
 
@@ -233,13 +233,13 @@ class Build(Operation):
     def serves(self, design: Design) -> bool:
         return True
 
-    def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
+    def prepare(self, design: Any, frames: Words) -> Callable[[], Any]:
         return partial(design.again)
 
     def growth(self, design: Design, result: Any) -> dict[str, int]:
         return _difference(_NOTHING, result.footprint())
 
-    def finish(self, design: Any, frames: Stream, result: Any) -> None:
+    def finish(self, design: Any, frames: Words, result: Any) -> None:
         with result:
             runs = design.guest.runs
             ends = np.concatenate([runs.first_pfn, runs.end_pfn - 1]).astype(np.uint64)
@@ -267,7 +267,7 @@ class Rebuild(Build):
             end = min(first + _CHUNK, guest.n_boot_pages)
             self._boot_list[first:end] = design.lookup(np.arange(first, end, dtype=np.uint64))
 
-    def prepare(self, design: Any, frames: Stream) -> Callable[[], Any]:
+    def prepare(self, design: Any, frames: Words) -> Callable[[], Any]:
         return partial(design.again, boot_list=self._boot_list)
 
 

@@ -137,6 +137,7 @@ def sweep(
     entry_bits: int | None = None,
     backings: Sequence[str] = (),
     n_replicates: int | None = None,
+    control: bool | None = None,
     limit: str | int | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
@@ -154,6 +155,9 @@ def sweep(
         Only guests of this width.
     n_replicates : int, optional
         Fresh processes for each point.
+    control : bool, optional
+        Time the first design of each cell against itself too, which shows the noise; default: as the plan
+        says, which the quick one alone does not.
     limit : str, optional
         Memory that may be hot-plugged later, as "512G": PV tables have room for it.
     out : str or Path, optional
@@ -194,6 +198,7 @@ def sweep(
             operations=operations,
             backings=backings,
             n_replicates=n_replicates,
+            control=control,
             limit=limit,
         )
         progress = Progress() if quiet else Progress(say=_say, advance=_bar())

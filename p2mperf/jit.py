@@ -2,8 +2,9 @@
 
 numba's disk cache looks at the file that holds the compiled function, not at the helpers it inlines from
 other files (numba#1833), nor at NUMBA_OPT and its kin (numba#10821). So the cache directory itself is named
-by a hash of every source that can be compiled, of other packages' designs, and of every NUMBA_* setting. A
-design made in a notebook is beyond it: after an edit of its walk restart with another P2MPERF_CACHE_DIR.
+by a hash of every source that can be compiled, of other packages that add to ours, and of every NUMBA_*
+setting. A design made in a notebook is beyond it: after an edit of its walk restart with another
+P2MPERF_CACHE_DIR.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from p2mperf.provenance import COMPILED, source_hash, surroundings_hash
+from p2mperf.provenance import INTERPRETED, source_hash, surroundings_hash
 
 
 def _cache_directory() -> Path:
     base = os.environ.get("P2MPERF_CACHE_DIR") or Path(
         os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "p2mperf"
     )
-    directory = Path(base, f"{source_hash(COMPILED)}-{surroundings_hash()}")
+    directory = Path(base, f"{source_hash(INTERPRETED)}-{surroundings_hash()}")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError:

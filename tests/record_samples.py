@@ -40,9 +40,9 @@ def _identity(**changes: Any) -> Record:
         "replicate": 0,
         "seed": 7,
     }
-    fields |= {name: value for name, value in changes.items() if name in fields}
-    names = ("guest", "geometry", "guest_pages", "backing", "replicate", "seed")
-    return fields | {"unit": schema.unit_key(*(fields[name] for name in names))}
+    fields |= {name: value for name, value in changes.items() if name in (*fields, "limit_bytes")}
+    names = ("guest", "geometry", "guest_pages", "backing", "replicate", "seed", "limit_bytes")
+    return fields | {"unit": schema.unit_key(*(fields.get(name) for name in names))}
 
 
 def design(**changes: Any) -> Record:

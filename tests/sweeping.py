@@ -24,7 +24,12 @@ MOMENT = {
 }
 
 
-def small_plan(*sizes: str, n_replicates: int = 1, streams: tuple[str, ...] = ("uniform", "zipf")) -> Plan:
+def small_plan(
+    *sizes: str,
+    n_replicates: int = 1,
+    streams: tuple[str, ...] = ("uniform", "zipf"),
+    limit_bytes: int = 0,
+) -> Plan:
     """Plan of sizes * replicates units, each of one latency cell a stream."""
     return Plan(
         "quick",
@@ -33,6 +38,7 @@ def small_plan(*sizes: str, n_replicates: int = 1, streams: tuple[str, ...] = ("
         operations=("latency",),
         n_replicates=n_replicates,
         settings=MOMENT,
+        limit_bytes=limit_bytes,
     )
 
 
@@ -63,6 +69,8 @@ class Units:
             "replicate": order["replicate"],
             "seed": order["seed"],
         }
+        if order["limit_bytes"]:
+            identity["limit_bytes"] = order["limit_bytes"]
         unit = schema.unit_key(**identity)
         identity |= {"unit": unit, "entry_bits": guest.geometry.entry_bits}
         yield {"record": "unit", **identity, "designs": {name: samples.design() for name in order["designs"]}}

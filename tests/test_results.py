@@ -72,6 +72,12 @@ def in_round(**changes: Any) -> dict[str, Any]:
         samples.failed(),
         without(samples.failed(), "n_lookups"),
         samples.end(),
+        samples.unit(limit_bytes=1 << 39),
+        samples.cell(limit_bytes=1 << 39),
+        samples.skipped(limit_bytes=1 << 39),
+        # Files of version 2 that were written before keys named the limit.
+        samples.unit() | {"limit_bytes": 1 << 39},
+        samples.skipped() | {"limit_bytes": 1 << 39},
     ],
 )
 def test_right_records_pass(record: dict[str, Any]) -> None:
@@ -92,6 +98,12 @@ def test_right_records_pass(record: dict[str, Any]) -> None:
         (samples.run(n_cells=True), "'n_cells' of a run record is True"),
         (samples.run(color="red"), "run record has an unknown field 'color'"),
         (samples.unit() | {"unit": "u"}, "'unit' of a unit record is 'u', but its fields say 'domu-32-512m/"),
+        (samples.unit(limit_bytes=1 << 39) | {"limit_bytes": 0}, "'unit' of a unit record is .*/limit-5497"),
+        (samples.unit() | {"unit": f"{samples.unit()['unit']}/limit-4096"}, "but its fields say .*/seed-7'"),
+        (
+            samples.cell(limit_bytes=1 << 39) | {"limit_bytes": None},
+            "'unit' of a cell record is .*/limit-5497",
+        ),
         (samples.unit(designs={"pv-tree": 1}), "design 'pv-tree' of unit domu-32-512m/"),
         (
             samples.unit(designs={"t": samples.design(footprint={"leaf-page": 1})}),
@@ -132,6 +144,15 @@ def test_different_parts_give_different_keys() -> None:
     cells = {schema.cell_key("unit", family, stream, 0, 0, "latency") for family, stream in pairs}
     # nothing coincides, so there are as many keys as pairs
     assert len(units) == len(cells) == len(pairs)
+
+
+def test_units_that_differ_in_their_limit_alone_stand_beside_each_other(tmp_path: Path) -> None:
+    limits = (0, 1 << 34, 1 << 39)
+    records = [of(limit_bytes=limit) for limit in limits for of in (samples.unit, samples.cell)]
+    journal = Journal.read(written(tmp_path, *records))
+    assert len(journal.units()) == len(journal.finished_cells()) == 3
+    rows = to_frame([journal]).drop_duplicates("limit_bytes")
+    assert list(rows["limit_bytes"]) == list(limits)
 
 
 fractions = st.floats(0, 1)

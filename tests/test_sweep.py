@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -116,6 +117,25 @@ def test_a_finished_run_is_not_gone_on_with(tmp_path: Path, units: Units) -> Non
     first, second = sweep(PLAN, tmp_path), sweep(PLAN, tmp_path)
     assert first != second
     assert cells_of(first) == cells_of(second) == KEYS
+
+
+def test_what_differs_in_its_limit_alone_has_other_keys(tmp_path: Path, units: Units) -> None:
+    keys = [
+        {cell["cell"] for job in jobs(small_plan(limit_bytes=limit)) for cell in job.cells}
+        for limit in (0, 1 * GIB, 2 * GIB)
+    ]
+    assert len(set.union(*keys)) == sum(map(len, keys)) == 6
+    # Cells that were measured say the limit too: their keys can be checked.
+    path = sweep(small_plan(limit_bytes=1 * GIB), tmp_path)
+    assert set(cells_of(path)) == keys[1]
+    assert {record["limit_bytes"] for record in records(path) if record["record"] == "cell"} == {1 * GIB}
+
+
+def test_a_real_unit_names_its_limit(tmp_path: Path) -> None:
+    plan = small_plan("16M", streams=("uniform",), limit_bytes=1 * GIB)
+    (key,) = [cell["cell"] for job in jobs(plan) for cell in job.cells]
+    assert cells_of(sweep(plan, tmp_path)) == [key]
+    assert set(load(tmp_path)["limit_bytes"]) == {1 * GIB}
 
 
 # ---- going on ----
@@ -463,6 +483,21 @@ def test_a_sweep_from_python_gives_a_frame(capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr() == ("", "")
     table = p2mperf.summary(frame)
     assert table[["design", "reference"]].to_numpy().tolist() == [["pv-tree", "pv-linear"]]
+
+
+@pytest.mark.parametrize(("control", "wanted"), [(None, False), (False, False), (True, True)])
+def test_a_control_can_be_asked_for_from_python(
+    tmp_path: Path, units: Units, control: bool | None, wanted: bool
+) -> None:
+    p2mperf.sweep("quick", sizes=["16M"], n_replicates=1, control=control, out=tmp_path, quiet=True)
+    assert [order["settings"]["control"] for order in units.orders] == [wanted]
+
+
+def test_a_sweep_from_python_takes_what_the_command_takes() -> None:
+    from p2mperf.study.plan import narrow
+
+    wanted = set(inspect.signature(narrow).parameters) - {"plan"}
+    assert wanted <= set(inspect.signature(p2mperf.sweep).parameters)
 
 
 def test_a_sweep_from_python_tells_its_progress(

@@ -35,7 +35,7 @@ COLUMNS = (
     Column("run", "string", "", "run id"),
     Column("host", "string", "", "name of the host that measured"),
     Column("machine", "string", "", "key of the machine card: timings with equal keys compare"),
-    Column("code", "string", "", "hash of the compiled sources and their settings"),
+    Column("code", "string", "", "hash of all sources that decide a number, and of their settings"),
     Column("plan", "string", "", "name of the plan"),
     Column("guest", "string", "", "guest name"),
     Column("geometry", "string", "", "radix geometry of the guest's tables"),

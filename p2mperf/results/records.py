@@ -20,6 +20,7 @@ from p2mperf.errors import ResultsError
 # History of the format. Whoever changes the meaning of a record or of a column adds a line and a number.
 #   1  run, unit, cell and end records; the columns of the samples frame
 #   2  operations beside lookups: limit_bytes of a unit, n_pages_grown and n_vmas_grown of a round
+#      (keys of units with a limit, and of their cells, name it; the first files of version 2 did not)
 VERSION = 2
 
 Record = dict[str, Any]
@@ -56,7 +57,15 @@ def fingerprint(data: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def unit_key(guest: str, geometry: str, guest_pages: int, backing: str, replicate: int, seed: int) -> str:
+def unit_key(
+    guest: str,
+    geometry: str,
+    guest_pages: int,
+    backing: str,
+    replicate: int,
+    seed: int,
+    limit_bytes: int | None = None,
+) -> str:
     """Readable, stable name of a unit within its plan.
 
     Parameters
@@ -67,6 +76,8 @@ def unit_key(guest: str, geometry: str, guest_pages: int, backing: str, replicat
         Guest memory [pages].
     replicate, seed : int
         Which of the fresh processes over the same guest and backing.
+    limit_bytes : int, optional
+        Memory that may be hot-plugged later; none is not named [bytes].
 
     Returns
     -------
@@ -77,17 +88,19 @@ def unit_key(guest: str, geometry: str, guest_pages: int, backing: str, replicat
     --------
     >>> unit_key("domu-64-8g", "pv64", 2097152, "4k", 0, 17)
     'domu-64-8g/pv64/2097152-pages/4k/replicate-0/seed-17'
+    >>> unit_key("domu-64-8g", "pv64", 2097152, "4k", 0, 17, 1 << 39)
+    'domu-64-8g/pv64/2097152-pages/4k/replicate-0/seed-17/limit-549755813888'
     """
-    return "/".join(
-        (
-            _escaped(guest),
-            _escaped(geometry),
-            f"{guest_pages}-pages",
-            _escaped(backing),
-            f"replicate-{replicate}",
-            f"seed-{seed}",
-        )
+    parts = (
+        _escaped(guest),
+        _escaped(geometry),
+        f"{guest_pages}-pages",
+        _escaped(backing),
+        f"replicate-{replicate}",
+        f"seed-{seed}",
+        *([f"limit-{limit_bytes}"] if limit_bytes else ()),
     )
+    return "/".join(parts)
 
 
 def cell_key(
@@ -236,7 +249,7 @@ RUN = {
     "started": _time("start of the run"),
     "plan": _table("name of the plan and its full grid as plain data"),
     "plan_key": _text("fingerprint of the grid: only a run of the same plan is continued"),
-    "code": _text("hash of the compiled sources: only a run of the same code is continued"),
+    "code": _text("hash of all that decides a number: only a run of the same code is continued"),
     "machine": _table("machine card"),
     "machine_key": _text(
         "hash of what makes timings comparable: only a run of the same machine is continued"
@@ -274,7 +287,7 @@ CELL = {
     "hole_fraction": _fraction("share of the stream that lands in holes"),
     "identity_fraction": _fraction("share of the stream that lands in identity ranges"),
     "operation": _text("what is timed"),
-    "limit_bytes": _count("as of its unit, for cells that were not measured [byte]", optional=True),
+    "limit_bytes": _count("as of its unit, if that has one [byte]", optional=True),
     "status": _text("one of STATUS"),
     "n_lookups": _count("loop count of one timed pass", least=1, optional=True),
     "rounds": Field(lambda value: isinstance(value, list), "a list", "ROUND for every block", optional=True),
@@ -382,13 +395,15 @@ def _check_run(record: Record) -> None:
         raise ResultsError("'plan' of a run record must hold the 'name' of the plan")
 
 
-def _unit_key_of(record: Record) -> str:
+def _check_unit_key(record: Record) -> None:
     fields = ("guest", "geometry", "guest_pages", "backing", "replicate", "seed")
-    return unit_key(*(record[field] for field in fields))
+    of_all = {field: record[field] for field in fields}
+    if record["unit"] != unit_key(**of_all):  # the first files of version 2 name no limit
+        _check_key(record, "unit", unit_key(**of_all, limit_bytes=record.get("limit_bytes")))
 
 
 def _check_unit(record: Record) -> None:
-    _check_key(record, "unit", _unit_key_of(record))
+    _check_unit_key(record)
     for name, design in record["designs"].items():
         where = f"design {name!r} of unit {record['unit']}"
         if not isinstance(design, dict):
@@ -405,7 +420,7 @@ def _check_unit(record: Record) -> None:
 
 
 def _check_cell(record: Record) -> None:
-    _check_key(record, "unit", _unit_key_of(record))
+    _check_unit_key(record)
     fields = ("unit", "family", "stream", "hole_fraction", "identity_fraction", "operation")
     _check_key(record, "cell", cell_key(*(record[field] for field in fields)))
     status = record["status"]

@@ -21,7 +21,7 @@ from typing import Any
 
 from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, ResultsError
 from p2mperf.host.card import available_memory_bytes, card_key, machine_card, n_maps_available
-from p2mperf.provenance import MEASURING, source_hash, surroundings_hash
+from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.journal import Journal, RunInfo, find_runs
 from p2mperf.results.records import VERSION, cell_key, fingerprint, unit_key
 from p2mperf.study.plan import WHOLE_TABLE, Plan, Unit, build_options
@@ -93,7 +93,9 @@ def jobs(plan: Plan) -> Iterator[Job]:
             for kind in map(find, unit.designs)
         ]
         shape, n_pages = guest.geometry, guest.n_boot_pages
-        key = unit_key(guest.name, shape.name, n_pages, unit.backing, unit.replicate, unit.seed)
+        key = unit_key(
+            guest.name, shape.name, n_pages, unit.backing, unit.replicate, unit.seed, unit.limit_bytes
+        )
         cells = [
             {
                 "cell": cell_key(key, family, s.name, s.hole_fraction, s.identity_fraction, operation),
@@ -197,7 +199,7 @@ def _alone_on_this_machine() -> Iterator[None]:
 def _journal(
     plan: Plan, out: Path, fresh: bool, card: Record, work: list[Job], progress: Progress
 ) -> Journal:
-    plan_key, code = fingerprint(plan.as_dict()), f"{source_hash(MEASURING)}-{surroundings_hash()}"
+    plan_key, code = fingerprint(plan.as_dict()), f"{source_hash(SHOWING)}-{surroundings_hash()}"
     if not fresh:
         for info in reversed(find_runs(out)):
             if info.plan_key == plan_key and not info.ended:

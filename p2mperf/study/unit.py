@@ -119,6 +119,8 @@ def _identity(guest: Guest, order: Mapping[str, Any]) -> Record:
         "replicate": order["replicate"],
         "seed": order["seed"],
     }
+    if order["limit_bytes"]:
+        fields["limit_bytes"] = order["limit_bytes"]
     return {**fields, "unit": unit_key(**fields), "entry_bits": guest.geometry.entry_bits}
 
 

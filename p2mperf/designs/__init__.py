@@ -39,7 +39,7 @@ class Entry:
 _BUILT_IN = {
     "pv-tree": Entry("p2mperf.designs.pv.tree:PvTree", "pv"),
     "pv-linear": Entry("p2mperf.designs.pv.linear:PvLinear", "pv"),
-    "pv-linear-nested": Entry("p2mperf.designs.pv.linear:PvLinearNested", "pv", headline=False),
+    "pv-linear-nested": Entry("p2mperf.designs.pv.linear_nested:PvLinearNested", "pv", headline=False),
     "arm-walk": Entry("p2mperf.designs.arm.walk:ArmWalk", "arm"),
     "arm-walk-thrashing": Entry("p2mperf.designs.arm.walk:ArmWalkThrashing", "arm", headline=False),
     "arm-walk-direct": Entry("p2mperf.designs.arm.walk:ArmWalkDirect", "arm"),

@@ -6,8 +6,6 @@ Markers and helpers: arch/x86/include/asm/xen/page.h (3.18 and 3.19).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from itertools import pairwise
 from time import perf_counter_ns
 from typing import Any
 
@@ -15,26 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.base import Backing, Design, Load, backing as find_backing
+from p2mperf.designs.pv import entries
 from p2mperf.designs.pv.audit_kernels import count_entries
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, ListedLeaves
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.m2p import M2p
-from p2mperf.units import parse_pages, round_up
+from p2mperf.units import round_up
 
-_DUMP_CHUNK = 1 << 20
 _SHARED = ("missing_leaf", "identity_leaf")
-KIND_NAMES = ("pfn", "missing", "identity", "foreign")
-
-
-def kind_codes(entries: NDArray[np.uint64], geometry: Geometry) -> NDArray[np.int8]:
-    """Index into `KIND_NAMES` of each raw entry; INVALID is excluded first, for it has both markers set."""
-    foreign = (entries & np.uint64(geometry.foreign_bit)) != 0
-    identity = (entries & np.uint64(geometry.identity_bit)) != 0
-    codes = np.where(foreign, 3, np.where(identity, 2, 0))
-    return np.where(entries == np.uint64(geometry.invalid), 1, codes).astype(np.int8)
 
 
 class PvDesign(Design):
@@ -214,10 +202,7 @@ class PvDesign(Design):
         ndarray of uint64
             Machine frames; all ones (at the entry's width) where there is none.
         """
-        shape = self.guest.geometry
-        entries = self.lookup(pfns)
-        plain = entries & np.uint64(shape.invalid ^ shape.identity_bit ^ shape.foreign_bit)
-        return np.where(entries == np.uint64(shape.invalid), entries, plain)
+        return entries.without_markers(self.lookup(pfns), self.guest.geometry)
 
     def mfn_to_pfn(self, mfns: Any) -> NDArray[np.uint64]:
         """Translate machine frames back, verified by the p2m, as mfn_to_pfn of asm/xen/page.h does.
@@ -254,10 +239,7 @@ class PvDesign(Design):
         return np.full(mfns.shape, self.guest.geometry.invalid, np.uint64)
 
     def explain(self, entry: int) -> dict[str, Any]:
-        shape = self.guest.geometry
-        code = int(kind_codes(np.array([entry], np.uint64), shape)[0])
-        plain = entry & (shape.invalid ^ shape.identity_bit ^ shape.foreign_bit)
-        return {"kind": KIND_NAMES[code], "mfn": None if KIND_NAMES[code] == "missing" else plain}
+        return entries.explain(entry, self.guest.geometry)
 
     def dump(self) -> str:
         """Write the p2m as runs of one kind, as debugfs' mmu/p2m did.
@@ -268,28 +250,12 @@ class PvDesign(Design):
             Lines ``[0x00000000->0x00040000] pfn`` over [0, end of the map rounded up to a mid), end
             exclusive; kinds are pfn, missing, identity and foreign.
         """
-        lines = [f"[{start:#010x}->{end:#010x}] {kind}" for start, end, kind in self.kind_runs()]
-        return "\n".join(lines) + "\n"
+        return entries.dump(self.kind_runs())
 
     def kind_runs(self) -> list[tuple[int, int, str]]:
         """Runs (first pfn, end pfn, kind) over [0, end of the map rounded up to a mid)."""
         end = round_up(self.guest.covered_pfn, self.guest.geometry.mid_frames)
-        runs: list[tuple[int, int, str]] = []
-        for start, stop, kind in self._kind_pieces(end):
-            if runs and runs[-1][2] == kind:
-                runs[-1] = (runs[-1][0], stop, kind)
-            else:
-                runs.append((start, stop, kind))
-        return runs
-
-    def _kind_pieces(self, end: int) -> Iterator[tuple[int, int, str]]:
-        for first in range(0, end, _DUMP_CHUNK):
-            n_frames = min(_DUMP_CHUNK, end - first)
-            pfns = np.arange(first, first + n_frames, dtype=np.uint64)
-            codes = kind_codes(self.lookup(pfns), self.guest.geometry)
-            cuts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), n_frames]
-            for low, high in pairwise(cuts):
-                yield first + low, first + high, KIND_NAMES[codes[low]]
+        return entries.kind_runs(self.lookup, end, self.guest.geometry)
 
     def audit_leaves(self) -> None:
         """Check the leaves themselves: see `audit`."""
@@ -329,49 +295,3 @@ class PvDesign(Design):
 
     def _word_bytes(self, kind: str) -> int:
         return self.guest.geometry.entry_bytes
-
-
-def area_entries(guest: Guest, limit_pages: int = 0, above: str = "identity") -> int:
-    """Entries that the p2m has or may come to have: up to the last frame that is not identity, in whole mids.
-
-    Parameters
-    ----------
-    guest : Guest
-        Whose.
-    limit_pages : int
-        Memory that may be hot-plugged later: XEN_MEMORY_HOTPLUG_LIMIT, since 4.0 [pages].
-    above : str
-        Policy beyond the end: where that is "invalid", identity at the end of the map needs entries too.
-
-    Returns
-    -------
-    int
-        A multiple of what one mid page covers.
-
-    Notes
-    -----
-    xen_vmalloc_p2m_tree rounds entry bytes * xen_max_p2m_pfn up to PMD_SIZE * PMDS_PER_MID_PAGE, which is
-    one mid page's worth of list at either width: 1 GiB or 4 GiB of guest.
-    """
-    ends = guest.runs.end_pfn[(guest.runs.kind != Kind.IDENTITY) | (above == "invalid")]
-    return round_up(max(int(ends[-1]), guest.n_boot_pages, limit_pages), guest.geometry.mid_frames)
-
-
-def check_guest(name: str, guest: Guest) -> None:
-    """Refuse a guest that has no PV p2m.
-
-    Raises
-    ------
-    BadInputError
-        For a guest of another geometry.
-    """
-    if guest.geometry.name not in ("pv64", "pv32"):
-        raise BadInputError(
-            f"{name} is for PV guests, and {guest.name} is one of geometry {guest.geometry.name}: take "
-            'Guest.plain(size, geometry="pv64")'
-        )
-
-
-def limit_pages(limit: str | int) -> int:
-    """Pages below a hotplug limit: a size such as 512G, or bytes; 0 for none."""
-    return parse_pages(limit) if limit else 0

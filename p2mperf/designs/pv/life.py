@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.designs.pv.leaf_kernels import renumber
 from p2mperf.designs.pv.leaf_plan import Leaf, kinds_by_leaf
-from p2mperf.designs.pv.write_kernels import balloon_out, renumber
-from p2mperf.designs.pv.writer import Entries, Flags, PvWriter
+from p2mperf.designs.pv.write_kernels import balloon_out
+from p2mperf.designs.pv.writer import Flags, PvWriter
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
@@ -40,7 +41,7 @@ class Saved:
 class PvLife(PvWriter):
     """A p2m with what happens to it after boot; parameters as `PvWriter`."""
 
-    def balloon_down(self, pfns: Any) -> Entries:
+    def balloon_down(self, pfns: Any) -> Words:
         """Give up the memory behind frames.
 
         Parameters
@@ -96,7 +97,7 @@ class PvLife(PvWriter):
         frames, entries = self._checked(pfns, mfns, plain_only=True)
         return self._set(frames, entries, only_holes=True).reshape(frames.shape)
 
-    def unused_mfns(self, n_frames: int) -> Entries:
+    def unused_mfns(self, n_frames: int) -> Words:
         """Machine frames that the guest does not have, lowest first.
 
         Raises
@@ -131,7 +132,7 @@ class PvLife(PvWriter):
             return False
         return bool(self.set(pfns, self._words.invalid).all())
 
-    def has_memory(self, entries: Entries) -> Flags:
+    def has_memory(self, entries: Words) -> Flags:
         """Own or foreign: neither INVALID nor identity."""
         return entries & self._words.identity == 0
 
@@ -200,7 +201,7 @@ class PvLife(PvWriter):
         self._set(target, moved)
         return True
 
-    def _make_private(self, pfns: Entries) -> bool:
+    def _make_private(self, pfns: Words) -> bool:
         leaves = np.unique(pfns >> self._words.leaf_shift).astype(np.int64)
         leaves = leaves[self.leaf_state[leaves] != Leaf.PRIVATE]
         with self._lock:
@@ -360,7 +361,7 @@ class PvLife(PvWriter):
         bare = (kinds & (1 << Kind.RAM) == 0) & (kinds & (1 << Kind.EXTRA) != 0)
         return int(np.count_nonzero(bare & (self.leaf_state[:n_leaves] == Leaf.PRIVATE)))
 
-    def _is_foreign(self, entries: Entries) -> Flags:
+    def _is_foreign(self, entries: Words) -> Flags:
         return (entries & self._words.foreign != 0) & (entries != self._words.invalid)
 
     def _is_beyond(self, first_pfn: int, n_frames: int) -> bool:
@@ -368,7 +369,7 @@ class PvLife(PvWriter):
         self._frames([first_pfn, n_frames])
         return first_pfn + n_frames > self.end_pfn
 
-    def _range(self, first_pfn: int, n_frames: int) -> Entries:
+    def _range(self, first_pfn: int, n_frames: int) -> Words:
         return np.arange(first_pfn, first_pfn + n_frames, dtype=np.uint64)
 
 

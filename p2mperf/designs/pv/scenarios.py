@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from p2mperf.designs.pv.life import PvLife, Saved
-from p2mperf.designs.pv.writer import Entries
 from p2mperf.errors import BadInputError, unknown
+from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
 
@@ -216,7 +216,7 @@ def _room_above(p2m: PvLife, n_frames: int) -> int:
     return first
 
 
-def _is_as_it_is(p2m: PvLife, seen: Entries) -> bool:
+def _is_as_it_is(p2m: PvLife, seen: Words) -> bool:
     """Whether tools find the memory that there is; identity they need not tell from INVALID."""
     entries = p2m.lookup(np.arange(seen.size))
     memory = p2m.has_memory(entries)

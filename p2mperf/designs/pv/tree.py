@@ -1,102 +1,25 @@
 """Linux' three-level p2m tree, as in 3.18 (arch/x86/xen/p2m.c).
 
-Two pointers and an entry are loaded one after the other; a leaf pointer that equals the shared identity
-page means identity, whatever stands in that page.
+Two pointers and an entry are loaded one after the other: see `tree_kernels`.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from p2mperf.designs.base import BACKINGS, Backing, Footprint, Load
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.designs.pv.life import PvLife
-from p2mperf.designs.pv.locate import WriteTree32, WriteTree64
+from p2mperf.designs.pv.tree_kernels import Tree32, Tree64, WriteTree32, WriteTree64
+from p2mperf.designs.pv.tree_plan import boot_mids, clipped, graft_boot_list, n_taken_pages, tree_shape
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometry import Geometry, Kind, above_mask
+from p2mperf.guests.geometry import Kind, above_mask
 from p2mperf.guests.guest import Guest
-from p2mperf.guests.machine import Runs
-from p2mperf.jit import instance_class, walk_overload
 from p2mperf.memory.pool import Frames
-from p2mperf.memory.raw import load32, load64, unlikely
-from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build, count_pages
-from p2mperf.tables.walk import walk
-from p2mperf.units import GIB, HUGE_SIZE, PAGE_SIZE, round_up
-
-# CONFIG_XEN_MAX_DOMAIN_MEMORY just before the option was removed [GiB].
-_MAX_DOMAIN_GIB = {64: 500, 32: 64}
-
-
-class Tree64(NamedTuple):
-    """What a walk of the 64-bit tree needs; addresses are this process' own.
-
-    Attributes
-    ----------
-    top : uint64
-        Address of p2m_top.
-    identity_leaf : uint64
-        Slot value of p2m_identity.
-    max_pfn : uint64
-        MAX_P2M_PFN: what lies above is answered without a load.
-    above : uint64
-        OR-ed to a pfn above: the identity bit, or all ones.
-    base : uint64
-        Added to a slot to make an address: 0.
-    """
-
-    top: np.uint64
-    identity_leaf: np.uint64
-    max_pfn: np.uint64
-    above: np.uint64
-    base: np.uint64
-
-
-class Tree32(NamedTuple):
-    """As `Tree64`, with 4-byte slots that hold offsets from `base`."""
-
-    top: np.uint64
-    identity_leaf: np.uint64
-    max_pfn: np.uint64
-    above: np.uint64
-    base: np.uint64
-
-
-# leaf index bits, identity bit, load of a slot
-_WALKS = {Tree64: (9, 62, load64), Tree32: (10, 30, load32)}
-
-
-@walk_overload(walk)
-def _walk_tree(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-    if instance_class(tables) not in _WALKS:
-        return None
-    bits, identity_shift, load = _WALKS[instance_class(tables)]
-    based = instance_class(tables) is Tree32
-    mid_shift, top_shift = np.uint64(bits), np.uint64(2 * bits)
-    mask, identity = np.uint64((1 << bits) - 1), np.uint64(1 << identity_shift)
-
-    def get_phys_to_machine(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-        if unlikely(pfn >= tables.max_pfn):
-            return pfn | tables.above, state
-        mid = load(probe, tables.top, pfn >> top_shift)
-        if based:
-            mid += tables.base
-        leaf = load(probe, mid, (pfn >> mid_shift) & mask)
-        # By pointer, not by content: tools read this page as all INVALID.
-        if unlikely(leaf == tables.identity_leaf):
-            return pfn | identity, state
-        if based:
-            leaf += tables.base
-        return load(probe, leaf, pfn & mask), state
-
-    return get_phys_to_machine
-
-
-def tree_shape(geometry: Geometry) -> Radix:
-    """Levels of the tree at one entry width: mid and top, with real addresses or 4-byte offsets."""
-    levels = (Level("mid", geometry.leaf_frames), Level("top", geometry.leaf_frames))
-    return Radix(levels, geometry.entry_bytes, based=geometry.entry_bits == 64)
+from p2mperf.tables.radix import RadixTable, Sharing, build, count_pages
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE, round_up
 
 
 class PvTree(PvLife):
@@ -137,20 +60,20 @@ class PvTree(PvLife):
         if options:
             raise BadInputError(f"{cls.name} has no option {', '.join(options)}")
         shape = guest.geometry
-        n_taken = _limit(guest, max_domain_pages)
-        runs = _clipped(guest, n_taken)
+        n_taken = n_taken_pages(guest, max_domain_pages)
+        runs = clipped(guest, n_taken)
         runs = extend_above(runs, shape.max_frames, above)
         kinds = kinds_by_leaf(runs, shape.max_frames // shape.leaf_frames, shape.leaf_frames)
         state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
         state[kinds == 1 << Kind.IDENTITY] = Leaf.IDENTITY
         state[(kinds & (1 << Kind.RAM | 1 << Kind.IDENTITY)) == 0] = Leaf.MISSING
         n_boot_leaves = round_up(min(guest.n_boot_pages, n_taken), shape.leaf_frames) // shape.leaf_frames
-        _graft_boot_list(state, kinds, n_boot_leaves)
+        graft_boot_list(state, kinds, n_boot_leaves)
         return LeafPlan(shape, runs, state)
 
     @classmethod
     def count_plan(cls, plan: LeafPlan, guest: Guest, options: dict[str, Any]) -> dict[str, int]:
-        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), n_kept=_boot_mids(guest, options))
+        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), n_kept=boot_mids(guest, options))
         counts = count_pages(plan.state, tree_shape(guest.geometry), sharing)
         return {"leaf_shared": 2, "leaf": plan.n_private, **counts}
 
@@ -163,7 +86,7 @@ class PvTree(PvLife):
         return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
 
     def _build(self) -> None:
-        n_kept = _boot_mids(self.guest, self.options)
+        n_kept = boot_mids(self.guest, self.options)
         sharing = Sharing((self.missing_leaf, self.identity_leaf), n_kept=n_kept)
         self.tree: RadixTable = build(self.pool, self.leaves, tree_shape(self.guest.geometry), sharing)
         shape = self.guest.geometry
@@ -244,38 +167,3 @@ class PvTree(PvLife):
 
     def _n_ram_expected(self) -> int:
         return int(self.plan.runs.select(Kind.RAM).n_frames.sum())
-
-
-def _limit(guest: Guest, max_domain_pages: int | None) -> int:
-    return max_domain_pages or _MAX_DOMAIN_GIB[guest.geometry.entry_bits] * GIB // PAGE_SIZE
-
-
-def _boot_mids(guest: Guest, options: dict[str, Any]) -> int:
-    """Mids that the boot list made: they stay private even where recycling has made them uniform."""
-    n_pages = min(guest.n_boot_pages, _limit(guest, options.get("max_domain_pages")))
-    return -(-n_pages // guest.geometry.mid_frames)
-
-
-def _clipped(guest: Guest, limit: int) -> Runs:
-    """RAM above MAX_DOMAIN_PAGES never enters the tree, and nothing above MAX_P2M_PFN does.
-
-    A boot list that is cut has its padding where it was cut, and none behind the end of the map.
-    """
-    shape = guest.geometry
-    padded = round_up(min(guest.n_boot_pages, limit), shape.leaf_frames)
-    end_pfn = min(max(guest.end_pfn, padded), shape.max_frames)
-    cut = guest.runs.cut(np.array([limit, end_pfn], np.int64))
-    kind = np.where((cut.kind == Kind.RAM) & (cut.first_pfn >= limit), Kind.MISSING, cut.kind)
-    clipped = Runs(cut.first_pfn, cut.n_frames, kind.astype(np.int8), cut.first_mfn)
-    return clipped.take(cut.first_pfn < end_pfn)
-
-
-def _graft_boot_list(state: Any, kinds: Any, n_boot_leaves: int) -> None:
-    """Leaves of the boot list stay private even where all identity, unless their page was recycled.
-
-    early_can_reuse_p2m_middle (3.18): when displaced RAM needs a new leaf and its pfn is leaf-aligned, the
-    first boot leaf that is uniform gives its page and is replaced by the shared filler.
-    """
-    uniform = np.flatnonzero(state[:n_boot_leaves] != Leaf.PRIVATE)
-    n_fresh = int(np.count_nonzero(kinds[n_boot_leaves:] & (1 << Kind.RAM)))
-    state[uniform[n_fresh:]] = Leaf.PRIVATE

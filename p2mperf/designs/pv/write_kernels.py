@@ -2,242 +2,57 @@
 
 One pass writes in place and stops at the first frame whose leaf is shared, for breaking a leaf takes pages
 and mappings, which is not for compiled code. A leaf once private stays so, hence its address is kept for
-frames of one leaf that follow each other. Each store is one aligned word: tools and readers look on
-meanwhile.
+frames of one leaf that follow each other.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
-from p2mperf.guests.geometry import GEOMETRIES
-from p2mperf.jit import instance_class, njit, walk_overload
-from p2mperf.memory.raw import (
-    load_element32,
-    load_element64,
-    store_element32,
-    store_element64,
-    unlikely,
+from p2mperf.designs.pv.entry_kernels import (
+    IDENTITY,
+    MISSING,
+    ONE,
+    ZERO,
+    is_plain,
+    keep_m2p,
+    leaf_mask,
+    load_entry,
+    locate_leaf,
+    markers,
+    note_change,
+    store_entry,
 )
-
-ZERO = np.uint64(0)
-ONE = np.uint64(1)
-MISSING = ZERO  # what `locate_leaf` says of a leaf that is the shared p2m_missing page
-IDENTITY = ONE  # and of the shared p2m_identity page; anything above is an address
-
-
-class Words(NamedTuple):
-    """How entries are written at one width.
-
-    Attributes
-    ----------
-    invalid, identity, foreign : uint64
-        INVALID and the two marker bits.
-    leaf_shift : uint64
-        log2 of the frames of a leaf.
-    end : uint64
-        First pfn that cannot be written.
-    n_machine : uint64
-        Machine frames.
-    """
-
-    invalid: np.uint64
-    identity: np.uint64
-    foreign: np.uint64
-    leaf_shift: np.uint64
-    end: np.uint64
-    n_machine: np.uint64
-
-
-class Words64(Words):
-    """Entries of 8 bytes, 512 to a leaf."""
-
-
-class Words32(Words):
-    """Entries of 4 bytes, 1024 to a leaf."""
-
-
-_ACCESS: dict[Any, Any] = {
-    Words64: (load_element64, store_element64),
-    Words32: (load_element32, store_element32),
-}
-
-_SHAPES: dict[Any, Any] = {Words64: GEOMETRIES["pv64"], Words32: GEOMETRIES["pv32"]}
-
-
-def locate_leaf(tables: Any, pfn: Any) -> Any:
-    """Address of the leaf that holds a pfn's entry, or `MISSING` or `IDENTITY` where it is shared.
-
-    Compiled code only; a design that can be written implements it for the NamedTuple it writes by.
-    """
-    raise NotImplementedError("locate_leaf is for compiled code: a design implements it for its tables")
-
-
-def load_entry(words: Any, leaf: Any, index: Any) -> Any:
-    """Read one entry of a leaf; compiled code only.
-
-    Parameters
-    ----------
-    words : Words64 or Words32
-        Entry format.
-    leaf, index : uint64
-        Address of the leaf in this process [bytes], and which of its entries.
-
-    Returns
-    -------
-    uint64
-        The entry.
-    """
-    raise NotImplementedError("load_entry is for compiled code")
-
-
-def store_entry(words: Any, leaf: Any, index: Any, entry: Any) -> Any:
-    """Write one entry of a leaf in one store; compiled code only.
-
-    Parameters
-    ----------
-    words, leaf, index
-        As `load_entry`.
-    entry : uint64
-        What to write.
-    """
-    raise NotImplementedError("store_entry is for compiled code")
-
-
-def leaf_mask(words: Any) -> Any:
-    """Bits of a pfn that are its index in a leaf, known to the compiler; compiled code only."""
-    raise NotImplementedError("leaf_mask is for compiled code")
-
-
-def markers(words: Any) -> Any:
-    """Both marker bits, known to the compiler; compiled code only."""
-    raise NotImplementedError("markers is for compiled code")
-
-
-@walk_overload(leaf_mask)
-def _leaf_mask(words):  # type: ignore[no-untyped-def]
-    mask = np.uint64(_SHAPES[instance_class(words)].leaf_frames - 1)
-    return lambda words: mask
-
-
-@walk_overload(markers)
-def _markers(words):  # type: ignore[no-untyped-def]
-    shape = _SHAPES[instance_class(words)]
-    bits = np.uint64(shape.identity_bit | shape.foreign_bit)
-    return lambda words: bits
-
-
-@walk_overload(load_entry)
-def _load_entry(words, leaf, index):  # type: ignore[no-untyped-def]
-    load, _ = _ACCESS[instance_class(words)]
-    return lambda words, leaf, index: load(leaf, index)
-
-
-@walk_overload(store_entry)
-def _store_entry(words, leaf, index, entry):  # type: ignore[no-untyped-def]
-    _, store = _ACCESS[instance_class(words)]
-    return lambda words, leaf, index, entry: store(leaf, index, entry)
-
-
-@njit
-def is_plain(words, entry):  # type: ignore[no-untyped-def]
-    """Tell whether an entry is an mfn and nothing else: INVALID has both markers set."""
-    return entry & (words.identity | words.foreign) == ZERO
-
-
-@njit
-def is_foreign(words, entry):  # type: ignore[no-untyped-def]
-    """Tell whether an entry is another domain's frame."""
-    return entry & words.foreign != ZERO and entry != words.invalid
-
-
-@njit
-def is_astray(words, pfn, entry):  # type: ignore[no-untyped-def]
-    """Tell whether an entry is identity of another frame than its own.
-
-    Parameters
-    ----------
-    words : Words64 or Words32
-        Entry format.
-    pfn, entry : uint64
-        The frame, and what stands there.
-
-    Returns
-    -------
-    bool
-    """
-    identity = entry & (words.identity | words.foreign) == words.identity
-    return identity and entry != words.identity | pfn
-
-
-@njit(forceinline=True)
-def keep_m2p(words, m2p, pfn, old, entry):  # type: ignore[no-untyped-def]
-    """Let the m2p follow one write.
-
-    Parameters
-    ----------
-    words : Words64 or Words32
-        Entry format.
-    m2p : ndarray of uint64 or uint32, shape (n_machine,)
-        The table; empty for none.
-    pfn, old, entry : uint64
-        The frame, what stood there, and what stands there now.
-    """
-    # Marked foreign, a frame of ours stays ours: m2p_add_override does that while it is shared.
-    n_machine = np.uint64(m2p.size)
-    other = entry & ~(words.identity | words.foreign) != old
-    if other and is_plain(words, old) and old < n_machine and m2p[old] == pfn:
-        m2p[old] = words.invalid
-    if is_plain(words, entry) and entry < n_machine:
-        m2p[entry] = pfn
-
-
-@njit(forceinline=True)
-def note_change(words, m2p, changes, pfn, old, entry):  # type: ignore[no-untyped-def]
-    """Count what kind of entry went and came, and let the m2p follow.
-
-    Parameters
-    ----------
-    words, m2p, pfn, old, entry
-        As for `keep_m2p`.
-    changes : ndarray of int64, shape (3,)
-        Added to, as in `set_entries`.
-    """
-    changes[0] += np.int64(is_plain(words, entry)) - np.int64(is_plain(words, old))
-    changes[1] += np.int64(is_foreign(words, entry)) - np.int64(is_foreign(words, old))
-    changes[2] += np.int64(is_astray(words, pfn, entry)) - np.int64(is_astray(words, pfn, old))
-    if m2p.size:
-        keep_m2p(words, m2p, pfn, old, entry)
+from p2mperf.jit import njit
+from p2mperf.memory.raw import unlikely
 
 
 @njit(forceinline=True)
 def _write_noting(  # type: ignore[no-untyped-def]
-    words, leaf_address, first_pfn, pfns, entries, only_holes, i, done, m2p, changes
+    form, leaf_address, first_pfn, pfns, entries, only_holes, i, done, m2p, changes
 ):
     """Write on in one leaf, and note what kind of entry came and went."""
-    n, mask = np.uint64(pfns.size), leaf_mask(words)
+    n, mask = np.uint64(pfns.size), leaf_mask(form)
     while i < n and pfns[i] - first_pfn <= mask:
         entry, index = entries[i], pfns[i] - first_pfn
-        old = load_entry(words, leaf_address, index)
-        done[i] = not only_holes or old == words.invalid
+        old = load_entry(form, leaf_address, index)
+        done[i] = not only_holes or old == form.invalid
         if done[i]:
-            store_entry(words, leaf_address, index, entry)
-            note_change(words, m2p, changes, pfns[i], old, entry)
+            store_entry(form, leaf_address, index, entry)
+            note_change(form, m2p, changes, pfns[i], old, entry)
         i += ONE
     return i
 
 
 @njit
-def set_entries(tables, words, pfns, entries, only_holes, first, stop, done, m2p, changes):  # type: ignore[no-untyped-def]
+def set_entries(tables, form, pfns, entries, only_holes, first, stop, done, m2p, changes):  # type: ignore[no-untyped-def]
     """Write entries in order, in place.
 
     Parameters
     ----------
     tables : NamedTuple
         What the design's `locate_leaf` needs.
-    words : Words64 or Words32
+    form : EntryFormat64 or EntryFormat32
         Entry format.
     pfns, entries : ndarray of uint64, shape (n,)
         What to write where.
@@ -265,18 +80,18 @@ def set_entries(tables, words, pfns, entries, only_holes, first, stop, done, m2p
     arch/x86/xen/p2m.c (3.19).
     """
     plainly = not only_holes and m2p.size == 0
-    mask, marked = leaf_mask(words), markers(words)
+    mask, marked = leaf_mask(form), markers(form)
     # An unsigned index needs no look for a negative one.
     i, n = np.uint64(first), np.uint64(pfns.size)
     while i < n:
         pfn = pfns[i]
-        if unlikely(pfn >= words.end):
-            done[i] = entries[i] == words.invalid and not only_holes
+        if unlikely(pfn >= form.end):
+            done[i] = entries[i] == form.invalid and not only_holes
             i += ONE
             continue
         first_pfn, leaf_address = pfn & ~mask, locate_leaf(tables, pfn)
         if unlikely(leaf_address <= IDENTITY):
-            as_is = entries[i] == (words.invalid if leaf_address == MISSING else words.identity | pfn)
+            as_is = entries[i] == (form.invalid if leaf_address == MISSING else form.identity | pfn)
             if stop and not (as_is or (only_holes and leaf_address == IDENTITY)):
                 break
             done[i] = as_is and (not only_holes or leaf_address == MISSING)
@@ -287,9 +102,9 @@ def set_entries(tables, words, pfns, entries, only_holes, first, stop, done, m2p
         index = pfn - first_pfn
         while plainly and index <= mask:
             entry = entries[i]
-            if unlikely((load_entry(words, leaf_address, index) | entry) & marked != ZERO):
+            if unlikely((load_entry(form, leaf_address, index) | entry) & marked != ZERO):
                 break
-            store_entry(words, leaf_address, index, entry)
+            store_entry(form, leaf_address, index, entry)
             i += ONE
             if i == n:
                 return np.int64(n)
@@ -297,17 +112,17 @@ def set_entries(tables, words, pfns, entries, only_holes, first, stop, done, m2p
         else:
             if plainly:
                 continue  # the next frame is in another leaf
-        i = _write_noting(words, leaf_address, first_pfn, pfns, entries, only_holes, i, done, m2p, changes)
+        i = _write_noting(form, leaf_address, first_pfn, pfns, entries, only_holes, i, done, m2p, changes)
     return np.int64(i)
 
 
 @njit
-def find_unfit(words, entries, plain_only):  # type: ignore[no-untyped-def]
+def find_unfit(form, entries, plain_only):  # type: ignore[no-untyped-def]
     """Index of the first entry that is too wide, names an mfn beyond the machine, or has a marker it may not.
 
     Parameters
     ----------
-    words : Words64 or Words32
+    form : EntryFormat64 or EntryFormat32
         Entry format.
     entries : ndarray of uint64, shape (n,)
         Entries about to be written.
@@ -321,21 +136,21 @@ def find_unfit(words, entries, plain_only):  # type: ignore[no-untyped-def]
     """
     for i in range(entries.size):
         entry = entries[i]
-        if is_plain(words, entry):
-            if entry >= words.n_machine:
+        if is_plain(form, entry):
+            if entry >= form.n_machine:
                 return i
-        elif plain_only or entry > words.invalid:
+        elif plain_only or entry > form.invalid:
             return i
     return entries.size
 
 
 @njit
-def find_shared(tables, words, pfns, entries, only_holes, first, found):  # type: ignore[no-untyped-def]
+def find_shared(tables, form, pfns, entries, only_holes, first, found):  # type: ignore[no-untyped-def]
     """Find the frames whose leaf must be broken before they can be written.
 
     Parameters
     ----------
-    tables, words, pfns, entries, only_holes, first
+    tables, form, pfns, entries, only_holes, first
         As for `set_entries`.
     found : ndarray of bool, shape (n,)
         Set for each frame from `first` on.
@@ -343,21 +158,21 @@ def find_shared(tables, words, pfns, entries, only_holes, first, found):  # type
     for i in range(first, pfns.size):
         pfn, entry = pfns[i], entries[i]
         found[i] = False
-        if pfn < words.end:
+        if pfn < form.end:
             leaf_address = locate_leaf(tables, pfn)
             if leaf_address == MISSING:
-                found[i] = entry != words.invalid
+                found[i] = entry != form.invalid
             elif leaf_address == IDENTITY:
-                found[i] = entry != words.identity | pfn and not only_holes
+                found[i] = entry != form.identity | pfn and not only_holes
 
 
 @njit
-def balloon_out(tables, words, pfns, batch, mfns, m2p):  # type: ignore[no-untyped-def]
+def balloon_out(tables, form, pfns, batch, mfns, m2p):  # type: ignore[no-untyped-def]
     """Take frames away from a guest, a list of frame numbers at a time.
 
     Parameters
     ----------
-    tables, words, m2p
+    tables, form, m2p
         As for `set_entries`.
     pfns : ndarray of uint64, shape (n,)
         Frames to give up.
@@ -377,7 +192,7 @@ def balloon_out(tables, words, pfns, batch, mfns, m2p):  # type: ignore[no-untyp
     INVALID. That never needs a page: a leaf with an mfn in it is private.
     """
     n_out = 0
-    mask, marked = leaf_mask(words), markers(words)
+    mask, marked = leaf_mask(form), markers(form)
     first, n = ZERO, np.uint64(pfns.size)
     while first < n:
         last = min(first + np.uint64(batch.size), n)
@@ -385,115 +200,32 @@ def balloon_out(tables, words, pfns, batch, mfns, m2p):  # type: ignore[no-untyp
         while i < last:
             pfn = pfns[i]
             first_pfn, leaf = pfn & ~mask, MISSING
-            if pfn < words.end:
+            if pfn < form.end:
                 leaf = locate_leaf(tables, pfn)
             if leaf <= IDENTITY:
-                mfns[i] = words.invalid
+                mfns[i] = form.invalid
                 i += ONE
                 continue
             index = pfn - first_pfn
             while index <= mask:
-                old = load_entry(words, leaf, index)
-                mfns[i] = old if old & marked == ZERO else words.invalid
+                old = load_entry(form, leaf, index)
+                mfns[i] = old if old & marked == ZERO else form.invalid
                 batch[i - first] = leaf
                 i += ONE
                 if i == last:
                     break
                 index = pfns[i] - first_pfn
         for at in range(first, last):
-            if mfns[at] == words.invalid:
+            if mfns[at] == form.invalid:
                 continue
             leaf, index = batch[at - first], pfns[at] & mask
             # The second look is for a pfn that stands twice in one batch.
-            if load_entry(words, leaf, index) == mfns[at]:
-                store_entry(words, leaf, index, words.invalid)
+            if load_entry(form, leaf, index) == mfns[at]:
+                store_entry(form, leaf, index, form.invalid)
                 if m2p.size:
-                    keep_m2p(words, m2p, pfns[at], mfns[at], words.invalid)
+                    keep_m2p(form, m2p, pfns[at], mfns[at], form.invalid)
                 n_out += 1
             else:
-                mfns[at] = words.invalid
+                mfns[at] = form.invalid
         first = last
     return n_out
-
-
-@njit
-def fill_leaves(pages, frames, value, step):  # type: ignore[no-untyped-def]
-    """Fill whole leaves with value, value + step, value + 2 step ...
-
-    Parameters
-    ----------
-    pages : ndarray of uint64 or uint32, shape (n_frames, leaf_frames)
-        The direct map.
-    frames : ndarray of int64, shape (n_leaves,)
-        Frames to fill.
-    value, step : ndarray as `pages`, shape (n_leaves,)
-        First entry of each, and 1 for identity or 0 for INVALID.
-    """
-    for leaf in range(frames.size):
-        row, entry, delta = pages[frames[leaf]], value[leaf], step[leaf]
-        for i in range(row.size):
-            row[i] = entry + pages.dtype.type(i) * delta
-
-
-@njit
-def store_slots(words, addresses, values):  # type: ignore[no-untyped-def]
-    """Write slots of interior pages, each in one store.
-
-    Parameters
-    ----------
-    words : Words64 or Words32
-        Says how wide a slot is.
-    addresses, values : ndarray of uint64, shape (n,)
-        Where, and what.
-    """
-    for i in range(addresses.size):
-        store_entry(words, addresses[i], ZERO, values[i])
-
-
-@njit
-def invert_leaves(pages, frames, first_pfn, words, m2p):  # type: ignore[no-untyped-def]
-    """Write the pfn of every plain mfn in private leaves into the m2p.
-
-    Parameters
-    ----------
-    pages, frames
-        As for `fill_leaves`.
-    first_pfn : ndarray of uint64, shape (n_leaves,)
-        First frame of each leaf.
-    words : Words64 or Words32
-        Entry format.
-    m2p : ndarray of uint64 or uint32, shape (n_machine,)
-        Written to.
-    """
-    for leaf in range(frames.size):
-        row = pages[frames[leaf]]
-        for i in range(row.size):
-            entry = np.uint64(row[i])
-            if is_plain(words, entry) and entry < m2p.size:
-                m2p[entry] = first_pfn[leaf] + np.uint64(i)
-
-
-@njit
-def renumber(pages, frames, words, mfns):  # type: ignore[no-untyped-def]
-    """Replace the plain mfns of leaves by others, in order.
-
-    Parameters
-    ----------
-    pages, frames, words
-        As for `invert_leaves`.
-    mfns : ndarray of uint64, shape (n_plain,)
-        The new ones; as long as there are plain mfns.
-
-    Returns
-    -------
-    int
-        Entries replaced.
-    """
-    n = 0
-    for leaf in range(frames.size):
-        row = pages[frames[leaf]]
-        for i in range(row.size):
-            if is_plain(words, np.uint64(row[i])):
-                row[i] = mfns[n]
-                n += 1
-    return n

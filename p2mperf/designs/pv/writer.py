@@ -16,28 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.base import Backing
-from p2mperf.designs.pv.base import PvDesign, area_entries, check_guest, limit_pages
+from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages
+from p2mperf.designs.pv.base import PvDesign
+from p2mperf.designs.pv.entry_kernels import EntryFormat, EntryFormat32, EntryFormat64
+from p2mperf.designs.pv.leaf_kernels import fill_leaves, invert_leaves, store_slots
 from p2mperf.designs.pv.leaf_plan import Leaf
 from p2mperf.designs.pv.quirks import BugError, checked_quirks
 from p2mperf.designs.pv.tools import ToolsView
-from p2mperf.designs.pv.write_kernels import (
-    Words,
-    Words32,
-    Words64,
-    fill_leaves,
-    find_shared,
-    find_unfit,
-    invert_leaves,
-    set_entries,
-    store_slots,
-)
+from p2mperf.designs.pv.write_kernels import find_shared, find_unfit, set_entries
 from p2mperf.errors import BadInputError, DoesNotFitError
+from p2mperf.guests.geometry import Words
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.m2p import M2p, Overrides
 from p2mperf.tables.radix import RadixTable, read_back
 from p2mperf.units import PAGE_SHIFT
 
-Entries = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
 
@@ -118,9 +111,9 @@ class PvWriter(PvDesign):
     def _show(self, leaves: Frames, frames: Frames) -> None:
         """Show new frames where readers look for them beside the table."""
 
-    def _entry_format(self) -> Words:
+    def _entry_format(self) -> EntryFormat:
         shape = self.guest.geometry
-        kind = Words64 if shape.entry_bits == 64 else Words32
+        kind = EntryFormat64 if shape.entry_bits == 64 else EntryFormat32
         bits = (shape.invalid, shape.identity_bit, shape.foreign_bit)
         leaf_shift = shape.leaf_frames.bit_length() - 1
         return kind(*map(np.uint64, (*bits, leaf_shift, self.end_pfn, self.guest.machine.n_frames)))
@@ -176,7 +169,7 @@ class PvWriter(PvDesign):
         pfns, entries = self._checked(pfns, entries)
         return self._set(pfns, entries).reshape(pfns.shape)
 
-    def _checked(self, pfns: Any, entries: Any, plain_only: bool = False) -> tuple[Entries, Entries]:
+    def _checked(self, pfns: Any, entries: Any, plain_only: bool = False) -> tuple[Words, Words]:
         pfns, entries = self._frames(pfns), self._frames(entries)
         self._check_writable()
         if entries.shape != pfns.shape:
@@ -201,7 +194,7 @@ class PvWriter(PvDesign):
         if self.suspended:
             raise BadInputError(f"{self.guest.name} is saved: restore it before writing")
 
-    def _set(self, pfns: Entries, entries: Entries, only_holes: bool = False) -> Flags:
+    def _set(self, pfns: Words, entries: Words, only_holes: bool = False) -> Flags:
         flat, values = pfns.reshape(-1), entries.reshape(-1)
         done = np.ones(flat.size, np.bool_)
         n_before_bug = self._find_bug(flat, values)
@@ -220,7 +213,7 @@ class PvWriter(PvDesign):
         return done
 
     def _pass(
-        self, pfns: Entries, entries: Entries, only_holes: bool, first: int, stop: bool, done: Flags
+        self, pfns: Words, entries: Words, only_holes: bool, first: int, stop: bool, done: Flags
     ) -> int:
         changes = np.zeros(3, np.int64)
         self._written = True
@@ -233,7 +226,7 @@ class PvWriter(PvDesign):
     def _m2p_words(self) -> NDArray[Any]:
         return self._m2p.words() if self._m2p else np.zeros(0, self.guest.geometry.dtype)
 
-    def _find_bug(self, pfns: Entries, entries: Entries) -> int:
+    def _find_bug(self, pfns: Words, entries: Words) -> int:
         if "bug-beyond-end" not in self.quirks:
             return pfns.size
         fatal = np.flatnonzero((pfns >= self._words.end) & (entries != self._words.invalid))
@@ -270,7 +263,7 @@ class PvWriter(PvDesign):
         """Last-level page that each leaf's slot is in."""
         return (leaves + self._last.first_slot) // self._last.fanout
 
-    def _break_for(self, pfns: Entries, entries: Entries, only_holes: bool) -> None:
+    def _break_for(self, pfns: Words, entries: Words, only_holes: bool) -> None:
         """Make private, as far as pages go, the leaves that these writes need."""
         found = np.zeros(pfns.size, np.bool_)
         find_shared(self._write_tables, self._words, pfns, entries, only_holes, 0, found)
@@ -279,7 +272,7 @@ class PvWriter(PvDesign):
         in_order = np.argsort(index)
         self.break_leaves(leaves[in_order], needed[index[in_order]])
 
-    def break_leaves(self, leaves: Frames, written: Entries | None = None) -> int:
+    def break_leaves(self, leaves: Frames, written: Words | None = None) -> int:
         """Make shared leaves private, with what they mean now: xen_alloc_p2m_entry since 4.3.
 
         Parameters
@@ -312,9 +305,7 @@ class PvWriter(PvDesign):
                 self._install(leaves[order], written[order])
             return int(np.count_nonzero(self.leaf_state[leaves] == Leaf.PRIVATE))
 
-    def _lose_race(
-        self, leaves: Frames, written: Entries, seen: Frames, lost: Flags
-    ) -> tuple[Frames, Entries]:
+    def _lose_race(self, leaves: Frames, written: Words, seen: Frames, lost: Flags) -> tuple[Frames, Words]:
         """Do what the list did first when another processor had replaced the shared page-table page."""
         if "early-free-bug" in self.quirks:
             raise BugError("a page-table page that lost a race cannot be freed while booting: BUG")
@@ -375,7 +366,7 @@ class PvWriter(PvDesign):
         self._taken[kind] = self._taken.get(kind, 0) + n_pages
         return frames
 
-    def _install(self, leaves: Frames, written: Entries) -> None:
+    def _install(self, leaves: Frames, written: Words) -> None:
         """Readers first find the new leaf in the window, then in the table: never a passing wrong value."""
         if self._tools is not None:
             self._tools.begin_change()
@@ -398,7 +389,7 @@ class PvWriter(PvDesign):
             self._grow_hint(written)
             self._tools.end_change(n_changes)
 
-    def _fill(self, leaves: Frames, frames: Frames, written: Entries) -> None:
+    def _fill(self, leaves: Frames, frames: Frames, written: Words) -> None:
         shape = self.guest.geometry
         first = leaves.astype(np.uint64) << self._words.leaf_shift
         if "identity-from-written-pfn" in self.quirks:
@@ -439,7 +430,7 @@ class PvWriter(PvDesign):
         is_shared = np.isin(frames, (self.missing_leaf, self.identity_leaf))
         flag = np.where(is_shared, 0, self._write_flag).astype(np.uint64)
         values = table.encode(frames).astype(np.uint64) | flag
-        kind = Words64 if table.shape.slot_bytes == 8 else Words32
+        kind = EntryFormat64 if table.shape.slot_bytes == 8 else EntryFormat32
         store_slots(kind(*self._words), addresses.astype(np.uint64), values)
 
     def _point_upper(self, members: Frames, pages: Frames) -> None:
@@ -456,7 +447,7 @@ class PvWriter(PvDesign):
         """Bit of a slot that points to a private page."""
         return 0
 
-    def _grow_hint(self, written: Entries) -> None:
+    def _grow_hint(self, written: Words) -> None:
         assert self._tools is not None
         top = int(written.max())
         as_count = (top | (self.guest.geometry.leaf_frames - 1)) + 1
@@ -501,7 +492,7 @@ class PvWriter(PvDesign):
         first = np.flatnonzero(self.leaf_state == Leaf.PRIVATE).astype(np.uint64) << self._words.leaf_shift
         invert_leaves(pages, self.leaf_frames, first, self._words, words)
 
-    def _override(self, mfns: Entries) -> Entries:
+    def _override(self, mfns: Words) -> Words:
         if self.overrides is None:
             return super()._override(mfns)
         return self.overrides.find(mfns, self.guest.geometry.invalid)

@@ -1,0 +1,202 @@
+"""Compiled: one entry of a leaf, how it is read and written at either width, and what kind it is.
+
+Each store is one aligned word: tools and readers look on meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from p2mperf.guests.geometry import GEOMETRIES
+from p2mperf.jit import instance_class, njit, walk_overload
+from p2mperf.memory.raw import load_element32, load_element64, store_element32, store_element64
+
+ZERO = np.uint64(0)
+ONE = np.uint64(1)
+MISSING = ZERO  # what `locate_leaf` says of a leaf that is the shared p2m_missing page
+IDENTITY = ONE  # and of the shared p2m_identity page; anything above is an address
+
+
+class EntryFormat(NamedTuple):
+    """How entries are written at one width.
+
+    Attributes
+    ----------
+    invalid, identity, foreign : uint64
+        INVALID and the two marker bits.
+    leaf_shift : uint64
+        log2 of the frames of a leaf.
+    end : uint64
+        First pfn that cannot be written.
+    n_machine : uint64
+        Machine frames.
+    """
+
+    invalid: np.uint64
+    identity: np.uint64
+    foreign: np.uint64
+    leaf_shift: np.uint64
+    end: np.uint64
+    n_machine: np.uint64
+
+
+class EntryFormat64(EntryFormat):
+    """Entries of 8 bytes, 512 to a leaf."""
+
+
+class EntryFormat32(EntryFormat):
+    """Entries of 4 bytes, 1024 to a leaf."""
+
+
+_ACCESS: dict[Any, Any] = {
+    EntryFormat64: (load_element64, store_element64),
+    EntryFormat32: (load_element32, store_element32),
+}
+_SHAPES: dict[Any, Any] = {EntryFormat64: GEOMETRIES["pv64"], EntryFormat32: GEOMETRIES["pv32"]}
+
+
+def locate_leaf(tables: Any, pfn: Any) -> Any:
+    """Address of the leaf that holds a pfn's entry, or `MISSING` or `IDENTITY` where it is shared.
+
+    Compiled code only; a design that can be written implements it for the NamedTuple it writes by.
+    """
+    raise NotImplementedError("locate_leaf is for compiled code: a design implements it for its tables")
+
+
+def load_entry(form: Any, leaf: Any, index: Any) -> Any:
+    """Read one entry of a leaf; compiled code only.
+
+    Parameters
+    ----------
+    form : EntryFormat64 or EntryFormat32
+        Entry format.
+    leaf, index : uint64
+        Address of the leaf in this process [bytes], and which of its entries.
+
+    Returns
+    -------
+    uint64
+        The entry.
+    """
+    raise NotImplementedError("load_entry is for compiled code")
+
+
+def store_entry(form: Any, leaf: Any, index: Any, entry: Any) -> Any:
+    """Write one entry of a leaf in one store; compiled code only.
+
+    Parameters
+    ----------
+    form, leaf, index
+        As `load_entry`.
+    entry : uint64
+        What to write.
+    """
+    raise NotImplementedError("store_entry is for compiled code")
+
+
+def leaf_mask(form: Any) -> Any:
+    """Bits of a pfn that are its index in a leaf, known to the compiler; compiled code only."""
+    raise NotImplementedError("leaf_mask is for compiled code")
+
+
+def markers(form: Any) -> Any:
+    """Both marker bits, known to the compiler; compiled code only."""
+    raise NotImplementedError("markers is for compiled code")
+
+
+@walk_overload(leaf_mask)
+def _leaf_mask(form):  # type: ignore[no-untyped-def]
+    mask = np.uint64(_SHAPES[instance_class(form)].leaf_frames - 1)
+    return lambda form: mask
+
+
+@walk_overload(markers)
+def _markers(form):  # type: ignore[no-untyped-def]
+    shape = _SHAPES[instance_class(form)]
+    bits = np.uint64(shape.identity_bit | shape.foreign_bit)
+    return lambda form: bits
+
+
+@walk_overload(load_entry)
+def _load_entry(form, leaf, index):  # type: ignore[no-untyped-def]
+    load, _ = _ACCESS[instance_class(form)]
+    return lambda form, leaf, index: load(leaf, index)
+
+
+@walk_overload(store_entry)
+def _store_entry(form, leaf, index, entry):  # type: ignore[no-untyped-def]
+    _, store = _ACCESS[instance_class(form)]
+    return lambda form, leaf, index, entry: store(leaf, index, entry)
+
+
+@njit
+def is_plain(form, entry):  # type: ignore[no-untyped-def]
+    """Tell whether an entry is an mfn and nothing else: INVALID has both markers set."""
+    return entry & (form.identity | form.foreign) == ZERO
+
+
+@njit
+def is_foreign(form, entry):  # type: ignore[no-untyped-def]
+    """Tell whether an entry is another domain's frame."""
+    return entry & form.foreign != ZERO and entry != form.invalid
+
+
+@njit
+def is_astray(form, pfn, entry):  # type: ignore[no-untyped-def]
+    """Tell whether an entry is identity of another frame than its own.
+
+    Parameters
+    ----------
+    form : EntryFormat64 or EntryFormat32
+        Entry format.
+    pfn, entry : uint64
+        The frame, and what stands there.
+
+    Returns
+    -------
+    bool
+    """
+    identity = entry & (form.identity | form.foreign) == form.identity
+    return identity and entry != form.identity | pfn
+
+
+@njit(forceinline=True)
+def keep_m2p(form, m2p, pfn, old, entry):  # type: ignore[no-untyped-def]
+    """Let the m2p follow one write.
+
+    Parameters
+    ----------
+    form : EntryFormat64 or EntryFormat32
+        Entry format.
+    m2p : ndarray of uint64 or uint32, shape (n_machine,)
+        The table; empty for none.
+    pfn, old, entry : uint64
+        The frame, what stood there, and what stands there now.
+    """
+    # Marked foreign, a frame of ours stays ours: m2p_add_override does that while it is shared.
+    n_machine = np.uint64(m2p.size)
+    other = entry & ~(form.identity | form.foreign) != old
+    if other and is_plain(form, old) and old < n_machine and m2p[old] == pfn:
+        m2p[old] = form.invalid
+    if is_plain(form, entry) and entry < n_machine:
+        m2p[entry] = pfn
+
+
+@njit(forceinline=True)
+def note_change(form, m2p, changes, pfn, old, entry):  # type: ignore[no-untyped-def]
+    """Count what kind of entry went and came, and let the m2p follow.
+
+    Parameters
+    ----------
+    form, m2p, pfn, old, entry
+        As for `keep_m2p`.
+    changes : ndarray of int64, shape (3,)
+        Added to, as in `set_entries`.
+    """
+    changes[0] += np.int64(is_plain(form, entry)) - np.int64(is_plain(form, old))
+    changes[1] += np.int64(is_foreign(form, entry)) - np.int64(is_foreign(form, old))
+    changes[2] += np.int64(is_astray(form, pfn, entry)) - np.int64(is_astray(form, pfn, old))
+    if m2p.size:
+        keep_m2p(form, m2p, pfn, old, entry)

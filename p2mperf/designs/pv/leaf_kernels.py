@@ -1,0 +1,91 @@
+"""Compiled passes over whole leaves, and over the slots that point to them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from p2mperf.designs.pv.entry_kernels import ZERO, is_plain, store_entry
+from p2mperf.jit import njit
+
+
+@njit
+def fill_leaves(pages, frames, value, step):  # type: ignore[no-untyped-def]
+    """Fill whole leaves with value, value + step, value + 2 step ...
+
+    Parameters
+    ----------
+    pages : ndarray of uint64 or uint32, shape (n_frames, leaf_frames)
+        The direct map.
+    frames : ndarray of int64, shape (n_leaves,)
+        Frames to fill.
+    value, step : ndarray as `pages`, shape (n_leaves,)
+        First entry of each, and 1 for identity or 0 for INVALID.
+    """
+    for leaf in range(frames.size):
+        row, entry, delta = pages[frames[leaf]], value[leaf], step[leaf]
+        for i in range(row.size):
+            row[i] = entry + pages.dtype.type(i) * delta
+
+
+@njit
+def store_slots(form, addresses, values):  # type: ignore[no-untyped-def]
+    """Write slots of interior pages, each in one store.
+
+    Parameters
+    ----------
+    form : EntryFormat64 or EntryFormat32
+        Says how wide a slot is.
+    addresses, values : ndarray of uint64, shape (n,)
+        Where, and what.
+    """
+    for i in range(addresses.size):
+        store_entry(form, addresses[i], ZERO, values[i])
+
+
+@njit
+def invert_leaves(pages, frames, first_pfn, form, m2p):  # type: ignore[no-untyped-def]
+    """Write the pfn of every plain mfn in private leaves into the m2p.
+
+    Parameters
+    ----------
+    pages, frames
+        As for `fill_leaves`.
+    first_pfn : ndarray of uint64, shape (n_leaves,)
+        First frame of each leaf.
+    form : EntryFormat64 or EntryFormat32
+        Entry format.
+    m2p : ndarray of uint64 or uint32, shape (n_machine,)
+        Written to.
+    """
+    for leaf in range(frames.size):
+        row = pages[frames[leaf]]
+        for i in range(row.size):
+            entry = np.uint64(row[i])
+            if is_plain(form, entry) and entry < m2p.size:
+                m2p[entry] = first_pfn[leaf] + np.uint64(i)
+
+
+@njit
+def renumber(pages, frames, form, mfns):  # type: ignore[no-untyped-def]
+    """Replace the plain mfns of leaves by others, in order.
+
+    Parameters
+    ----------
+    pages, frames, form
+        As for `invert_leaves`.
+    mfns : ndarray of uint64, shape (n_plain,)
+        The new ones; as long as there are plain mfns.
+
+    Returns
+    -------
+    int
+        Entries replaced.
+    """
+    n = 0
+    for leaf in range(frames.size):
+        row = pages[frames[leaf]]
+        for i in range(row.size):
+            if is_plain(form, np.uint64(row[i])):
+                row[i] = mfns[n]
+                n += 1
+    return n

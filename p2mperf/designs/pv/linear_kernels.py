@@ -1,0 +1,238 @@
+"""Compiled: the walk of the linear p2m list, and how a write finds the leaf.
+
+lookup_address and the pointer compares of __set_phys_to_machine in arch/x86/xen/p2m.c (3.19).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from p2mperf.designs.pv.entry_kernels import IDENTITY, MISSING, locate_leaf
+from p2mperf.jit import instance_class, walk_overload
+from p2mperf.memory.raw import load32, load64, load_element32, load_element64, unlikely
+from p2mperf.tables.walk import walk
+from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
+
+
+class _Linear(NamedTuple):
+    """What a walk of the list needs; addresses are this process' own.
+
+    Attributes
+    ----------
+    list : uint64
+        Address of entry 0 in the window.
+    size : uint64
+        xen_p2m_size, equal to xen_max_p2m_pfn once the area exists: entries of the area.
+    above : uint64
+        OR-ed to a pfn above: the identity bit, or all ones.
+    area : uint64
+        Kernel virtual address of entry 0, which the software walk takes its indices from.
+    root : uint64
+        Address of the page table's root page.
+    identity_leaf : uint64
+        Page address of p2m_identity as it stands in a page-table entry.
+    base : uint64
+        Added to a page address of a page-table entry to make an address of this process.
+    m2p : uint64
+        Address of the machine-to-physical table; 0 where no walk reads it.
+    """
+
+    list: np.uint64
+    size: np.uint64
+    above: np.uint64
+    area: np.uint64
+    root: np.uint64
+    identity_leaf: np.uint64
+    base: np.uint64
+    m2p: np.uint64
+
+
+class Linear64(_Linear):
+    """The list of a 64-bit guest: entries of 8 bytes, a page table of 4 levels."""
+
+
+class Linear32(_Linear):
+    """The list of a 32-bit PAE guest: entries of 4 bytes, a page table of 3 levels."""
+
+
+class LinearNested64(_Linear):
+    """As `Linear64`, its page table holding machine frames as PV page tables do."""
+
+
+class LinearNested32(_Linear):
+    """As `Linear32`, its page table holding machine frames as PV page tables do."""
+
+
+# log2 of the entry bytes, identity bit, levels above the PTEs, load of an entry
+_WALKS = {
+    Linear64: (3, 62, 3, load64),
+    Linear32: (2, 30, 2, load32),
+    LinearNested64: (3, 62, 3, load64),
+    LinearNested32: (2, 30, 2, load32),
+}
+_NESTED = (LinearNested64, LinearNested32)
+_PAGE_MASK = np.uint64((1 << 64) - PAGE_SIZE)
+_PAGE_SHIFT = np.uint64(PAGE_SHIFT)
+_SLOT_MASK = np.uint64(511)
+_THREE = np.uint64(3)
+_LEVEL_BITS = np.uint64(9)
+
+
+@walk_overload(walk)
+def _walk_linear(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    if instance_class(tables) not in _WALKS:
+        return None
+    entry_shift, _, _, load = _WALKS[instance_class(tables)]
+    invalid = np.uint64((1 << (8 << entry_shift)) - 1)
+
+    def pfn_to_mfn(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+        if unlikely(pfn >= tables.size):
+            return pfn | tables.above, state
+        entry = load(probe, tables.list, pfn)
+        if unlikely(entry == invalid):
+            return get_phys_to_machine(tables, probe, pfn), state
+        return entry, state
+
+    return pfn_to_mfn
+
+
+def get_phys_to_machine(tables: Any, probe: Any, pfn: Any) -> Any:
+    """Tell a hole from identity by walking the area's page table in software; compiled code only.
+
+    Parameters
+    ----------
+    tables, probe, pfn
+        As `p2mperf.tables.walk.walk`.
+
+    Returns
+    -------
+    uint64
+        Raw entry.
+    """
+    raise NotImplementedError("get_phys_to_machine is for compiled code")
+
+
+@walk_overload(get_phys_to_machine)
+def _slow_walk(tables, probe, pfn):  # type: ignore[no-untyped-def]
+    entry_shift, identity_shift, n_upper, load = _WALKS[instance_class(tables)]
+    size = np.uint64(entry_shift)
+    identity = np.uint64(1 << identity_shift)
+    first_shift = np.uint64(PAGE_SHIFT + 9 * n_upper)
+
+    def lookup_address(tables, probe, pfn):  # type: ignore[no-untyped-def]
+        address = tables.area + (pfn << size)
+        table, shift = tables.root, first_shift
+        for _ in range(n_upper):
+            slot = load64(probe, table + (((address >> shift) & _SLOT_MASK) << _THREE))
+            table = page_address(tables, probe, slot)
+            shift -= _LEVEL_BITS
+        pte = load64(probe, table + (((address >> _PAGE_SHIFT) & _SLOT_MASK) << _THREE))
+        if page_address(tables, probe, pte) == tables.identity_leaf:
+            return pfn | identity
+        return load(probe, tables.list + (pfn << size))
+
+    return lookup_address
+
+
+def page_address(tables: Any, probe: Any, slot: Any) -> Any:
+    """Find the page that a page-table entry points to; compiled code only.
+
+    Parameters
+    ----------
+    tables, probe
+        As `p2mperf.tables.walk.walk`.
+    slot : uint64
+        The entry.
+
+    Returns
+    -------
+    uint64
+        Address in this process.
+    """
+    raise NotImplementedError("page_address is for compiled code")
+
+
+@walk_overload(page_address)
+def _page_address(tables, probe, slot):  # type: ignore[no-untyped-def]
+    entry_shift, _, _, load = _WALKS[instance_class(tables)]
+    size = np.uint64(entry_shift)
+    if instance_class(tables) not in _NESTED:
+        return lambda tables, probe, slot: (slot & _PAGE_MASK) + tables.base
+
+    def pte_mfn_to_pfn(tables, probe, slot):  # type: ignore[no-untyped-def]
+        # pgd_val and its kin: the m2p names a pfn, and the p2m must agree that it has this mfn.
+        mfn = slot >> _PAGE_SHIFT
+        pfn = load(probe, tables.m2p + (mfn << size))
+        owned = load(probe, tables.list + (pfn << size)) == mfn
+        return (pfn << _PAGE_SHIFT) + tables.base if owned else tables.root
+
+    return pte_mfn_to_pfn
+
+
+class _WriteLinear(NamedTuple):
+    """What a write to the list needs.
+
+    Attributes
+    ----------
+    list : uint64
+        Address of entry 0 in the window.
+    area : uint64
+        Kernel virtual address of entry 0, which the software walk takes its indices from.
+    root : uint64
+        Address of the page table's root page.
+    missing_leaf, identity_leaf : uint64
+        Page addresses of the shared leaves as they stand in page-table entries.
+    base : uint64
+        Added to a page address of a page-table entry to make an address of this process.
+    """
+
+    list: np.uint64
+    area: np.uint64
+    root: np.uint64
+    missing_leaf: np.uint64
+    identity_leaf: np.uint64
+    base: np.uint64
+
+
+class WriteLinear64(_WriteLinear):
+    """The list of a 64-bit guest."""
+
+
+class WriteLinear32(_WriteLinear):
+    """The list of a 32-bit PAE guest."""
+
+
+# log2 of an entry's bytes, levels above the page-table entries, load of an entry
+_LISTS: dict[Any, Any] = {WriteLinear64: (3, 3, load_element64), WriteLinear32: (2, 2, load_element32)}
+
+
+@walk_overload(locate_leaf)
+def _locate_in_list(tables, pfn):  # type: ignore[no-untyped-def]
+    if instance_class(tables) not in _LISTS:
+        return None
+    entry_shift, n_upper, load = _LISTS[instance_class(tables)]
+    size = np.uint64(entry_shift)
+    invalid = np.uint64((1 << (8 << entry_shift)) - 1)
+    first_shift = np.uint64(PAGE_SHIFT + 9 * n_upper)
+
+    def locate(tables, pfn):  # type: ignore[no-untyped-def]
+        shown = (tables.list + (pfn << size)) & _PAGE_MASK
+        # Shared leaves read INVALID throughout: any other value proves the leaf private, without a walk.
+        if load(tables.list, pfn) != invalid:
+            return shown
+        address = tables.area + (pfn << size)
+        table, shift = tables.root, first_shift
+        for _ in range(n_upper):
+            slot = load_element64(table, (address >> shift) & _SLOT_MASK)
+            table = (slot & _PAGE_MASK) + tables.base
+            shift -= _LEVEL_BITS
+        page = load_element64(table, (address >> _PAGE_SHIFT) & _SLOT_MASK) & _PAGE_MASK
+        if page == tables.missing_leaf:
+            return MISSING
+        if page == tables.identity_leaf:
+            return IDENTITY
+        return shown
+
+    return locate

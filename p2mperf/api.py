@@ -106,24 +106,13 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
 
     from p2mperf.designs import find
     from p2mperf.designs.pv.scenarios import check, run_scenario
+    from p2mperf.host.memory import require_memory
 
     check(scenario, find(design))
     with build(design, guest, limit=limit) as p2m:
-        _require_memory(p2m.end_pfn * _SCENARIO_BYTES, f"{scenario} of {p2m.guest.name}")
+        require_memory(p2m.end_pfn * _SCENARIO_BYTES, f"{scenario} of {p2m.guest.name}")
         names = {"guest": p2m.guest.name, "scenario": scenario, "design": design}
         return pd.DataFrame([{**names, **step._asdict()} for step in run_scenario(scenario, p2m)])
-
-
-def _require_memory(n_bytes: int, what: str) -> None:
-    from p2mperf.errors import DoesNotFitError
-    from p2mperf.host.card import available_memory_bytes
-    from p2mperf.units import format_size
-
-    if n_bytes > (available := available_memory_bytes()):
-        raise DoesNotFitError(
-            f"{what} needs {format_size(n_bytes)} and {format_size(available)} are available: take a smaller "
-            "guest or limit"
-        )
 
 
 def sweep(

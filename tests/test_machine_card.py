@@ -10,14 +10,14 @@ import pytest
 
 from p2mperf.errors import P2mperfError
 from p2mperf.host.card import (
-    available_memory_bytes,
     caches,
     card_key,
     caveats,
     machine_card,
-    n_maps_available,
-    steal_ticks,
 )
+from p2mperf.host.maps import SPARE_MAPS, n_maps_available
+from p2mperf.host.memory import available_memory_bytes
+from p2mperf.host.probes import steal_ticks
 from p2mperf.units import GIB, KIB, MIB
 
 CPU0 = "sys/devices/system/cpu/cpu0"
@@ -295,8 +295,10 @@ def test_no_meminfo_is_one_sentence(make_root: MakeRoot) -> None:
 
 
 def test_mappings_left(make_root: MakeRoot) -> None:
-    # Three lines of maps are in use.
-    assert n_maps_available(make_root(XEON)) == 65530 - 3
+    # Three lines of maps are in use, and 4 000 are left to all else.
+    assert SPARE_MAPS == 4000
+    assert n_maps_available(make_root(XEON)) == 65530 - 3 - 4000
+    assert n_maps_available(make_root(XEON), n_used=1000) == 65530 - 1000 - 4000
     assert n_maps_available(make_root(XEON, {"proc/sys/vm/max_map_count": "2\n"})) == 0
 
 

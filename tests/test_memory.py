@@ -20,7 +20,8 @@ from p2mperf import Guest
 from p2mperf.designs.pv import linear as pv_linear
 from p2mperf.designs.pv.leaf_plan import LeafPlan
 from p2mperf.errors import ClosedError, DoesNotFitError
-from p2mperf.memory import vm
+from p2mperf.host import maps
+from p2mperf.memory import smaps, vm
 from p2mperf.memory.pool import PagePool
 from p2mperf.memory.window import Window
 from p2mperf.units import HUGE_SIZE, MIB, PAGE_SIZE
@@ -174,7 +175,7 @@ def test_each_view_has_the_page_size_of_its_backing(backing: str, direct: int, w
 def test_an_unmapped_range_has_no_page_size() -> None:
     base = vm.reserve_aligned(HUGE_SIZE)
     try:
-        assert vm.view_page_bytes(base, HUGE_SIZE) == 0
+        assert smaps.view_page_bytes(base, HUGE_SIZE) == 0
     finally:
         vm.unmap(base, HUGE_SIZE)
 
@@ -185,8 +186,8 @@ def test_an_unmapped_range_has_no_page_size() -> None:
 def test_a_window_over_the_budget_is_refused_before_anything_is_mapped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    limit = own_process.n_areas() + vm.SPARE_MAPS + 100
-    monkeypatch.setattr(vm, "max_maps", lambda: limit)
+    limit = own_process.n_areas() + maps.SPARE_MAPS + 100
+    monkeypatch.setattr(maps, "max_maps", lambda *_: limit)
     with PagePool(512) as pool, Window(pool, 512) as window:
         # Every other frame: 256 frames of which none continues another.
         frames = pool.allocate(512, "leaf")[::2]
@@ -201,9 +202,9 @@ def test_a_design_over_the_budget_is_one_clear_error_and_keeps_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     p2mperf.build("pv-linear", E820).close()
-    limit = own_process.n_areas() + vm.SPARE_MAPS + 100
+    limit = own_process.n_areas() + maps.SPARE_MAPS + 100
     before = own_process.n_held_areas(), own_process.n_memfds()
-    monkeypatch.setattr(vm, "max_maps", lambda: limit)
+    monkeypatch.setattr(maps, "max_maps", lambda *_: limit)
     # The error holds on to the frames it went through: nothing may rest on them being collected.
     with pytest.raises(DoesNotFitError, match=f"vm.max_map_count {limit}") as _held:
         p2mperf.build("pv-linear", E820)

@@ -299,7 +299,7 @@ def test_what_does_not_fit_is_skipped_with_need_and_have(
 def test_what_needs_too_many_mappings_is_skipped(
     tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "n_maps_available", lambda: 5)
+    monkeypatch.setattr(study, "n_maps_available", lambda n_used: 5)
     with pytest.raises(NothingFitsError):
         sweep(small_plan(), tmp_path)
     path = find_runs(tmp_path)[0].path

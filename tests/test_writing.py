@@ -12,6 +12,7 @@ from small_guests import DESIGNS, build, life_of, oracle_of, small_guest, unused
 import p2mperf
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
 from p2mperf.guests.guest import Guest
+from p2mperf.host import maps
 from p2mperf.memory import vm
 
 BITS = (64, 32)
@@ -157,7 +158,7 @@ def test_a_write_where_no_mapping_can_be_had_is_refused(
     leaf = LEAF_PAGES[bits]
     with build(design, bits) as p2m:
         before = p2m.lookup(np.arange(3 * leaf * leaf))
-        monkeypatch.setattr(vm, "max_maps", lambda: 0)
+        monkeypatch.setattr(maps, "max_maps", lambda *_: 0)
         done = p2m.set([leaf * leaf + 5], unused(p2m, 1)).tolist()
         # Only the list shows its leaves by mappings.
         assert done == [design == "pv-tree"]

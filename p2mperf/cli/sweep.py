@@ -191,7 +191,7 @@ class _Talk:
 
 
 def _show_plan(plan: Any, arguments: Namespace) -> int:
-    from p2mperf.host.card import available_memory_bytes
+    from p2mperf.host.memory import available_memory_bytes
     from p2mperf.study.sweep import jobs
 
     work = list(jobs(plan))

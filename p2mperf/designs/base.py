@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from p2mperf.errors import AuditError, BadInputError, ClosedError, unknown
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
+from p2mperf.host.maps import page_table_bytes
 from p2mperf.kernels import trace, translate_into
-from p2mperf.memory import vm
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE
 
 
@@ -155,7 +155,7 @@ class Design(ABC):
         self.guest = guest
         self.backing = backing
         self.closed = False
-        self._page_tables_before_bytes = vm.page_table_bytes()
+        self._page_tables_before_bytes = page_table_bytes()
 
     @classmethod
     @abstractmethod
@@ -218,7 +218,7 @@ class Design(ABC):
 
     def page_table_bytes(self) -> int:
         """Page tables that this process has grown since the design was begun [bytes]."""
-        return max(0, vm.page_table_bytes() - self._page_tables_before_bytes)
+        return max(0, page_table_bytes() - self._page_tables_before_bytes)
 
     def lookup(self, pfns: Any) -> Words:
         """Translate frames.

@@ -14,7 +14,7 @@ import numpy as np
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError, unknown
 from p2mperf.guests.geometry import Words
-from p2mperf.host.card import steal_ticks
+from p2mperf.host.probes import steal_ticks
 from p2mperf.kernels import throughput, translate_into
 from p2mperf.measure.operations.base import OPERATIONS, Operation, StreamMaker
 from p2mperf.measure.rounds import flag_outliers, latin_orders

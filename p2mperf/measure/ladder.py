@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.guests.geometry import Words
-from p2mperf.host.card import Card, available_memory_bytes
-from p2mperf.memory import vm
+from p2mperf.host.card import Card
+from p2mperf.host.memory import available_memory_bytes
+from p2mperf.memory import smaps, vm
 from p2mperf.units import GIB, HUGE_SIZE, KIB, PAGE_SIZE, round_up
 
 Series = tuple[float | None, ...]
@@ -304,7 +305,7 @@ def _measure(
             state = np.uint64(grow_cycle(words, *_geometry(slot_bytes), n_slots, n_wanted, state))
             n_slots = n_wanted
             costs[rung], position = _fastest_pass(words, position, int(n_slots))
-        return tuple(costs), vm.view_page_bytes(address, round_up(sizes[-1], HUGE_SIZE))
+        return tuple(costs), smaps.view_page_bytes(address, round_up(sizes[-1], HUGE_SIZE))
 
 
 def _fastest_pass(words: Words, position: np.uint64, n_slots: int) -> tuple[float, np.uint64]:

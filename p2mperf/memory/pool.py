@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import ClosedError, DoesNotFitError
-from p2mperf.memory import vm
+from p2mperf.memory import smaps, vm
 from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
 
 Frames = NDArray[np.int64]
@@ -258,7 +258,7 @@ class PagePool:
     @property
     def direct_page_bytes(self) -> int:
         """Page size of the direct map as smaps tells it: 4096, 2 MiB, or 0 where it is mixed."""
-        return vm.view_page_bytes(self.base, self.n_frames << PAGE_SHIFT)
+        return smaps.view_page_bytes(self.base, self.n_frames << PAGE_SHIFT)
 
 
 def _run_order(n_frames: int, run_frames: int, seed: int) -> Frames:

@@ -1,4 +1,4 @@
-"""What the Linux virtual memory system is asked and what it answers: mmap, madvise, smaps."""
+"""What the Linux virtual memory system is asked: mmap and madvise."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import ctypes
 import errno
 import mmap as _mmap
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +24,6 @@ MADV_COLLAPSE = 25
 
 READ = _mmap.PROT_READ
 READ_WRITE = _mmap.PROT_READ | _mmap.PROT_WRITE
-SPARE_MAPS = 4000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -46,9 +42,7 @@ def _fail(what: str, n_bytes: int) -> DoesNotFitError:
     return DoesNotFitError(f"could not {what} {format_size(n_bytes)}: {hint}")
 
 
-def map_pages(
-    address: int, n_bytes: int, protection: int, fd: int = -1, offset: int = 0, reserve: bool = False
-) -> int:
+def map_pages(address: int, n_bytes: int, protection: int, fd: int = -1, offset: int = 0) -> int:
     """Map `n_bytes` of a file, or of nothing, and return the address.
 
     Parameters
@@ -63,8 +57,6 @@ def map_pages(
         File to map shared; -1 maps private anonymous memory that is not reserved ahead.
     offset : int
         Offset into the file [bytes].
-    reserve : bool
-        Take swap-backed commit for anonymous memory instead of MAP_NORESERVE.
 
     Returns
     -------
@@ -76,9 +68,7 @@ def map_pages(
     DoesNotFitError
         When the kernel refuses.
     """
-    flags = _mmap.MAP_SHARED if fd >= 0 else _mmap.MAP_PRIVATE | _mmap.MAP_ANONYMOUS
-    if fd < 0 and not reserve:
-        flags |= MAP_NORESERVE
+    flags = _mmap.MAP_SHARED if fd >= 0 else _mmap.MAP_PRIVATE | _mmap.MAP_ANONYMOUS | MAP_NORESERVE
     if address:
         flags |= MAP_FIXED
     result = _libc.mmap(address or None, n_bytes, protection, flags, fd, offset)
@@ -172,76 +162,3 @@ def view(address: int, n_bytes: int, dtype: Any) -> NDArray[Any]:
     """
     buffer: Any = (ctypes.c_char * n_bytes).from_address(address)
     return np.frombuffer(buffer, dtype)
-
-
-def n_maps() -> int:
-    """Count this process' mappings."""
-    with open("/proc/self/maps", "rb") as lines:
-        return sum(1 for _ in lines)
-
-
-def max_maps() -> int:
-    """Return vm.max_map_count, or the kernel's default where it cannot be read."""
-    try:
-        return int(Path("/proc/sys/vm/max_map_count").read_text())
-    except OSError:
-        return 65530
-
-
-def maps_budget() -> int:
-    """How many mappings a window may still add: the limit less what is in use and a reserve."""
-    return max_maps() - n_maps() - SPARE_MAPS
-
-
-def page_table_bytes() -> int:
-    """Page tables of this process, as the kernel counts them [bytes]."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmPTE:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """One line of /proc/self/smaps: a stretch of address space and what stands behind it."""
-
-    start: int
-    end: int
-    writable: bool
-    offset_bytes: int
-    inode: int
-    resident_bytes: int
-    huge_bytes: int
-
-
-def mappings(start: int, n_bytes: int) -> list[Mapping]:
-    """Read the mappings inside [start, start + n_bytes) from /proc/self/smaps."""
-    return [m for m in _smaps() if m.start >= start and m.end <= start + n_bytes]
-
-
-def view_page_bytes(start: int, n_bytes: int) -> int:
-    """Page size that really maps a range: 2 MiB or 4 KiB if all resident pages agree, 0 if mixed or none."""
-    found = mappings(start, n_bytes)
-    resident = sum(m.resident_bytes for m in found)
-    huge = sum(m.huge_bytes for m in found)
-    if huge == 0:
-        return PAGE_SIZE if resident else 0
-    return HUGE_SIZE if huge == resident else 0
-
-
-def _smaps() -> Iterator[Mapping]:
-    head: list[str] = []
-    resident = huge = 0
-    with open("/proc/self/smaps") as lines:
-        for line in lines:
-            key, _, rest = line.partition(":")
-            if key == "Rss":
-                resident = int(rest.split()[0]) * 1024
-            elif key in ("ShmemPmdMapped", "FilePmdMapped", "AnonHugePages"):
-                huge += int(rest.split()[0]) * 1024
-            elif key == "VmFlags":
-                start, end = (int(word, 16) for word in head[0].split("-"))
-                yield Mapping(start, end, "w" in head[1], int(head[2], 16), int(head[4]), resident, huge)
-            elif "-" in key:
-                head = line.split()
-                resident = huge = 0

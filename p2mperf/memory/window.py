@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import ClosedError, DoesNotFitError
-from p2mperf.memory import vm
+from p2mperf.host.maps import n_maps_available, require_maps
+from p2mperf.memory import smaps, vm
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
@@ -112,7 +113,7 @@ class Window:
         if not self.base:
             raise ClosedError("this window is closed: build the design again")
         starts = _run_starts(frames, writable)
-        check_maps(starts.size)
+        require_maps(starts.size, "this window")
         ends = np.append(starts[1:], frames.size)
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             self._map_run(first_page + start, int(frames[start]), end - start, bool(writable[start]))
@@ -170,7 +171,7 @@ class Window:
     def has_room_for(self, n_runs: int) -> bool:
         """Tell whether `n_runs` stretches of pages can be remapped: each may cut one mapping into three."""
         if self._maps_left < 2 * n_runs:
-            self._maps_left = vm.maps_budget()
+            self._maps_left = n_maps_available()
         return self._maps_left >= 2 * n_runs
 
     def _map_run(self, page: int, frame: int, n_pages: int, writable: bool) -> None:
@@ -198,19 +199,4 @@ class Window:
     @property
     def window_page_bytes(self) -> int:
         """Page size of the area as smaps tells it: 4096, 2 MiB, or 0 where it is mixed."""
-        return vm.view_page_bytes(self.base, self.n_pages << PAGE_SHIFT)
-
-
-def check_maps(n_maps: int) -> None:
-    """Refuse to start a mapping that the kernel would refuse half-way.
-
-    Raises
-    ------
-    DoesNotFitError
-        When `n_maps` more mappings exceed vm.max_map_count less a reserve.
-    """
-    if (budget := vm.maps_budget()) < n_maps:
-        raise DoesNotFitError(
-            f"this window needs {n_maps} mappings and {max(budget, 0)} are left (vm.max_map_count "
-            f"{vm.max_maps()}): raise it with sysctl vm.max_map_count, or use a map with fewer holes"
-        )
+        return smaps.view_page_bytes(self.base, self.n_pages << PAGE_SHIFT)

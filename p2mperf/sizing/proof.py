@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import DoesNotFitError, P2mperfError
+from p2mperf.host.memory import require_memory
 from p2mperf.sizing.answer import Answer, readable_size
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size
 
@@ -163,7 +164,7 @@ def prove(answer: Answer) -> Proof:
     task = _task(answer)
     n_list_bytes = task.end_page * task.entry_bytes
     if task.area_bytes <= task.budget_bytes:
-        _check_memory(n_list_bytes)
+        require_memory(2 * n_list_bytes, "the proof", "prove a smaller guest")
     command = [sys.executable, "-c", _CHILD]
     done = subprocess.run(
         command,
@@ -191,18 +192,6 @@ def _task(answer: Answer) -> Task:
         budget_bytes=answer.available_bytes // granule * granule,
         granule_bytes=granule,
     )
-
-
-def _check_memory(n_bytes: int) -> None:
-    text = Path("/proc/meminfo").read_text()
-    available = next(
-        int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable")
-    )
-    if 2 * n_bytes > available:
-        raise DoesNotFitError(
-            f"the proof needs {readable_size(2 * n_bytes)} of memory and this machine has"
-            f" {readable_size(available)} left: prove a smaller guest"
-        )
 
 
 def _environment() -> dict[str, str]:

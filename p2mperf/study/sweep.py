@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, ResultsError
-from p2mperf.host.card import available_memory_bytes, card_key, machine_card, n_maps_available
+from p2mperf.host.card import card_key, machine_card
+from p2mperf.host.maps import n_maps_available
+from p2mperf.host.memory import available_memory_bytes
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.journal import Journal, RunInfo, find_runs
 from p2mperf.results.records import VERSION, cell_key, fingerprint, unit_key
@@ -286,7 +288,7 @@ def _does_not_fit(job: Job) -> tuple[str, Record] | None:
     have = available_memory_bytes()
     if job.need_bytes > have:
         return "skipped_memory", {"need_bytes": job.need_bytes, "have_bytes": have}
-    maps = n_maps_available()
+    maps = n_maps_available(n_used=0)  # of a fresh process: what it needs for itself is in need_maps
     if job.need_maps > maps:
         error = f"needs {job.need_maps} mappings, {maps} are left: raise vm.max_map_count"
         return "skipped_maps", {"error": error}

@@ -28,9 +28,9 @@ from p2mperf.designs.arm.vlpt_kernels import VlptTables
 from p2mperf.designs.base import BACKINGS, Backing, Footprint, Load
 from p2mperf.errors import BadInputError, ClosedError
 from p2mperf.guests.guest import Guest
-from p2mperf.memory import vm
+from p2mperf.host.maps import require_maps
+from p2mperf.memory import smaps, vm
 from p2mperf.memory.pool import Frames
-from p2mperf.memory.window import check_maps
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
 _SLOT_SHIFT = 21
@@ -103,7 +103,7 @@ class VlptWindow:
         """
         frames = domain.third_behind(self.second[first:end])
         starts = _run_starts(frames)
-        check_maps(starts.size)
+        require_maps(starts.size, "this window")
         ends = np.append(starts[1:], frames.size)
         for start, stop in zip(starts.tolist(), ends.tolist(), strict=True):
             address = self.slot_address(first) + (start << PAGE_SHIFT)
@@ -313,13 +313,13 @@ class ArmVlpt(ArmDesign):
 
     def footprint(self) -> Footprint:
         start = self.window.slot_address(self.first_slot)
-        n_vmas = len(vm.mappings(start, (self.end_slot - self.first_slot) << _SLOT_SHIFT))
+        n_vmas = len(smaps.mappings(start, (self.end_slot - self.first_slot) << _SLOT_SHIFT))
         return Footprint(self.pages, n_vmas, self.extra_pool.memory_bytes, self.page_table_bytes())
 
     def views(self) -> dict[str, int]:
         start = self.window.slot_address(self.first_slot)
         n_bytes = (self.end_slot - self.first_slot) << _SLOT_SHIFT
-        return {"direct": self.pool.direct_page_bytes, "window": vm.view_page_bytes(start, n_bytes)}
+        return {"direct": self.pool.direct_page_bytes, "window": smaps.view_page_bytes(start, n_bytes)}
 
     def step_at(self, address: int) -> Load:
         page = (address - self.window.base) >> PAGE_SHIFT
@@ -351,7 +351,7 @@ class ArmVlpt(ArmDesign):
         start = self.window.slot_address(first)
         shown = np.full(expected.size, -1, np.int64)
         writable = np.zeros(expected.size, np.bool_)
-        for mapping in vm.mappings(start, (end - first) << _SLOT_SHIFT):
+        for mapping in smaps.mappings(start, (end - first) << _SLOT_SHIFT):
             if mapping.inode == 0:
                 continue
             page = (mapping.start - start) >> PAGE_SHIFT

@@ -42,7 +42,7 @@ from p2mperf.designs.pv.linear_kernels import (
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind, above_mask
 from p2mperf.guests.guest import Guest
-from p2mperf.memory import vm
+from p2mperf.memory import smaps
 from p2mperf.memory.pool import Frames
 from p2mperf.memory.window import Window, n_runs
 from p2mperf.tables.m2p import predict_bytes
@@ -251,7 +251,7 @@ class PvLinear(PvLife):
 
     def footprint(self) -> Footprint:
         m2p = self._m2p.memory_bytes if self._m2p else 0
-        n_vmas = len(vm.mappings(self.window.base, self.window.n_pages << PAGE_SHIFT))
+        n_vmas = len(smaps.mappings(self.window.base, self.window.n_pages << PAGE_SHIFT))
         return Footprint(self.pool.kinds, n_vmas, self.pool.memory_bytes + m2p, self.page_table_bytes())
 
     def views(self) -> dict[str, int]:
@@ -281,7 +281,7 @@ class PvLinear(PvLife):
         """What /proc/self/smaps says of the area must be what the page table says."""
         shown = np.full(self.window.n_pages, -1, np.int64)
         writable = np.zeros(self.window.n_pages, np.bool_)
-        for mapping in vm.mappings(self.window.base, self.window.n_pages << PAGE_SHIFT):
+        for mapping in smaps.mappings(self.window.base, self.window.n_pages << PAGE_SHIFT):
             first = self.window.page_at(mapping.start)
             n_pages = (mapping.end - mapping.start) >> PAGE_SHIFT
             frame = mapping.offset_bytes >> PAGE_SHIFT

@@ -1,0 +1,55 @@
+"""Single facts of /proc and /sys, each None where the machine does not tell.
+
+Every probe takes the root of the file tree it reads, so that it can be tried on saved texts of a machine one
+does not have.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+Root = str | Path
+
+
+def read_text(directory: Root, name: str) -> str | None:
+    """Read a small file, without the white space around it."""
+    try:
+        return Path(directory, name).read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def read_number(directory: Root, name: str) -> int | None:
+    """Read a file that holds one whole number and nothing else."""
+    text = read_text(directory, name)
+    return int(text) if text and text.isdecimal() else None
+
+
+def read_choice(directory: Root, name: str) -> str | None:
+    """Read which of its choices a file marks, as ``madvise`` in ``always [madvise] never``."""
+    match = re.search(r"\[(\w+)\]", read_text(directory, name) or "")
+    return match[1] if match else None
+
+
+def load_average(root: Root = "/") -> list[float] | None:
+    """Tasks that ran or waited to run, on average over the last 1, 5 and 15 minutes."""
+    words = (read_text(root, "proc/loadavg") or "").split()
+    return [float(word) for word in words[:3]] if len(words) >= 3 else None
+
+
+def steal_ticks(root: Root = "/") -> int | None:
+    """Time that the hypervisor gave to others while a CPU of ours wanted to run, since boot.
+
+    Parameters
+    ----------
+    root : str or Path
+        Where /proc is found.
+
+    Returns
+    -------
+    int or None
+        Clock ticks over all CPUs, field 8 of the first line of /proc/stat (proc(5)).
+    """
+    words = (read_text(root, "proc/stat") or "").split("\n")[0].split()
+    return int(words[8]) if len(words) > 8 else None

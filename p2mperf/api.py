@@ -304,8 +304,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a cell and pair of designs; see `p2mperf.figures.lookups.ratio.data`.
+        One row a cell and pair of designs; see `p2mperf.analysis.summary.summary`.
     """
-    from p2mperf.figures.lookups.ratio import data
+    from p2mperf.analysis.summary import summary as summarize
 
-    return data(frame)
+    return summarize(frame)

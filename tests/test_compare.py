@@ -13,7 +13,6 @@ import pytest
 import record_samples as samples
 
 from p2mperf.analysis.compare import compare, slower_than, worst
-from p2mperf.analysis.statistics import ratio_interval, verdict
 from p2mperf.cli.compare import main
 from p2mperf.errors import BadInputError, ResultsError
 from p2mperf.results.export import load
@@ -32,7 +31,7 @@ def measured(directory: Path, *elapsed_ns: tuple[int, int], **run: Any) -> Path:
 
 
 def compared(a: Path, b: Path, **options: Any) -> pd.DataFrame:
-    return compare(load(a), load(b), interval=ratio_interval, verdict=verdict, **options)
+    return compare(load(a), load(b), **options)
 
 
 @pytest.fixture
@@ -137,7 +136,7 @@ def test_other_machines_are_refused_unless_forced(before: Path, tmp_path: Path) 
 def test_several_runs_are_refused(before: Path) -> None:
     measured(before, (1000, 1000), run="beef", started="2026-11-22T10:00:00+00:00")
     with pytest.raises(BadInputError, match="B holds 2 runs: choose one of 0123456789ab, beef"):
-        compare(load(before), load(before, run="all"), interval=ratio_interval, verdict=verdict)
+        compare(load(before), load(before, run="all"))
 
 
 def test_nothing_in_common_is_refused(before: Path, tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import record_samples as samples
 from matplotlib.figure import Figure
 
 import p2mperf
+from p2mperf.analysis import samples as analysed
+from p2mperf.analysis.summary import COLUMNS, summary
 from p2mperf.cli.sweep import as_text
 from p2mperf.errors import BadInputError
-from p2mperf.figures import FIGURES, figure, life, save, style as common, table
+from p2mperf.figures import FIGURES, figure, life, save, style, table
 from p2mperf.figures.lookups import cost, footprint, ratio
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
@@ -126,7 +128,7 @@ def test_a_table_says_where_it_was_measured(frame: pd.DataFrame) -> None:
     # Two processes measured; the cells of two more were skipped or failed.
     note = cost.data(frame).attrs["note"]
     assert note.startswith("measured 2026-11-21 on Example 9000, in a virtual machine, Linux 6.1.0")
-    assert [knee["name"] for knee in cost.data(frame).attrs["knees"]] == ["L2", "L3"]
+    assert [knee.name for knee in cost.data(frame).attrs["knees"]] == ["L2", "L3"]
 
 
 def test_costs_are_drawn_over_the_guest(frame: pd.DataFrame) -> None:
@@ -147,7 +149,7 @@ def test_costs_are_drawn_over_the_guest(frame: pd.DataFrame) -> None:
 
 
 def test_ratios_are_paired_within_a_process(frame: pd.DataFrame) -> None:
-    rows = by(ratio.data(frame), "guest", "hole_fraction")
+    rows = by(summary(frame), "guest", "hole_fraction")
     # Rounds of the processes: 3000/2000, 3300/2200 and 4000/2000, 4800/2400; the middle of 1.5 and 2.
     row = rows["pv-64-256m", 0.0]
     assert row.ratio == pytest.approx(sqrt(1.5 * 2))
@@ -160,14 +162,14 @@ def test_ratios_are_paired_within_a_process(frame: pd.DataFrame) -> None:
 
 
 def test_ratios_of_streams_with_holes_are_rows_of_their_own(frame: pd.DataFrame) -> None:
-    row = by(ratio.data(frame), "guest", "hole_fraction")["pv-64-256m", 0.5]
+    row = by(summary(frame), "guest", "hole_fraction")["pv-64-256m", 0.5]
     assert row.ratio == pytest.approx(0.3)
     assert row.stream_label == "uniform, 50 % holes"
     assert row.n_processes == 1
 
 
 def test_the_control_is_the_reference_against_itself(frame: pd.DataFrame) -> None:
-    rows = by(ratio.data(frame), "guest", "hole_fraction")
+    rows = by(summary(frame), "guest", "hole_fraction")
     # Medians of the logs of 2000/2000, 2420/2200 and of 1800/2000, 2400/2400: log(1.1) / 2 and log(0.9) / 2.
     row = rows["pv-64-256m", 0.0]
     middle = (log(1.1) / 2 + log(0.9) / 2) / 2
@@ -178,7 +180,7 @@ def test_the_control_is_the_reference_against_itself(frame: pd.DataFrame) -> Non
 
 
 def test_without_a_control_there_is_none(tmp_path: Path) -> None:
-    data = ratio.data(frame_of(tmp_path, cell(SMALL, 0, (2000, 3000)), cell(SMALL, 1, (2000, 3000))))
+    data = summary(frame_of(tmp_path, cell(SMALL, 0, (2000, 3000)), cell(SMALL, 1, (2000, 3000))))
     assert data[["control_low", "control_high"]].isna().all(axis=None)
 
 
@@ -189,14 +191,14 @@ def test_without_a_control_there_is_none(tmp_path: Path) -> None:
 def test_a_verdict_names_the_faster_one(tmp_path: Path, tree_ns: int, said: str, faster: str) -> None:
     # Eight processes that hardly differ.
     cells = [cell(SMALL, n, (2000, tree_ns + n)) for n in range(8)]
-    (row,) = ratio.data(frame_of(tmp_path, *cells)).itertuples()
+    (row,) = summary(frame_of(tmp_path, *cells)).itertuples()
     assert (row.verdict, row.faster) == (said, faster)
     assert row.ratio == pytest.approx(tree_ns / 2000, rel=0.01)
 
 
 def test_processes_that_disagree_resolve_nothing(tmp_path: Path) -> None:
     cells = [cell(SMALL, n, (2000, 3000 if n % 2 else 1500)) for n in range(8)]
-    (row,) = ratio.data(frame_of(tmp_path, *cells)).itertuples()
+    (row,) = summary(frame_of(tmp_path, *cells)).itertuples()
     assert row.low < 1 < row.high
     assert row.faster == ""
     assert "resolved" in row.verdict
@@ -205,12 +207,12 @@ def test_processes_that_disagree_resolve_nothing(tmp_path: Path) -> None:
 
 def test_a_cell_without_its_reference_has_no_ratio(tmp_path: Path) -> None:
     block = samples.block(3000, order=("pv-tree",))
-    data = ratio.data(frame_of(tmp_path, samples.cell(**SMALL, rounds=[block])))
+    data = summary(frame_of(tmp_path, samples.cell(**SMALL, rounds=[block])))
     assert len(data) == 0
 
 
 def test_summary_is_the_table_of_ratios(frame: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(p2mperf.summary(frame), ratio.data(frame))
+    pd.testing.assert_frame_equal(p2mperf.summary(frame), table("ratio", frame))
 
 
 def test_ratios_are_drawn_with_their_intervals(frame: pd.DataFrame) -> None:
@@ -267,6 +269,16 @@ def test_footprints_are_stacked(frame: pd.DataFrame) -> None:
     }
 
 
+def test_kinds_of_pages_without_a_colour_are_stacked_by_name(tmp_path: Path) -> None:
+    # A set of names lies in another order in each process; so did these, and the figure's bytes with them.
+    footprint_pages = dict.fromkeys(["leaf", *(f"kind_{letter}" for letter in "hgfedcba")], 1)
+    unit = samples.unit({"pv-tree": samples.design(footprint=footprint_pages)}, **SMALL)
+    cells = samples.cell(**SMALL, rounds=[samples.block(3000, order=("pv-tree",))])
+    share, _ = figure("footprint", frame_of(tmp_path, unit, cells)).axes
+    labels = [bars.get_label() for bars in share.containers]
+    assert labels == ["leaf", *(f"kind {letter}" for letter in "abcdefgh")]
+
+
 # ---- life ----
 
 
@@ -307,8 +319,8 @@ def test_lookups_are_no_part_of_a_life_nor_the_other_way_round(
     with pytest.raises(BadInputError, match="`sweep --plan life` measures them"):
         figure("life", frame)
     pd.testing.assert_frame_equal(cost.data(lived), cost.data(frame))
-    titles = [title for title, _ in ratio.panels(ratio.data(lived))]
-    assert titles == [title for title, _ in ratio.panels(ratio.data(frame))]
+    titles = [title for title, _ in ratio.panels(summary(lived))]
+    assert titles == [title for title, _ in ratio.panels(summary(frame))]
     # The table that people read has them all.
     assert set(p2mperf.summary(lived)["operation"]) == {"latency", "cow", "rebuild"}
 
@@ -374,7 +386,7 @@ def test_one_design_alone_has_costs_and_no_ratios(tmp_path: Path) -> None:
     designs = {"pv-tree": samples.design()}
     frame = frame_of(tmp_path, samples.unit(designs, **SMALL), samples.cell(**SMALL, rounds=blocks))
     assert len(cost.data(frame)) == 1
-    assert list(p2mperf.summary(frame).columns) == ratio.COLUMNS
+    assert list(p2mperf.summary(frame).columns) == COLUMNS
     assert as_text(p2mperf.summary(frame)) == "no cell has two designs to compare"
     with pytest.raises(BadInputError, match="nothing to draw: no lookup was measured with two designs"):
         figure("ratio", frame)
@@ -415,25 +427,25 @@ def test_pairs_and_backings_have_panels_of_their_own(tmp_path: Path) -> None:
     ],
 )
 def test_labels_of_streams(facts: dict[str, Any], label: str) -> None:
-    assert common.cell_label(facts) == label
+    assert analysed.stream_label(**facts) == label
 
 
 def test_narrow_entries_look_different() -> None:
-    wide, narrow = common.marker("zipf", 64), common.marker("zipf", 32)
+    wide, narrow = style.marker("zipf", 64), style.marker("zipf", 32)
     assert wide["color"] == narrow["color"]
     assert (wide["linestyle"], narrow["linestyle"]) == ("-", "--")
     assert wide["markerfacecolor"] != narrow["markerfacecolor"] == "white"
-    assert len({common.marker(name, 64)["color"] for name in common.COLOURS}) == len(common.COLOURS)
+    assert len({style.marker(name, 64)["color"] for name in style.COLOURS}) == len(style.COLOURS)
 
 
 def test_sizes_that_crowd_share_a_tick() -> None:
     ax = Figure().subplots()
-    common.size_axis(ax, np.array([1, 1.5, 4, 16, 17]) * GIB)
+    style.size_axis(ax, np.array([1, 1.5, 4, 16, 17]) * GIB)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1G", "4G", "16G"]
 
 
 def test_a_frame_without_a_run_has_no_machine(frame: pd.DataFrame) -> None:
     bare = frame.copy()
     bare.attrs = {}
-    assert common.host_note(bare) == "measured by p2mperf"
-    assert common.knees_of(bare) == []
+    assert analysed.host_note(bare) == "measured by p2mperf"
+    assert analysed.knees_of(bare) == []

@@ -25,7 +25,7 @@ PACKAGE = ROOT / "p2mperf"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-HEAVY = ("llvmlite", "matplotlib", "numba", "pandas")
+HEAVY = ("llvmlite", "matplotlib", "numba", "pandas", "scipy")
 INHERITED = house.inherited_docstrings(path.read_text() for path in SOURCES)
 MAX_LINES = 550
 MAX_HELP_SECONDS = 0.3
@@ -52,6 +52,7 @@ CONTRACT_BREAKERS = {
     "numba and llvmlite enter through": ("guests/guest.py", "import numba"),
     "Compiled code stays in its rooms": ("measure/rounds.py", "import p2mperf.jit"),
     "matplotlib is used by figures only": ("units.py", "import matplotlib"),
+    "scipy is used by analysis only": ("measure/rounds.py", "import scipy"),
     "argparse is used by the command line only": ("units.py", "import argparse"),
     "pandas is used by": ("measure/rounds.py", "import pandas"),
 }
@@ -92,8 +93,8 @@ def test_listing_the_designs_imports_nothing_heavy() -> None:
 
 
 def test_heavy_imports_are_seen() -> None:
-    # numba stands on llvmlite, so both are there after importing the first
-    assert heavy_modules_after("import numba") == ["llvmlite", "numba"]
+    # numba stands on llvmlite and looks for scipy, so all three are there after importing the first
+    assert heavy_modules_after("import numba") == ["llvmlite", "numba", "scipy"]
 
 
 def test_help_answers_at_once() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import BadInputError
-from p2mperf.results.records import CONTROL
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 CELL = [
@@ -29,28 +26,10 @@ CELL = [
 _FORM = ["code_form", "view_page_bytes"]
 
 
-class Interval(Protocol):
-    """A ratio with the ends of its interval; nan ends say that there is none."""
-
-    @property
-    def estimate(self) -> float:
-        """Ratio."""
-
-    @property
-    def low(self) -> float:
-        """Lower end."""
-
-    @property
-    def high(self) -> float:
-        """Upper end."""
-
-
 def compare(
     frame_a: pd.DataFrame,
     frame_b: pd.DataFrame,
     *,
-    interval: Callable[[np.ndarray], Interval],
-    verdict: Callable[[Any], str],
     force: bool = False,
 ) -> pd.DataFrame:
     """Cost of every design of every cell in two runs, and the ratio B / A.
@@ -59,11 +38,6 @@ def compare(
     ----------
     frame_a, frame_b : pandas.DataFrame
         Samples of one run each, as `export.load` gives them.
-    interval : callable
-        Takes one natural log ratio a process, gives the ratio with its interval
-        (`p2mperf.analysis.statistics.ratio_interval`).
-    verdict : callable
-        Takes what `interval` gave, says what it shows (`p2mperf.analysis.statistics.verdict`).
     force : bool
         Compare samples of different machines all the same.
 
@@ -87,7 +61,7 @@ def compare(
     """
     process = _process_columns(frame_a, frame_b, force)
     costs_a, costs_b = _process_costs(frame_a, process), _process_costs(frame_b, process)
-    table = _ratios(costs_a, costs_b, interval, verdict)
+    table = _ratios(costs_a, costs_b)
     cells_a, cells_b = (costs.groupby(level=CELL, sort=False).median() for costs in (costs_a, costs_b))
     table.insert(0, "cost_a_ns", cells_a)
     table.insert(1, "cost_b_ns", cells_b)
@@ -149,17 +123,14 @@ def _process_columns(frame_a: pd.DataFrame, frame_b: pd.DataFrame, force: bool) 
 
 
 def _process_costs(frame: pd.DataFrame, process: list[str]) -> pd.Series[float]:
-    return _done(frame).groupby(CELL + process, sort=False)["cost_ns"].median()
+    return _timed(frame).groupby(CELL + process, sort=False)["cost_ns"].median()
 
 
-def _ratios(
-    costs_a: pd.Series[float],
-    costs_b: pd.Series[float],
-    interval: Callable[[np.ndarray], Interval],
-    verdict: Callable[[Any], str],
-) -> pd.DataFrame:
+def _ratios(costs_a: pd.Series[float], costs_b: pd.Series[float]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
+
+    from p2mperf.analysis.statistics import ratio_interval, verdict
 
     pairs = costs_a.to_frame("a").join(costs_b.to_frame("b"), how="inner")
     if pairs.empty:
@@ -169,7 +140,7 @@ def _ratios(
     pairs["log_ratio"] = np.log(pairs["b"]) - np.log(pairs["a"])
     rows = {}
     for cell, logs in pairs.groupby(level=CELL, sort=False)["log_ratio"]:
-        ratio = interval(logs.to_numpy())
+        ratio = ratio_interval(logs.to_numpy())
         rows[cell] = (ratio.estimate, ratio.low, ratio.high, len(logs), verdict(ratio))
     index = pd.MultiIndex.from_tuples(rows, names=CELL)
     columns = ["ratio", "ratio_low", "ratio_high", "n_processes", "verdict"]
@@ -183,11 +154,12 @@ def _differences(frame_a: pd.DataFrame, frame_b: pd.DataFrame, cells: pd.Index[A
 
 
 def _forms(frame: pd.DataFrame, name: str) -> pd.Series[str]:
-    grouped = _done(frame).groupby(CELL, sort=False)[name]
+    grouped = _timed(frame).groupby(CELL, sort=False)[name]
     return grouped.agg(lambda values: ", ".join(sorted({str(value) for value in values})))
 
 
-def _done(frame: pd.DataFrame) -> pd.DataFrame:
+def _timed(frame: pd.DataFrame) -> pd.DataFrame:
     """Drop what has no cost, and the controls: they are designs that stand in the table already."""
-    done = frame[frame["status"] == "done"]
-    return done[~done["design"].str.startswith(CONTROL)]
+    from p2mperf.analysis.samples import measured, of_designs
+
+    return of_designs(measured(frame))

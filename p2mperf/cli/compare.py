@@ -56,11 +56,10 @@ def main(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     from p2mperf.analysis.compare import compare, slower_than, worst
-    from p2mperf.analysis.statistics import ratio_interval, verdict
     from p2mperf.results.export import load
 
     frame_a, frame_b = load(arguments.a), load(arguments.b)
-    table = compare(frame_a, frame_b, interval=ratio_interval, verdict=verdict, force=arguments.force)
+    table = compare(frame_a, frame_b, force=arguments.force)
     _say_what_is_compared(frame_a, frame_b, table)
     print(_as_json(table) if arguments.json else _as_text(table))
     _say(f"highest ratio: {_named(worst(table))}")

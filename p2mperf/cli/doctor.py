@@ -34,7 +34,7 @@ LARGEST_UNIT_BYTES = 2 * GIB
 SMALLEST_BYTES = 256 * MIB
 # What the kernel's default of 65 530 leaves to a Python process, generously.
 USUAL_N_MAPS = 60_000
-_PACKAGES = ("matplotlib", "numba", "numpy", "pandas", "pyarrow")
+_PACKAGES = ("matplotlib", "numba", "numpy", "pandas", "pyarrow", "scipy")
 _SYSFS_THP = "/sys/kernel/mm/transparent_hugepage"
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from p2mperf.figures.style import DESIGN_COLOURS, FALLBACK, host_note, medians, refuse_empty
-from p2mperf.results.records import CONTROL, LOOKUPS
+from p2mperf.analysis.samples import host_note, medians, of_designs, refuse_empty
+from p2mperf.figures.style import DESIGN_COLOURS, FALLBACK
+from p2mperf.results.records import LOOKUPS
 
 KEYS = ["operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing", "limit_bytes"]
 GROWTH = ["n_pages_grown", "n_vmas_grown"]
@@ -50,8 +51,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         and highest process), per frame, leaf or whole table [ns]; ``n_pages_grown`` and ``n_vmas_grown``
         (means, per frame, leaf or whole table).
     """
-    named = ~frame["design"].fillna(CONTROL).str.startswith(CONTROL)
-    life = frame[named & ~frame["operation"].isin(LOOKUPS)]
+    life = of_designs(frame[~frame["operation"].isin(LOOKUPS)])
     table = medians(life, KEYS)
     per_one = life[GROWTH].astype(float).div(life["n_lookups"].astype(float), axis=0)
     grown = life[KEYS].assign(**{name: per_one[name].to_numpy() for name in GROWTH})

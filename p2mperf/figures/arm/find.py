@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from p2mperf.figures.style import DESIGN_COLOURS, host_note, medians, plain_ticks, size_axis
+from p2mperf.analysis.samples import host_note, medians
+from p2mperf.figures.style import DESIGN_COLOURS, plain_ticks, size_axis
 from p2mperf.model.arndale import ASSUMPTIONS, RESIDENCIES, WAYS, find_ns
 
 if TYPE_CHECKING:

@@ -6,17 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from p2mperf.figures.style import (
-    DESIGN_COLOURS,
-    FALLBACK,
-    host_note,
-    knees_of,
-    medians,
-    plain_ticks,
-    refuse_empty,
-    size_axis,
-)
-from p2mperf.results.records import CONTROL, LOOKUPS
+from p2mperf.analysis.samples import Knee, host_note, knees_of, medians, of_designs, refuse_empty
+from p2mperf.figures.style import DESIGN_COLOURS, FALLBACK, plain_ticks, size_axis
+from p2mperf.results.records import LOOKUPS
 
 KEYS = ["family", "operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing"]
 N_COLUMNS = 4
@@ -39,8 +31,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         lowest and highest process), all per lookup [ns].
     """
     ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
-    named = ~ram["design"].fillna("").str.startswith(CONTROL)
-    table = medians(ram[named & ram["operation"].isin(LOOKUPS)], KEYS)
+    table = medians(of_designs(ram[ram["operation"].isin(LOOKUPS)]), KEYS)
     table.attrs["note"] = host_note(frame)
     table.attrs["knees"] = knees_of(frame)
     return table
@@ -85,12 +76,12 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
     _draw_knees(table.attrs.get("knees", []), ax)
 
 
-def _draw_knees(knees: list[dict[str, Any]], ax: Any) -> None:
+def _draw_knees(knees: list[Knee], ax: Any) -> None:
     """Where a 64-bit list is as large as a cache, or as what a translation buffer reaches."""
     low, high = ax.get_xlim()
     for index, knee in enumerate(knees):
-        size = knee["bytes"] * 512.0
+        size = knee.list_bytes * 512.0
         if low < size < high:
             ax.axvline(size, color="0.45", linewidth=1, linestyle=":")
             place = (size, 0.02 + 0.09 * (index % 3))
-            ax.annotate(f" {knee['name']}", place, xycoords=("data", "axes fraction"), size=8, color="0.3")
+            ax.annotate(f" {knee.name}", place, xycoords=("data", "axes fraction"), size=8, color="0.3")

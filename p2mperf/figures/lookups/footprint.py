@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from p2mperf.figures.style import host_note, refuse_empty
-from p2mperf.results.records import CONTROL
+from p2mperf.analysis.samples import host_note, of_designs, refuse_empty
 from p2mperf.units import GIB
 
 _COLUMN = re.compile(r"footprint_(.+)_pages")
@@ -47,8 +46,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     """
     columns = [column for column in frame.columns if _COLUMN.fullmatch(column)]
     keys = ["family", "guest", "entry_bits", "guest_bytes", "design"]
-    named = ~frame["design"].fillna("").str.startswith(CONTROL)
-    built = frame[frame["build_ns"].notna() & named].drop_duplicates(keys)
+    built = of_designs(frame[frame["build_ns"].notna()]).drop_duplicates(keys)
     long = built.melt(keys, columns, "column", "n_pages").dropna(subset="n_pages")
     long["kind"] = long["column"].str.extract(_COLUMN.pattern, expand=False)
     table = long.drop(columns="column").reset_index(drop=True)
@@ -84,5 +82,6 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
     ax.grid(visible=False, axis="x")
 
 
-def _rank(kind: str) -> int:
-    return list(_COLOURS).index(kind) if kind in _COLOURS else len(_COLOURS)
+def _rank(kind: str) -> tuple[int, str]:
+    """Kinds as they stand among the colours, then the others by name: never as a set happens to hold them."""
+    return (list(_COLOURS).index(kind) if kind in _COLOURS else len(_COLOURS), kind)

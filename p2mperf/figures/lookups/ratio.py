@@ -7,126 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.statistics import Ratio, process_ratio, ratio_interval, verdict
-from p2mperf.figures.style import cell_label, host_note, marker, plain_ticks, refuse_empty, size_axis
-from p2mperf.results.records import CONTROL, LOOKUPS
+from p2mperf.analysis.samples import refuse_empty
+from p2mperf.analysis.summary import summary
+from p2mperf.figures.style import marker, plain_ticks, size_axis
+from p2mperf.results.records import LOOKUPS
 
-CELL = [
-    "family",
-    "machine",
-    "code",
-    "guest",
-    "geometry",
-    "entry_bits",
-    "guest_bytes",
-    "backing",
-    "limit_bytes",
-    "stream",
-    "hole_fraction",
-    "identity_fraction",
-    "operation",
-]
-COLUMNS = [
-    *CELL,
-    "stream_label",
-    "design",
-    "reference",
-    "cost_ns",
-    "reference_ns",
-    "ratio",
-    "low",
-    "high",
-    "hodges_lehmann",
-    "control_low",
-    "control_high",
-    "n_processes",
-    "method",
-    "verdict",
-    "faster",
-]
-# The design of a family that the others are compared to.
-REFERENCES = {"pv": "pv-linear", "arm": "arm-vlpt", "hap": "hap-linear"}
 N_COLUMNS = 2
 PANEL_INCHES = (7.0, 4.6)
 SHARED_LEGEND = True
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
-    """Compare designs cell by cell.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Samples, as `p2mperf.load` gives them.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a cell and design beside the reference: ``cost_ns`` and ``reference_ns`` (medians over
-        processes of the process median), ``ratio``, ``low``, ``high`` (of cost over reference, interval
-        over processes), ``control_low``, ``control_high`` (one of them against itself; NaN without
-        control), ``n_processes``, ``method``, ``verdict`` and ``faster``.
-
-    Notes
-    -----
-    Each interval stands for itself: it is not widened for the number of cells in the table.
-    """
-    done = frame[(frame["status"] == "done").fillna(False).astype(bool)]
-    rows = [row for key, cell in done.groupby(CELL, sort=False) for row in _rows(key, cell)]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    table.attrs["note"] = host_note(frame)
-    return table
-
-
-def _rows(key: Any, cell: pd.DataFrame) -> list[dict[str, Any]]:
-    keys = ["run", "replicate", "round"]
-    wide = cell.pivot_table(index=keys, columns="design", values="cost_ns", aggfunc="first")
-    facts = dict(zip(CELL, key, strict=True))
-    names = [name for name in wide.columns if not name.startswith(CONTROL)]
-    reference = REFERENCES.get(facts["family"], names[0])
-    if reference not in names:
-        return []
-    control = _control(wide)
-    costs = wide.groupby(level=["run", "replicate"]).median().median()
-    rows = []
-    for name in names:
-        if name == reference:
-            continue
-        ratio = _ratio(wide, name, reference)
-        said = verdict(ratio, control=control)
-        rows.append(
-            {
-                **facts,
-                "stream_label": cell_label(facts),
-                "design": name,
-                "reference": reference,
-                "cost_ns": costs[name],
-                "reference_ns": costs[reference],
-                "ratio": ratio.estimate,
-                "low": ratio.low,
-                "high": ratio.high,
-                "hodges_lehmann": ratio.hodges_lehmann,
-                "control_low": control.low if control else np.nan,
-                "control_high": control.high if control else np.nan,
-                "n_processes": ratio.n_processes,
-                "method": ratio.method,
-                "verdict": said,
-                "faster": (reference if ratio.estimate > 1 else name) if said == "resolved" else "",
-            }
-        )
-    return rows
-
-
-def _ratio(wide: pd.DataFrame, above: str, below: str) -> Ratio:
-    pairs = wide[[above, below]].dropna().groupby(level=["run", "replicate"])
-    return ratio_interval([process_ratio(process[above], process[below]) for _, process in pairs])
-
-
-def _control(wide: pd.DataFrame) -> Ratio | None:
-    for name in wide.columns:
-        if name.startswith(CONTROL) and name.removeprefix(CONTROL) in wide.columns:
-            return _ratio(wide, name, name.removeprefix(CONTROL))
-    return None
+    """Compare designs cell by cell, as `p2mperf.analysis.summary.summary` does."""
+    return summary(frame)
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -189,6 +82,3 @@ def _ratio_axis(ax: Any, ratios: Any) -> None:
     plain_ticks(ax, (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 9.0))
     for height, side, what in ((0.98, "top", "linear view faster"), (0.02, "bottom", "software walk faster")):
         ax.annotate(what, (0.01, height), xycoords="axes fraction", va=side, size=8.5, color="0.35")
-
-
-__all__ = ["CONTROL", "REFERENCES", "data", "draw", "panels"]

@@ -1,0 +1,117 @@
+"""What is asked of a samples frame again and again: the rows that were measured, their medians, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from p2mperf.errors import BadInputError
+from p2mperf.results.records import CONTROL
+
+
+class Knee(NamedTuple):
+    """A size of list at which a cache or a translation buffer is full.
+
+    Attributes
+    ----------
+    name : str
+        What is full: "L2", "dTLB" ...
+    list_bytes : int
+        Size of the list that fills it [bytes].
+    """
+
+    name: str
+    list_bytes: int
+
+
+def measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that have a cost."""
+    return frame[(frame["status"] == "done").fillna(False).astype(bool)]
+
+
+def of_designs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of designs: no controls, which are designs timed twice, and no cells without a design."""
+    return frame[~frame["design"].fillna(CONTROL).str.startswith(CONTROL)]
+
+
+def medians(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Median over processes of each process' median cost, with the lowest and highest process.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them.
+    keys : sequence of str
+        Columns that tell the rows of the answer apart.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `keys`, cost_ns, low_ns and high_ns, all per lookup, frame, leaf or table [ns].
+    """
+    keys = list(keys)
+    processes = measured(frame).groupby([*keys, "run", "replicate"], sort=False)["cost_ns"].median()
+    grouped = processes.groupby(level=keys, sort=False)
+    table = pd.DataFrame({"cost_ns": grouped.median(), "low_ns": grouped.min(), "high_ns": grouped.max()})
+    return table.reset_index().astype({"cost_ns": "float64"})
+
+
+def knees_of(frame: pd.DataFrame) -> list[Knee]:
+    """Knees recorded with the newest run of a frame; none where none were measured."""
+    runs = frame.attrs.get("runs") or []
+    found = (runs[-1]["machine"].get("knees") or []) if runs else []
+    return [Knee(knee["name"], knee["bytes"]) for knee in found]
+
+
+def host_note(frame: pd.DataFrame) -> str:
+    """One line under a table or figure: measured where, when, by how many processes."""
+    runs = frame.attrs.get("runs") or []
+    if not runs:
+        return "measured by p2mperf"
+    card = runs[-1]["machine"]
+    n_processes = int(frame["replicate"].nunique())
+    parts = [
+        f"measured {runs[-1]['started'][:10]} on {card.get('cpu_model') or 'an unnamed processor'}",
+        f"Linux {card.get('kernel_release')}",
+        f"{n_processes} processes a point",
+    ]
+    if card.get("hypervisor"):
+        parts.insert(1, "in a virtual machine")
+    return ", ".join(parts)
+
+
+def refuse_empty(table: pd.DataFrame, why: str) -> None:
+    """Say that there is nothing to draw.
+
+    Raises
+    ------
+    BadInputError
+        When the table is empty.
+    """
+    if not len(table):
+        raise BadInputError(f"nothing to draw: {why}")
+
+
+def stream_label(stream: str, hole_fraction: float, identity_fraction: float) -> str:
+    """Name a stream with the shares of it that leave RAM.
+
+    Parameters
+    ----------
+    stream : str
+        Its name.
+    hole_fraction, identity_fraction : float
+        Shares of it that land in holes and in identity ranges.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> stream_label("uniform", hole_fraction=0.5, identity_fraction=0.0)
+    'uniform, 50 % holes'
+    """
+    shares = {"holes": hole_fraction, "identity": identity_fraction}
+    return ", ".join([stream, *(f"{100 * share:g} % {what}" for what, share in shares.items() if share)])

@@ -34,6 +34,11 @@ def _slot(address: int, depth: int) -> int:
     return (address >> (PAGE_SHIFT + 9 * depth)) & (N_PTES - 1)
 
 
+def max_area_entries(geometry: Geometry) -> int:
+    """Entries that there are addresses for."""
+    return (AREA_END[geometry.entry_bits] - AREA[geometry.entry_bits]) // geometry.entry_bytes
+
+
 def check_area(guest: Guest, n_entries: int) -> None:
     """Refuse an area that would run into what lies above it; the kernels of then did not look.
 
@@ -43,11 +48,11 @@ def check_area(guest: Guest, n_entries: int) -> None:
         When the kernel's area is too small for so many entries.
     """
     shape = guest.geometry
-    available, needed = AREA_END[shape.entry_bits] - AREA[shape.entry_bits], n_entries * shape.entry_bytes
-    if needed > available:
+    if n_entries > max_area_entries(shape):
+        needed, available = (format_size(n * shape.entry_bytes) for n in (n_entries, max_area_entries(shape)))
         raise DoesNotFitError(
-            f"the list of {guest.name} needs {format_size(needed)} of addresses and a {shape.entry_bits}-bit "
-            f"kernel has {format_size(available)}: use 64-bit entries, a smaller map or a lower limit"
+            f"the list of {guest.name} needs {needed} of addresses and a {shape.entry_bits}-bit "
+            f"kernel has {available}: use 64-bit entries, a smaller map or a lower limit"
         )
 
 

@@ -23,6 +23,7 @@ from p2mperf.designs.pv.area import (
     check_area,
     limit_pages,
     list_pages,
+    max_area_entries,
     not_invalidated,
     page_table_of,
     page_table_shape,
@@ -39,8 +40,9 @@ from p2mperf.designs.pv.linear_kernels import (
     WriteLinear32,
     WriteLinear64,
 )
+from p2mperf.designs.pv.quirks import LIST_QUIRKS
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometry import Kind, above_mask
+from p2mperf.guests.geometry import Geometry, Kind, above_mask
 from p2mperf.guests.guest import Guest
 from p2mperf.memory import smaps
 from p2mperf.memory.pool import Frames
@@ -82,6 +84,13 @@ class PvLinear(PvLife):
 
     name = "pv-linear"
     follows = "Linux 3.19"
+    known_quirks = LIST_QUIRKS
+
+    @classmethod
+    def max_frames(cls, geometry: Geometry) -> int:
+        """Frames that the kernel has addresses for; further limits are the machine's."""
+        return max_area_entries(geometry)
+
     nested = False
 
     @classmethod

@@ -31,6 +31,7 @@ class PvLinearNested(PvLinear):
     name = "pv-linear-nested"
     nested = True
     writable = False
+    known_quirks = ()
 
     def _stand_in_guest_memory(self) -> None:
         ram = self.guest.ram

@@ -6,7 +6,7 @@ was mended in the years after.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from p2mperf.errors import BadInputError, unknown
@@ -74,8 +74,21 @@ QUIRKS = {
 }
 
 
-def checked_quirks(names: Iterable[str], design: str) -> frozenset[str]:
+TREE_QUIRKS = tuple(name for name, quirk in QUIRKS.items() if _TREE[0] in quirk.designs)
+LIST_QUIRKS = tuple(name for name, quirk in QUIRKS.items() if _LIST[0] in quirk.designs)
+
+
+def checked_quirks(names: Iterable[str], known: Collection[str], design: str) -> frozenset[str]:
     """Check that a design has the quirks it is asked for.
+
+    Parameters
+    ----------
+    names : iterable of str
+        What is asked for; a single name counts as one.
+    known : collection of str
+        Those it has, as `TREE_QUIRKS`.
+    design : str
+        What an error calls it.
 
     Raises
     ------
@@ -83,7 +96,6 @@ def checked_quirks(names: Iterable[str], design: str) -> frozenset[str]:
         For a name that is no quirk, or is another design's.
     """
     names = (names,) if isinstance(names, str) else tuple(names)
-    known = [name for name, quirk in QUIRKS.items() if design in quirk.designs]
     for name in names:
         if name not in known:
             raise unknown(f"quirk of {design}", name, known)

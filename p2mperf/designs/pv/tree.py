@@ -10,12 +10,21 @@ from typing import Any
 import numpy as np
 
 from p2mperf.designs.base import BACKINGS, Backing, Footprint, Load
+from p2mperf.designs.pv.area import area_entries
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.designs.pv.life import PvLife
+from p2mperf.designs.pv.quirks import TREE_QUIRKS
 from p2mperf.designs.pv.tree_kernels import Tree32, Tree64, WriteTree32, WriteTree64
-from p2mperf.designs.pv.tree_plan import boot_mids, clipped, graft_boot_list, n_taken_pages, tree_shape
+from p2mperf.designs.pv.tree_plan import (
+    boot_mids,
+    clipped,
+    graft_boot_list,
+    max_domain_frames,
+    n_taken_pages,
+    tree_shape,
+)
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometry import Kind, above_mask
+from p2mperf.guests.geometry import Geometry, Kind, above_mask
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.radix import RadixTable, Sharing, build, count_pages
@@ -47,6 +56,17 @@ class PvTree(PvLife):
 
     name = "pv-tree"
     follows = "Linux 3.18"
+    known_quirks = TREE_QUIRKS
+
+    @classmethod
+    def max_frames(cls, geometry: Geometry) -> int:
+        """Frames of the largest guest whose memory it takes whole: MAX_DOMAIN_PAGES."""
+        return max_domain_frames(geometry)
+
+    @classmethod
+    def count_writable(cls, guest: Guest, limit: int, above: str) -> int:
+        # What lies above is answered without a table (MAX_P2M_PFN): there is no slot to write to.
+        return min(area_entries(guest, limit, above), guest.geometry.max_frames)
 
     @classmethod
     def plan_leaves(

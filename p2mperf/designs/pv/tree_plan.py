@@ -24,9 +24,14 @@ def tree_shape(geometry: Geometry) -> Radix:
     return Radix(levels, geometry.entry_bytes, based=geometry.entry_bits == 64)
 
 
+def max_domain_frames(geometry: Geometry) -> int:
+    """MAX_DOMAIN_PAGES of the kernels at this entry width, unless configured otherwise."""
+    return _MAX_DOMAIN_GIB[geometry.entry_bits] * GIB // PAGE_SIZE
+
+
 def n_taken_pages(guest: Guest, max_domain_pages: int | None) -> int:
-    """Pages of the boot list that the tree takes: MAX_DOMAIN_PAGES, the kernel's default where None."""
-    return max_domain_pages or _MAX_DOMAIN_GIB[guest.geometry.entry_bits] * GIB // PAGE_SIZE
+    """Pages of the boot list that the tree takes at most."""
+    return max_domain_pages or max_domain_frames(guest.geometry)
 
 
 def boot_mids(guest: Guest, options: dict[str, Any]) -> int:

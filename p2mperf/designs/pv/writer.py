@@ -26,6 +26,7 @@ from p2mperf.designs.pv.tools import ToolsView
 from p2mperf.designs.pv.write_kernels import find_shared, find_unfit, set_entries
 from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.guests.geometry import Words
+from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.m2p import M2p, Overrides
 from p2mperf.tables.radix import RadixTable, read_back
@@ -62,6 +63,7 @@ class PvWriter(PvDesign):
 
     writable: ClassVar[bool] = True
     takes_limit: ClassVar[bool] = True
+    known_quirks: ClassVar[tuple[str, ...]] = ()
     _write_tables: Any
 
     def __init__(
@@ -75,7 +77,7 @@ class PvWriter(PvDesign):
         **options: Any,
     ) -> None:
         check_guest(self.name, guest)
-        self.quirks = checked_quirks(quirks, self.name)
+        self.quirks = checked_quirks(quirks, self.known_quirks, self.name)
         self.before_lock: Callable[[], None] | None = None
         self.overrides = Overrides() if m2p_override else None
         self.n_breaks = {"leaf": 0, "mid": 0}
@@ -87,13 +89,27 @@ class PvWriter(PvDesign):
         self._lock = RLock()
         self._tools: ToolsView | None = None
         limit, above = limit_pages(options.get("limit", 0)), options.get("above", "identity")
-        self.end_pfn = area_entries(guest, limit, above)
-        if self.name == "pv-tree":
-            self.end_pfn = min(self.end_pfn, guest.geometry.max_frames)
+        self.end_pfn = self.count_writable(guest, limit, above)
         super().__init__(guest, backing, **options)
         self._words = self._entry_format()
         if self.writable:
             self._set_write_tables()
+
+    @classmethod
+    def count_writable(cls, guest: Guest, limit: int, above: str) -> int:
+        """Frames that can be written, from pfn 0.
+
+        Parameters
+        ----------
+        guest, limit, above
+            As `area_entries`.
+
+        Returns
+        -------
+        int
+            Where writing ends.
+        """
+        return area_entries(guest, limit, above)
 
     @property
     @abstractmethod

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from p2mperf.errors import BadInputError, unknown
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
-from p2mperf.guests.machine import Runs
+from p2mperf.guests.runs import Runs
 
 
 def _sequential(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:

@@ -15,8 +15,9 @@ from p2mperf.designs.arm.layout import REGION_FRAMES
 from p2mperf.designs.arm.vlpt import ArmVlpt
 from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect, ArmWalkThrashing
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
-from p2mperf.guests.geometry import Kind, Stage2
+from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
+from p2mperf.guests.lpae import Stage2
 from p2mperf.guests.machine import Machine
 from p2mperf.kernels import trace
 from p2mperf.model.arndale import CHAIN, EVENTS

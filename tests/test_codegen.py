@@ -15,11 +15,11 @@ import pytest
 
 import p2mperf
 from p2mperf import kernels
-from p2mperf.designs import registry
+from p2mperf.designs import family_of, registry
+from p2mperf.families import find_family
 from p2mperf.guests.guest import Guest
 from p2mperf.jit import njit
 from p2mperf.measure.code_form import describe
-from p2mperf.study.plan import FAMILY_GEOMETRIES
 
 ZERO = np.uint64(0)
 FLOAT = re.compile(r"\b(fadd|fsub|fmul|fdiv|fcmp|uitofp|sitofp|fptoui|fptosi)\b")
@@ -27,8 +27,8 @@ SIGNED_ONE = 1  # of int64, as any plain Python number
 KERNELS = ("latency", "throughput", "translate_into", "trace")
 CASES = [
     (kernel, name, geometry)
-    for name, entry in registry().items()
-    for geometry in FAMILY_GEOMETRIES[entry.family]
+    for name in registry()
+    for geometry in find_family(family_of(name)).geometries
     for kernel in KERNELS
 ]
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from p2mperf.designs import registry
-from p2mperf.designs.base import BACKINGS
+from p2mperf.designs import family_of, registry
+from p2mperf.designs.backing import BACKINGS
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometry import GEOMETRIES
+from p2mperf.families import families
+from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.measure.engine import OPERATIONS, Settings
 from p2mperf.results.records import fingerprint
 from p2mperf.streams import STREAMS
@@ -48,7 +49,7 @@ def test_the_quick_plan() -> None:
 
 def test_the_default_plan_has_all_that_was_promised() -> None:
     plan = make_plan("default")
-    sizes = {(GEOMETRIES[guest.geometry].entry_bits, guest.n_bytes // MIB) for guest in plan.guests}
+    sizes = {(find_geometry(guest.geometry).entry_bits, guest.n_bytes // MIB) for guest in plan.guests}
     # 512 MiB to 400 GiB, both widths, a size that is no whole GiB
     assert {(64, 512), (64, 400 * 1024), (32, 512), (32, 43 * 1024), (64, 2049)} <= sizes
     assert {stream.name for stream in plan.streams} == set(STREAMS)
@@ -60,11 +61,11 @@ def test_the_default_plan_has_all_that_was_promised() -> None:
 
 
 def test_every_family_takes_part_in_the_default_plan() -> None:
-    families = {entry.family for entry in registry().values() if entry.headline}
+    with_headlines = {family_of(name) for name, spec in registry().items() if spec.headline}
     plan = make_plan("default")
-    assert {registry()[name].family for unit in plan.units() for name in unit.designs} == families
+    assert {family_of(name) for unit in plan.units() for name in unit.designs} == with_headlines
     taking_part = {name for unit in plan.units() for name in unit.designs}
-    assert taking_part == {name for name, entry in registry().items() if entry.headline}
+    assert taking_part == {name for name, spec in registry().items() if spec.headline}
 
 
 @pytest.mark.parametrize(
@@ -177,8 +178,8 @@ def test_a_spec_builds_what_it_names() -> None:
 
 
 def test_every_geometry_belongs_to_a_family() -> None:
-    for geometry in GEOMETRIES:
-        assert GuestSpec("x", geometry).family in {entry.family for entry in registry().values()}
+    for geometry in geometries():
+        assert GuestSpec("x", geometry).family in families()
 
 
 def test_headline_designs_take_part_unasked() -> None:

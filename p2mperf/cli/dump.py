@@ -40,8 +40,10 @@ def main(argv: list[str]) -> int:
     add_design_and_guest(parser)
     parser.add_argument("--json", action="store_true", help="runs as JSON")
     arguments = parser.parse_args(argv)
+    from p2mperf.designs.capabilities import Dumpable  # numba, which --help does without
+
     with build_design(arguments) as p2m:
-        if not hasattr(p2m, "kind_runs"):
+        if not isinstance(p2m, Dumpable):
             raise BadInputError(f"{arguments.design} has no dump: take a PV design")
         if arguments.json:
             rows = [{"first_pfn": a, "end_pfn": b, "kind": kind} for a, b, kind in p2m.kind_runs()]

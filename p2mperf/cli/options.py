@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import BadInputError
+
+if TYPE_CHECKING:
+    from p2mperf.designs.base import Design
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,7 +72,7 @@ def add_design_and_guest(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def build_design(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+def build_design(arguments: argparse.Namespace) -> Design:
     """Build what ``--design`` and ``--guest`` name.
 
     Returns
@@ -83,16 +86,17 @@ def build_design(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
         For unknown names, or when not exactly one of ``--guest`` and ``--size`` is given.
     """
     from p2mperf import Guest, build
-    from p2mperf.designs import find, registry
+    from p2mperf.designs import find
+    from p2mperf.families import find_family, geometries_of
 
     if bool(arguments.guest) == bool(arguments.size):
         raise BadInputError("name one guest: either --guest PRESET or --size SIZE")
-    find(arguments.design)
-    family = registry()[arguments.design].family
+    family = find_family(find(arguments.design).family)
     if arguments.guest:
         guest = Guest.preset(arguments.guest, seed=arguments.seed)
     else:
-        geometry = "lpae" if family == "arm" else f"pv{arguments.entry_bits}"
+        geometry = (*geometries_of(family, arguments.entry_bits), *family.geometries)[0]
         guest = Guest.plain(arguments.size, geometry=geometry, seed=arguments.seed)
     options = {} if arguments.above == "identity" else {"above": arguments.above}
-    return build(arguments.design, guest, **options)
+    design: Design = build(arguments.design, guest, **options)
+    return design

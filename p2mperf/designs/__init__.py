@@ -1,74 +1,88 @@
 """The translation layouts of the source documents, by name.
 
-A design of your own joins through an entry point in the group ``p2mperf.designs`` whose value is
-``module:Class``; the class derives from `p2mperf.designs.base.Design` and says its `family`.
+Those of `p2mperf.families`; a design of your own joins through an entry point in the group
+``p2mperf.designs`` whose value is ``module:Class``. The class derives from `p2mperf.designs.base.Design` and
+says its `family`: it is compared with the designs of that family.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from p2mperf.errors import unknown
+from p2mperf.errors import BadInputError, unknown
+from p2mperf.families import FAMILIES, DesignSpec, families, find_family
+from p2mperf.plugins import load, offered
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A registered design.
-
-    Attributes
-    ----------
-    target : str
-        "module:Class".
-    family : str
-        Only designs of one family are compared.
-    headline : bool
-        Takes part in a sweep without being asked for.
-    """
-
-    target: str
-    family: str
-    headline: bool = True
+if TYPE_CHECKING:
+    from p2mperf.designs.base import Design
 
 
-_BUILT_IN = {
-    "pv-tree": Entry("p2mperf.designs.pv.tree:PvTree", "pv"),
-    "pv-linear": Entry("p2mperf.designs.pv.linear:PvLinear", "pv"),
-    "pv-linear-nested": Entry("p2mperf.designs.pv.linear_nested:PvLinearNested", "pv", headline=False),
-    "arm-walk": Entry("p2mperf.designs.arm.walk:ArmWalk", "arm"),
-    "arm-walk-thrashing": Entry("p2mperf.designs.arm.walk:ArmWalkThrashing", "arm", headline=False),
-    "arm-walk-direct": Entry("p2mperf.designs.arm.walk:ArmWalkDirect", "arm"),
-    "arm-vlpt": Entry("p2mperf.designs.arm.vlpt:ArmVlpt", "arm"),
-}
-
-
-@cache
-def registry() -> dict[str, Entry]:
-    """All designs by name, those of entry points included; a user's own design is its own family member."""
-    found = dict(_BUILT_IN)
-    for point in entry_points(group="p2mperf.designs"):
-        family, _, _ = point.name.partition("-")
-        found.setdefault(point.name, Entry(point.value, family))
+def registry() -> dict[str, DesignSpec]:
+    """All designs by name, those of entry points included; none of them is imported."""
+    found = {spec.name: spec for family in families().values() for spec in family.designs}
+    for point in offered("p2mperf.designs"):
+        found.setdefault(point.name, DesignSpec(point.name, point.value))
     return found
 
 
-def find(name: str) -> type[Any]:
+def find(name: str) -> type[Design]:
     """Import a design's class.
 
     Raises
     ------
     BadInputError
-        When no design has that name.
+        When no design has that name, or another package offers something else by it.
     """
-    if name not in registry():
-        raise unknown("design", name, registry())
-    module, _, attribute = registry()[name].target.partition(":")
-    return getattr(import_module(module), attribute)
+    known = registry()
+    if name not in known:
+        for reason in FAMILIES.broken():
+            raise BadInputError(f"unknown design {name!r}, and {reason}")
+        raise unknown("design", name, known)
+    target = known[name].target
+    kind = load("design", name, target)
+    if wrong := _wrong(kind):
+        raise BadInputError(f"design {name} is declared as {target}, which {wrong}")
+    family = _declared_family(name)
+    if family not in ("", kind.family):
+        raise BadInputError(f"design {name} is declared in family {family}, and says family {kind.family}")
+    return kind
+
+
+def _wrong(kind: object) -> str:
+    """What is wrong with the class that a declaration names, or ""."""
+    from p2mperf.designs.base import Design
+
+    if not (isinstance(kind, type) and issubclass(kind, Design)):
+        return "is no class derived from p2mperf.designs.base.Design"
+    if missing := sorted(kind.__abstractmethods__):
+        return f"does not define {', '.join(missing)}"
+    if not kind.family:
+        return "says no family"
+    try:
+        find_family(kind.family)
+    except BadInputError as error:
+        return f"says a family that there is not: {error}"
+    return ""
+
+
+def _declared_family(name: str) -> str:
+    for family in families().values():
+        if any(spec.name == name for spec in family.designs):
+            return family.name
+    return ""
+
+
+def family_of(name: str) -> str:
+    """Family of a design: the one that declares it, or what its class says.
+
+    Raises
+    ------
+    BadInputError
+        As `find`.
+    """
+    return _declared_family(name) or find(name).family
 
 
 class _Room(ModuleType):

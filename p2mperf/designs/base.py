@@ -3,60 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import AuditError, BadInputError, ClosedError, unknown
+from p2mperf.designs.backing import Backing, backing as find_backing
+from p2mperf.errors import AuditError, BadInputError, ClosedError
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.host.maps import page_table_bytes
 from p2mperf.kernels import trace, translate_into
-from p2mperf.units import HUGE_SIZE, PAGE_SIZE
-
-
-class Backing(NamedTuple):
-    """Page sizes of the two views of a design's frames.
-
-    Attributes
-    ----------
-    name : str
-        As results call it.
-    direct_bytes : int
-        Page size of the direct map, through which software walks.
-    window_bytes : int
-        Page size of windows, through which the MMU walks.
-    """
-
-    name: str
-    direct_bytes: int
-    window_bytes: int
-
-
-BACKINGS = {
-    backing.name: backing
-    for backing in (
-        Backing("kernel", HUGE_SIZE, PAGE_SIZE),  # as Linux: direct map on 2 MiB, vmalloc area on 4 KiB
-        Backing("small", PAGE_SIZE, PAGE_SIZE),
-        Backing("huge", HUGE_SIZE, HUGE_SIZE),
-        Backing("swapped", PAGE_SIZE, HUGE_SIZE),
-    )
-}
-
-
-def backing(name: str) -> Backing:
-    """Find a page backing by name.
-
-    Raises
-    ------
-    BadInputError
-        When there is none of that name.
-    """
-    if name not in BACKINGS:
-        raise unknown("page backing", name, BACKINGS)
-    return BACKINGS[name]
 
 
 @dataclass(frozen=True)
@@ -127,8 +86,11 @@ class Design(ABC):
         As registered.
     follows : str
         System and version whose behaviour it reproduces.
-    takes_limit : bool
-        Whether it can be built with ``limit``, memory that may be hot-plugged later [bytes].
+    family : str
+        Designs it is compared with: a name of `p2mperf.families`.
+    options : frozenset of str
+        What it can be built with besides guest and backing: ``limit``, memory that may be hot-plugged later
+        [bytes], and others of its own.
     tables : NamedTuple
         What the compiled loops take.
     state : tuple
@@ -139,23 +101,37 @@ class Design(ABC):
 
     name: ClassVar[str]
     follows: ClassVar[str]
-    takes_limit: ClassVar[bool] = False
+    family: ClassVar[str] = ""
+    options: ClassVar[frozenset[str]] = frozenset()
     tables: Any
     state: Any = ()
     build_ns: int = 0
     mfn_generation_ns: int = 0
     _options_asked: dict[str, Any]
 
-    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        cls.check_options(options)
         design = super().__new__(cls)
         design._options_asked = options
         return design
 
-    def __init__(self, guest: Guest, backing: Backing) -> None:
+    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
         self.guest = guest
-        self.backing = backing
+        self.backing = backing if isinstance(backing, Backing) else find_backing(backing)
         self.closed = False
         self._page_tables_before_bytes = page_table_bytes()
+
+    @classmethod
+    def check_options(cls, options: Iterable[str]) -> None:
+        """Refuse what it cannot be built with.
+
+        Raises
+        ------
+        BadInputError
+            Naming the options that are none of its own.
+        """
+        if strange := [name for name in options if name not in cls.options | {"guest", "backing"}]:
+            raise BadInputError(f"{cls.name} has no option {', '.join(strange)}")
 
     @classmethod
     @abstractmethod
@@ -192,13 +168,13 @@ class Design(ABC):
         """Give everything back; a second call does nothing."""
         self.closed = True
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def again(self, **options: Any) -> Any:
+    def again(self, **options: Any) -> Self:
         """Build the same for the same guest once more, beside this one.
 
         Parameters

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import unknown
-from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
+from p2mperf.errors import BadInputError, unknown
+from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size
 
 Words = NDArray[np.uint64]
 
@@ -28,16 +28,58 @@ class Kind(IntEnum):
 class Geometry:
     """Sizes of the p2m pages of one kernel: asm/xen/page.h and arch/x86/xen/p2m.c (3.18).
 
+    Other formats derive from it and say what differs.
+
     Attributes
     ----------
     name : str
-        pv64, pv32 or lpae.
+        As `p2mperf.guests.geometries` knows it.
     entry_bits : int
         Bits of an entry, 64 or 32.
+    short_name : str
+        In the names of guests; default: its name.
+    ram_base_bytes : int
+        Where the RAM of a guest with nothing else begins [bytes].
+    max_machine_frames : int
+        Frames of the largest machine that can back its guests; 0 where no format bounds it.
+    hotplug_reach_bytes : int
+        How far memory that is plugged in later may reach; 0 where none can be [bytes].
     """
 
     name: str
     entry_bits: int
+    short_name: str = ""
+    ram_base_bytes: int = 0
+    max_machine_frames: int = 0
+    hotplug_reach_bytes: int = 0
+
+    @property
+    def max_guest_pages(self) -> int:
+        """Memory of the largest guest: CONFIG_XEN_MAX_DOMAIN_MEMORY at 32 bits [pages]."""
+        return (64 * GIB if self.entry_bits == 32 else 4096 * GIB) // PAGE_SIZE
+
+    def check_map(self, end_pfn: int, n_pages: int) -> None:
+        """Refuse a memory map that entries of this format cannot translate.
+
+        Parameters
+        ----------
+        end_pfn : int
+            End of the map.
+        n_pages : int
+            Memory that the guest may have [pages].
+
+        Raises
+        ------
+        BadInputError
+            When the memory or the end is out of reach.
+        """
+        if n_pages > self.max_guest_pages:
+            most, asked = (format_size(n << PAGE_SHIFT) for n in (self.max_guest_pages, n_pages))
+            raise BadInputError(
+                f"a {self.entry_bits}-bit guest has at most {most}, not {asked}: use 64-bit entries"
+            )
+        if end_pfn >= self.max_frames * (1 if self.entry_bits == 32 else 8):
+            raise BadInputError(f"the map ends at pfn {end_pfn:#x}, beyond the reach of {self.name}")
 
     @property
     def entry_bytes(self) -> int:
@@ -87,55 +129,6 @@ class Geometry:
     def entries_above(self, pfns: Words, above: str) -> Words:
         """Entries of frames beyond the end of the map."""
         return (above_mask(self, above) | pfns) & np.uint64(self.invalid)
-
-
-class Stage2(IntFlag):
-    """Bits of a stage-2 entry, as in lpae_p2m_t of Xen's asm-arm/page.h (November 2013)."""
-
-    VALID = 1 << 0
-    TABLE = 1 << 1  # also set in leaves of 4 KiB
-    WRITE_BACK = 0xF << 2  # MemAttr
-    READ = 1 << 6
-    WRITE = 1 << 7  # read-only if the same entry is taken for a stage-1 one: AP[2]
-    OUTER_SHAREABLE = 2 << 8
-    ACCESSED = 1 << 10
-    LOG_DIRTY = 1 << 55  # first of the four bits left to software
-    POINTS = VALID | TABLE | WRITE_BACK | READ | OUTER_SHAREABLE | ACCESSED
-    RAM = POINTS | WRITE
-
-
-class Lpae(Geometry):
-    """Stage-2 tables of ARM with 40-bit addresses: two concatenated root pages, then two levels of 512.
-
-    Parameters
-    ----------
-    name : str
-        lpae.
-    entry_bits : int
-        64.
-    """
-
-    @property
-    def max_frames(self) -> int:
-        return 1 << 28
-
-    @property
-    def invalid(self) -> int:
-        """What a frame without memory reads: nothing."""
-        return 0
-
-    @property
-    def gap_kind(self) -> Kind:
-        return Kind.MISSING
-
-    def ram_entries(self, mfns: Words) -> Words:
-        return (mfns << np.uint64(PAGE_SHIFT)) | np.uint64(Stage2.RAM)
-
-    def entries_above(self, pfns: Words, above: str) -> Words:
-        return np.zeros_like(pfns)
-
-
-GEOMETRIES = {"pv64": Geometry("pv64", 64), "pv32": Geometry("pv32", 32), "lpae": Lpae("lpae", 64)}
 
 
 def above_mask(geometry: Geometry, above: str) -> np.uint64:

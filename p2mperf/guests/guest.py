@@ -1,38 +1,26 @@
 """Guests as memory maps: which frames are RAM, identity, balloonable or absent, and which mfn backs them.
 
-A map is kept as runs, so that a 400 GB guest is a few thousand numbers. How Linux derives it from an E820
-table is in arch/x86/xen/setup.c (3.18, 3.19): xen_memory_setup and xen_set_identity_and_remap.
+A map is kept as runs, so that a 400 GB guest is a few thousand numbers; `p2mperf.guests.e820` derives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, unknown
-from p2mperf.guests.geometry import GEOMETRIES, Geometry, Kind, Words
-from p2mperf.guests.machine import Machine, Runs
+from p2mperf.guests.e820 import Row, checked_rows, lay_out
+from p2mperf.guests.geometries import find_geometry
+from p2mperf.guests.geometry import Geometry, Kind, Words
+from p2mperf.guests.machine import Machine
 from p2mperf.guests.presets import PRESETS
-from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size, parse_pages, parse_size, round_up
-
-MAX_32BIT_PAGES = 64 * GIB // PAGE_SIZE  # CONFIG_XEN_MAX_DOMAIN_MEMORY of 32-bit kernels
-MAX_64BIT_PAGES = 4096 * GIB // PAGE_SIZE
-ARM_RAM_BASE = 2 * GIB  # GUEST_RAM_BASE of Xen 4.4 (xen/include/public/arch-arm.h)
-_SHORT_NAMES = {"pv64": "pv-64", "pv32": "pv-32", "lpae": "arm"}
-
-
-class Row(NamedTuple):
-    """One E820 row, end exclusive [bytes]; any type but "ram" is not memory."""
-
-    start: int
-    end: int
-    type: str
+from p2mperf.guests.runs import Runs
+from p2mperf.units import PAGE_SHIFT, format_size, parse_pages
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,7 @@ class Guest:
     name : str
         As results and figures call it.
     geometry : Geometry
-        pv64 or pv32.
+        Format of its table's entries.
     runs : Runs
         Without gaps over [0, covered_pfn).
     n_boot_pages : int
@@ -110,25 +98,23 @@ class Guest:
         size : str or int
             Memory, as ``2049M``, or bytes.
         geometry : str
-            pv64, pv32 or lpae.
+            A name of `p2mperf.guests.geometries`: pv64, pv32, lpae ...
         seed : int
             Seed of the machine.
         name : str
             Default: the size and the kind of guest.
         base : str or int, optional
-            Where its RAM begins; default: 0, and 2 GiB for lpae [bytes].
+            Where its RAM begins; default: where the geometry says, 0 or 2 GiB for lpae [bytes].
 
         Raises
         ------
         BadInputError
             For a size that is none, is not whole pages, or is beyond the width.
         """
-        if geometry not in GEOMETRIES:
-            raise unknown("geometry", geometry, GEOMETRIES)
+        shape = find_geometry(geometry)
         n_bytes = parse_pages(size) << PAGE_SHIFT
-        name = name or f"{_SHORT_NAMES[geometry]}-{format_size(n_bytes).lower()}"
-        if base is None:
-            base = ARM_RAM_BASE if geometry == "lpae" else 0
+        name = name or f"{shape.short_name or shape.name}-{format_size(n_bytes).lower()}"
+        base = shape.ram_base_bytes if base is None else base
         start = parse_pages(base) << PAGE_SHIFT if base else 0
         rows = [(start, start + n_bytes, "ram")]
         return cls.from_e820(rows, n_bytes, geometry=geometry, seed=seed, name=name)
@@ -157,7 +143,7 @@ class Guest:
         maximum : str or int, optional
             Memory it may balloon up to [bytes]; default: as at boot.
         geometry : str
-            pv64 or pv32.
+            A name of `p2mperf.guests.geometries`.
         seed : int
             Seed of the machine's layout.
         name : str
@@ -176,21 +162,15 @@ class Guest:
         >>> [Kind(kind).name for kind in guest.entry_kinds(np.array([0, 262144, 263424]))]
         ['RAM', 'EXTRA', 'IDENTITY']
         """
-        if geometry not in GEOMETRIES:
-            raise unknown("geometry", geometry, GEOMETRIES)
-        shape = GEOMETRIES[geometry]
+        shape = find_geometry(geometry)
         n_boot = parse_pages(boot)
         n_max = n_boot if maximum is None else parse_pages(maximum)
-        table = _checked_rows(rows)
-        _check_width(max(n_max, table[-1].end >> PAGE_SHIFT), n_max, shape)
+        table = checked_rows(rows)
+        shape.check_map(max(n_max, table[-1].end >> PAGE_SHIFT), n_max)
         if n_max < n_boot:
             raise BadInputError(f"maximum memory ({n_max} pages) is below boot memory ({n_boot} pages)")
-        zones = _zones(table)
         machine = machine or Machine.for_guest(n_max, shape, seed)
-        plan = _place(zones, n_boot, n_max, shape)
-        coincident = _coincident(plan, machine)
-        runs = _back(plan, n_boot, machine, coincident)
-        end_pfn = zones[-1][1]
+        runs, end_pfn, coincident = lay_out(table, n_boot, n_max, shape, machine)
         return cls(name, shape, runs, n_boot, n_max, end_pfn, machine, coincident, seed, tuple(table))
 
     @property
@@ -246,174 +226,3 @@ class Guest:
         kind = self.runs.kind[run]
         inside = np.where(kind == Kind.RAM, ram, np.where(kind == Kind.IDENTITY, identity, shape.invalid))
         return np.where(pfns >= np.uint64(self.covered_pfn), shape.entries_above(pfns, above), inside)
-
-
-def _checked_rows(rows: Sequence[tuple[int | str, int | str, str]]) -> list[Row]:
-    table = [Row(0 if start == 0 else parse_size(start), parse_size(end), kind) for start, end, kind in rows]
-    if not table or not any(row.type == "ram" for row in table):
-        raise BadInputError("this memory map has no RAM row: a guest needs at least one page")
-    for row in table:
-        if row.end <= row.start:
-            raise BadInputError(f"E820 row [{row.start:#x}, {row.end:#x}) {row.type} ends before it starts")
-    for low, high in pairwise(table):
-        if high.start < low.end:
-            raise BadInputError(
-                f"E820 rows {low.type} up to {low.end:#x} and {high.type} from {high.start:#x} overlap or "
-                "are out of order: sort them and cut the overlap"
-            )
-    return table
-
-
-def _check_width(end_pfn: int, n_max: int, geometry: Geometry) -> None:
-    limit = MAX_32BIT_PAGES if geometry.entry_bits == 32 else MAX_64BIT_PAGES
-    if n_max > limit:
-        raise BadInputError(
-            f"a {geometry.entry_bits}-bit guest has at most {format_size(limit << PAGE_SHIFT)}, "
-            f"not {format_size(n_max << PAGE_SHIFT)}" + (": use 64-bit entries" if limit < n_max else "")
-        )
-    if geometry.name == "lpae" and end_pfn > geometry.max_frames:
-        raise BadInputError(
-            f"the memory map ends at {end_pfn << PAGE_SHIFT:#x}, above the 40 bits that stage-2 tables with "
-            "two root pages translate: lower the RAM base or the memory"
-        )
-    if end_pfn >= geometry.max_frames * (1 if geometry.entry_bits == 32 else 8):
-        raise BadInputError(f"the map ends at pfn {end_pfn:#x}, beyond the reach of {geometry.name}")
-
-
-def _zones(rows: list[Row]) -> list[tuple[int, int, bool]]:
-    """RAM and non-RAM stretches in pfns: non-RAM rows and gaps grow outwards to whole pages."""
-    zones: list[tuple[int, int, bool]] = []
-    end = 0
-    for start, stop in _joined(rows):
-        first, last = -(-start >> PAGE_SHIFT), stop >> PAGE_SHIFT
-        if last > first:
-            zones += [(end, first, False)] if first > end else []
-            zones.append((first, last, True))
-            end = last
-    map_end = -(-rows[-1].end >> PAGE_SHIFT)
-    return zones + ([(end, map_end, False)] if map_end > end else [])
-
-
-def _joined(rows: list[Row]) -> Iterator[tuple[int, int]]:
-    """RAM rows, neighbours joined, so that a page two of them share is whole [bytes]."""
-    start = end = 0
-    for row in rows:
-        if row.type != "ram":
-            continue
-        if row.start != end and end:
-            yield start, end
-        start = start if row.start == end and end else row.start
-        end = row.end
-    yield start, end
-
-
-def _place(
-    zones: list[tuple[int, int, bool]], n_boot: int, n_max: int, geometry: Geometry
-) -> list[tuple[int, int, int, int]]:
-    """Assign kinds; the last column is the index into the boot list of a RAM stretch's first page."""
-    displaced = [(first, min(last, n_boot)) for first, last, ram in zones if not ram and first < n_boot]
-    n_present = sum(max(0, min(last, n_boot) - first) for first, last, ram in zones if ram)
-    budget = n_max - n_present - sum(last - first for first, last in displaced)
-    rows: list[tuple[int, int, int, int]] = []
-    for first, last, ram in zones:
-        if not ram:
-            rows.append((first, last - first, geometry.gap_kind, 0))
-            continue
-        present = max(first, min(last, n_boot))
-        rows.append((first, present - first, Kind.RAM, first))
-        while displaced and present < last:
-            low, high = displaced[0]
-            taken = min(high - low, last - present)
-            rows.append((present, taken, Kind.RAM, low))
-            displaced[0] = (low + taken, high)
-            present += taken
-            if low + taken == high:
-                displaced.pop(0)
-        extra = min(last - present, budget)
-        budget -= extra
-        rows.append((present, extra, Kind.EXTRA, 0))
-        rows.append((present + extra, last - present - extra, Kind.MISSING, 0))
-    if displaced or zones[-1][1] < n_boot:
-        raise BadInputError(
-            f"the map's RAM cannot hold the {n_boot} pages at boot: widen a RAM row or lower boot memory"
-        )
-    padded = round_up(n_boot, geometry.leaf_frames)
-    return [*rows, (zones[-1][1], max(0, padded - zones[-1][1]), Kind.MISSING, 0)]
-
-
-def _coincident(plan: list[tuple[int, int, int, int]], machine: Machine) -> int:
-    """Choose the RAM page whose mfn will equal its pfn: the middle of the first RAM stretch that can."""
-    for first, n_frames, kind, boot in plan:
-        if kind == Kind.RAM and first == boot and n_frames and first + n_frames // 2 < machine.n_frames:
-            return first + n_frames // 2
-    return -1
-
-
-def _back(plan: list[tuple[int, int, int, int]], n_boot: int, machine: Machine, coincident: int) -> Runs:
-    """Give every RAM stretch its mfns, in boot list order."""
-    if coincident < 0:
-        extents = machine.allocate(n_boot)
-        boot = _as_runs(extents)
-    else:
-        extents = machine.allocate(n_boot - 1, frozenset({coincident}))
-        before, after = _split(extents, coincident)
-        boot = _as_runs([*before, (1, coincident), *after])
-    rows: list[tuple[int, int, int, int]] = []
-    for first, n_frames, kind, index in plan:
-        if kind != Kind.RAM or n_frames == 0:
-            rows.append((first, n_frames, kind, 0))
-            continue
-        part = boot.cut(np.array([index, index + n_frames]))
-        inside = part.take((part.first_pfn >= index) & (part.first_pfn < index + n_frames))
-        pfns = (inside.first_pfn - index + first).tolist()
-        lengths, mfns = inside.n_frames.tolist(), inside.first_mfn.tolist()
-        rows += [(p, n, Kind.RAM, m) for p, n, m in zip(pfns, lengths, mfns, strict=True)]
-    return Runs.of(_moved_apart(rows, coincident))
-
-
-def _as_runs(extents: list[tuple[int, int]]) -> Runs:
-    first = 0
-    rows = []
-    for n_frames, mfn in extents:
-        rows.append((first, n_frames, int(Kind.RAM), mfn))
-        first += n_frames
-    return Runs.of(rows)
-
-
-def _split(extents: list[tuple[int, int]], at: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    before: list[tuple[int, int]] = []
-    for position, (n_frames, mfn) in enumerate(extents):
-        if n_frames > at:
-            head = [(at, mfn)] if at else []
-            return before + head, [(n_frames - at, mfn + at), *extents[position + 1 :]]
-        before.append((n_frames, mfn))
-        at -= n_frames
-    return before, []
-
-
-def _moved_apart(rows: list[tuple[int, int, int, int]], coincident: int) -> list[tuple[int, int, int, int]]:
-    """Turn stretches whose mfns equal their pfns by chance by one frame, but for the announced page."""
-    apart: list[tuple[int, int, int, int]] = []
-    lone: list[int] = []
-    for first, n_frames, kind, mfn in rows:
-        if kind != Kind.RAM or first != mfn or first == coincident or n_frames == 0:
-            apart.append((first, n_frames, kind, mfn))
-        elif n_frames > 1:
-            apart += [(first, n_frames - 1, kind, mfn + 1), (first + n_frames - 1, 1, kind, mfn)]
-        else:
-            lone.append(len(apart))
-            apart.append((first, n_frames, kind, mfn))
-    for position in lone:
-        _swap_with_another(apart, position, coincident)
-    return apart
-
-
-def _swap_with_another(rows: list[tuple[int, int, int, int]], position: int, coincident: int) -> None:
-    """Let a single page and the first page of some other stretch of RAM change their mfns."""
-    first, _, kind, mfn = rows[position]
-    for other, (pfn, n_frames, its_kind, its_mfn) in enumerate(rows):
-        if its_kind == Kind.RAM and n_frames and pfn not in (first, coincident):
-            rows[position] = (first, 1, kind, its_mfn)
-            rows[other] = (pfn, 1, kind, mfn)
-            rows.insert(other + 1, (pfn + 1, n_frames - 1, kind, its_mfn + 1))
-            return

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import BadInputError, unknown
-from p2mperf.guests.geometry import GEOMETRIES, Kind
+from p2mperf.families import Family, families, family_of_geometry, find_family, geometries_of
+from p2mperf.guests.geometries import find_geometry, geometries
+from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.presets import PRESETS
 from p2mperf.results.records import LOOKUPS
 from p2mperf.units import GIB, PAGE_SHIFT, format_size, parse_size
 
-FAMILY_GEOMETRIES = {"pv": ("pv64", "pv32"), "arm": ("lpae",)}
+if TYPE_CHECKING:
+    from p2mperf.designs.base import Design
+
 BACKING_NAMES = ("kernel", "small", "huge", "swapped")
 # What happens to a p2m over its life, and the streams it is done over: none for what makes a whole table.
 LIFE_STREAMS: dict[str, tuple[str, ...]] = {
@@ -26,11 +31,8 @@ LIFE_STREAMS: dict[str, tuple[str, ...]] = {
     "build": (),
 }
 OPERATION_NAMES = (*LOOKUPS, *LIFE_STREAMS)
-LIFE_FAMILY = "pv"
 # Leaves that cow takes of one p2m: 128 a pass, two trials and six rounds, neighbours and others.
 MOST_BROKEN = 128 * (2 + 6) * 2
-# How far a hotplug limit can reach at each width: what three levels index, and what 32-bit kernels allow.
-_LIMIT_REACH_BYTES = {64: 512 * GIB, 32: 64 * GIB}
 
 
 @dataclass(frozen=True, order=True)
@@ -84,7 +86,7 @@ class GuestSpec:
 
     @property
     def family(self) -> str:
-        return next(family for family, names in FAMILY_GEOMETRIES.items() if self.geometry in names)
+        return family_of_geometry(self.geometry).name
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,7 @@ def _is_done_to(guest: Guest, operation: str) -> bool:
     """Tell whether an operation is one of a guest's family; a flat list holds memory without holes."""
     if operation in LOOKUPS:
         return True
-    alive = guest.geometry.name in FAMILY_GEOMETRIES[LIFE_FAMILY]
-    return alive and (operation != "rebuild" or guest.is_flat)
+    return bool(guest.geometry.hotplug_reach_bytes) and (operation != "rebuild" or guest.is_flat)
 
 
 # The stream of what makes a whole table.
@@ -177,9 +178,7 @@ class Plan:
 
     def limit_of(self, guest: GuestSpec) -> int:
         """Limit that a guest's tables are built with [bytes]."""
-        if guest.family != LIFE_FAMILY:
-            return 0
-        return min(self.limit_bytes, _LIMIT_REACH_BYTES[GEOMETRIES[guest.geometry].entry_bits])
+        return min(self.limit_bytes, find_geometry(guest.geometry).hotplug_reach_bytes)
 
     def cells(self, guest: Guest) -> list[tuple[StreamSpec, str]]:
         """Streams and operations that a guest can serve."""
@@ -203,20 +202,24 @@ class Unit:
     limit_bytes: int = 0
 
 
-def build_options(kind: Any, limit_bytes: int) -> dict[str, int]:
+def build_options(kind: type[Design], limit_bytes: int) -> dict[str, int]:
     """What a design is built with for a hotplug limit: not all know of one."""
-    return {"limit": limit_bytes} if limit_bytes and getattr(kind, "takes_limit", False) else {}
+    return {"limit": limit_bytes} if limit_bytes and "limit" in kind.options else {}
 
 
 def designs_of(family: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Designs of a family that take part: the wanted ones, or the headline designs."""
-    from p2mperf.designs import registry
+    """Designs of a family that take part: the wanted ones, or the headline designs.
 
-    return tuple(
-        name
-        for name, entry in registry().items()
-        if entry.family == family and (name in wanted if wanted else entry.headline)
-    )
+    What another package offers, is broken, and nobody asked for is passed over.
+    """
+    from p2mperf.designs import family_of, registry
+
+    chosen = []
+    for name, spec in registry().items():
+        if name in wanted if wanted else spec.headline:
+            with suppress(*(() if wanted else (BadInputError,))):
+                chosen += [name] if family_of(name) == family else []
+    return tuple(chosen)
 
 
 _ALL_STREAMS = (
@@ -227,17 +230,17 @@ _ALL_STREAMS = (
     StreamSpec("uniform", hole_fraction=0.5),
     StreamSpec("uniform", identity_fraction=0.5),
 )
-_SIZES = {
-    "pv64": ("512M", "2049M", "8G", "43G", "128G", "400G"),
-    "pv32": ("512M", "8G", "43G"),
-    "lpae": ("1G", "16G"),
-}
-_LIFE_SIZES = {"pv64": ("8G", "128G", "400G"), "pv32": ("43G",)}
-_QUICK_SIZES = {"pv64": ("512M", "8G"), "pv32": ("512M",), "lpae": ("1G",)}
 
 
-def _plain_guests(sizes: dict[str, tuple[str, ...]]) -> tuple[GuestSpec, ...]:
-    return tuple(GuestSpec.plain(size, geometry) for geometry, row in sizes.items() for size in row)
+def _plain_guests(plan: str) -> Iterator[GuestSpec]:
+    for family in families().values():
+        for geometry, sizes in family.sizes.get(plan, {}).items():
+            yield from (GuestSpec.plain(size, geometry) for size in sizes)
+
+
+def _presets(plan: str) -> Iterator[GuestSpec]:
+    for family in families().values():
+        yield from map(GuestSpec.preset, family.presets.get(plan, ()))
 
 
 def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
@@ -260,33 +263,33 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     BadInputError
         For any other name.
     """
+    guests = (*_plain_guests(name), *_presets(name))
     if name == "quick":
         streams = (StreamSpec("sequential"), StreamSpec("uniform"))
         settings = {"control": False, "warm_up_ns": 500_000_000}
-        return Plan(name, _plain_guests(_QUICK_SIZES), streams=streams, settings=settings)
-    holes = (GuestSpec.preset("dom0-64-e820"),)
+        return Plan(name, guests, streams=streams, settings=settings)
     if name == "default":
-        return Plan(name, (*_plain_guests(_SIZES), *holes), streams=_ALL_STREAMS)
+        return Plan(name, guests, streams=_ALL_STREAMS)
     if name == "full":
-        chosen = _each_once((*_plain_guests(_SIZES), *_around_knees(knee_bytes), *holes))
+        chosen = _each_once((*_plain_guests(name), *_around_knees(knee_bytes), *_presets(name)))
         return Plan(name, chosen, BACKING_NAMES, streams=_ALL_STREAMS)
     if name == "life":
         streams = (StreamSpec("sequential"), StreamSpec("uniform"))
-        guests = _plain_guests(_LIFE_SIZES)
         # Room for hotplug as kernels have had it since 4.0.
         return Plan(name, guests, streams=streams, operations=OPERATION_NAMES, limit_bytes=512 * GIB)
     raise unknown("plan", name, ("quick", "default", "full", "life"))
 
 
 def _around_knees(knee_bytes: Sequence[int]) -> Iterator[GuestSpec]:
-    """Two guests on either side of each knee, as far as the widths and a 400 GB guest reach."""
-    for geometry, limit in (("pv64", 400 * GIB), ("pv32", 64 * GIB)):
-        entry_bytes = GEOMETRIES[geometry].entry_bytes
+    """Two guests on either side of each knee, as far as the family's sizes reach."""
+    limits = [limit for family in families().values() for limit in family.knee_limits.items()]
+    for geometry, limit in limits:
+        entry_bytes = find_geometry(geometry).entry_bytes
         for knee in knee_bytes:
             for factor in (0.35, 0.7, 1.4, 2.8):
                 n_bytes = int(knee * factor) // entry_bytes << PAGE_SHIFT
                 rounded = n_bytes >> 20 << 20
-                if 0 < rounded <= limit:
+                if 0 < rounded <= parse_size(limit):
                     yield GuestSpec.plain(rounded, geometry)
 
 
@@ -334,13 +337,10 @@ def narrow(
     BadInputError
         For names and sizes that are none, or when nothing is left.
     """
-    from p2mperf.designs import registry
+    from p2mperf.designs import find
 
-    for name in designs:
-        if name not in registry():
-            raise unknown("design", name, registry())
-    families = {registry()[name].family for name in designs} or {"pv"}
-    chosen = _chosen_guests(plan, guests, sizes, entry_bits, families)
+    measured = sorted({find(name).family for name in designs} or {next(iter(families()))})
+    chosen = _chosen_guests(plan, guests, sizes, entry_bits, map(find_family, measured))
     for name in operations:
         if name not in OPERATION_NAMES:
             raise unknown("operation", name, OPERATION_NAMES)
@@ -370,13 +370,17 @@ def narrow(
 
 def _parse_limit(text: str | int) -> int:
     limit_bytes = 0 if text in (0, "0") else parse_size(text)
-    if limit_bytes > _LIMIT_REACH_BYTES[64]:
+    if limit_bytes > max(shape.hotplug_reach_bytes for shape in geometries().values()):
         raise BadInputError(f"limit {text} is beyond 512G, which is what three levels index (64G at 32 bits)")
     return limit_bytes
 
 
+def _can_grow(guest: GuestSpec) -> bool:
+    return find_geometry(guest.geometry).hotplug_reach_bytes > 0
+
+
 def _check_room(plan: Plan) -> None:
-    for spec in {unit.guest: None for unit in plan.units() if unit.guest.family == LIFE_FAMILY}:
+    for spec in {unit.guest: None for unit in plan.units() if _can_grow(unit.guest)}:
         guest = spec.build(plan.seed)
         n_frames = (plan.limit_of(spec) >> PAGE_SHIFT) - guest.covered_pfn
         if n_frames // guest.geometry.leaf_frames < MOST_BROKEN:
@@ -391,7 +395,7 @@ def _check_writers(plan: Plan) -> None:
     from p2mperf.designs import find
 
     writing = ", ".join(name for name in plan.operations if name not in (*LOOKUPS, "build"))
-    chosen = designs_of(LIFE_FAMILY, plan.designs) if plan.designs and writing else ()
+    chosen = [name for name in plan.designs if "limit" in find(name).options] if writing else []
     if chosen and not any(getattr(find(name), "writable", False) for name in chosen):
         raise BadInputError(
             f"{', '.join(chosen)} can only be read, not for {writing}: take another design, or "
@@ -433,25 +437,18 @@ def _chosen_guests(
     guests: Sequence[str],
     sizes: Sequence[str],
     entry_bits: int | None,
-    families: Iterable[str],
+    measured: Iterable[Family],
 ) -> tuple[GuestSpec, ...]:
     if entry_bits not in (None, 32, 64):
         raise BadInputError(f"entries have 32 or 64 bits, not {entry_bits}")
     if not guests and not sizes:
         chosen = plan.guests
     else:
-        shapes = [
-            name
-            for family in sorted(families)
-            for name in FAMILY_GEOMETRIES.get(family, FAMILY_GEOMETRIES["pv"])
-        ]
-        bits = entry_bits or 64
-        plain = [
-            GuestSpec.plain(size, s) for size in sizes for s in shapes if GEOMETRIES[s].entry_bits == bits
-        ]
+        shapes = [name for family in measured for name in geometries_of(family, entry_bits)]
+        plain = [GuestSpec.plain(size, shape) for size in sizes for shape in shapes]
         chosen = _each_once([*map(GuestSpec.preset, guests), *plain])
     if entry_bits:
-        chosen = tuple(guest for guest in chosen if GEOMETRIES[guest.geometry].entry_bits == entry_bits)
+        chosen = tuple(guest for guest in chosen if find_geometry(guest.geometry).entry_bits == entry_bits)
     if not chosen:
         raise BadInputError(f"no chosen guest has {entry_bits}-bit entries")
     return chosen

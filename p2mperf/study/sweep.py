@@ -82,13 +82,13 @@ class Progress:
 
 def jobs(plan: Plan) -> Iterator[Job]:
     """List a plan's units with all their cells and what they need, by arithmetic alone."""
-    from p2mperf.designs import find, registry
-    from p2mperf.designs.base import backing
+    from p2mperf.designs import family_of, find
+    from p2mperf.designs.backing import backing
 
     for unit in plan.units():
         guest = unit.guest.build(unit.seed)
         served = plan.cells(guest)
-        family = registry()[unit.designs[0]].family
+        family = family_of(unit.designs[0])
         pages = backing(unit.backing)
         footprints = [
             kind.predict_footprint(guest, backing=pages, **build_options(kind, unit.limit_bytes))
@@ -348,7 +348,7 @@ def _run_unit(
 
 def _tell_backing(unit: Record, progress: Progress) -> None:
     """Say where a view is not on the pages that its backing promises."""
-    from p2mperf.designs.base import backing
+    from p2mperf.designs.backing import backing
 
     pages = backing(unit["backing"])
     for name, design in unit["designs"].items():

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from p2mperf.designs import find, registry
+from p2mperf.designs import family_of, find
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError
 from p2mperf.guests.guest import Guest
@@ -133,7 +133,7 @@ def _build(name: str, guest: Guest, order: Mapping[str, Any], designs: dict[str,
     footprint = design.footprint()
     views = design.views()
     return {
-        "family": registry()[name].family,
+        "family": family_of(name),
         "build_ns": design.build_ns,
         "mfn_generation_ns": design.mfn_generation_ns,
         "footprint": footprint.pages,
@@ -160,7 +160,7 @@ def _code_forms(design: Design, operations: set[str]) -> dict[str, str]:
 
 def _measure(cell: Record, designs: dict[str, Design], settings: Settings, identity: Record) -> Record:
     guest = next(iter(designs.values())).guest
-    family = registry()[next(iter(designs))].family
+    family = family_of(next(iter(designs)))
     key = cell_key(
         identity["unit"],
         family,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from p2mperf.guests.geometry import Stage2
+from p2mperf.guests.lpae import Stage2
 from p2mperf.jit import njit
 from p2mperf.memory.raw import load_once64, store_once64
 from p2mperf.tables.walk import locate

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from p2mperf.designs.arm.checks import correct_verdict, posted_verdict
 from p2mperf.errors import P2mperfError
-from p2mperf.guests.geometry import Stage2
+from p2mperf.guests.lpae import Stage2
 from p2mperf.units import GIB, MIB, PAGE_SHIFT, PAGE_SIZE
 
 _ADDRESS = ((1 << 40) - 1) & ~(PAGE_SIZE - 1)

@@ -28,10 +28,12 @@ from p2mperf.designs.arm.layout import (
     scattered,
     third_frames,
 )
-from p2mperf.designs.base import BACKINGS, Backing, Design, Footprint, Load, backing as find_backing
+from p2mperf.designs.backing import BACKINGS, Backing, backing as find_backing
+from p2mperf.designs.base import Design, Footprint, Load
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometry import Kind, Stage2
+from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
+from p2mperf.guests.lpae import Stage2
 from p2mperf.kernels import trace
 from p2mperf.memory import vm
 from p2mperf.memory.pool import Frames, PagePool
@@ -70,6 +72,8 @@ class ArmDesign(Design):
         When memory, address space or mappings give out; nothing is kept then.
     """
 
+    family: ClassVar[str] = "arm"
+    options: ClassVar[frozenset[str]] = frozenset({"domid", "run_frames", "n_regions", "like"})
     follows: ClassVar[str] = "Xen/ARM, November 2013"
     extra_pages: ClassVar[dict[str, int]] = {}
     pool: PagePool

@@ -25,7 +25,8 @@ from p2mperf.designs.arm.checks import (
 from p2mperf.designs.arm.layout import ENTRIES, plan_tables, third_frames
 from p2mperf.designs.arm.stage2 import ArmDesign
 from p2mperf.designs.arm.vlpt_kernels import VlptTables
-from p2mperf.designs.base import BACKINGS, Backing, Footprint, Load
+from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.base import Footprint, Load
 from p2mperf.errors import BadInputError, ClosedError
 from p2mperf.guests.guest import Guest
 from p2mperf.host.maps import require_maps
@@ -160,6 +161,7 @@ class ArmVlpt(ArmDesign):
     """
 
     name = "arm-vlpt"
+    options = ArmDesign.options | {"checks", "window"}
     follows = "xen-devel, live migration on Arndale v5 4/6 (2013)"
     extra_pages: ClassVar[dict[str, int]] = {"vlpt_copy": 2}
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.arm.stage2 import ArmDesign
 from p2mperf.designs.arm.walk_kernels import COUNT_SHIFT, MAX_COUNT, DirectTables, WalkTables
-from p2mperf.designs.base import BACKINGS, Backing, Footprint
+from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.base import Footprint
 from p2mperf.guests.guest import Guest
 from p2mperf.units import PAGE_SHIFT
 

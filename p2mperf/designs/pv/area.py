@@ -9,7 +9,7 @@ from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan
 from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.guest import Guest
-from p2mperf.guests.machine import Runs
+from p2mperf.guests.runs import Runs
 from p2mperf.tables.radix import Level, Radix, Sharing, count_pages, covered_by
 from p2mperf.units import MIB, PAGE_SHIFT, format_size, parse_pages, round_up
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.base import Backing, Design, Load, backing as find_backing
+from p2mperf.designs.backing import Backing, backing as find_backing
+from p2mperf.designs.base import Design, Load
 from p2mperf.designs.pv import entries
 from p2mperf.designs.pv.audit_kernels import count_entries
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, ListedLeaves
@@ -52,6 +53,8 @@ class PvDesign(Design):
         When memory, address space or mappings give out; nothing is kept then.
     """
 
+    family: ClassVar[str] = "pv"
+    options: ClassVar[frozenset[str]] = frozenset({"above", "run_frames", "boot_list"})
     plan: LeafPlan
     pool: PagePool
     leaves: Frames  # behind each leaf-sized stretch, shared ones repeated
@@ -70,7 +73,7 @@ class PvDesign(Design):
         super().__init__(guest, backing if isinstance(backing, Backing) else find_backing(backing))
         start = perf_counter_ns()
         self.above = above
-        self.options = options
+        self.layout_options = options
         self.plan = self.plan_leaves(guest, above=above, **options)
         if boot_list is not None:
             self.plan = self._plan_copies(boot_list)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from p2mperf.guests.geometry import GEOMETRIES
+from p2mperf.guests.geometries import find_geometry
 from p2mperf.jit import instance_class, njit, walk_overload
 from p2mperf.memory.raw import load_element32, load_element64, store_element32, store_element64
 
@@ -54,7 +54,7 @@ _ACCESS: dict[Any, Any] = {
     EntryFormat64: (load_element64, store_element64),
     EntryFormat32: (load_element32, store_element32),
 }
-_SHAPES: dict[Any, Any] = {EntryFormat64: GEOMETRIES["pv64"], EntryFormat32: GEOMETRIES["pv32"]}
+_SHAPES: dict[Any, Any] = {EntryFormat64: find_geometry("pv64"), EntryFormat32: find_geometry("pv32")}
 
 
 def locate_leaf(tables: Any, pfn: Any) -> Any:

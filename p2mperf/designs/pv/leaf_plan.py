@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.guests.geometry import Geometry, Kind
-from p2mperf.guests.machine import Runs
+from p2mperf.guests.runs import Runs
 from p2mperf.tables.fill_kernels import fill_runs, mark_kinds
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.base import BACKINGS, Backing, Footprint, Load
+from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.base import Footprint, Load
 from p2mperf.designs.pv.area import (
     AREA,
     N_PTES,
@@ -84,6 +85,7 @@ class PvLinear(PvLife):
 
     name = "pv-linear"
     follows = "Linux 3.19"
+    options = PvLife.options | {"invalidated"}
     known_quirks = LIST_QUIRKS
 
     @classmethod

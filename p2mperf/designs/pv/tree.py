@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from p2mperf.designs.base import BACKINGS, Backing, Footprint, Load
+from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.base import Footprint, Load
 from p2mperf.designs.pv.area import area_entries
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.designs.pv.life import PvLife
@@ -56,6 +57,7 @@ class PvTree(PvLife):
 
     name = "pv-tree"
     follows = "Linux 3.18"
+    options = PvLife.options | {"max_domain_pages"}
     known_quirks = TREE_QUIRKS
 
     @classmethod
@@ -106,7 +108,7 @@ class PvTree(PvLife):
         return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
 
     def _build(self) -> None:
-        n_kept = boot_mids(self.guest, self.options)
+        n_kept = boot_mids(self.guest, self.layout_options)
         sharing = Sharing((self.missing_leaf, self.identity_leaf), n_kept=n_kept)
         self.tree: RadixTable = build(self.pool, self.leaves, tree_shape(self.guest.geometry), sharing)
         shape = self.guest.geometry

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from p2mperf.designs.pv.leaf_plan import Leaf
 from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.guest import Guest
-from p2mperf.guests.machine import Runs
+from p2mperf.guests.runs import Runs
 from p2mperf.tables.radix import Level, Radix
 from p2mperf.units import GIB, PAGE_SIZE, round_up
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.base import Backing
+from p2mperf.designs.backing import Backing
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages
 from p2mperf.designs.pv.base import PvDesign
 from p2mperf.designs.pv.entry_kernels import EntryFormat, EntryFormat32, EntryFormat64
@@ -62,7 +62,7 @@ class PvWriter(PvDesign):
     """
 
     writable: ClassVar[bool] = True
-    takes_limit: ClassVar[bool] = True
+    options: ClassVar[frozenset[str]] = PvDesign.options | {"quirks", "n_spare", "m2p_override", "limit"}
     known_quirks: ClassVar[tuple[str, ...]] = ()
     _write_tables: Any
 
@@ -527,7 +527,7 @@ class PvWriter(PvDesign):
             self.leaves[~private] == self._shared_targets()[~private],
             "a leaf is shared that should be private",
         )
-        expected = self.predict_pages(self.guest, above=self.above, **self.options)
+        expected = self.predict_pages(self.guest, above=self.above, **self.layout_options)
         for kind, n_pages in self._taken.items():
             expected[kind] = expected.get(kind, 0) + n_pages
         self._require(self.pool.kinds == {k: n for k, n in expected.items() if n}, "page counts differ")

@@ -1,0 +1,105 @@
+"""What a design can do besides being read: protocols of methods, so that a class can be asked.
+
+A design has a capability by having its methods. Whoever needs one asks ``issubclass(kind, Writable)`` or
+``isinstance(p2m, Writable)``; one that inherits a method it cannot serve says so by ``method = None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.designs.base import Design
+from p2mperf.guests.geometry import Words
+
+
+@runtime_checkable
+class Writable(Protocol):
+    """Entries can be written while it is read."""
+
+    def set(self, pfns: Any, entries: Any) -> NDArray[np.bool_]:
+        """Write entries; whether each was written."""
+
+
+@runtime_checkable
+class Ballooned(Protocol):
+    """Frames can give up their memory, and have it again."""
+
+    def balloon_down(self, pfns: Any) -> Words:
+        """Give up the memory of frames; the machine frames that they had."""
+
+    def balloon_up(self, pfns: Any, mfns: Any) -> NDArray[np.bool_]:
+        """Put memory behind frames; whether each took it."""
+
+
+@runtime_checkable
+class HasTools(Protocol):
+    """It keeps a tree for the toolstack beside its own tables."""
+
+    def rebuild_tools(self) -> None:
+        """Build the tools' tree anew, as a resume does."""
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """Leaves beyond the map are shared until they are written to."""
+
+    def shared_leaves_beyond(self) -> NDArray[np.int64]:
+        """Leaves beyond the map that can be made private, ascending."""
+
+    def make_ready(self, n_leaves: int) -> None:
+        """Have the pages there that making so many leaves private may take, and all who look on."""
+
+
+@runtime_checkable
+class Dumpable(Protocol):
+    """Its entries are of kinds that can be listed."""
+
+    def dump(self) -> str:
+        """Write it as runs of one kind."""
+
+    def kind_runs(self) -> list[tuple[int, int, str]]:
+        """Runs (first pfn, end pfn, kind)."""
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """The guest's writes can be traced: its entries are protected, and faults find them again."""
+
+    def frames(self, pfns: Any) -> Words:
+        """Frames as the compiled loops take them, all within the tables."""
+
+    def third_tables(self) -> Sequence[Words]:
+        """Entries of all last-level pages that map memory."""
+
+    def require_ready(self) -> None:
+        """Refuse where a fault would not find its entry."""
+
+    def switch_to(self) -> None:
+        """Run this guest, so that what is looked up is its."""
+
+
+CAPABILITIES: dict[str, type] = {
+    kind.__name__: kind for kind in (Writable, Ballooned, HasTools, Shared, Dumpable, Traceable)
+}
+
+
+def missing(kind: type[Design], needs: Iterable[str]) -> list[str]:
+    """Name the capabilities that a class of designs has not.
+
+    Parameters
+    ----------
+    kind : type
+        The class.
+    needs : iterable of str
+        Names in `CAPABILITIES`.
+
+    Returns
+    -------
+    list of str
+        In the order of `needs`.
+    """
+    return [name for name in needs if not issubclass(kind, CAPABILITIES[name])]

@@ -1,0 +1,184 @@
+"""Families: designs that answer the same question over the same guests, and what is measured of them.
+
+Light data, which plans, figures, help texts and the command line read. Another package adds a family by an
+entry point in the group ``p2mperf.families`` whose value is ``module:attribute``, a `Family`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from p2mperf.errors import unknown
+from p2mperf.plugins import Registry
+
+Sizes = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class DesignSpec:
+    """A design, as it is declared.
+
+    Attributes
+    ----------
+    name : str
+        As users and results call it.
+    target : str
+        "module:Class".
+    headline : bool
+        Takes part in a sweep without being asked for.
+    colour : str
+        In every figure; "" for whatever is left.
+    """
+
+    name: str
+    target: str
+    headline: bool = True
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Designs over one kind of guest.
+
+    Attributes
+    ----------
+    name : str
+        As results call it.
+    geometries : tuple of str
+        Geometries of its guests; a geometry is of one family.
+    reference : str
+        Design that the others are divided by.
+    designs : tuple of DesignSpec
+        Designs that come with it; entry points may add others.
+    sizes : mapping of str to mapping of str to tuple of str
+        For each plan and geometry: sizes of the guests with nothing but RAM that it measures.
+    presets : mapping of str to tuple of str
+        For each plan: presets that it measures besides.
+    knee_limits : mapping of str to str
+        For each geometry whose guests a full plan puts around the knees of this machine: the largest of them.
+    """
+
+    name: str
+    geometries: tuple[str, ...]
+    reference: str
+    designs: tuple[DesignSpec, ...]
+    sizes: Mapping[str, Sizes] = field(default_factory=dict)
+    presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    knee_limits: Mapping[str, str] = field(default_factory=dict)
+
+
+_PV_SIZES = {
+    "pv64": ("512M", "2049M", "8G", "43G", "128G", "400G"),
+    "pv32": ("512M", "8G", "43G"),
+}
+_ARM_SIZES = {"lpae": ("1G", "16G")}
+_WITH_HOLES = ("dom0-64-e820",)
+
+_FAMILIES = (
+    Family(
+        "pv",
+        ("pv64", "pv32"),
+        "pv-linear",
+        (
+            DesignSpec("pv-tree", "p2mperf.designs.pv.tree:PvTree", colour="#D55E00"),
+            DesignSpec("pv-linear", "p2mperf.designs.pv.linear:PvLinear", colour="#0072B2"),
+            DesignSpec(
+                "pv-linear-nested", "p2mperf.designs.pv.linear_nested:PvLinearNested", False, "#56B4E9"
+            ),
+        ),
+        sizes={
+            "quick": {"pv64": ("512M", "8G"), "pv32": ("512M",)},
+            "default": _PV_SIZES,
+            "full": _PV_SIZES,
+            "life": {"pv64": ("8G", "128G", "400G"), "pv32": ("43G",)},
+        },
+        presets={"default": _WITH_HOLES, "full": _WITH_HOLES},
+        knee_limits={"pv64": "400G", "pv32": "64G"},
+    ),
+    Family(
+        "arm",
+        ("lpae",),
+        "arm-vlpt",
+        (
+            DesignSpec("arm-walk", "p2mperf.designs.arm.walk:ArmWalk", colour="#D55E00"),
+            DesignSpec("arm-walk-thrashing", "p2mperf.designs.arm.walk:ArmWalkThrashing", headline=False),
+            DesignSpec("arm-walk-direct", "p2mperf.designs.arm.walk:ArmWalkDirect", colour="#E69F00"),
+            DesignSpec("arm-vlpt", "p2mperf.designs.arm.vlpt:ArmVlpt", colour="#0072B2"),
+        ),
+        sizes={"quick": {"lpae": ("1G",)}, "default": _ARM_SIZES, "full": _ARM_SIZES},
+    ),
+)
+
+
+def _wrong(family: Family) -> str:
+    """What is wrong with a family of another package, or ""."""
+    from p2mperf.guests.geometries import GEOMETRIES
+
+    taken = {geometry: other.name for other in _FAMILIES for geometry in other.geometries}
+    for geometry in family.geometries:
+        if geometry not in GEOMETRIES.names():
+            return f"names geometry {geometry}, and there is none"
+        if geometry in taken:
+            return f"takes geometry {geometry}, which is of family {taken[geometry]}"
+    if family.reference not in [spec.name for spec in family.designs]:
+        return f"is compared with {family.reference}, which is none of its designs"
+    return "" if family.geometries else "has no geometry"
+
+
+FAMILIES: Registry[Family] = Registry(
+    "family", "p2mperf.families", Family, {family.name: family for family in _FAMILIES}, _wrong
+)
+
+
+def families() -> dict[str, Family]:
+    """All families by name, those of other packages included; the first is measured where none is named."""
+    return FAMILIES.sound()
+
+
+def find_family(name: str) -> Family:
+    """Find a family by name.
+
+    Raises
+    ------
+    BadInputError
+        When there is none of that name, or the package that offers it is broken.
+    """
+    return FAMILIES.find(name)
+
+
+def geometries_of(family: Family, entry_bits: int | None = None) -> tuple[str, ...]:
+    """Choose among a family's geometries by width.
+
+    Parameters
+    ----------
+    family : Family
+        Whose.
+    entry_bits : int, optional
+        Bits of an entry; without it, those of 64 bits, or all where none has so many.
+
+    Returns
+    -------
+    tuple of str
+        Empty when none is of that width.
+    """
+    from p2mperf.guests.geometries import find_geometry
+
+    of_width = tuple(
+        name for name in family.geometries if find_geometry(name).entry_bits == (entry_bits or 64)
+    )
+    return of_width or (() if entry_bits else family.geometries)
+
+
+def family_of_geometry(name: str) -> Family:
+    """Find the family whose guests have a geometry.
+
+    Raises
+    ------
+    BadInputError
+        When no family has it.
+    """
+    for family in families().values():
+        if name in family.geometries:
+            return family
+    raise unknown("geometry", name, [name for family in families().values() for name in family.geometries])

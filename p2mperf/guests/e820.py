@@ -1,0 +1,224 @@
+"""From the rows of an E820 table to runs of frames: what is memory, and which machine frame is behind it.
+
+Linux does it in xen_memory_setup and xen_set_identity_and_remap (arch/x86/xen/setup.c, 3.18 and 3.19).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from p2mperf.errors import BadInputError
+from p2mperf.guests.geometry import Geometry, Kind
+from p2mperf.guests.machine import Machine
+from p2mperf.guests.runs import Runs
+from p2mperf.units import PAGE_SHIFT, parse_size, round_up
+
+
+class Row(NamedTuple):
+    """One E820 row, end exclusive [bytes]; any type but "ram" is not memory."""
+
+    start: int
+    end: int
+    type: str
+
+
+def checked_rows(rows: Sequence[tuple[int | str, int | str, str]]) -> list[Row]:
+    """Read rows as (start, end, type), in bytes or sizes.
+
+    Raises
+    ------
+    BadInputError
+        When one ends before it starts, they overlap or are out of order, or none is RAM.
+    """
+    table = [Row(0 if start == 0 else parse_size(start), parse_size(end), kind) for start, end, kind in rows]
+    if not table or not any(row.type == "ram" for row in table):
+        raise BadInputError("this memory map has no RAM row: a guest needs at least one page")
+    for row in table:
+        if row.end <= row.start:
+            raise BadInputError(f"E820 row [{row.start:#x}, {row.end:#x}) {row.type} ends before it starts")
+    for low, high in pairwise(table):
+        if high.start < low.end:
+            raise BadInputError(
+                f"E820 rows {low.type} up to {low.end:#x} and {high.type} from {high.start:#x} overlap or "
+                "are out of order: sort them and cut the overlap"
+            )
+    return table
+
+
+def lay_out(
+    rows: list[Row], n_boot: int, n_max: int, geometry: Geometry, machine: Machine
+) -> tuple[Runs, int, int]:
+    """Say what every frame is, and back those with memory.
+
+    Parameters
+    ----------
+    rows : list of Row
+        From `checked_rows`.
+    n_boot, n_max : int
+        Memory at boot, and at most [pages].
+    geometry : Geometry
+        Says what a frame is that no row names.
+    machine : Machine
+        Where the mfns come from.
+
+    Returns
+    -------
+    runs : Runs
+        Without gaps, up to the end of the map or of the boot list's padding, whichever is higher.
+    end_pfn : int
+        End of the memory map.
+    coincident : int
+        The RAM page whose mfn equals its pfn, or -1.
+
+    Raises
+    ------
+    BadInputError
+        When the map's RAM does not hold the memory at boot, or the machine has less.
+    """
+    zones = _zones(rows)
+    plan = _place(zones, n_boot, n_max, geometry)
+    coincident = _coincident(plan, machine)
+    return _back(plan, n_boot, machine, coincident), zones[-1][1], coincident
+
+
+def _zones(rows: list[Row]) -> list[tuple[int, int, bool]]:
+    """RAM and non-RAM stretches in pfns: non-RAM rows and gaps grow outwards to whole pages."""
+    zones: list[tuple[int, int, bool]] = []
+    end = 0
+    for start, stop in _joined(rows):
+        first, last = -(-start >> PAGE_SHIFT), stop >> PAGE_SHIFT
+        if last > first:
+            zones += [(end, first, False)] if first > end else []
+            zones.append((first, last, True))
+            end = last
+    map_end = -(-rows[-1].end >> PAGE_SHIFT)
+    return zones + ([(end, map_end, False)] if map_end > end else [])
+
+
+def _joined(rows: list[Row]) -> Iterator[tuple[int, int]]:
+    """RAM rows, neighbours joined, so that a page two of them share is whole [bytes]."""
+    start = end = 0
+    for row in rows:
+        if row.type != "ram":
+            continue
+        if row.start != end and end:
+            yield start, end
+        start = start if row.start == end and end else row.start
+        end = row.end
+    yield start, end
+
+
+def _place(
+    zones: list[tuple[int, int, bool]], n_boot: int, n_max: int, geometry: Geometry
+) -> list[tuple[int, int, int, int]]:
+    """Assign kinds; the last column is the index into the boot list of a RAM stretch's first page."""
+    displaced = [(first, min(last, n_boot)) for first, last, ram in zones if not ram and first < n_boot]
+    n_present = sum(max(0, min(last, n_boot) - first) for first, last, ram in zones if ram)
+    budget = n_max - n_present - sum(last - first for first, last in displaced)
+    rows: list[tuple[int, int, int, int]] = []
+    for first, last, ram in zones:
+        if not ram:
+            rows.append((first, last - first, geometry.gap_kind, 0))
+            continue
+        present = max(first, min(last, n_boot))
+        rows.append((first, present - first, Kind.RAM, first))
+        while displaced and present < last:
+            low, high = displaced[0]
+            taken = min(high - low, last - present)
+            rows.append((present, taken, Kind.RAM, low))
+            displaced[0] = (low + taken, high)
+            present += taken
+            if low + taken == high:
+                displaced.pop(0)
+        extra = min(last - present, budget)
+        budget -= extra
+        rows.append((present, extra, Kind.EXTRA, 0))
+        rows.append((present + extra, last - present - extra, Kind.MISSING, 0))
+    if displaced or zones[-1][1] < n_boot:
+        raise BadInputError(
+            f"the map's RAM cannot hold the {n_boot} pages at boot: widen a RAM row or lower boot memory"
+        )
+    padded = round_up(n_boot, geometry.leaf_frames)
+    return [*rows, (zones[-1][1], max(0, padded - zones[-1][1]), Kind.MISSING, 0)]
+
+
+def _coincident(plan: list[tuple[int, int, int, int]], machine: Machine) -> int:
+    """Choose the RAM page whose mfn will equal its pfn: the middle of the first RAM stretch that can."""
+    for first, n_frames, kind, boot in plan:
+        if kind == Kind.RAM and first == boot and n_frames and first + n_frames // 2 < machine.n_frames:
+            return first + n_frames // 2
+    return -1
+
+
+def _back(plan: list[tuple[int, int, int, int]], n_boot: int, machine: Machine, coincident: int) -> Runs:
+    """Give every RAM stretch its mfns, in boot list order."""
+    if coincident < 0:
+        extents = machine.allocate(n_boot)
+        boot = _as_runs(extents)
+    else:
+        extents = machine.allocate(n_boot - 1, frozenset({coincident}))
+        before, after = _split(extents, coincident)
+        boot = _as_runs([*before, (1, coincident), *after])
+    rows: list[tuple[int, int, int, int]] = []
+    for first, n_frames, kind, index in plan:
+        if kind != Kind.RAM or n_frames == 0:
+            rows.append((first, n_frames, kind, 0))
+            continue
+        part = boot.cut(np.array([index, index + n_frames]))
+        inside = part.take((part.first_pfn >= index) & (part.first_pfn < index + n_frames))
+        pfns = (inside.first_pfn - index + first).tolist()
+        lengths, mfns = inside.n_frames.tolist(), inside.first_mfn.tolist()
+        rows += [(p, n, Kind.RAM, m) for p, n, m in zip(pfns, lengths, mfns, strict=True)]
+    return Runs.of(_moved_apart(rows, coincident))
+
+
+def _as_runs(extents: list[tuple[int, int]]) -> Runs:
+    first = 0
+    rows = []
+    for n_frames, mfn in extents:
+        rows.append((first, n_frames, int(Kind.RAM), mfn))
+        first += n_frames
+    return Runs.of(rows)
+
+
+def _split(extents: list[tuple[int, int]], at: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    before: list[tuple[int, int]] = []
+    for position, (n_frames, mfn) in enumerate(extents):
+        if n_frames > at:
+            head = [(at, mfn)] if at else []
+            return before + head, [(n_frames - at, mfn + at), *extents[position + 1 :]]
+        before.append((n_frames, mfn))
+        at -= n_frames
+    return before, []
+
+
+def _moved_apart(rows: list[tuple[int, int, int, int]], coincident: int) -> list[tuple[int, int, int, int]]:
+    """Turn stretches whose mfns equal their pfns by chance by one frame, but for the announced page."""
+    apart: list[tuple[int, int, int, int]] = []
+    lone: list[int] = []
+    for first, n_frames, kind, mfn in rows:
+        if kind != Kind.RAM or first != mfn or first == coincident or n_frames == 0:
+            apart.append((first, n_frames, kind, mfn))
+        elif n_frames > 1:
+            apart += [(first, n_frames - 1, kind, mfn + 1), (first + n_frames - 1, 1, kind, mfn)]
+        else:
+            lone.append(len(apart))
+            apart.append((first, n_frames, kind, mfn))
+    for position in lone:
+        _swap_with_another(apart, position, coincident)
+    return apart
+
+
+def _swap_with_another(rows: list[tuple[int, int, int, int]], position: int, coincident: int) -> None:
+    """Let a single page and the first page of some other stretch of RAM change their mfns."""
+    first, _, kind, mfn = rows[position]
+    for other, (pfn, n_frames, its_kind, its_mfn) in enumerate(rows):
+        if its_kind == Kind.RAM and n_frames and pfn not in (first, coincident):
+            rows[position] = (first, 1, kind, its_mfn)
+            rows[other] = (pfn, 1, kind, mfn)
+            rows.insert(other + 1, (pfn + 1, n_frames - 1, kind, its_mfn + 1))
+            return

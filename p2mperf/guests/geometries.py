@@ -1,0 +1,44 @@
+"""All geometries by name; another package adds one by an entry point in the group ``p2mperf.geometries``."""
+
+from __future__ import annotations
+
+from p2mperf.guests.geometry import Geometry
+from p2mperf.guests.lpae import Lpae
+from p2mperf.plugins import Registry
+from p2mperf.units import GIB, MIB
+
+COMPAT_M2P_FRAMES = 168 * MIB // 4  # what a 32-bit guest's m2p shows: the hole above 0xF5800000
+
+_GEOMETRIES = (
+    Geometry("pv64", 64, "pv-64", hotplug_reach_bytes=512 * GIB),
+    Geometry("pv32", 32, "pv-32", max_machine_frames=COMPAT_M2P_FRAMES, hotplug_reach_bytes=64 * GIB),
+    # GUEST_RAM_BASE of Xen 4.4 (xen/include/public/arch-arm.h)
+    Lpae("lpae", 64, "arm", ram_base_bytes=2 * GIB, max_machine_frames=1 << 28),
+)
+
+
+def _wrong(geometry: Geometry) -> str:
+    """What is wrong with a geometry of another package, or ""."""
+    bits = geometry.entry_bits
+    return "" if bits in (32, 64) else f"has entries of {bits} bits: they may have 32 or 64"
+
+
+GEOMETRIES: Registry[Geometry] = Registry(
+    "geometry", "p2mperf.geometries", Geometry, {shape.name: shape for shape in _GEOMETRIES}, _wrong
+)
+
+
+def geometries() -> dict[str, Geometry]:
+    """All geometries by name, those of other packages included."""
+    return GEOMETRIES.sound()
+
+
+def find_geometry(name: str) -> Geometry:
+    """Find a geometry by name.
+
+    Raises
+    ------
+    BadInputError
+        When there is none of that name, or the package that offers it is broken.
+    """
+    return GEOMETRIES.find(name)

@@ -6,10 +6,12 @@ order. Linux' p2m list (commit 054954eb051f), the VLPT of Xen/ARM and the RO_MPT
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import ClosedError, DoesNotFitError
+from p2mperf.errors import BadInputError, ClosedError, DoesNotFitError
 from p2mperf.host.maps import n_maps_available, require_maps
 from p2mperf.memory import smaps, vm
 from p2mperf.memory.pool import Frames, PagePool
@@ -22,7 +24,7 @@ def n_runs(frames: Frames, writable: NDArray[np.bool_]) -> int:
     Parameters
     ----------
     frames : ndarray of int64, shape (n_pages,)
-        Frame shown on each page.
+        Frame shown on each page; holes are -1, and one mapping where they are neighbours.
     writable : ndarray of bool, shape (n_pages,)
         False where the frame is shared and must not be written.
 
@@ -35,7 +37,9 @@ def n_runs(frames: Frames, writable: NDArray[np.bool_]) -> int:
 
 
 def _run_starts(frames: Frames, writable: NDArray[np.bool_]) -> NDArray[np.intp]:
-    broken = (np.diff(frames) != 1) | (np.diff(writable.view(np.int8)) != 0)
+    hole = frames < 0
+    continued = ~hole[:-1] & (np.diff(frames) == 1) & (writable[1:] == writable[:-1])
+    broken = ~(continued | (hole[1:] & hole[:-1]))
     return np.concatenate([[0], np.flatnonzero(broken) + 1])[: frames.size]
 
 
@@ -44,20 +48,26 @@ class Window:
 
     Parameters
     ----------
-    pool : PagePool
-        Where the frames live; must outlive the window.
+    pool : PagePool or None
+        Where the frames live; must outlive the window. None where each `map` names a pool, as an area does
+        that several domains show their frames in.
     n_pages : int
         Length of the area [pages].
     page_bytes : int
         Page size wanted, 4096 or 2 MiB. 2 MiB pages come only where the frames lie in the pool as they do
         in the area; `window_page_bytes` tells what it became.
+    zero_holes : bool
+        What a hole that is mapped does: True reads zeros, from the kernel's zero page; False traps, as a
+        page does that was never mapped.
 
     Attributes
     ----------
     base : int
         Address of page 0, a multiple of 2 MiB.
     frames : ndarray of int64, shape (n_pages,)
-        Frame shown on each page; -1 where nothing was mapped yet (a read traps there).
+        Frame shown on each page; -1 for a hole, and where nothing was mapped yet (a read traps there).
+    writable : ndarray of bool, shape (n_pages,)
+        Whether each page may be written through the window.
     n_vmas : int
         Mappings the area is made of.
 
@@ -67,8 +77,11 @@ class Window:
         When address space gives out.
     """
 
-    def __init__(self, pool: PagePool, n_pages: int, *, page_bytes: int = PAGE_SIZE) -> None:
+    def __init__(
+        self, pool: PagePool | None, n_pages: int, *, page_bytes: int = PAGE_SIZE, zero_holes: bool = False
+    ) -> None:
         self.pool = pool
+        self.zero_holes = zero_holes
         self.n_pages = n_pages
         self.page_bytes = page_bytes
         self.frames = np.full(n_pages, -1, np.int64)
@@ -91,7 +104,9 @@ class Window:
             vm.unmap(self.base, self.n_pages << PAGE_SHIFT)
             self.base = 0
 
-    def map(self, first_page: int, frames: Frames, writable: NDArray[np.bool_]) -> None:
+    def map(
+        self, first_page: int, frames: Frames, writable: NDArray[np.bool_], pool: PagePool | None = None
+    ) -> None:
         """Show `frames` from `first_page` on, neighbouring frames in one call.
 
         Parameters
@@ -99,9 +114,11 @@ class Window:
         first_page : int
             Where in the area.
         frames : ndarray of int64, shape (n,)
-            Frames to show; a frame may stand in many places.
+            Frames to show; a frame may stand in many places, and -1 makes a hole.
         writable : ndarray of bool, shape (n,)
             False maps the page read-only, as shared frames must be.
+        pool : PagePool, optional
+            Whose frames; default: the window's own pool.
 
         Raises
         ------
@@ -110,21 +127,40 @@ class Window:
         ClosedError
             When the window was closed.
         """
-        if not self.base:
-            raise ClosedError("this window is closed: build the design again")
+        self.require_open()
+        fd = self._fd(pool)
+        writable = writable & (frames >= 0)
         starts = _run_starts(frames, writable)
         require_maps(starts.size, "this window")
         ends = np.append(starts[1:], frames.size)
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            self._map_run(first_page + start, int(frames[start]), end - start, bool(writable[start]))
+            self._map_run(first_page + start, int(frames[start]), end - start, bool(writable[start]), fd)
         self.frames[first_page : first_page + frames.size] = frames
         self.writable[first_page : first_page + frames.size] = writable
         if self.page_bytes == PAGE_SIZE and frames.size:
-            address = self.base + (first_page << PAGE_SHIFT)
-            vm.advise(address, frames.size << PAGE_SHIFT, vm.MADV_NOHUGEPAGE)
+            vm.advise(self.address(first_page), frames.size << PAGE_SHIFT, vm.MADV_NOHUGEPAGE)
+
+    def require_open(self) -> None:
+        """Refuse to use a window that was closed.
+
+        Raises
+        ------
+        ClosedError
+            When it was.
+        """
+        if not self.base:
+            raise ClosedError("this window is closed: build the design again")
+
+    def hide(self, first_page: int, n_pages: int) -> None:
+        """Let pages show nothing: a read traps there until something is mapped again."""
+        vm.map_pages(self.address(first_page), n_pages << PAGE_SHIFT, 0)
+        self.frames[first_page : first_page + n_pages] = -1
+        self.writable[first_page : first_page + n_pages] = False
 
     def remap(self, pages: Frames, frames: Frames) -> None:
-        """Show other frames, writable, on pages that may lie apart; readers may be at work.
+        """Show other frames of the window's pool, writable, on pages that may lie apart.
+
+        Readers may be at work meanwhile.
 
         Parameters
         ----------
@@ -143,12 +179,13 @@ class Window:
         MAP_FIXED replaces old pages by new ones under the lock that page faults wait for: a reader sees
         the old frame or the new one.
         """
+        fd = self._fd(None)
         broken = (np.diff(pages) != 1) | (np.diff(frames) != 1)
         starts = np.concatenate([[0], np.flatnonzero(broken) + 1])[: pages.size].tolist()
         ends = [*starts[1:], pages.size]
         for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
             try:
-                self._map_run(int(pages[start]), int(frames[start]), end - start, True)
+                self._map_run(int(pages[start]), int(frames[start]), end - start, True, fd)
             except DoesNotFitError:
                 self._show_again(pages[: ends[position]])
                 raise
@@ -159,14 +196,14 @@ class Window:
 
     def _settle(self, page: int, n_pages: int) -> None:
         """Choose the page size of what was mapped, and fill in its page-table entries."""
-        address = self.base + (page << PAGE_SHIFT)
+        address = self.address(page)
         if self.page_bytes == PAGE_SIZE:
             vm.advise(address, n_pages << PAGE_SHIFT, vm.MADV_NOHUGEPAGE)
         vm.populate(address, n_pages << PAGE_SHIFT)
 
     def _show_again(self, pages: Frames) -> None:
         for page in pages.tolist():
-            self._map_run(page, int(self.frames[page]), 1, bool(self.writable[page]))
+            self._map_run(page, int(self.frames[page]), 1, bool(self.writable[page]), self._fd(None))
 
     def has_room_for(self, n_runs: int) -> bool:
         """Tell whether `n_runs` stretches of pages can be remapped: each may cut one mapping into three."""
@@ -174,18 +211,63 @@ class Window:
             self._maps_left = n_maps_available()
         return self._maps_left >= 2 * n_runs
 
-    def _map_run(self, page: int, frame: int, n_pages: int, writable: bool) -> None:
-        vm.map_pages(
-            self.base + (page << PAGE_SHIFT),
-            n_pages << PAGE_SHIFT,
-            vm.READ_WRITE if writable else vm.READ,
-            self.pool.fd,
-            frame << PAGE_SHIFT,
-        )
+    def _fd(self, pool: PagePool | None) -> int:
+        chosen = pool or self.pool
+        if chosen is None:
+            raise BadInputError("this window has no pool of its own: say whose frames it is to show")
+        return chosen.fd
 
-    def populate(self) -> None:
-        """Fill in every page-table entry, so that no fault falls into a timed loop."""
-        vm.populate(self.base, self.n_pages << PAGE_SHIFT)
+    def _map_run(self, page: int, frame: int, n_pages: int, writable: bool, fd: int) -> None:
+        address, n_bytes = self.address(page), n_pages << PAGE_SHIFT
+        if frame < 0:
+            vm.map_pages(address, n_bytes, vm.READ if self.zero_holes else 0)
+        else:
+            rights = vm.READ_WRITE if writable else vm.READ
+            vm.map_pages(address, n_bytes, rights, fd, frame << PAGE_SHIFT)
+
+    def populate(self, first_page: int = 0, n_pages: int | None = None) -> None:
+        """Fill in page-table entries, of the whole area or a part, so that no fault falls into a timed loop.
+
+        Holes that trap cannot be filled in: where there are some, populate the parts between.
+        """
+        n_pages = self.n_pages - first_page if n_pages is None else n_pages
+        vm.populate(self.address(first_page), n_pages << PAGE_SHIFT)
+
+    def address(self, page: int) -> int:
+        """Address of a page of the area."""
+        return self.base + (page << PAGE_SHIFT)
+
+    def words(self, dtype: Any) -> NDArray[Any]:
+        """View the whole area as one array; it must not be read where it traps, nor after `close`."""
+        self.require_open()
+        return vm.view(self.base, self.n_pages << PAGE_SHIFT, dtype)
+
+    def shown(self, first_page: int = 0, n_pages: int | None = None) -> tuple[Frames, NDArray[np.bool_]]:
+        """Read from /proc/self/smaps what pages of the area really show.
+
+        Parameters
+        ----------
+        first_page : int
+            Where to begin.
+        n_pages : int, optional
+            How many; default: all that follow [pages].
+
+        Returns
+        -------
+        frames : ndarray of int64, shape (n_pages,)
+            Frame behind each page; -1 where it is none of a pool's.
+        writable : ndarray of bool, shape (n_pages,)
+            Whether each page can be written.
+        """
+        n_pages = self.n_pages - first_page if n_pages is None else n_pages
+        frames, writable = np.full(n_pages, -1, np.int64), np.zeros(n_pages, np.bool_)
+        start = self.address(first_page)
+        for mapping in smaps.mappings(start, n_pages << PAGE_SHIFT):
+            if mapping.inode:
+                page, end = (mapping.start - start) >> PAGE_SHIFT, (mapping.end - start) >> PAGE_SHIFT
+                frames[page:end] = (mapping.offset_bytes >> PAGE_SHIFT) + np.arange(end - page)
+                writable[page:end] = mapping.writable
+        return frames, writable
 
     @property
     def n_vmas(self) -> int:

@@ -118,6 +118,7 @@ class RadixTable:
 
     @property
     def base(self) -> int:
+        """Address of the pool's frame 0, as slots say it."""
         if self.origin is not None:
             return self.origin
         return self.pool.base if self.shape.based and self.numbers is None else 0

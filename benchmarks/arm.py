@@ -192,9 +192,13 @@ def _protection(seed: int, n_rounds: int) -> dict[str, float]:
     """Time write protection of 16 GiB, and a copy of its table to memory on the same page sizes [ns]."""
     guest = Guest.plain("16G", geometry="lpae", seed=seed)
     times: dict[str, list[int]] = {"protect_ns": [], "copy_ns": []}
-    with api.build("arm-walk-direct", guest) as design, PagePool(design.third.size) as pool:
+    with api.build("arm-walk-direct", guest) as design, PagePool(design.third_words().size // 512) as pool:
         entries = design.third_words()
-        other = pool.words(int(pool.allocate(design.third.size, "copy")[0]), np.uint64, design.third.size)
+        other = pool.words(
+            int(pool.allocate(design.third_words().size // 512, "copy")[0]),
+            np.uint64,
+            design.third_words().size // 512,
+        )
         for _ in range(n_rounds):
             unprotect(entries)
             start = perf_counter_ns()

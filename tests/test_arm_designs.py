@@ -42,12 +42,12 @@ each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def naive_entry(design: ArmWalk | ArmWalkDirect | ArmVlpt, gfn: int) -> int:
     """A stage-2 walk in plain Python over the words in memory, sharing only the pool with the designs."""
     pages = design.pool.pages(np.uint64)
-    table = pages[design.root : design.root + 2].ravel()
+    table = pages[design.table.root : design.table.root + 2].ravel()
     for shift, mask in ((18, 1023), (9, 511)):
         entry = int(table[(gfn >> shift) & mask]) if gfn >> 28 == 0 else 0
         if entry & 3 != 3:
             return 0
-        table = pages[((entry & 0xFFFFFFF000) >> 12) - design.machine_base]
+        table = pages[((entry & 0xFFFFFFF000) >> 12) - design.table.machine_base]
     return int(table[gfn & 511])
 
 
@@ -276,12 +276,12 @@ def test_views_are_what_was_asked_for() -> None:
 def test_audit_names_what_is_broken() -> None:
     guest = Guest.plain("64M", geometry="lpae")
     damage = {
-        "second-level entry": lambda p: p.pool.words(int(p.second[0]), np.uint64).__setitem__(3, 0),
+        "second-level entry": lambda p: p.pool.words(int(p.table.second[0]), np.uint64).__setitem__(3, 0),
         "write bit": lambda p: p.root_words().__ior__(np.uint64(0x80)),
-        "not 0": lambda p: p.pool.words(int(p.third[0]), np.uint64).__setitem__(0, 2),
-        "have memory": lambda p: p.pool.words(int(p.third[0]), np.uint64).__setitem__(0, 0),
-        "two frames": lambda p: p.pool.words(int(p.third[0]), np.uint64).__setitem__(
-            0, p.pool.words(int(p.third[0]), np.uint64)[1]
+        "not 0": lambda p: p.pool.words(int(p.table.third[0]), np.uint64).__setitem__(0, 2),
+        "have memory": lambda p: p.pool.words(int(p.table.third[0]), np.uint64).__setitem__(0, 0),
+        "two frames": lambda p: p.pool.words(int(p.table.third[0]), np.uint64).__setitem__(
+            0, p.pool.words(int(p.table.third[0]), np.uint64)[1]
         ),
         "xen_second": lambda p: p.window.second.__setitem__(66, 0),
     }

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from p2mperf.cli import main
-from p2mperf.designs.arm.stage2 import ArmDesign
 from p2mperf.designs.arm.vlpt import ArmVlpt
 from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect
 from p2mperf.errors import BadInputError
@@ -33,7 +32,7 @@ def naive_dirty(writes: list[int]) -> list[int]:
 
 @each_design
 @pytest.mark.parametrize("layout", [{}, {"run_frames": 1}, {"n_regions": 3}], ids=str)
-def test_writes_are_traced(design: type[ArmDesign], layout: dict[str, int]) -> None:
+def test_writes_are_traced(design: type[ArmWalk | ArmWalkDirect | ArmVlpt], layout: dict[str, int]) -> None:
     rng = np.random.default_rng(4)
     frames = all_frames(BANKS)
     with design(BANKS, **layout) as p2m:
@@ -63,7 +62,9 @@ def test_writes_are_traced(design: type[ArmDesign], layout: dict[str, int]) -> N
 
 
 @each_design
-def test_pages_that_are_read_only_for_another_reason_stay_so(design: type[ArmDesign]) -> None:
+def test_pages_that_are_read_only_for_another_reason_stay_so(
+    design: type[ArmWalk | ArmWalkDirect | ArmVlpt],
+) -> None:
     with design(ONE_GIB) as p2m:
         page = p2m.third_words()
         page[5] ^= WRITE
@@ -106,7 +107,9 @@ def test_a_window_that_was_cleaned_up_traces_nothing() -> None:
 
 
 @each_design
-def test_a_write_outside_ram_is_refused_and_changes_nothing(design: type[ArmDesign]) -> None:
+def test_a_write_outside_ram_is_refused_and_changes_nothing(
+    design: type[ArmWalk | ArmWalkDirect | ArmVlpt],
+) -> None:
     # Bank 0 is 6 MiB from frame 0x40000 on, bank 1 43 MiB from 0xc0000 on; 256 frames a MiB.
     with design(BANKS) as p2m:
         tracer = Tracer(p2m)
@@ -154,7 +157,12 @@ def test_examples_from_the_recurrence(
 @pytest.mark.parametrize(("rate", "bandwidth", "n_rounds", "left", "reason"), EXAMPLES)
 @each_design
 def test_examples_by_tracing_a_writer(
-    design: type[ArmDesign], rate: int, bandwidth: float, n_rounds: int, left: float, reason: str
+    design: type[ArmWalk | ArmWalkDirect | ArmVlpt],
+    rate: int,
+    bandwidth: float,
+    n_rounds: int,
+    left: float,
+    reason: str,
 ) -> None:
     expected = recurrence(Sequential(ONE_GIB), rate, bandwidth, RULES["legacy"])
     with design(ONE_GIB) as p2m:

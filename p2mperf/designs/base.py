@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from time import perf_counter_ns
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -97,6 +99,8 @@ class Design(ABC):
         What a walk starts with.
     build_ns, mfn_generation_ns : int
         Time to build, and of that, to write the entries [ns].
+    kept : ExitStack
+        What `close` gives back, the last first.
     """
 
     name: ClassVar[str]
@@ -119,6 +123,7 @@ class Design(ABC):
         self.guest = guest
         self.backing = backing if isinstance(backing, Backing) else find_backing(backing)
         self.closed = False
+        self.kept = ExitStack()
         self._page_tables_before_bytes = page_table_bytes()
 
     @classmethod
@@ -166,7 +171,19 @@ class Design(ABC):
 
     def close(self) -> None:
         """Give everything back; a second call does nothing."""
+        self.kept.close()
         self.closed = True
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Time what is built inside; where that fails, give everything back."""
+        start = perf_counter_ns()
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+        self.build_ns = perf_counter_ns() - start
 
     def __enter__(self) -> Self:
         return self

@@ -8,17 +8,65 @@ and finds the entry the way the design does.
 from __future__ import annotations
 
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.arm.fault_kernels import fault, protect, unprotect
-from p2mperf.designs.arm.stage2 import ArmDesign
+from p2mperf.designs.capabilities import Traceable
 from p2mperf.errors import BadInputError
+from p2mperf.guests.geometry import Words
+from p2mperf.guests.guest import Guest
 from p2mperf.units import PAGE_SHIFT
 
-Bitmap = NDArray[np.uint64]
+
+class Traced(Traceable, Protocol):
+    """A design whose guest's writes can be traced."""
+
+    name: ClassVar[str]
+    guest: Guest
+    tables: Any
+
+
+def protect_all(design: Traceable) -> None:
+    """Make all memory of a guest read-only to it, so that its writes fault."""
+    for entries in design.third_tables():
+        protect(entries)
+
+
+def restore_all(design: Traceable) -> None:
+    """Give the write bit back to every entry that `protect_all` took it from."""
+    for entries in design.third_tables():
+        unprotect(entries)
+
+
+def handle_faults(design: Traced, stream: Words, first: int, dirty: Words) -> int:
+    """Let a guest write to frames that have entries, and handle the faults; compiled, the design's way.
+
+    Parameters
+    ----------
+    design : Traced
+        Made ready and switched to.
+    stream : ndarray of uint64, shape (n_writes,)
+        Frames; one without an entry would crash the process.
+    first : int
+        Frame of bit 0 of the bitmap.
+    dirty : ndarray of uint64
+        Bitmap.
+
+    Returns
+    -------
+    int
+        Writes that met a protected entry.
+    """
+    return int(fault(design.tables, (), stream, np.uint64(first), dirty))
+
+
+def empty_bitmap(guest: Guest) -> tuple[int, Words]:
+    """Make a bitmap without a mark, and say which frame its bit 0 is."""
+    first = int(guest.ram.first_pfn[0])
+    return first, np.zeros(-(-(int(guest.ram.end_pfn[-1]) - first) // 64), np.uint64)
 
 
 class Tracer:
@@ -26,7 +74,7 @@ class Tracer:
 
     Parameters
     ----------
-    design : ArmDesign
+    design : Traced
         Open design; its entries are changed while tracing, and restored by `stop`.
 
     Attributes
@@ -52,15 +100,13 @@ class Tracer:
     (2, [524288, 524290])
     """
 
-    def __init__(self, design: ArmDesign) -> None:
+    def __init__(self, design: Traced) -> None:
         self.design = design
-        ram = design.guest.ram
-        self._ram = ram
-        self.first = int(ram.first_pfn[0])
+        self._ram = design.guest.ram
         self.active = False
         self.n_faults = self.n_writes = 0
         self.fault_ns = self.protect_ns = 0
-        self._dirty = np.zeros(-(-(int(ram.end_pfn[-1]) - self.first) // 64), np.uint64)
+        self.first, self._dirty = empty_bitmap(design.guest)
 
     def start(self) -> None:
         """Protect all memory and begin with an empty bitmap (ENABLE_LOGDIRTY)."""
@@ -71,8 +117,7 @@ class Tracer:
 
     def stop(self) -> None:
         """Make all memory writable again (OFF)."""
-        for entries in self.design.third_tables():
-            unprotect(entries)
+        restore_all(self.design)
         self.active = False
 
     def write(self, gfns: Any) -> int:
@@ -106,14 +151,14 @@ class Tracer:
         self.n_faults += found
         return found
 
-    def _handle(self, stream: NDArray[np.uint64]) -> int:
-        return int(fault(self.design.tables, (), stream, np.uint64(self.first), self._dirty))
+    def _handle(self, stream: Words) -> int:
+        return handle_faults(self.design, stream, self.first, self._dirty)
 
-    def peek(self) -> Bitmap:
+    def peek(self) -> Words:
         """Copy the bitmap and leave it as it is (PEEK)."""
         return self._dirty.copy()
 
-    def clean(self) -> Bitmap:
+    def clean(self) -> Words:
         """Copy the bitmap, clear it, and protect all memory again (CLEAN)."""
         dirty = self._dirty.copy()
         self._dirty[:] = 0
@@ -128,11 +173,10 @@ class Tracer:
 
     def _protect(self) -> None:
         start = perf_counter_ns()
-        for entries in self.design.third_tables():
-            protect(entries)
+        protect_all(self.design)
         self.protect_ns += perf_counter_ns() - start
 
-    def _check_ram(self, stream: NDArray[np.uint64]) -> None:
+    def _check_ram(self, stream: Words) -> None:
         ends = self._ram.end_pfn.astype(np.uint64)
         if ends.size == 1 and stream.size:
             inside = np.uint64(self.first) <= stream.min() and stream.max() < ends[0]
@@ -153,18 +197,18 @@ class Tracer:
             )
 
 
-def count(bitmap: Bitmap) -> int:
+def count(bitmap: Words) -> int:
     """Count the pages that a bitmap marks."""
     return int(np.bitwise_count(bitmap).sum())
 
 
-def marked(bitmap: Bitmap, bits: NDArray[np.uint64]) -> NDArray[np.bool_]:
+def marked(bitmap: Words, bits: Words) -> NDArray[np.bool_]:
     """Tell for each of `bits` whether the bitmap marks it."""
     words = bitmap[(bits >> np.uint64(6)).astype(np.int64)]
     return ((words >> (bits & np.uint64(63))) & np.uint64(1)).astype(np.bool_)
 
 
-def frames_of(bitmap: Bitmap, first: int) -> NDArray[np.uint64]:
+def frames_of(bitmap: Words, first: int) -> Words:
     """List the frames that a bitmap marks, in order; bit 0 is frame `first`."""
     bits = np.unpackbits(bitmap.view(np.uint8), bitorder="little")
     return np.flatnonzero(bits).astype(np.uint64) + np.uint64(first)

@@ -1,6 +1,11 @@
 """Where the pages of a guest's stage-2 table stand: which are needed, and in which frames of the pool.
 
 All of it is arithmetic on the guest's map, before any memory is taken.
+
+LPAE: entries of 8 bytes, two concatenated root pages (40-bit guest addresses), second- and third-level pages
+of 512 entries, leaves of 4 KiB only (xen/arch/arm/p2m.c as of November 2013; both root pages are used from
+4.4 on). Entries that point to tables are without the write bit, as from 4.4 on: taken for a stage-1
+descriptor, which is what the virtual-linear table does, that bit would mean read-only.
 """
 
 from __future__ import annotations
@@ -12,7 +17,9 @@ from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError
 from p2mperf.guests.guest import Guest
+from p2mperf.guests.lpae import Stage2
 from p2mperf.memory.pool import Frames
+from p2mperf.tables.radix import Level, Radix, Sharing, count_pages
 from p2mperf.units import PAGE_SIZE
 
 ENTRIES = 512  # LPAE_ENTRIES
@@ -23,6 +30,14 @@ REGION_FRAMES = 1 << 19  # 2 GiB: frames this far apart have one home among 1024
 DOMAIN_FRAMES = 1 << 22  # 16 GiB of machine memory for the tables of one domain
 N_DOMAINS = MAX_FRAMES // DOMAIN_FRAMES
 ADDRESS_MASK = np.uint64(((1 << 40) - 1) & ~(PAGE_SIZE - 1))
+# What stands above the third level, whose entries are the guest's frames.
+TABLE_SHAPE = Radix(
+    (Level("second", ENTRIES), Level("root", N_ROOT_PAGES * ENTRIES)),
+    slot_bytes=8,
+    flags=Stage2.POINTS,
+    kind_mask=Stage2.VALID | Stage2.TABLE,
+    address_mask=int(ADDRESS_MASK),
+)
 
 
 class Layout(NamedTuple):
@@ -32,12 +47,19 @@ class Layout(NamedTuple):
     ----------
     has_third : ndarray of bool, shape (n,)
         For each 2 MiB up to the end of the map: whether RAM lies in it.
-    has_second : ndarray of bool, shape (m,)
-        The same for each GiB.
     """
 
     has_third: NDArray[np.bool_]
-    has_second: NDArray[np.bool_]
+
+    @property
+    def n_third(self) -> int:
+        return int(np.count_nonzero(self.has_third))
+
+    def targets(self, third: Frames) -> Frames:
+        """Page behind every slot of the second level, from those that are needed; -1 for none."""
+        frames = np.full(self.has_third.size, -1, np.int64)
+        frames[self.has_third] = third
+        return frames
 
 
 def plan_tables(guest: Guest) -> Layout:
@@ -47,7 +69,14 @@ def plan_tables(guest: Guest) -> Layout:
     has_third = np.zeros(n_seconds * ENTRIES, np.bool_)
     for first, end in zip(ram.first_pfn.tolist(), ram.end_pfn.tolist(), strict=True):
         has_third[first >> SECOND_SHIFT : (end - 1 >> SECOND_SHIFT) + 1] = True
-    return Layout(has_third, np.any(has_third.reshape(-1, ENTRIES), axis=1))
+    return Layout(has_third)
+
+
+def predict_pages(guest: Guest) -> dict[str, int]:
+    """Pages of a guest's table by kind, by arithmetic on the guest."""
+    layout = plan_tables(guest)
+    targets = layout.targets(np.arange(layout.n_third))
+    return {"third": layout.n_third, **count_pages(targets, TABLE_SHAPE, Sharing())}
 
 
 def check_options(name: str, guest: Guest, domid: int, n_regions: int) -> None:
@@ -60,7 +89,7 @@ def check_options(name: str, guest: Guest, domid: int, n_regions: int) -> None:
     guest : Guest
         Who the tables are for.
     domid, n_regions : int
-        As `ArmDesign`.
+        As `Stage2Table`.
 
     Raises
     ------
@@ -74,8 +103,7 @@ def check_options(name: str, guest: Guest, domid: int, n_regions: int) -> None:
         )
     if not 0 <= domid < N_DOMAINS:
         raise BadInputError(f"domid {domid} must lie in [0, {N_DOMAINS})")
-    n_third = int(np.count_nonzero(plan_tables(guest).has_third))
-    most = min(DOMAIN_FRAMES // REGION_FRAMES, n_third)
+    most = min(DOMAIN_FRAMES // REGION_FRAMES, plan_tables(guest).n_third)
     if not 1 <= n_regions <= most:
         raise BadInputError(f"n_regions {n_regions} must lie in [1, {most}] for {guest.name}")
 
@@ -88,14 +116,14 @@ def third_frames(guest: Guest, run_frames: int = 0, n_regions: int = 1) -> Frame
     guest : Guest
         An ARM guest.
     run_frames, n_regions : int
-        As `ArmDesign`.
+        As `Stage2Table`.
 
     Returns
     -------
     ndarray of int64
         Frames in order of guest addresses.
     """
-    page = np.arange(np.count_nonzero(plan_tables(guest).has_third), dtype=np.int64)
+    page = np.arange(plan_tables(guest).n_third, dtype=np.int64)
     dealt = page % n_regions * REGION_FRAMES + page // n_regions
     return scattered(dealt, run_frames, guest.seed)
 

@@ -9,23 +9,60 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from p2mperf.designs.arm.stage2 import ArmDesign
+from p2mperf.designs.arm.door import Stage2Door, hold_table
+from p2mperf.designs.arm.stage2 import Require, Stage2Table
 from p2mperf.designs.arm.walk_kernels import COUNT_SHIFT, MAX_COUNT, DirectTables, WalkTables
-from p2mperf.designs.backing import BACKINGS, Backing
-from p2mperf.designs.base import Footprint
+from p2mperf.designs.backing import Backing
+from p2mperf.designs.base import Design
+from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
-from p2mperf.units import PAGE_SHIFT
 
 
-class ArmWalk(ArmDesign):
+class MapSlots:
+    """The map-slot table of one CPU, in pages beside a stage-2 table.
+
+    Parameters
+    ----------
+    table : Stage2Table
+        Whose pages the slots will show.
+
+    Attributes
+    ----------
+    tables : WalkTables
+        What a walk through the slots takes.
+    """
+
+    PAGES: ClassVar[dict[str, int]] = {"map_slots": 2}
+
+    def __init__(self, table: Stage2Table) -> None:
+        self._pool = table.extra_pool
+        self._first = int(self._pool.allocate(self.PAGES["map_slots"], "map_slots")[0])
+        slots = self._pool.address(self._first)
+        values = (table.root_address, slots, table.direct_base, table.guest.geometry.max_frames)
+        self.tables = WalkTables(*map(np.uint64, values))
+
+    def words(self) -> Words:
+        """View the slots, shape (1024,): machine block, count in bits 58:55, flags."""
+        return self._pool.words(self._first, np.uint64, self.PAGES["map_slots"])
+
+    def audit(self, require: Require) -> None:
+        """Check that no slot is held; `require` raises."""
+        counts = (self.words() >> np.uint64(COUNT_SHIFT)) & np.uint64(MAX_COUNT)
+        require(counts == 0, "a map slot is held although no walk is under way")
+
+
+class ArmWalk(Stage2Door, Design):
     """The walk of 32-bit Xen: map a page, load, map the next, three held at once.
 
     Parameters
     ----------
-    guest, backing, domid, run_frames, n_regions, like
-        As `ArmDesign`.
+    guest, backing
+        As `Design`; the guest is one of geometry lpae.
+    like : ARM design, optional
+        A design of the same guest whose tables to use: another way to the same entries, not to a copy.
+    **options
+        ``domid``, ``run_frames``, ``n_regions``, as `Stage2Table`.
 
     Notes
     -----
@@ -43,54 +80,64 @@ class ArmWalk(ArmDesign):
     """
 
     name = "arm-walk"
-    extra_pages: ClassVar[dict[str, int]] = {"map_slots": 2}
+    extra_pages = MapSlots.PAGES
 
-    def _build(self) -> None:
-        self.slots = int(self.extra_pool.allocate(self.extra_pages["map_slots"], "map_slots")[0])
-        root = (self.root + self.machine_base) << PAGE_SHIFT
-        values = (root, self.extra_pool.address(self.slots), self.direct_base, self.guest.geometry.max_frames)
-        self.tables = WalkTables(*map(np.uint64, values))
+    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+        super().__init__(guest, backing)
+        with self.building():
+            self.table = hold_table(self, self.extra_pages, {"n_regions": self.n_regions, **options})
+            self.slots = MapSlots(self.table)
+            self.tables = self.slots.tables
 
-    def slot_words(self) -> NDArray[np.uint64]:
+    def slot_words(self) -> Words:
         """View the map-slot table, shape (1024,): machine block, count in bits 58:55, flags."""
-        return self.extra_pool.words(self.slots, np.uint64, self.extra_pages["map_slots"])
+        return self.slots.words()
 
     def audit(self) -> None:
         super().audit()
-        counts = (self.slot_words() >> np.uint64(COUNT_SHIFT)) & np.uint64(MAX_COUNT)
-        self._require(counts == 0, "a map slot is held although no walk is under way")
+        self.slots.audit(self._require)
 
 
-class ArmWalkThrashing(ArmWalk):
+class ArmWalkThrashing(Stage2Door, Design):
     """The walk of 32-bit Xen over tables that keep taking map slots from each other.
 
     Parameters
     ----------
-    guest, backing, domid, run_frames, n_regions, like
-        As `ArmDesign`, but for the default of `n_regions`, 4: half of all walks to a random page take a slot.
+    guest, backing, like
+        As `ArmWalk`.
+    **options
+        As `ArmWalk`, but for the default of ``n_regions``, 4: half of all walks to a random page take a slot.
     """
 
     name = "arm-walk-thrashing"
+    extra_pages = MapSlots.PAGES
+    n_regions = 4
 
-    def __init__(
-        self, guest: Guest, backing: str | Backing = "kernel", *, n_regions: int = 4, **options: Any
-    ) -> None:
-        super().__init__(guest, backing, n_regions=n_regions, **options)
+    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+        super().__init__(guest, backing)
+        with self.building():
+            self.table = hold_table(self, self.extra_pages, {"n_regions": self.n_regions, **options})
+            self.slots = MapSlots(self.table)
+            self.tables = self.slots.tables
 
-    @classmethod
-    def predict_footprint(
-        cls, guest: Guest, backing: Backing = BACKINGS["kernel"], n_regions: int = 4, **options: Any
-    ) -> Footprint:
-        return super().predict_footprint(guest, backing, n_regions, **options)
+    def slot_words(self) -> Words:
+        """View the map-slot table, as `ArmWalk.slot_words`."""
+        return self.slots.words()
+
+    def audit(self) -> None:
+        super().audit()
+        self.slots.audit(self._require)
 
 
-class ArmWalkDirect(ArmDesign):
+class ArmWalkDirect(Stage2Door, Design):
     """The walk of 64-bit Xen, whose direct map makes map_domain_page an addition.
 
     Parameters
     ----------
-    guest, backing, domid, run_frames, n_regions, like
-        As `ArmDesign`.
+    guest, backing, like
+        As `ArmWalk`.
+    **options
+        As `ArmWalk`.
 
     Examples
     --------
@@ -102,7 +149,9 @@ class ArmWalkDirect(ArmDesign):
 
     name = "arm-walk-direct"
 
-    def _build(self) -> None:
-        root = (self.root + self.machine_base) << PAGE_SHIFT
-        values = (root, self.direct_base, self.guest.geometry.max_frames)
-        self.tables = DirectTables(*map(np.uint64, values))
+    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+        super().__init__(guest, backing)
+        with self.building():
+            self.table = hold_table(self, self.extra_pages, {"n_regions": self.n_regions, **options})
+            values = (self.table.root_address, self.table.direct_base, guest.geometry.max_frames)
+            self.tables = DirectTables(*map(np.uint64, values))

@@ -40,8 +40,8 @@ def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
         words = p2m.pool.pages("u8")
         root = int(p2m.root_words()[FIRST])
         slot = int(p2m.window.second[64 + FIRST])
-        second = int(p2m.decode(p2m.window.second[64 + FIRST : 65 + FIRST])[0])
-        third = int(p2m.decode(words[second, SECOND : SECOND + 1])[0])
+        second = int(p2m.table.decode(p2m.window.second[64 + FIRST : 65 + FIRST])[0])
+        third = int(p2m.table.decode(words[second, SECOND : SECOND + 1])[0])
         entries = (root, int(words[second, SECOND]), int(p2m.lookup([gfn])[0]))
     rows = [
         ("guest", 1, "guest's root", -1, FIRST, entries[0]),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import ResultsError
+from p2mperf.progress import Bar, Progress
 from p2mperf.sizing import limits
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def sweep(
     """
     from p2mperf.results.export import load as load_frame
     from p2mperf.study.plan import make_plan, narrow
-    from p2mperf.study.sweep import Progress, knee_bytes, measured_knees, sweep as run
+    from p2mperf.study.sweep import knee_bytes, measured_knees, sweep as run
 
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(out or Path(temporary, "results"))
@@ -190,30 +190,8 @@ def sweep(
             control=control,
             limit=limit,
         )
-        progress = Progress() if quiet else Progress(say=_say, advance=_bar())
+        progress = Progress() if quiet else Bar().progress
         return load_frame(run(grid, directory, fresh, progress, knees))
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"p2mperf: {sentence}\n")
-
-
-def _bar() -> Any:
-    """Progress that suits a notebook as well as a terminal: a bar that is updated in place."""
-    from tqdm.auto import tqdm
-
-    bar: Any = None
-
-    def advance(n_done: int, n_cells: int, what: str) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = tqdm(total=n_cells, initial=n_done, unit="cell")
-        bar.set_postfix_str(what)
-        bar.update(n_done - bar.n)
-        if n_done >= n_cells:
-            bar.close()
-
-    return advance
 
 
 def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:
@@ -286,10 +264,11 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
     BadInputError
         For an unknown name.
     """
-    from p2mperf.figures import FIGURES, figure as draw
+    from p2mperf.figures import figure as draw, find
 
-    if frame is None and name in FIGURES and FIGURES[name].measured:
-        frame = load(FIGURES[name].shipped)
+    spec = find(name)
+    if frame is None and spec.measured:
+        frame = load(spec.shipped)
     return draw(name, frame)
 
 

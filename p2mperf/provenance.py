@@ -23,6 +23,7 @@ SHOWING = (
     "api.py",
     "cli/*",
     "figures/*",
+    "progress.py",
     "results/export.py",
 )
 # What numba never sees, and no file that it compiles imports; a test holds the list against the imports. A

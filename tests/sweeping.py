@@ -8,9 +8,9 @@ from typing import Any
 
 import record_samples as samples
 
+from p2mperf.progress import Progress
 from p2mperf.results import records as schema
 from p2mperf.study.plan import GuestSpec, Plan, StreamSpec
-from p2mperf.study.sweep import Progress
 
 Record = dict[str, Any]
 # Called quick, so that no ladder is measured first.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.metadata import EntryPoint
 from math import log, sqrt
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,9 +18,10 @@ from matplotlib.figure import Figure
 import p2mperf
 from p2mperf.analysis import samples as analysed
 from p2mperf.analysis.summary import COLUMNS, summary
+from p2mperf.cli import main
 from p2mperf.cli.sweep import as_text
 from p2mperf.errors import BadInputError
-from p2mperf.figures import FIGURES, figure, life, save, style, table
+from p2mperf.figures import FigureSpec, figure, figures, find, life, save, style, table
 from p2mperf.figures.lookups import cost, footprint, ratio
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
@@ -335,14 +339,14 @@ def test_a_time_is_written_with_a_unit_that_suits_it(lived: pd.DataFrame) -> Non
 # ---- all ----
 
 
-MEASURED = [name for name, entry in FIGURES.items() if entry.measured]
+MEASURED = [name for name in figures() if find(name).measured]
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", figures())
 def test_every_figure_can_be_drawn(name: str, lived: pd.DataFrame, tmp_path: Path) -> None:
-    fig = figure(name, lived if FIGURES[name].measured else None)
+    fig = figure(name, lived if find(name).measured else None)
     assert isinstance(fig, Figure)
-    assert fig.get_suptitle() == FIGURES[name].question
+    assert fig.get_suptitle() == find(name).question
     assert [ax for ax in fig.axes if ax.get_visible()]
     paths = save(fig, tmp_path, name, ("svg", "png", "pdf"))
     assert [path.name for path in paths] == [f"{name}.svg", f"{name}.png", f"{name}.pdf"]
@@ -410,6 +414,70 @@ def test_pairs_and_backings_have_panels_of_their_own(tmp_path: Path) -> None:
         (container,) = ax.containers
         expected = 1.5 if ax.get_ylabel().startswith("pv-tree") else 2
         assert container.lines[0].get_ydata().tolist() == pytest.approx([expected, expected])
+
+
+# ---- figures of other packages ----
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, thing: object) -> None:
+    """Offers `thing` as figure "toy", as an installed package would."""
+    module = ModuleType("another_package")
+    module.__dict__["FIGURE"] = thing
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    point = EntryPoint("toy", "another_package:FIGURE", "p2mperf.figures")
+    monkeypatch.setattr("p2mperf.figures.offered", lambda group: (point,) * (group == "p2mperf.figures"))
+
+
+def toy(name: str) -> FigureSpec:
+    return FigureSpec(
+        name=name,
+        question="How many samples are there?",
+        data=lambda frame: pd.DataFrame({"n": [len(frame)]}),
+        draw=lambda table, ax: ax.set_title(f"{table['n'].iloc[0]} samples"),
+    )
+
+
+def test_a_figure_of_ones_own_is_drawn_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame
+) -> None:
+    offer(monkeypatch, toy("toy"))
+    assert list(figures())[-1] == "toy"
+    assert table("toy", frame)["n"].tolist() == [len(frame)]
+    (ax,) = figure("toy", frame).axes
+    assert ax.get_title(loc="left") == f"{len(frame)} samples"
+    with pytest.raises(BadInputError, match="figure 'toy' needs results"):
+        figure("toy")
+
+
+@pytest.mark.parametrize(
+    ("thing", "wrong"),
+    [(toy, "is no FigureSpec"), (None, "is no FigureSpec"), (toy("toi"), "calls itself toi")],
+)
+def test_a_figure_that_is_none_is_refused_when_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    thing: object,
+    wrong: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    offer(monkeypatch, thing)
+    sentence = f"figure toy is declared as another_package:FIGURE, which {wrong}"
+    with pytest.raises(BadInputError, match=f"^{sentence}$"):
+        find("toy")
+    # Whoever asks for all others gets them.
+    assert find("cost").name == "cost"
+    monkeypatch.setattr("p2mperf.figures._SHIPPED", {"limit-map": "limits.map"})
+    assert main(["plot", "all", "--out", str(tmp_path), "--format", "svg"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}/limit-map.svg\n"
+    assert err == f"p2mperf: toy is left out: {sentence}\n"
+    assert main(["plot", "toy", "--out", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("name", figures())
+def test_every_figure_declares_what_it_is_registered_as(name: str) -> None:
+    assert find(name).name == name
+    assert find(name).question
 
 
 # ---- what they share ----

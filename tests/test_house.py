@@ -92,6 +92,10 @@ def test_listing_the_designs_imports_nothing_heavy() -> None:
     assert heavy_modules_after("import p2mperf; assert 'pv-tree' in p2mperf.designs()") == []
 
 
+def test_listing_the_figures_imports_nothing_heavy() -> None:
+    assert heavy_modules_after("from p2mperf.figures import figures; assert 'cost' in figures()") == []
+
+
 def test_heavy_imports_are_seen() -> None:
     # numba stands on llvmlite and looks for scipy, so all three are there after importing the first
     assert heavy_modules_after("import numba") == ["llvmlite", "numba", "scipy"]

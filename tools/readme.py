@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import p2mperf
+from p2mperf.analysis.summary import short_name
 from p2mperf.designs.pv.scenarios import SCENARIOS
 from p2mperf.figures import save, table
 from p2mperf.figures.life import TITLES
@@ -133,7 +134,7 @@ def _by_guest(rows: Any, cell: Callable[[Any], str]) -> str:
 
 def _said(row: Any) -> str:
     """Which design is faster, or why none is said to be."""
-    said = f"{row.faster.partition('-')[2]} faster" if row.faster else row.verdict
+    said = f"{short_name(row.faster, row.family)} faster" if row.faster else row.verdict
     return str(said.replace("linear", "list"))
 
 

@@ -5,12 +5,14 @@ What report, README, figures and notebooks say of two designs comes from here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from p2mperf.analysis.samples import host_note, measured, stream_label
 from p2mperf.analysis.statistics import Ratio, process_ratio, ratio_interval, verdict
+from p2mperf.families import families
 from p2mperf.results.records import CONTROL
 
 CELL = [
@@ -46,8 +48,6 @@ COLUMNS = [
     "verdict",
     "faster",
 ]
-# The design of a family that the others are compared to.
-REFERENCES = {"pv": "pv-linear", "arm": "arm-vlpt", "hap": "hap-linear"}
 _PROCESS = ["run", "replicate"]
 
 
@@ -81,7 +81,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 def _rows(facts: dict[str, Any], cell: pd.DataFrame) -> list[dict[str, Any]]:
     wide = cell.pivot_table(index=[*_PROCESS, "round"], columns="design", values="cost_ns", aggfunc="first")
     names = [name for name in wide.columns if not name.startswith(CONTROL)]
-    reference = REFERENCES.get(facts["family"], names[0])
+    reference = reference_of(facts["family"], names)
     if reference not in names:
         return []
     control = _control(wide)
@@ -114,6 +114,32 @@ def _rows(facts: dict[str, Any], cell: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def reference_of(family: str, names: Sequence[str]) -> str:
+    """Name the design that the others of a family are compared to.
+
+    Parameters
+    ----------
+    family : str
+        Its name.
+    names : sequence of str
+        Designs that were measured, in alphabetical order: of a family that is not known here, as in results
+        of somebody else's, the first of them.
+    """
+    known = families()
+    return known[family].reference if family in known else names[0]
+
+
+def short_name(design: str, family: str) -> str:
+    """Shorten a design's name where its family is known anyway.
+
+    Examples
+    --------
+    >>> short_name("pv-linear-nested", "pv"), short_name("mine", "pv")
+    ('linear-nested', 'mine')
+    """
+    return design.removeprefix(f"{family}-")
 
 
 def _ratio(wide: pd.DataFrame, above: str, below: str) -> Ratio:

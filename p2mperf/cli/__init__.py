@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 
 from p2mperf.errors import P2mperfError, unknown
+from p2mperf.progress import say
 
 COMMANDS = {
     "sweep": "measure every design over a grid of guests, streams and operations",
@@ -69,7 +70,7 @@ def main(argv: list[str]) -> int:
             raise unknown("command", argv[0], COMMANDS)
         return int(import_module(f"p2mperf.cli.{argv[0].replace('-', '_')}").main(argv[1:]))
     except P2mperfError as error:
-        sys.stderr.write(f"p2mperf: {error}\n")
+        say(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("\np2mperf: interrupted\n")

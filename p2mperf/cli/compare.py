@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 from typing import TYPE_CHECKING, Any
 
+from p2mperf.cli import show
 from p2mperf.cli.options import Parser, make_parser
 
 if TYPE_CHECKING:
@@ -61,13 +60,16 @@ def main(argv: list[str]) -> int:
     frame_a, frame_b = load(arguments.a), load(arguments.b)
     table = compare(frame_a, frame_b, force=arguments.force)
     _say_what_is_compared(frame_a, frame_b, table)
-    print(_as_json(table) if arguments.json else _as_text(table))
-    _say(f"highest ratio: {_named(worst(table))}")
+    if arguments.json:
+        show.data(_plain_rows(table))
+    else:
+        show.write(_as_text(table))
+    show.note(f"highest ratio: {_named(worst(table))}")
     if arguments.fail_above is None:
         return 0
     slower = slower_than(table, arguments.fail_above)
     for _, row in slower.iterrows():
-        _say(f"slower than {arguments.fail_above:g}: {_named(row)}")
+        show.note(f"slower than {arguments.fail_above:g}: {_named(row)}")
     return 0 if slower.empty else REGRESSION
 
 
@@ -102,27 +104,23 @@ def _limit(text: str) -> float:
     return limit
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 def _say_what_is_compared(frame_a: pd.DataFrame, frame_b: pd.DataFrame, table: pd.DataFrame) -> None:
     for name, frame in (("A", frame_a), ("B", frame_b)):
         facts = (
             f"{column} {', '.join(frame[column].unique())}" for column in ("run", "host", "plan", "code")
         )
-        _say(f"{name}: {', '.join(facts)}")
+        show.note(f"{name}: {', '.join(facts)}")
     for name, n_only in (("A", table.attrs["n_only_a"]), ("B", table.attrs["n_only_b"])):
         if n_only:
-            _say(f"{n_only} cells are only in {name} and not compared")
+            show.note(f"{n_only} cells are only in {name} and not compared")
 
 
-def _as_json(table: pd.DataFrame) -> str:
-    rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
-    return json.dumps(rows, indent=2)
+def _plain_rows(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Rows as JSON can hold them: it knows no nan."""
+    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -130,7 +128,7 @@ def _as_text(table: pd.DataFrame) -> str:
     quiet = [name for name in _QUIET if len(set(table[name])) == 1]
     said = ", ".join(f"{name} {table[name].iloc[0]}" for name in quiet if table[name].iloc[0] != "")
     if said:
-        _say(f"in all rows: {said}")
+        show.note(f"in all rows: {said}")
     return table.drop(columns=quiet).to_string(index=False, float_format="{:.3f}".format, na_rep="-")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
+from p2mperf.cli import show
 from p2mperf.cli.options import add_design_and_guest, build_design, make_parser
 from p2mperf.errors import BadInputError
 
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
             raise BadInputError(f"{arguments.design} has no dump: take a PV design")
         if arguments.json:
             rows = [{"first_pfn": a, "end_pfn": b, "kind": kind} for a, b, kind in p2m.kind_runs()]
-            sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+            show.data(rows)
         else:
             sys.stdout.write(p2m.dump())
     return 0

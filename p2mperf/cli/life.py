@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from p2mperf.cli import show
 from p2mperf.cli.options import Parser, make_parser
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _HEAD = (
 )
 _NOTE = (
     "leaves, mids: shared ones made private; times are single runs of this machine, not results: "
-    "compare designs by `sweep`\n"
+    "compare designs by `sweep`"
 )
 
 
@@ -66,10 +67,13 @@ def main(argv: list[str]) -> int:
             sys.stdout.write(("" if tables else _HEAD) + "".join(map(_as_text, table.itertuples())))
         tables.append(table)
     steps = pd.concat(tables)
-    sys.stdout.write(steps.to_json(orient="records", indent=2) + "\n" if arguments.json else _NOTE)
+    if arguments.json:
+        show.frame_as_json(steps)
+    else:
+        show.write(_NOTE)
     wrong = steps[steps["done"] != steps["wanted"]]
     for step in wrong.itertuples():
-        sys.stderr.write(f"p2mperf: {step.guest}, {step.design}: {step.what}: wrongly {_outcome(step)}\n")
+        show.say(f"{step.guest}, {step.design}: {step.what}: wrongly {_outcome(step)}")
     return int(not wrong.empty)
 
 
@@ -89,7 +93,7 @@ def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
         check(scenario, find(design))
     for guest, scenario, design in product(guests, scenarios, designs):
         if not arguments.quiet:
-            sys.stderr.write(f"p2mperf: {guest.name}, {scenario}, {design}\n")
+            show.say(f"{guest.name}, {scenario}, {design}")
         yield life(guest, scenario, design, limit)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterable
 from typing import Any
 
+from p2mperf.cli import show
 from p2mperf.cli.options import Parser, make_parser
 from p2mperf.errors import BadInputError
 from p2mperf.sizing import LIMITS, QUESTIONS, SETTINGS, Answer, Reply, limits, readable_size, reply, table
@@ -166,10 +165,10 @@ def _show_table(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
     widths = (64, 32) if arguments.entry_bits is None else (arguments.entry_bits,)
     rows = table(arguments.table or TABLE_SIZES, widths, without=arguments.without, **settings)
     if arguments.json:
-        print(json.dumps(rows, indent=2))
+        show.data(rows)
         return 0
     heads = ("guest", "bits", "entries", "padding", "list", "area", "there is", "fits", "binds, or refuses")
-    print(_text_table(heads, (_table_row(row) for row in rows)))
+    show.write(show.text_table(heads, (_table_row(row) for row in rows)))
     return 0
 
 
@@ -182,9 +181,9 @@ def _table_row(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _show_replies(replies: list[Reply], as_json: bool) -> int:
     if as_json:
-        print(json.dumps([found.to_dict() for found in replies], indent=2))
+        show.data([found.to_dict() for found in replies])
         return 0
-    print("\n\n".join(map(_reply_text, replies)))
+    show.write("\n\n".join(map(_reply_text, replies)))
     return 0
 
 
@@ -196,15 +195,16 @@ def _show_answer(answer: Answer, proof: Proof | None, arguments: argparse.Namesp
     replies = asked_about(answer) if arguments.guest_memory else [reply(name) for name in QUESTIONS]
     if arguments.json:
         plain = answer.to_dict() | {"questions": [_brief(found) for found in replies]}
-        print(json.dumps(plain | ({"proof": proof.to_dict()} if proof else {}), indent=2))
+        show.data(plain | ({"proof": proof.to_dict()} if proof else {}))
     else:
-        print(_answer_text(answer))
+        show.write(_answer_text(answer))
         if arguments.guest_memory is None:
-            print(f"\nasked in the threads (--question NAME, or all): {', '.join(QUESTIONS)}")
+            show.write(f"\nasked in the threads (--question NAME, or all): {', '.join(QUESTIONS)}")
         else:
-            print("".join(f"\n{_reply_text(found)}\n" for found in replies), end="")
+            for found in replies:
+                show.write(f"\n{_reply_text(found)}")
         if proof:
-            print(f"\nproof {'holds' if proof.holds else 'FAILS'}: {proof.sentence}")
+            show.write(f"\nproof {'holds' if proof.holds else 'FAILS'}: {proof.sentence}")
     return 0 if proof is None or proof.holds else 1
 
 
@@ -255,13 +255,4 @@ def _limits_text(answer: Answer) -> str:
         )
         for verdict in answer.verdicts
     )
-    return _text_table(heads, rows)
-
-
-def _text_table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    lines = [tuple(map(str, line)) for line in (heads, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
-    )
-    return "\n".join(line.rstrip() for line in padded)
+    return show.text_table(heads, rows)

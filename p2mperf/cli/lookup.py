@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
+from p2mperf.cli import show
 from p2mperf.cli.options import add_design_and_guest, build_design, make_parser
 from p2mperf.errors import BadInputError
 
@@ -46,9 +45,9 @@ def main(argv: list[str]) -> int:
     with build_design(arguments) as p2m:
         answers = [_answer(p2m, frame) for frame in frames]
     if arguments.json:
-        sys.stdout.write(json.dumps(answers, indent=2) + "\n")
+        show.data(answers)
     else:
-        sys.stdout.write("\n".join(map(_as_text, answers)) + "\n")
+        show.write("\n".join(map(_as_text, answers)))
     return 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from dataclasses import asdict
 from typing import Any
 
+from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
 from p2mperf.errors import BadInputError, unknown
 
@@ -51,8 +51,7 @@ def main(argv: list[str]) -> int:
         raise unknown("tracer", arguments.tracer, TRACERS)
     expected, found = _migrate(arguments, parse_rate(arguments.dirty_rate), parse_rate(arguments.bandwidth))
     if arguments.json:
-        answer = {"recurrence": _plain(expected), "traced": _plain(found)}
-        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+        show.data({"recurrence": _plain(expected), "traced": _plain(found)})
     else:
         sys.stdout.write(_as_text(expected, found))
     return 0

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
 from p2mperf.errors import BadInputError, ResultsError, unknown
+
+if TYPE_CHECKING:
+    from p2mperf.figures import FigureSpec
 
 _EPILOG = """\
 Without --results, figures are drawn from the newest run in ./results if there is one, else from the default
@@ -37,44 +41,65 @@ def main(argv: list[str]) -> int:
     P2mperfError
         For unknown figures, missing results, or a directory that cannot be written.
     """
-    from p2mperf.figures import FIGURES
+    from p2mperf.figures import figures
 
+    known = figures()
     parser = make_parser("plot", "Draw the figures from results, or from the shipped data.", _EPILOG)
-    known = ", ".join(FIGURES)
-    parser.add_argument("figure", nargs="*", default=["all"], metavar="FIGURE", help=f"all, {known}")
+    parser.add_argument(
+        "figure", nargs="*", default=["all"], metavar="FIGURE", help=f"all, {', '.join(known)}"
+    )
     parser.add_argument("--results", metavar="DIR", help="results directory, journal or .parquet file")
     parser.add_argument("--out", default="figures", metavar="DIR", help="where to write (figures)")
     parser.add_argument("--format", nargs="+", default=["svg", "png"], choices=("svg", "png", "pdf"))
     arguments = parser.parse_args(argv)
-    names = list(FIGURES) if "all" in arguments.figure else arguments.figure
-    for name in names:
-        if name not in FIGURES:
-            raise unknown("figure", name, [*FIGURES, "all"])
+    for name in arguments.figure:
+        if name not in [*known, "all"]:
+            raise unknown("figure", name, [*known, "all"])
+    is_all = "all" in arguments.figure
+    specs = _specs(list(known) if is_all else arguments.figure, is_all)
     from p2mperf.api import load
     from p2mperf.figures import figure, save
 
     source = arguments.results or ("results" if _has_results(Path("results")) else "shipped")
     load_once = cache(load)
-    measured = [name for name in names if FIGURES[name].measured]
-    frames = {name: load_once(FIGURES[name].shipped if source == "shipped" else source) for name in measured}
+    measured = [spec for spec in specs if spec.measured]
+    frames = {spec.name: load_once(spec.shipped if source == "shipped" else source) for spec in measured}
     if frames:
-        sys.stderr.write(f"p2mperf: figures are drawn from {source}\n")
+        show.say(f"figures are drawn from {source}")
     out = Path(arguments.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in names:
+        for spec in specs:
             try:
-                fig = figure(name, frames.get(name))
+                fig = figure(spec.name, frames.get(spec.name))
             except BadInputError as error:
-                if "all" not in arguments.figure:
-                    raise
-                sys.stderr.write(f"p2mperf: {name} is left out: {error}\n")
+                _leave_out(spec.name, error, is_all)
                 continue
-            for path in save(fig, out, name, tuple(arguments.format)):
-                sys.stdout.write(f"{path}\n")
+            for path in save(fig, out, spec.name, tuple(arguments.format)):
+                show.write(f"{path}")
     except OSError as error:
         raise ResultsError(f"cannot write figures to {out}: {error.strerror}; name another --out") from error
     return 0
+
+
+def _specs(names: list[str], is_all: bool) -> list[FigureSpec]:
+    """Declarations of the figures; of all of them, one that another package has broken is left out."""
+    from p2mperf.figures import find
+
+    specs = []
+    for name in names:
+        try:
+            specs.append(find(name))
+        except BadInputError as error:
+            _leave_out(name, error, is_all)
+    return specs
+
+
+def _leave_out(name: str, error: BadInputError, is_all: bool) -> None:
+    """Say why one of all figures is not drawn; one that was asked for by name must be."""
+    if not is_all:
+        raise error
+    show.say(f"{name} is left out: {error}")
 
 
 def _has_results(directory: Path) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
 
+from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
 from p2mperf.errors import P2mperfError, ResultsError
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         Path(arguments.out).write_text(html, encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"cannot write {arguments.out}: {error.strerror}; name another --out") from error
-    sys.stdout.write(f"{arguments.out}\n")
+    show.write(arguments.out)
     return 0
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
-import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from p2mperf.cli import show
 from p2mperf.cli.options import Parser, make_parser
 from p2mperf.units import format_ns, format_size
 
@@ -59,7 +58,7 @@ def main(argv: list[str]) -> int:
     from p2mperf.study.sweep import knee_bytes, measured_knees, sweep
 
     signal.signal(signal.SIGTERM, _interrupt)
-    talk = _Talk(quiet=arguments.quiet)
+    line = show.Line(quiet=arguments.quiet)
     knees = measured_knees(arguments.out) if arguments.plan == "full" else None
     plan = make_plan(arguments.plan, knee_bytes(knees) if knees else ())
     plan = narrow(
@@ -78,10 +77,10 @@ def main(argv: list[str]) -> int:
     if arguments.dry_run:
         return _show_plan(plan, arguments)
     try:
-        with talk:
-            path = sweep(plan, arguments.out, arguments.fresh, talk.progress(), knees)
+        with line:
+            path = sweep(plan, arguments.out, arguments.fresh, line.progress, knees)
     except KeyboardInterrupt:
-        sys.stderr.write("p2mperf: interrupted; every finished cell is kept: the same command goes on\n")
+        show.say("interrupted; every finished cell is kept: the same command goes on")
         return 130
     except CellsFailedError as error:
         _report(error.journal, arguments)
@@ -133,63 +132,6 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-class _Talk:
-    """Progress on stderr: one line that is rewritten on a terminal, now and then a line elsewhere."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.start = time.monotonic()
-        self._first: int | None = None
-        self._last = -1e9
-        self._open = False
-
-    def __enter__(self) -> _Talk:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._end_line()
-
-    def progress(self) -> Any:
-        """What the sweep calls."""
-        from p2mperf.study.sweep import Progress
-
-        return Progress(say=self.say, advance=self.advance)
-
-    def say(self, sentence: str) -> None:
-        if self.quiet:
-            return
-        self._end_line()
-        sys.stderr.write(f"p2mperf: {sentence}\n")
-
-    def advance(self, n_done: int, n_cells: int, what: str) -> None:
-        if self._first is None:
-            self._first = n_done
-        now = time.monotonic()
-        terminal = sys.stderr.isatty()
-        pause = 0.1 if terminal else 10
-        if self.quiet or (n_done < n_cells and now - self._last < pause):
-            return
-        self._last = now
-        line = f"{n_done}/{n_cells} cells, {self._eta(n_done - self._first, n_cells - n_done, now)}  {what}"
-        if terminal:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            self._open = True
-        else:
-            sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
-
-    def _eta(self, n_new: int, n_left: int, now: float) -> str:
-        spent = now - self.start
-        if not n_new:
-            return f"{spent:.0f} s"
-        return f"{spent:.0f} s, about {spent / n_new * n_left:.0f} s left"
-
-    def _end_line(self) -> None:
-        if self._open:
-            sys.stderr.write("\n")
-            self._open = False
-
-
 def _show_plan(plan: Any, arguments: Namespace) -> int:
     from p2mperf.host.memory import available_memory_bytes
     from p2mperf.study.sweep import jobs
@@ -209,7 +151,7 @@ def _show_plan(plan: Any, arguments: Namespace) -> int:
             }
             for job in work
         ]
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        show.data(rows)
         return 0
     n_cells = sum(len(job.cells) for job in work)
     sys.stdout.write(
@@ -231,14 +173,14 @@ def _report(path: Path, arguments: Namespace) -> None:
     frame = load(path)
     table = summary(frame)
     if arguments.json:
-        sys.stdout.write(table.to_json(orient="records", indent=2) + "\n")
+        show.frame_as_json(table)
     else:
-        sys.stdout.write(as_text(table) + "\n")
+        show.write(as_text(table))
     files = export(path, path.parent)
     if not arguments.quiet:
         names = ", ".join(file.name for file in [path, *files])
-        sys.stderr.write(f"p2mperf: in {path.parent}: {names}\n")
-        sys.stderr.write(f"p2mperf: draw it with  python -m p2mperf plot --results {path.parent}\n")
+        show.say(f"in {path.parent}: {names}")
+        show.say(f"draw it with  python -m p2mperf plot --results {path.parent}")
 
 
 def as_text(table: Any) -> str:
@@ -254,9 +196,11 @@ def as_text(table: Any) -> str:
     str
         One block for each pair of designs, a line for each cell.
     """
+    from p2mperf.analysis.summary import short_name
+
     blocks = []
-    for (design, reference), part in table.groupby(["design", "reference"], sort=False):
-        short = reference.partition("-")[2], design.partition("-")[2]
+    for (family, design, reference), part in table.groupby(["family", "design", "reference"], sort=False):
+        short = short_name(reference, family), short_name(design, family)
         head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':12}"
         costs = f"{short[0]:>11}{short[1]:>11}"
         lines = [f"{head}{costs}  {short[1]}/{short[0]} [95 % interval]   verdict"]

@@ -1,75 +1,82 @@
-"""Figures by name; each module says how its table is made from results, and how that table is drawn.
+"""Figures by name: each is one `FigureSpec`, which its module declares.
 
-A figure module has ``data(frame) -> table`` and ``draw(table, ax)``, and may have ``panels(table) -> list of
-(title, part of the table)`` when it takes more than one axes. No figure measures anything.
+A figure of your own joins through an entry point in the group ``p2mperf.figures`` whose value is
+``module:FIGURE``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Iterable
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from p2mperf.errors import BadInputError, unknown
+from p2mperf.figures.spec import FigureSpec
+from p2mperf.plugins import load, offered
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STYLE = Path(__file__).with_name("p2mperf.mplstyle")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A registered figure.
-
-    Attributes
-    ----------
-    module : str
-        Where its ``data`` and ``draw`` are.
-    question : str
-        What it answers; its title.
-    measured : bool
-        Whether it needs results.
-    shipped : str
-        The shipped results that have what it shows, as `p2mperf.load` names them.
-    """
-
-    module: str
-    question: str
-    measured: bool = True
-    shipped: str = "shipped"
-
-
-FIGURES = {
-    "cost": Entry("lookups.cost", "What a lookup costs against guest size"),
-    "ratio": Entry("lookups.ratio", "How much slower a software walk is than its linear view"),
-    "footprint": Entry("lookups.footprint", "What each layout takes, by kind of page"),
-    "life": Entry("life", "What the life of a p2m costs", shipped="shipped-life"),
-    "limit-area": Entry(
-        "limits.area", "Virtual area that the list needs, and what limits it", measured=False
-    ),
-    "limit-map": Entry("limits.map", "Where the list lies in a 32-bit guest's addresses", measured=False),
-    "limit-largest": Entry("limits.largest", "Largest guest against vmalloc=", measured=False),
-    "arm-shift": Entry("arm.shift", "Why one shift finds a third-level entry", measured=False),
-    "arm-find": Entry("arm.find", "What finding a third-level entry takes", measured=False),
-    "arm-events": Entry("arm.events", "What one lookup executes on ARM", measured=False),
-    "arm-switch": Entry("arm.switch", "When the window pays for a context switch", measured=False),
-    "precopy": Entry("arm.precopy", "Pages left after each precopy round", measured=False),
+# Where each is declared: listing them imports neither pandas nor matplotlib.
+_SHIPPED = {
+    "cost": "lookups.cost",
+    "ratio": "lookups.ratio",
+    "footprint": "lookups.footprint",
+    "life": "life",
+    "limit-area": "limits.area",
+    "limit-map": "limits.map",
+    "limit-largest": "limits.largest",
+    "arm-shift": "arm.shift",
+    "arm-find": "arm.find",
+    "arm-events": "arm.events",
+    "arm-switch": "arm.switch",
+    "precopy": "arm.precopy",
 }
 
+__all__ = ["FigureSpec", "figure", "figures", "find", "save", "table"]
 
-def table(name: str, frame: pd.DataFrame | None = None) -> Any:
+
+def figures() -> dict[str, str]:
+    """Where each figure is declared, by its name; those of other packages included, and none imported."""
+    found = {name: f"p2mperf.figures.{module}:FIGURE" for name, module in _SHIPPED.items()}
+    for point in offered("p2mperf.figures"):
+        found.setdefault(point.name, point.value)
+    return found
+
+
+def find(name: str) -> FigureSpec:
+    """Import a figure's declaration.
+
+    Raises
+    ------
+    BadInputError
+        When there is no figure of that name, or another package offers something else by it.
+    """
+    known = figures()
+    if name not in known:
+        raise unknown("figure", name, known)
+    spec = load("figure", name, known[name])
+    if not isinstance(spec, FigureSpec):
+        raise BadInputError(f"figure {name} is declared as {known[name]}, which is no FigureSpec")
+    if spec.name != name:
+        raise BadInputError(f"figure {name} is declared as {known[name]}, which calls itself {spec.name}")
+    return spec
+
+
+def table(name: str, frame: pd.DataFrame | None = None) -> pd.DataFrame:
     """Make the table behind a figure.
 
     Parameters
     ----------
     name : str
-        One of `FIGURES`.
+        One of `figures`.
     frame : pandas.DataFrame, optional
-        Samples, as `p2mperf.load` gives them; not needed for figures of arithmetic.
+        Samples, as `p2mperf.load` gives them; not needed for figures that are computed.
 
     Returns
     -------
@@ -81,11 +88,17 @@ def table(name: str, frame: pd.DataFrame | None = None) -> Any:
     BadInputError
         For an unknown figure, or one that needs results when there are none.
     """
-    if name not in FIGURES:
-        raise unknown("figure", name, FIGURES)
-    if FIGURES[name].measured and (frame is None or not len(frame)):
-        raise BadInputError(f"figure {name!r} needs results: run `python -m p2mperf sweep` first")
-    return _module(name).data(frame)
+    return _table(find(name), frame)
+
+
+def _table(spec: FigureSpec, frame: pd.DataFrame | None) -> pd.DataFrame:
+    if spec.measured and (frame is None or not len(frame)):
+        raise BadInputError(f"figure {spec.name!r} needs results: run `python -m p2mperf sweep` first")
+    if frame is None:
+        import pandas as pd
+
+        frame = pd.DataFrame()
+    return spec.data(frame)
 
 
 def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
@@ -105,36 +118,35 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
     BadInputError
         As `table`.
     """
-    data = table(name, frame)
+    spec = find(name)
+    data = _table(spec, frame)
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    module = _module(name)
-    panels = module.panels(data) if hasattr(module, "panels") else [("", data)]
-    n_columns = min(len(panels), getattr(module, "N_COLUMNS", 2))
+    panels = spec.panels(data)
+    n_columns = min(len(panels), spec.n_columns)
     n_rows = ceil(len(panels) / n_columns)
-    width, height = getattr(module, "PANEL_INCHES", (7.2, 4.4))
+    width, height = spec.panel_inches
     with mpl.rc_context(fname=STYLE):
         fig = Figure(figsize=(width * n_columns, height * n_rows + 0.5), layout="constrained")
         axes = fig.subplots(n_rows, n_columns, squeeze=False)
         for ax, (title, part) in zip(axes.flat, panels, strict=False):
-            module.draw(part, ax)
+            spec.draw(part, ax)
             if title:
                 ax.set_title(title)
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
-        if getattr(module, "SHARED_LEGEND", False):
+        if spec.shared_legend:
             _legend(fig, axes.flat[: len(panels)])
-        fig.suptitle(FIGURES[name].question, x=0.01, ha="left", weight="bold", size=14)
-        note = getattr(data, "attrs", {}).get("note")
-        if note:
+        fig.suptitle(spec.question, x=0.01, ha="left", weight="bold", size=14)
+        if note := data.attrs.get("note"):
             fig.supxlabel(note, x=0.01, ha="left", size=8.5, color="0.35")
     return fig
 
 
-def _legend(fig: Figure, axes: Any) -> None:
+def _legend(fig: Figure, axes: Iterable[Axes]) -> None:
     """One legend for all panels, each label once, outside the axes."""
-    found: dict[str, Any] = {}
+    found: dict[str, Artist] = {}
     for ax in axes:
         handles, labels = ax.get_legend_handles_labels()
         found.update(zip(labels, handles, strict=True))
@@ -170,7 +182,3 @@ def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = ("s
             fig.savefig(path, metadata=metadata)
             paths.append(path)
     return paths
-
-
-def _module(name: str) -> Any:
-    return import_module(f"p2mperf.figures.{FIGURES[name].module}")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.samples import host_note, medians, of_designs, refuse_empty
-from p2mperf.figures.style import DESIGN_COLOURS, FALLBACK
+from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import design_colour
 from p2mperf.results.records import LOOKUPS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 KEYS = ["operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing", "limit_bytes"]
 GROWTH = ["n_pages_grown", "n_vmas_grown"]
@@ -29,20 +33,12 @@ TITLES = {
 # kernels that have room for 512 GiB (728641, 440771 and 0 pages were remapped).
 PUBLISHED_REBUILD_NS = (0.265e9, 0.247e9, 0.771e9)
 PUBLISHED = "published: boot logs, 1 GiB area"
-N_COLUMNS = 3
-PANEL_INCHES = (5.4, 3.4)
-SHARED_LEGEND = True
 _UNITS = {"cow": ("us per leaf", 1e3), "tools": ("ms", 1e6), "rebuild": ("ms", 1e6), "build": ("ms", 1e6)}
 _PER_FRAME = ("ns per frame", 1.0)
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Median cost and growth of everything but lookups.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Samples, as `p2mperf.load` gives them.
 
     Returns
     -------
@@ -77,7 +73,7 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return found
 
 
-def draw(table: pd.DataFrame, ax: Any) -> None:
+def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw each design over the guests; the bar is the range over processes."""
     operation, guests = str(table["operation"].iloc[0]), table.attrs["guests"]
     label, unit_ns = _UNITS.get(operation, _PER_FRAME)
@@ -88,7 +84,7 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
             cost,
             yerr=np.array([cost - low, high - cost]),
             fmt="os"[index % 2],
-            color=DESIGN_COLOURS.get(str(design), FALLBACK),
+            color=design_colour(str(design)),
             capsize=3,
             label=str(design),
         )
@@ -101,10 +97,23 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
     ax.set_ylabel(label)
 
 
-def _draw_published(ax: Any, unit_ns: float, places: list[int]) -> None:
+def _draw_published(ax: Axes, unit_ns: float, places: list[int]) -> None:
     """Other machines' single boots: lines across 64-bit guests, whose area is as large."""
     for number, nanoseconds in enumerate(PUBLISHED_REBUILD_NS):
         for place in places:
             label = PUBLISHED if number == 0 and place == places[0] else None
             heights = [nanoseconds / unit_ns] * 2
             ax.plot([place - 0.4, place + 0.4], heights, color="0.45", ls=(0, (1, 2)), lw=1.3, label=label)
+
+
+FIGURE = FigureSpec(
+    name="life",
+    question="What the life of a p2m costs",
+    data=data,
+    draw=draw,
+    panels=panels,
+    shipped="shipped-life",
+    n_columns=3,
+    panel_inches=(5.4, 3.4),
+    shared_legend=True,
+)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
+from p2mperf.designs import registry
+from p2mperf.sizing import readable_size
 from p2mperf.units import format_size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 COLOURS = {
     "sequential": "#0072B2",
@@ -13,15 +20,17 @@ COLOURS = {
     "leaf-stride": "#CC79A7",
 }
 _MARKERS = {"sequential": "o", "uniform": "s", "zipf": "^", "leaf-stride": "D"}
-DESIGN_COLOURS = {
-    "pv-linear": "#0072B2",
-    "pv-tree": "#D55E00",
-    "pv-linear-nested": "#56B4E9",
-    "arm-vlpt": "#0072B2",
-    "arm-walk": "#D55E00",
-    "arm-walk-direct": "#E69F00",
-}
 FALLBACK = "#000000"
+
+
+def design_colours() -> dict[str, str]:
+    """Colours of the designs that have one of their own, by name."""
+    return {name: spec.colour for name, spec in registry().items() if spec.colour}
+
+
+def design_colour(design: str) -> str:
+    """Colour of a design in every figure."""
+    return design_colours().get(design, FALLBACK)
 
 
 def marker(stream: str, entry_bits: int) -> dict[str, Any]:
@@ -35,7 +44,7 @@ def marker(stream: str, entry_bits: int) -> dict[str, Any]:
     }
 
 
-def size_axis(ax: Any, sizes: Any) -> None:
+def size_axis(ax: Axes, sizes: Iterable[float]) -> None:
     """Logarithmic axis of guest memory with the sizes themselves as ticks, thinned where they crowd."""
     ticks: list[float] = []
     for size in sorted({float(size) for size in sizes}):
@@ -47,10 +56,18 @@ def size_axis(ax: Any, sizes: Any) -> None:
     ax.set_xlabel("guest memory")
 
 
-def plain_ticks(ax: Any, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
+def plain_ticks(ax: Axes, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
     """Write the ticks of a logarithmic axis as numbers: 1, 2, 5, 10, 20 ..., or other `steps` a decade."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     ax.yaxis.set_major_locator(LogLocator(subs=steps))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def powers_axis(axis: Axis, powers: range) -> None:
+    """Logarithmic axis of bytes with sizes at powers of two, and no ticks between them."""
+    from matplotlib.ticker import NullLocator
+
+    axis.set_ticks([2.0**power for power in powers], [readable_size(2**power) for power in powers])
+    axis.set_minor_locator(NullLocator())

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, Res
 from p2mperf.host.card import card_key, machine_card
 from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
+from p2mperf.progress import Progress
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.journal import Journal, RunInfo, find_runs
 from p2mperf.results.records import VERSION, cell_key, fingerprint, unit_key
@@ -62,22 +63,6 @@ class Job:
             "seed": self.unit.seed,
             "limit_bytes": self.unit.limit_bytes,
         }
-
-
-@dataclass
-class Progress:
-    """What a sweep tells while it runs; every method may be replaced.
-
-    Attributes
-    ----------
-    say : callable
-        Takes one sentence.
-    advance : callable
-        Takes (cells done, cells in all, what is being measured).
-    """
-
-    say: Callable[[str], None] = field(default=lambda sentence: None)
-    advance: Callable[[int, int, str], None] = field(default=lambda n_done, n_cells, what: None)
 
 
 def jobs(plan: Plan) -> Iterator[Job]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
+from p2mperf.figures.spec import FigureSpec
 from p2mperf.model.arndale import CHAIN, EVENTS, WAYS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL_INCHES = (8.4, 4.8)
 NAMES = {
     "entry_load": "loads of the guest's entries",
     "mmu_load": "loads of Xen's own page walk",
@@ -28,13 +29,8 @@ NAMES = {
 CHAIN_NAME = "loads that wait for each other"
 
 
-def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Count the events of a lookup in steady state; nothing measured is used.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame, optional
-        Ignored; every figure takes one.
 
     Returns
     -------
@@ -53,20 +49,12 @@ def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw a grid of counts, the larger the darker.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `data`.
-    ax : Axes
-        Where to draw.
-    """
+    """Draw a grid of counts, the larger the darker."""
     grid = table.set_index(["event", "way"])["n_events"].unstack()  # noqa: PD010 -- nothing to aggregate
     grid = grid.loc[list(dict.fromkeys(table["event"])), list(dict.fromkeys(table["way"]))]
     counts = grid.to_numpy(float)
     ax.imshow(counts, cmap="cividis_r", aspect="auto", vmin=0, vmax=counts.max())
-    for (row, column), n_events in ((place, counts[place]) for place in _places(counts)):
+    for (row, column), n_events in np.ndenumerate(counts):
         colour = "white" if n_events > counts.max() / 2 else "black"
         ax.text(column, row, f"{n_events:.0f}" if n_events else "-", ha="center", va="center", color=colour)
     ax.set_xticks(range(len(grid.columns)), list(grid.columns))
@@ -75,6 +63,11 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.grid(visible=False)
 
 
-def _places(counts: object) -> list[tuple[int, int]]:
-    n_rows, n_columns = counts.shape  # type: ignore[attr-defined]
-    return [(row, column) for row in range(n_rows) for column in range(n_columns)]
+FIGURE = FigureSpec(
+    name="arm-events",
+    question="What one lookup executes on ARM",
+    data=data,
+    draw=draw,
+    measured=False,
+    panel_inches=(8.4, 4.8),
+)

@@ -7,30 +7,22 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from p2mperf.analysis.samples import host_note, medians
-from p2mperf.figures.style import DESIGN_COLOURS, plain_ticks, size_axis
+from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import design_colour, design_colours, plain_ticks, size_axis
 from p2mperf.model.arndale import ASSUMPTIONS, RESIDENCIES, WAYS, find_ns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL_INCHES = (7.2, 4.8)
 COMPUTED = "computed, Cortex-A15"
 MARKERS = dict(zip(WAYS, ("s", "o", "v", "^"), strict=True))
-COLOURS = {
-    **DESIGN_COLOURS,
-    "arm-vlpt, TLB hit": DESIGN_COLOURS["arm-vlpt"],
-    "arm-vlpt, TLB miss": "#56B4E9",
-}
+# Two ways are one design; the other ways are called like their design.
+COLOURS = {"arm-vlpt, TLB hit": design_colour("arm-vlpt"), "arm-vlpt, TLB miss": "#56B4E9"}
 PLACES = {"L1": "entries in L1", "L2": "entries in L2", "RAM": "entries in memory"}
 
 
-def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Compute the costs for the board and, where there are samples of the ARM designs, add their medians.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame, optional
-        Samples, as `p2mperf.load` gives them.
 
     Returns
     -------
@@ -50,10 +42,9 @@ def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows)
     notes = ["computed: published cache and TLB latencies; barriers and invalidations as a range"]
-    measured = _measured(frame)
-    if len(measured):
-        table = pd.concat([table, measured], ignore_index=True)
-        notes.append(host_note(frame))  # type: ignore[arg-type]
+    if "family" in frame and "arm" in set(frame["family"].dropna()):
+        table = pd.concat([table, _measured(frame)], ignore_index=True)
+        notes.append(host_note(frame))
     table.attrs["note"] = "\n".join([*notes, "no figure of the patch's author is to be had"])
     return table
 
@@ -62,11 +53,9 @@ def _range(way: str, residency: str) -> list[float]:
     return [find_ns(way, residency, assumed) for assumed in ASSUMPTIONS.values()]
 
 
-def _measured(frame: pd.DataFrame | None) -> pd.DataFrame:
-    if frame is None or "arm" not in set(frame["family"].dropna()):
-        return pd.DataFrame()
+def _measured(frame: pd.DataFrame) -> pd.DataFrame:
     ram = frame[(frame["family"] == "arm") & (frame["hole_fraction"] == 0)]
-    chosen = ram[ram["design"].isin(list(DESIGN_COLOURS))]
+    chosen = ram[ram["design"].isin(design_colours())]
     keys = ["operation", "stream", "design", "guest_bytes", "backing"]
     found = medians(chosen, keys)
     table: pd.DataFrame = found[found["backing"] == found["backing"].iloc[0]]
@@ -80,15 +69,7 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw one source.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        A panel of `data`.
-    ax : Axes
-        Where to draw.
-    """
+    """Draw one source."""
     if table["source"].iloc[0] == COMPUTED:
         _draw_computed(table, ax)
     else:
@@ -99,12 +80,16 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(fontsize="small")
 
 
+def _colour(way: str) -> str:
+    return COLOURS.get(way) or design_colour(way)
+
+
 def _draw_computed(table: pd.DataFrame, ax: Axes) -> None:
     places = list(PLACES.values())
     for index, (way, part) in enumerate(table.groupby("way", sort=False)):
         x = [places.index(place) + 0.12 * (index - 1.5) for place in part["place"]]
         cost, low, high = (part[column].to_numpy(float) for column in ("cost_ns", "low_ns", "high_ns"))
-        style: dict[str, Any] = {"color": COLOURS[str(way)], "marker": MARKERS[str(way)]}
+        style: dict[str, Any] = {"color": _colour(str(way)), "marker": MARKERS[str(way)]}
         ax.errorbar(
             x, cost, [cost - low, high - cost], linestyle="none", markerfacecolor="white", label=way, **style
         )
@@ -114,5 +99,16 @@ def _draw_computed(table: pd.DataFrame, ax: Axes) -> None:
 def _draw_measured(table: pd.DataFrame, ax: Axes) -> None:
     for way, part in table.groupby("way", sort=False):
         part = part.sort_values("guest_bytes")
-        ax.plot(part["guest_bytes"], part["cost_ns"], "-D", color=COLOURS[str(way)], label=way)
+        ax.plot(part["guest_bytes"], part["cost_ns"], "-D", color=_colour(str(way)), label=way)
     size_axis(ax, table["guest_bytes"])
+
+
+FIGURE = FigureSpec(
+    name="arm-find",
+    question="What finding a third-level entry takes",
+    data=data,
+    draw=draw,
+    panels=panels,
+    measured=False,
+    panel_inches=(7.2, 4.8),
+)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from p2mperf.figures.spec import FigureSpec
 from p2mperf.guests.guest import Guest
 from p2mperf.migration.precopy import RULES, recurrence
 from p2mperf.migration.writers import Sequential
@@ -13,7 +14,6 @@ from p2mperf.migration.writers import Sequential
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL_INCHES = (8.4, 4.8)
 MEMORY = "1G"
 # Dirty rate [pages/s], bandwidth [bytes/s], how it looks.
 CASES: tuple[tuple[int, float, dict[str, Any]], ...] = (
@@ -23,13 +23,8 @@ CASES: tuple[tuple[int, float, dict[str, Any]], ...] = (
 )
 
 
-def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Follow the recurrence under both stop rules; nothing measured is used.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame, optional
-        Ignored; every figure takes one.
 
     Returns
     -------
@@ -67,15 +62,7 @@ def _case(rate: float, bandwidth: float) -> str:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw pages left over rounds; a cross marks where the later rule would stop.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `data`.
-    ax : Axes
-        Where to draw.
-    """
+    """Draw pages left over rounds; a cross marks where the later rule would stop."""
     looks = {_case(rate, bandwidth): style for rate, bandwidth, style in CASES}
     for case, part in table.groupby("case", sort=False):
         legacy, later = (part[part["rule"] == name] for name in ("legacy", "later"))
@@ -92,3 +79,13 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_xlabel("round")
     ax.set_ylabel("pages left")
     ax.legend(fontsize="small")
+
+
+FIGURE = FigureSpec(
+    name="precopy",
+    question="Pages left after each precopy round",
+    data=data,
+    draw=draw,
+    measured=False,
+    panel_inches=(8.4, 4.8),
+)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from p2mperf.figures.spec import FigureSpec
 from p2mperf.guests.guest import Guest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL_INCHES = (11.0, 4.6)
 MEMORY = "3G"
 FIRST, SECOND, THIRD = 3, 5, 7  # indices of the frame that is looked up, one a level
 ROWS = {"guest": 1.0, "xen": 0.0}
@@ -19,13 +19,8 @@ SHARED = "#CFE3F2"
 OWN = "#F2F2F2"
 
 
-def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Build a guest's tables and its window, and follow one frame through both, reading their memory.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame, optional
-        Ignored; every figure takes one.
 
     Returns
     -------
@@ -60,15 +55,7 @@ def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw both walks as boxes, one page under the other where they read the same page.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `data`.
-    ax : Axes
-        Where to draw.
-    """
+    """Draw both walks as boxes, one page under the other where they read the same page."""
     for row in table.to_dict("records"):
         _draw_box(row, ax)
     for walk, height in ROWS.items():
@@ -101,3 +88,13 @@ def _draw_box(row: dict[Any, Any], ax: Axes) -> None:
     word = f"\n{row['entry']:#x}" if row["entry"] else ""
     page = f" (page {row['pool_frame']})" if row["shared"] else ""
     ax.text(column, height, f"{row['page']}{page}\n{where}{word}", ha="center", va="center", size=8.5)
+
+
+FIGURE = FigureSpec(
+    name="arm-shift",
+    question="Why one shift finds a third-level entry",
+    data=data,
+    draw=draw,
+    measured=False,
+    panel_inches=(11.0, 4.6),
+)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from p2mperf.figures.spec import FigureSpec
 from p2mperf.model.arndale import RESIDENCIES, SWITCH_CASES, break_even_faults, switch_ns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL_INCHES = (7.6, 4.6)
 SLOTS = (1, 2, 3, 5, 9, 17, 33, 64)
 LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#009E73", "marker": "v", "linestyle": ":"},
@@ -20,13 +20,8 @@ LOOKS: tuple[dict[str, Any], ...] = (
 )
 
 
-def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Compute the break-even for the board; nothing measured is used.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame, optional
-        Ignored; every figure takes one.
 
     Returns
     -------
@@ -54,15 +49,7 @@ def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw faults over slots; the band spans where the guest's entries may lie.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `data`.
-    ax : Axes
-        Where to draw.
-    """
+    """Draw faults over slots; the band spans where the guest's entries may lie."""
     for looks, (name, part) in zip(LOOKS, table.groupby("assumption", sort=False), strict=True):
         spread = part.groupby("n_slots")["n_faults"].agg(["min", "max"])
         middle = part[part["residency"] == "L2"]
@@ -75,3 +62,13 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_xlabel("slots of the window (GiB of guest-physical space that RAM touches)")
     ax.set_ylabel("faults a slice to break even")
     ax.legend()
+
+
+FIGURE = FigureSpec(
+    name="arm-switch",
+    question="When the window pays for a context switch",
+    data=data,
+    draw=draw,
+    measured=False,
+    panel_inches=(7.6, 4.6),
+)

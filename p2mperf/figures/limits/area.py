@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import powers_axis
 from p2mperf.sizing import Answer, limits, readable_size
 from p2mperf.units import GIB, MIB, TIB
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL_INCHES = (9.0, 5.4)
 AREA_UNIT = "virtual area"
 SMALLEST_GUEST, LARGEST_GUEST = GIB // 2, 32 * 1024 * TIB
 SMALLEST_AREA, LARGEST_AREA = MIB, 128 * TIB
@@ -27,13 +28,8 @@ LABELS = {64: (2.0**-1.5, 0.0, "right"), 32: (2.0**1.5, 2.0**40.2, "left")}
 LABEL_STEP = 1.35  # powers of two between two labels
 
 
-def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Compute the needs and the limits; nothing measured is used.
-
-    Parameters
-    ----------
-    frame : DataFrame or None
-        Ignored; every figure takes one.
 
     Returns
     -------
@@ -91,15 +87,7 @@ def _limits(width: int) -> list[dict[str, Any]]:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw what `data` computed.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `data`.
-    ax : Axes
-        Where to draw; both axes become logarithmic to base 2.
-    """
+    """Draw what `data` computed."""
     # Sizes as Python floats: 64-bit limits exceed int64.
     table = table.astype(dict.fromkeys(("guest_bytes", "area_bytes", "available_bytes"), float))
     for width, looks in LOOKS.items():
@@ -164,15 +152,18 @@ def _draw_axes(ax: Axes) -> None:
     ax.set_yscale("log", base=2)
     ax.set_xlim(SMALLEST_GUEST, LARGEST_GUEST)
     ax.set_ylim(SMALLEST_AREA, LARGEST_AREA)
-    for axis, powers in ((ax.xaxis, range(30, 56, 5)), (ax.yaxis, range(20, 47, 5))):
-        axis.set_ticks([2.0**power for power in powers], [readable_size(2**power) for power in powers])
-        axis.set_minor_locator(_no_ticks())
+    powers_axis(ax.xaxis, range(30, 56, 5))
+    powers_axis(ax.yaxis, range(20, 47, 5))
     ax.set_xlabel("guest memory [bytes]")
     ax.set_ylabel("virtual area for the list [bytes]")
     ax.legend(loc="upper left", bbox_to_anchor=(0, 0.9), frameon=False)
 
 
-def _no_ticks() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
+FIGURE = FigureSpec(
+    name="limit-area",
+    question="Virtual area that the list needs, and what limits it",
+    data=data,
+    draw=draw,
+    measured=False,
+    panel_inches=(9.0, 5.4),
+)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import powers_axis
 from p2mperf.sizing import limits, readable_size
 from p2mperf.units import GIB, MIB
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL_INCHES = (9.0, 5.4)
 # Okabe-Ito blue and vermilion, and lines that differ too.
 SPLITS: dict[str, dict[str, Any]] = {
     "3:1": {"color": "#0072B2", "linestyle": "-"},
@@ -25,13 +26,8 @@ NAMED_AT = 16 * MIB  # where the names of curves stand
 ABOVE, BELOW = (4, 4), (12, -12)  # offsets of a name, the latter for a rising curve [points]
 
 
-def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Search the largest guests; nothing measured is used.
-
-    Parameters
-    ----------
-    frame : DataFrame or None
-        Ignored; every figure takes one.
 
     Returns
     -------
@@ -63,15 +59,7 @@ def _vmallocs() -> list[int]:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw what `data` found.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `data`.
-    ax : Axes
-        Where to draw; both axes become logarithmic to base 2.
-    """
+    """Draw what `data` found."""
     single = table[table["limit"] != ALL]
     for name, part in single.groupby("limit", sort=False):
         if len(set(part["guest_bytes"])) == 1:
@@ -110,15 +98,22 @@ def _name(ax: Axes, x: float, y: float, text: str, colour: str, offset: tuple[in
 
 
 def _draw_axes(ax: Axes) -> None:
-    from matplotlib.ticker import NullLocator
-
     ax.set_xscale("log", base=2)
     ax.set_yscale("log", base=2)
     ax.set_xlim(MIB, HIGHEST_VMALLOC)
     ax.set_ylim(LOWEST_GUEST, HIGHEST_GUEST)
-    for axis, powers in ((ax.xaxis, range(20, 32)), (ax.yaxis, range(28, 39))):
-        axis.set_ticks([2.0**power for power in powers], [readable_size(2**power) for power in powers])
-        axis.set_minor_locator(NullLocator())
+    powers_axis(ax.xaxis, range(20, 32))
+    powers_axis(ax.yaxis, range(28, 39))
     ax.set_xlabel("vmalloc= [bytes]")
     ax.set_ylabel("largest guest [bytes]")
     ax.legend(loc="lower center")
+
+
+FIGURE = FigureSpec(
+    name="limit-largest",
+    question="Largest guest against vmalloc=",
+    data=data,
+    draw=draw,
+    measured=False,
+    panel_inches=(9.0, 5.4),
+)

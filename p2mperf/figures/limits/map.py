@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from p2mperf.figures.spec import FigureSpec
 from p2mperf.sizing import address_space, limits, readable_size
 from p2mperf.units import GIB
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-N_COLUMNS = 1
-PANEL_INCHES = (11.0, 2.9)
 # From the guest to read first, at the top, to the last.
 CASES: tuple[dict[str, str], ...] = (
     {"guest_memory": "512M", "split": "3:1"},
@@ -34,13 +33,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 NARROWEST_LABEL = 0.045  # of the width shown; below that the size stands in the legend
 
 
-def data(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Compute the regions; nothing measured is used.
-
-    Parameters
-    ----------
-    frame : DataFrame or None
-        Ignored; every figure takes one.
 
     Returns
     -------
@@ -78,15 +72,7 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw one view as a bar for each case.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A view of what `data` computed.
-    ax : Axes
-        Where to draw.
-    """
+    """Draw one view as a bar for each case."""
     cases = list(dict.fromkeys(table["case"]))
     start, end = int(table["start_bytes"].min()), int(table["end_bytes"].max())
     for row in table.to_dict("records"):
@@ -134,3 +120,15 @@ def _named(shown: pd.DataFrame, region: str) -> str:
     """Name of a region, with its size where all cases agree."""
     sizes: Any = shown.loc[shown["region"] == region, "n_bytes"].unique()
     return f"{region}, {readable_size(int(sizes[0]))}" if len(sizes) == 1 else region
+
+
+FIGURE = FigureSpec(
+    name="limit-map",
+    question="Where the list lies in a 32-bit guest's addresses",
+    data=data,
+    draw=draw,
+    panels=panels,
+    measured=False,
+    n_columns=1,
+    panel_inches=(11.0, 2.9),
+)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from p2mperf.analysis.samples import Knee, host_note, knees_of, medians, of_designs, refuse_empty
-from p2mperf.figures.style import DESIGN_COLOURS, FALLBACK, plain_ticks, size_axis
+from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import design_colour, plain_ticks, size_axis
 from p2mperf.results.records import LOOKUPS
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 KEYS = ["family", "operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing"]
-N_COLUMNS = 4
-PANEL_INCHES = (4.6, 3.8)
-SHARED_LEGEND = True
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Median cost of each design over plain RAM streams.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Samples, as `p2mperf.load` gives them.
 
     Returns
     -------
@@ -50,11 +46,11 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return found
 
 
-def draw(table: pd.DataFrame, ax: Any) -> None:
+def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw cost over guest size; the band is the range over processes."""
     for (design, bits), part in table.groupby(["design", "entry_bits"], sort=False):
         part = part.sort_values("guest_bytes")
-        colour = DESIGN_COLOURS.get(str(design), FALLBACK)
+        colour = design_colour(str(design))
         style = "--" if bits == 32 else "-"
         face = "white" if bits == 32 else colour
         size = part["guest_bytes"].to_numpy(float)
@@ -76,7 +72,7 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
     _draw_knees(table.attrs.get("knees", []), ax)
 
 
-def _draw_knees(knees: list[Knee], ax: Any) -> None:
+def _draw_knees(knees: list[Knee], ax: Axes) -> None:
     """Where a 64-bit list is as large as a cache, or as what a translation buffer reaches."""
     low, high = ax.get_xlim()
     for index, knee in enumerate(knees):
@@ -85,3 +81,15 @@ def _draw_knees(knees: list[Knee], ax: Any) -> None:
             ax.axvline(size, color="0.45", linewidth=1, linestyle=":")
             place = (size, 0.02 + 0.09 * (index % 3))
             ax.annotate(f" {knee.name}", place, xycoords=("data", "axes fraction"), size=8, color="0.3")
+
+
+FIGURE = FigureSpec(
+    name="cost",
+    question="What a lookup costs against guest size",
+    data=data,
+    draw=draw,
+    panels=panels,
+    n_columns=4,
+    panel_inches=(4.6, 3.8),
+    shared_legend=True,
+)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.samples import host_note, of_designs, refuse_empty
+from p2mperf.analysis.summary import short_name
+from p2mperf.figures.spec import FigureSpec
 from p2mperf.units import GIB
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLUMN = re.compile(r"footprint_(.+)_pages")
 # Leaves grey; what the software walk needs in warm, what the MMU's view needs in cold colours.
@@ -26,18 +31,10 @@ _COLOURS = {
     "pgd": "#CC79A7",
     "hole_window": "#000000",
 }
-N_COLUMNS = 1
-PANEL_INCHES = (13.0, 4.2)
-SHARED_LEGEND = True
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
     """Count pages by kind for each guest and design.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Samples, as `p2mperf.load` gives them.
 
     Returns
     -------
@@ -63,11 +60,12 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [("all pages, in proportion to the guest", share), ("without the private leaves", count)]
 
 
-def draw(table: pd.DataFrame, ax: Any) -> None:
+def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Stack the kinds of pages of each guest and design."""
     order = table.drop_duplicates(["guest", "design"])
     order = order.sort_values(["family", "entry_bits", "guest_bytes", "guest", "design"])
     places = {(row.guest, row.design): index for index, row in enumerate(order.itertuples())}
+    labels = [f"{row.guest} {short_name(str(row.design), str(row.family))}" for row in order.itertuples()]
     bottom = np.zeros(len(places))
     for kind in sorted(set(table["kind"]), key=_rank):
         heights = np.zeros(len(places))
@@ -76,7 +74,6 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
         colour = _COLOURS.get(kind, "#882255")
         ax.bar(range(len(places)), heights, 0.75, bottom, color=colour, label=kind.replace("_", " "))
         bottom += heights
-    labels = [f"{guest} {str(design).partition('-')[2]}" for guest, design in places]
     ax.set_xticks(range(len(places)), labels, rotation=40, ha="right", size=8.5)
     ax.set_ylabel(table.attrs.get("label", ""))
     ax.grid(visible=False, axis="x")
@@ -85,3 +82,15 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
 def _rank(kind: str) -> tuple[int, str]:
     """Kinds as they stand among the colours, then the others by name: never as a set happens to hold them."""
     return (list(_COLOURS).index(kind) if kind in _COLOURS else len(_COLOURS), kind)
+
+
+FIGURE = FigureSpec(
+    name="footprint",
+    question="What each layout takes, by kind of page",
+    data=data,
+    draw=draw,
+    panels=panels,
+    n_columns=1,
+    panel_inches=(13.0, 4.2),
+    shared_legend=True,
+)

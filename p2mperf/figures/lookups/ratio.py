@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import summary
+from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import marker, plain_ticks, size_axis
 from p2mperf.results.records import LOOKUPS
 
-N_COLUMNS = 2
-PANEL_INCHES = (7.0, 4.6)
-SHARED_LEGEND = True
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return found
 
 
-def draw(table: pd.DataFrame, ax: Any) -> None:
+def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw ratios with their intervals; above 1 the linear view is faster."""
     ax.axhline(1, color="0.25", linewidth=1.2)
     if len(set(table["guest_bytes"])) == 1:
@@ -63,7 +63,7 @@ def draw(table: pd.DataFrame, ax: Any) -> None:
     ax.set_ylabel(f"{table['design'].iloc[0]} / {table['reference'].iloc[0]}")
 
 
-def _draw_labels(table: pd.DataFrame, ax: Any) -> None:
+def _draw_labels(table: pd.DataFrame, ax: Axes) -> None:
     labels = [f"{row.stream_label}\n{row.guest}" for row in table.itertuples()]
     places = np.arange(len(labels))
     ratio = table["ratio"].to_numpy(float)
@@ -75,10 +75,22 @@ def _draw_labels(table: pd.DataFrame, ax: Any) -> None:
     ax.set_ylabel(f"{table['design'].iloc[0]} / {table['reference'].iloc[0]}")
 
 
-def _ratio_axis(ax: Any, ratios: Any) -> None:
+def _ratio_axis(ax: Axes, ratios: Any) -> None:
     """Logarithmic, made for the estimates: an interval that no process resolved may leave the axes."""
     ax.set_yscale("log")
     ax.set_ylim(min(0.9, ratios.min() * 0.85), max(1.1, ratios.max() * 1.25))
     plain_ticks(ax, (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 9.0))
     for height, side, what in ((0.98, "top", "linear view faster"), (0.02, "bottom", "software walk faster")):
         ax.annotate(what, (0.01, height), xycoords="axes fraction", va=side, size=8.5, color="0.35")
+
+
+FIGURE = FigureSpec(
+    name="ratio",
+    question="How much slower a software walk is than its linear view",
+    data=data,
+    draw=draw,
+    panels=panels,
+    n_columns=2,
+    panel_inches=(7.0, 4.6),
+    shared_legend=True,
+)

@@ -13,7 +13,7 @@ from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.designs.pv.quirks import QUIRKS
 from p2mperf.designs.pv.tree import PvTree
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometry import GEOMETRIES
+from p2mperf.guests.geometries import find_geometry
 
 
 class MyTree(PvTree):
@@ -76,7 +76,7 @@ def test_how_much_memory_a_design_holds_is_its_own_to_say() -> None:
     # entries, and for 4-byte ones from 735 MiB above 3 GiB,
     # in steps of 4 MiB = 0xee000000, to 0xf5800000. A GiB is 2**18 frames.
     for kind in (PvTree, MyTree):
-        assert kind.max_frames(GEOMETRIES["pv64"]) == 500 << 18
-        assert kind.max_frames(GEOMETRIES["pv32"]) == 64 << 18
-    assert MyLinear.max_frames(GEOMETRIES["pv64"]) == (32 << 40) // 8
-    assert MyLinear.max_frames(GEOMETRIES["pv32"]) == (0xF5800000 - 0xEE000000) // 4
+        assert kind.max_frames(find_geometry("pv64")) == 500 << 18
+        assert kind.max_frames(find_geometry("pv32")) == 64 << 18
+    assert MyLinear.max_frames(find_geometry("pv64")) == (32 << 40) // 8
+    assert MyLinear.max_frames(find_geometry("pv32")) == (0xF5800000 - 0xEE000000) // 4

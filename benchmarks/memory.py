@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmarks.processes import ROOT
 from benchmarks.report import Criterion, Report, mebibytes
-from p2mperf.study.plan import make_plan, narrow
+from p2mperf.study.narrow import narrow
+from p2mperf.study.plans import make_plan
 from p2mperf.study.sweep import PROCESS_BYTES, jobs
 
 BOUND_RATIO = 1.15

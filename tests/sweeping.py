@@ -10,7 +10,8 @@ import record_samples as samples
 
 from p2mperf.progress import Progress
 from p2mperf.results import records as schema
-from p2mperf.study.plan import GuestSpec, Plan, StreamSpec
+from p2mperf.study.plans import Plan
+from p2mperf.study.specs import GuestSpec, StreamSpec
 
 Record = dict[str, Any]
 # Called quick, so that no ladder is measured first.

@@ -20,8 +20,8 @@ from p2mperf.errors import BadInputError, P2mperfError
 from p2mperf.guests.geometry import Kind
 from p2mperf.kernels import latency, throughput, trace
 from p2mperf.measure import code_form, engine
-from p2mperf.measure.engine import OPERATIONS, Settings, calibrate, check_agreement, measure_cell, warm_up
-from p2mperf.measure.operations.base import Lookup
+from p2mperf.measure.engine import Settings, calibrate, check_agreement, measure_cell, warm_up
+from p2mperf.measure.operations.lookups import Latency, Lookup
 from p2mperf.streams import make_stream
 
 SMALL = Guest.plain("16M")
@@ -53,6 +53,7 @@ class Cardboard:
 
     tables: str
     state: tuple[()] = ()
+    guest: Any = None
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Passes]:
     found = Passes({"one": 2.0, "two": 4.0, "three": 5.0})
     monkeypatch.setattr(engine, "perf_counter_ns", found.clock)
     monkeypatch.setattr(engine, "check_agreement", lambda designs, stream, kernel: 42)
-    monkeypatch.setitem(OPERATIONS, "latency", lambda: Lookup(found.kernel))
+    monkeypatch.setattr(Latency, "kernel", staticmethod(found.kernel))
     return found
 
 
@@ -81,6 +82,13 @@ def designs(*names: str) -> Any:
 
 
 # ---- what a cell is made of ----
+
+
+def looking_up(kernel: Any) -> Lookup:
+    """The operation that times any kernel."""
+    operation = Lookup()
+    operation.kernel = kernel
+    return operation
 
 
 def test_a_cell_tells_what_was_timed(passes: Passes) -> None:
@@ -200,13 +208,13 @@ def test_the_slowest_design_chooses_the_loop_count(
 ) -> None:
     passes.costs_ns = costs_ns
     stream = long_streams()(40)
-    assert calibrate(designs("one", "two"), stream, Lookup(passes.kernel), SETTINGS) == n_lookups
+    assert calibrate(designs("one", "two"), stream, looking_up(passes.kernel), SETTINGS) == n_lookups
 
 
 def test_calibration_times_second_passes_only(passes: Passes) -> None:
     # A first pass that takes a hundred times longer, as one after a build does, changes nothing.
     passes.slow_passes = {0, 2}
-    assert calibrate(designs("one", "two"), long_streams()(40), Lookup(passes.kernel), SETTINGS) == 250
+    assert calibrate(designs("one", "two"), long_streams()(40), looking_up(passes.kernel), SETTINGS) == 250
 
 
 def test_warming_up_takes_its_time(passes: Passes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from p2mperf.results.journal import find_runs
-from p2mperf.study.plan import make_plan, narrow
+from p2mperf.study.narrow import narrow
+from p2mperf.study.plans import make_plan
 from p2mperf.study.sweep import jobs
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,20 +14,13 @@ from p2mperf.designs.backing import BACKINGS
 from p2mperf.errors import BadInputError
 from p2mperf.families import families
 from p2mperf.guests.geometries import find_geometry, geometries
-from p2mperf.measure.engine import OPERATIONS, Settings
+from p2mperf.measure.engine import Settings
+from p2mperf.measure.operations.registry import operations
 from p2mperf.results.records import fingerprint
 from p2mperf.streams import STREAMS
-from p2mperf.study.plan import (
-    BACKING_NAMES,
-    OPERATION_NAMES,
-    GuestSpec,
-    Plan,
-    StreamSpec,
-    designs_of,
-    make_plan,
-    narrow,
-    parse_stream,
-)
+from p2mperf.study.narrow import narrow
+from p2mperf.study.plans import PLANS, Plan, make_plan
+from p2mperf.study.specs import GuestSpec, StreamSpec, designs_of, parse_stream
 from p2mperf.study.sweep import PROCESS_BYTES, jobs
 from p2mperf.units import GIB, MIB, PAGE_SIZE
 
@@ -84,7 +77,7 @@ def test_the_full_plan_has_points_on_both_sides_of_a_knee(
         assert sum(knee / 3 < n < knee for n in lists) >= 2
         assert sum(knee < n < knee * 3 for n in lists) >= 2
     assert max(g.n_bytes for g in plan.guests if g.geometry == geometry) <= limit
-    assert plan.backings == BACKING_NAMES
+    assert plan.backings == tuple(BACKINGS)
 
 
 def test_a_knee_beyond_all_guests_adds_none() -> None:
@@ -93,9 +86,9 @@ def test_a_knee_beyond_all_guests_adds_none() -> None:
 
 
 def test_names_in_plans_are_those_of_their_rooms() -> None:
-    assert set(BACKING_NAMES) == set(BACKINGS)
-    assert set(OPERATION_NAMES) == set(OPERATIONS)
-    for plan in map(make_plan, ("quick", "default", "full")):
+    for plan in map(make_plan, PLANS):
+        assert set(plan.backings) <= set(BACKINGS)
+        assert set(plan.operations) <= set(operations())
         assert {stream.name for stream in plan.streams} <= set(STREAMS)
         Settings(**plan.settings)
 

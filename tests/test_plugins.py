@@ -17,7 +17,9 @@ from p2mperf.errors import BadInputError
 from p2mperf.families import DesignSpec, Family, families, family_of_geometry, find_family
 from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.guests.geometry import Geometry
-from p2mperf.study.plan import designs_of, make_plan, narrow
+from p2mperf.study.narrow import narrow
+from p2mperf.study.plans import make_plan
+from p2mperf.study.specs import designs_of
 
 Offer = Callable[..., None]
 

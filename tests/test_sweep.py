@@ -494,7 +494,7 @@ def test_a_control_can_be_asked_for_from_python(
 
 
 def test_a_sweep_from_python_takes_what_the_command_takes() -> None:
-    from p2mperf.study.plan import narrow
+    from p2mperf.study.narrow import narrow
 
     wanted = set(inspect.signature(narrow).parameters) - {"plan"}
     assert wanted <= set(inspect.signature(p2mperf.sweep).parameters)

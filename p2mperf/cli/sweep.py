@@ -54,7 +54,8 @@ def main(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     from p2mperf.errors import CellsFailedError
-    from p2mperf.study.plan import make_plan, narrow
+    from p2mperf.study.narrow import narrow
+    from p2mperf.study.plans import make_plan
     from p2mperf.study.sweep import knee_bytes, measured_knees, sweep
 
     signal.signal(signal.SIGTERM, _interrupt)

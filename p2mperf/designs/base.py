@@ -93,6 +93,8 @@ class Design(ABC):
     options : frozenset of str
         What it can be built with besides guest and backing: ``limit``, memory that may be hot-plugged later
         [bytes], and others of its own.
+    refuses : frozenset of str
+        Names in `p2mperf.designs.capabilities` whose methods it has only to refuse in a sentence of its own.
     tables : NamedTuple
         What the compiled loops take.
     state : tuple
@@ -107,6 +109,7 @@ class Design(ABC):
     follows: ClassVar[str]
     family: ClassVar[str] = ""
     options: ClassVar[frozenset[str]] = frozenset()
+    refuses: ClassVar[frozenset[str]] = frozenset()
     tables: Any
     state: Any = ()
     build_ns: int = 0
@@ -137,6 +140,14 @@ class Design(ABC):
         """
         if strange := [name for name in options if name not in cls.options | {"guest", "backing"}]:
             raise BadInputError(f"{cls.name} has no option {', '.join(strange)}")
+
+    @classmethod
+    def out_of_reach(cls, guest: Guest) -> str:
+        """Say why a guest's frames are not all in its tables, so that no sweep compares them; "" if they are.
+
+        The reason stands behind the design's name.
+        """
+        return ""
 
     @classmethod
     @abstractmethod

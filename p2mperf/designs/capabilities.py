@@ -1,19 +1,20 @@
 """What a design can do besides being read: protocols of methods, so that a class can be asked.
 
-A design has a capability by having its methods. Whoever needs one asks ``issubclass(kind, Writable)`` or
-``isinstance(p2m, Writable)``; one that inherits a method it cannot serve says so by ``method = None``.
+A design has a capability by having its methods, unless it says that all they do is refuse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.base import Design
 from p2mperf.guests.geometry import Words
+
+if TYPE_CHECKING:
+    from p2mperf.designs.base import Design
 
 
 @runtime_checkable
@@ -102,4 +103,4 @@ def missing(kind: type[Design], needs: Iterable[str]) -> list[str]:
     list of str
         In the order of `needs`.
     """
-    return [name for name in needs if not issubclass(kind, CAPABILITIES[name])]
+    return [name for name in needs if name in kind.refuses or not issubclass(kind, CAPABILITIES[name])]

@@ -10,7 +10,7 @@ import pandas as pd
 from p2mperf.analysis.samples import host_note, medians, of_designs, refuse_empty
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import design_colour
-from p2mperf.results.records import LOOKUPS
+from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         and highest process), per frame, leaf or whole table [ns]; ``n_pages_grown`` and ``n_vmas_grown``
         (means, per frame, leaf or whole table).
     """
-    life = of_designs(frame[~frame["operation"].isin(LOOKUPS)])
+    life = of_designs(frame[~frame["operation"].isin(lookups())])
     table = medians(life, KEYS)
     per_one = life[GROWTH].astype(float).div(life["n_lookups"].astype(float), axis=0)
     grown = life[KEYS].assign(**{name: per_one[name].to_numpy() for name in GROWTH})

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from p2mperf.designs.base import Design
-from p2mperf.errors import P2mperfError, unknown
+from p2mperf.errors import P2mperfError
 from p2mperf.guests.geometry import Words
 from p2mperf.host.probes import steal_ticks
 from p2mperf.kernels import throughput, translate_into
-from p2mperf.measure.operations.base import OPERATIONS, Operation, StreamMaker
+from p2mperf.measure.operations.base import Operation, StreamMaker
+from p2mperf.measure.operations.registry import find_operation, why_not
 from p2mperf.measure.rounds import flag_outliers, latin_orders
 
 CONTROL = "control:"  # prefix of the design that is timed a second time, against itself
@@ -89,7 +90,7 @@ def measure_cell(
     make : callable
         Makes a stream of the length it is given [lookups].
     operation : str
-        One of `OPERATIONS`.
+        A name of `p2mperf.measure.operations.registry`.
     settings : Settings
         How long and how often.
     seed : int
@@ -116,33 +117,32 @@ def measure_cell(
     slice, that puts the design into its own steady state. Timing one short slice again and again would
     measure a cache.
     """
-    if operation not in OPERATIONS:
-        raise unknown("operation", operation, OPERATIONS)
-    step = OPERATIONS[operation]()
-    serving = {name: design for name, design in designs.items() if step.serves(design)}
+    spec = find_operation(operation)
+    serving = {name: p2m for name, p2m in designs.items() if not why_not(spec, type(p2m), p2m.guest)}
     if not serving:
         raise P2mperfError(f"{operation} is nothing that {', '.join(designs)} can do: take another design")
-    checksum = check_agreement(serving, make(_CHECKED), getattr(step, "kernel", throughput))
+    work = spec.load()()
+    checksum = check_agreement(serving, make(_CHECKED), work.kernel)
     timed = dict(serving)
-    if settings.control and step.repeatable:
+    if settings.control and work.repeatable:
         first = next(iter(serving))
         timed[CONTROL + first] = serving[first]
     shuffle = np.random.default_rng(seed) if scattered else None
-    n_lookups, n_rounds = _extent(timed, make, step, settings, shuffle)
-    stream = make((1 + step.settles) * len(timed) * n_rounds * n_lookups)
+    n_lookups, n_rounds = _extent(timed, make, work, settings, shuffle)
+    stream = make((1 + work.settles) * len(timed) * n_rounds * n_lookups)
     slices = _Slices(stream)
     orders = latin_orders(len(timed), n_rounds, np.random.default_rng(seed))
     names = list(timed)
-    step.mark(serving)
+    work.mark(serving)
     gc.disable()
     try:
         rounds = [
-            _round([names[index] for index in order], timed, slices, step, n_lookups) for order in orders
+            _round([names[index] for index in order], timed, slices, work, n_lookups) for order in orders
         ]
     finally:
         gc.enable()
     _flag(rounds, names)
-    if step.end(serving):
+    if work.end(serving):
         check_agreement(serving, stream[:: -(-stream.size // _CHECKED)], throughput)
     return {"n_lookups": n_lookups, "checksum": checksum, "rounds": rounds}
 
@@ -150,30 +150,30 @@ def measure_cell(
 def _extent(
     designs: Mapping[str, Design],
     make: StreamMaker,
-    step: Operation,
+    work: Operation,
     settings: Settings,
     shuffle: np.random.Generator | None,
 ) -> tuple[int, int]:
     """Choose how long a pass is, and how many rounds there are."""
-    passes = _TRIALS + settings.n_rounds * (1 + step.settles)
-    step.begin(designs, passes * step.n_fixed, shuffle)
-    if not step.n_fixed:
+    passes = _TRIALS + settings.n_rounds * (1 + work.settles)
+    work.begin(designs, passes * work.n_fixed, shuffle)
+    if not work.n_fixed:
         stream = make(2 * len(designs) * settings.min_lookups)
-        return calibrate(designs, stream, step, settings), settings.n_rounds
-    slices = _Slices(make(_TRIALS * len(designs) * step.n_fixed))
+        return calibrate(designs, stream, work, settings), settings.n_rounds
+    slices = _Slices(make(_TRIALS * len(designs) * work.n_fixed))
     for _ in range(_TRIALS):  # the last one counts: the first has to get its memory
-        elapsed = sum(_pass(step, design, slices.take(step.n_fixed)) for design in designs.values())
-    affordable = int(_LONGEST_CELL_NS / (elapsed * (1 + step.settles)))
-    return step.n_fixed, max(_LEAST_ROUNDS, min(settings.n_rounds, affordable))
+        elapsed = sum(_pass(work, design, slices.take(work.n_fixed)) for design in designs.values())
+    affordable = int(_LONGEST_CELL_NS / (elapsed * (1 + work.settles)))
+    return work.n_fixed, max(_LEAST_ROUNDS, min(settings.n_rounds, affordable))
 
 
-def _pass(step: Operation, design: Design, frames: Words) -> int:
+def _pass(work: Operation, design: Design, frames: Words) -> int:
     """Do one pass from beginning to end; its time [ns]."""
-    timed = step.prepare(design, frames)
+    timed = work.prepare(design, frames)
     start = perf_counter_ns()
     result = timed()
     elapsed = perf_counter_ns() - start
-    step.finish(design, frames, result)
+    work.finish(design, frames, result)
     return max(1, elapsed)
 
 
@@ -183,17 +183,18 @@ def rehearse(operation: str, design: Design, make: StreamMaker) -> None:
     Parameters
     ----------
     operation : str
-        One of `OPERATIONS`.
+        A name of `p2mperf.measure.operations.registry`.
     design : Design
         A small one of the type that will be timed.
     make : callable
         Makes a stream of its guest.
     """
-    step = OPERATIONS[operation]()
-    if step.serves(design):
-        n_frames = step.n_fixed or 1
-        step.begin({design.name: design}, n_frames, None)
-        _pass(step, design, make(n_frames))
+    spec = find_operation(operation)
+    if not why_not(spec, type(design), design.guest):
+        work = spec.load()()
+        n_frames = work.n_fixed or 1
+        work.begin({design.name: design}, n_frames, None)
+        _pass(work, design, make(n_frames))
 
 
 def check_agreement(designs: Mapping[str, Design], stream: Words, kernel: Any) -> int:
@@ -236,7 +237,7 @@ def check_agreement(designs: Mapping[str, Design], stream: Words, kernel: Any) -
     return next(iter(sums.values()))
 
 
-def calibrate(designs: Mapping[str, Design], stream: Words, step: Operation, settings: Settings) -> int:
+def calibrate(designs: Mapping[str, Design], stream: Words, work: Operation, settings: Settings) -> int:
     """Choose one loop count for all designs: the slowest fills the wanted time.
 
     Parameters
@@ -245,7 +246,7 @@ def calibrate(designs: Mapping[str, Design], stream: Words, step: Operation, set
         All that will be timed.
     stream : ndarray of uint64
         At least two stretches of `min_lookups` for each of them.
-    step : Operation
+    work : Operation
         What will be timed.
     settings : Settings
         Wanted time and bounds.
@@ -257,13 +258,13 @@ def calibrate(designs: Mapping[str, Design], stream: Words, step: Operation, set
     """
     slices = _Slices(stream)
     least, most = settings.min_lookups, settings.max_lookups
-    if step.distinct:
+    if work.distinct:
         n_frames = min(design.guest.n_boot_pages for design in designs.values())
         least, most = min(least, n_frames), min(most, n_frames)
     slowest = 0.0
     for design in designs.values():
-        _pass(step, design, slices.take(least))
-        slowest = max(slowest, _pass(step, design, slices.take(least)) / least)
+        _pass(work, design, slices.take(least))
+        slowest = max(slowest, _pass(work, design, slices.take(least)) / least)
     return min(max(int(settings.target_ns / slowest), least), most)
 
 
@@ -288,24 +289,24 @@ def _round(
     order: list[str],
     designs: Mapping[str, Design],
     slices: _Slices,
-    step: Operation,
+    work: Operation,
     n_lookups: int,
 ) -> dict[str, Any]:
     block: dict[str, Any] = {"order": order}
     for name in order:
         design = designs[name]
-        if step.settles:
-            _pass(step, design, slices.take(n_lookups))
+        if work.settles:
+            _pass(work, design, slices.take(n_lookups))
         frames = slices.take(n_lookups)
-        timed = step.prepare(design, frames)
+        timed = work.prepare(design, frames)
         switches_before, steal_before = _involuntary_switches(), steal_ticks() or 0
         start = perf_counter_ns()
         result = timed()
         noted = {"elapsed_ns": max(1, perf_counter_ns() - start)}
         noted["n_involuntary_switches"] = _involuntary_switches() - switches_before
         noted["n_steal_ticks"] = max(0, (steal_ticks() or 0) - steal_before)
-        noted |= step.growth(design, result)
-        step.finish(design, frames, result)
+        noted |= work.growth(design, result)
+        work.finish(design, frames, result)
         for what, value in noted.items():
             block.setdefault(what, {})[name] = value
     return block

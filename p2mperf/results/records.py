@@ -30,7 +30,6 @@ _KIND = re.compile(r"[a-z][a-z0-9_]*")
 CONTROL = "control:"
 
 # The operations that look frames up; all others change a p2m, or make one.
-LOOKUPS = ("latency", "throughput")
 
 
 def fingerprint(data: object) -> str:

@@ -27,7 +27,8 @@ from p2mperf.progress import Progress
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.journal import Journal, RunInfo, find_runs
 from p2mperf.results.records import VERSION, cell_key, fingerprint, unit_key
-from p2mperf.study.plan import WHOLE_TABLE, Plan, Unit, build_options
+from p2mperf.study.plans import Plan
+from p2mperf.study.specs import WHOLE_TABLE, Unit, build_options
 from p2mperf.units import MIB, format_size
 
 Record = dict[str, Any]

@@ -21,12 +21,12 @@ from p2mperf.designs import family_of, find
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError
 from p2mperf.guests.guest import Guest
-from p2mperf.kernels import latency, throughput
 from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import Settings, measure_cell, rehearse, warm_up
-from p2mperf.results.records import LOOKUPS, cell_key, unit_key
+from p2mperf.measure.operations.registry import find_operation, lookups
+from p2mperf.results.records import cell_key, unit_key
 from p2mperf.streams import STREAMS, make_stream
-from p2mperf.study.plan import GuestSpec, build_options
+from p2mperf.study.specs import GuestSpec, build_options
 from p2mperf.units import GIB, MIB
 
 Record = dict[str, Any]
@@ -147,15 +147,18 @@ def _build(name: str, guest: Guest, order: Mapping[str, Any], designs: dict[str,
 
 def _rehearse(kind: type[Design], guest: Guest, order: Mapping[str, Any]) -> None:
     """Compiling, or loading what was compiled, is no part of building, nor of what is timed."""
-    small = Guest.plain(_REHEARSAL_BYTES, geometry=guest.geometry.name)
+    small = Guest.plain(min(_REHEARSAL_BYTES, guest.memory_bytes), geometry=guest.geometry.name)
     with kind(small, order["backing"], **build_options(kind, order["limit_bytes"])) as design:
         for operation in {cell["operation"] for cell in order["cells"]}:
             rehearse(operation, design, partial(make_stream, "sequential", small))
 
 
 def _code_forms(design: Design, operations: set[str]) -> dict[str, str]:
-    loops = {loop.__name__: loop for loop in (latency, throughput)}
-    return {name: code_form(loops[name], design.tables) for name in LOOKUPS if name in operations}
+    return {
+        name: code_form(find_operation(name).load().kernel, design.tables)
+        for name in lookups()
+        if name in operations
+    }
 
 
 def _measure(cell: Record, designs: dict[str, Design], settings: Settings, identity: Record) -> Record:

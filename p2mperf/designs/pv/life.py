@@ -361,6 +361,21 @@ class PvLife(PvWriter):
         bare = (kinds & (1 << Kind.RAM) == 0) & (kinds & (1 << Kind.EXTRA) != 0)
         return int(np.count_nonzero(bare & (self.leaf_state[:n_leaves] == Leaf.PRIVATE)))
 
+    def rebuild_tools(self) -> None:
+        """Build the tools' tree anew, which a resume does first."""
+        self.tools.rebuild()
+
+    def shared_leaves_beyond(self) -> NDArray[np.int64]:
+        """Leaves beyond the map that can be made private, ascending."""
+        leaf_frames = self.guest.geometry.leaf_frames
+        first, end = -(-self.guest.covered_pfn // leaf_frames), self.end_pfn // leaf_frames
+        return np.asarray(first + np.flatnonzero(self.leaf_state[first:end] != Leaf.PRIVATE), np.int64)
+
+    def make_ready(self, n_leaves: int) -> None:
+        """Have the pages there that making so many leaves private may take, and the tools that look on."""
+        self.tools  # noqa: B018  a running guest has its tools' tree
+        self.pool.make_ready(4 * n_leaves)  # a leaf, mids, the tools' mid
+
     def _is_foreign(self, entries: Words) -> Flags:
         return (entries & self._words.foreign != 0) & (entries != self._words.invalid)
 

@@ -31,6 +31,7 @@ class PvLinearNested(PvLinear):
     name = "pv-linear-nested"
     nested = True
     writable = False
+    refuses = frozenset({"Writable", "Ballooned", "HasTools", "Shared"})
     known_quirks = ()
 
     def _stand_in_guest_memory(self) -> None:

@@ -29,7 +29,7 @@ from p2mperf.guests.geometry import Geometry, Kind, above_mask
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.radix import RadixTable, Sharing, build, count_pages
-from p2mperf.units import HUGE_SIZE, PAGE_SIZE, round_up
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, round_up
 
 
 class PvTree(PvLife):
@@ -59,6 +59,14 @@ class PvTree(PvLife):
     follows = "Linux 3.18"
     options = PvLife.options | {"max_domain_pages"}
     known_quirks = TREE_QUIRKS
+
+    @classmethod
+    def out_of_reach(cls, guest: Guest) -> str:
+        n_frames = max_domain_frames(guest.geometry)
+        if guest.n_boot_pages <= n_frames:
+            return ""
+        end = format_size(n_frames * PAGE_SIZE)
+        return f"ends at {end} (MAX_DOMAIN_PAGES), below {guest.name}: take --design pv-linear alone"
 
     @classmethod
     def max_frames(cls, geometry: Geometry) -> int:

@@ -9,7 +9,7 @@ import pandas as pd
 from p2mperf.analysis.samples import Knee, host_note, knees_of, medians, of_designs, refuse_empty
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import design_colour, plain_ticks, size_axis
-from p2mperf.results.records import LOOKUPS
+from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         lowest and highest process), all per lookup [ns].
     """
     ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
-    table = medians(of_designs(ram[ram["operation"].isin(LOOKUPS)]), KEYS)
+    table = medians(of_designs(ram[ram["operation"].isin(lookups())]), KEYS)
     table.attrs["note"] = host_note(frame)
     table.attrs["knees"] = knees_of(frame)
     return table

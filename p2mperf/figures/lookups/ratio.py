@@ -11,7 +11,7 @@ from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import summary
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import marker, plain_ticks, size_axis
-from p2mperf.results.records import LOOKUPS
+from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """One panel for each pair of designs and operation over guest size; others where streams leave RAM."""
-    table = table[table["operation"].isin(LOOKUPS)]
+    table = table[table["operation"].isin(lookups())]
     refuse_empty(table, "no lookup was measured with two designs of a family")
     keys = ["family", "operation", "design", "backing"]
     several = len(set(table["backing"])) > 1

@@ -1,0 +1,44 @@
+"""Lookups: the loops of `p2mperf.kernels`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from p2mperf.designs.base import Design
+from p2mperf.guests.geometry import Words
+from p2mperf.kernels import latency, throughput
+from p2mperf.measure.operations.base import Operation
+
+_ZERO = np.uint64(0)
+
+
+class Lookup(Operation):
+    """One of the loops; designs agree in it before it is timed."""
+
+    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+        return partial(self.kernel, design.tables, design.state, frames, _ZERO)
+
+    def mark(self, designs: Mapping[str, Design]) -> None:
+        """Nothing grows by lookups."""
+
+    def growth(self, design: Design, result: Any) -> dict[str, int]:
+        return {}
+
+    def end(self, designs: Mapping[str, Design]) -> bool:
+        return False
+
+
+class Latency(Lookup):
+    """Each lookup begins when the one before has its answer."""
+
+    kernel: ClassVar[Any] = staticmethod(latency)
+
+
+class Throughput(Lookup):
+    """Lookups that may overlap."""
+
+    kernel: ClassVar[Any] = staticmethod(throughput)

@@ -1,0 +1,273 @@
+"""What can be timed, as light data that plans, figures, help texts and the order of cells read.
+
+The classes that do it are imported when something is timed. Another package adds an operation by an entry
+point in the group ``p2mperf.operations`` whose value is ``module:attribute``, an `OperationSpec`; its class
+derives from `p2mperf.measure.operations.base.Operation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2mperf.errors import BadInputError
+from p2mperf.plugins import Registry, load
+
+if TYPE_CHECKING:
+    from p2mperf.designs.base import Design
+    from p2mperf.guests.guest import Guest
+    from p2mperf.measure.operations.base import Operation
+
+PER = ("lookup", "frame", "leaf", "table")
+
+
+@dataclass(frozen=True)
+class OperationSpec:
+    """An operation, as it is declared.
+
+    Attributes
+    ----------
+    name : str
+        As users and results call it.
+    target : str
+        "module:Class".
+    per : str
+        What one of it is: a "lookup", a "frame", a "leaf" or a whole "table".
+    streams : tuple of str or None
+        Streams that it is done over, all in RAM; none where it makes whole tables. None: over any stream,
+        wherever that goes.
+    needs : tuple of str
+        What a design must be able to do: names of `p2mperf.designs.capabilities`.
+    options : tuple of str
+        What a design must be able to be built with.
+    keeps_tables : bool
+        Whether tables are afterwards what they were; what does not is done last.
+    plans : tuple of str
+        Plans that measure it without being asked.
+    title : str
+        What happens.
+    titles : mapping of str to str
+        The same, over a stream.
+    unit, unit_ns : str, float
+        Unit that figures show its cost in, and what one is [ns].
+    """
+
+    name: str
+    target: str
+    per: str
+    streams: tuple[str, ...] | None = ()
+    needs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    keeps_tables: bool = True
+    plans: tuple[str, ...] = ()
+    title: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    unit: str = "ns"
+    unit_ns: float = 1.0
+
+    def serves(self, stream: str, in_ram: bool) -> bool:
+        """Tell whether it is done over a stream, of which all frames are in RAM or not."""
+        return self.streams is None or (in_ram and stream in self.streams)
+
+    def title_over(self, stream: str) -> str:
+        """What happens, over a stream."""
+        return self.titles.get(stream, f"{self.name}, {stream}")
+
+    def load(self) -> type[Operation]:
+        """Import the class.
+
+        Raises
+        ------
+        BadInputError
+            When the package that offers it has no such class.
+        """
+        from p2mperf.measure.operations.base import Operation
+
+        kind = load("operation", self.name, self.target)
+        if not (isinstance(kind, type) and issubclass(kind, Operation)):
+            raise BadInputError(
+                f"operation {self.name} is declared as {self.target}, which is no class derived from "
+                "p2mperf.measure.operations.base.Operation"
+            )
+        return kind
+
+
+_ROOM = "p2mperf.measure.operations"
+_ALL_PLANS = ("quick", "default", "full", "life")
+_LIFE = ("life",)
+
+_OPERATIONS = (
+    OperationSpec(
+        "latency",
+        f"{_ROOM}.lookups:Latency",
+        "lookup",
+        streams=None,
+        plans=_ALL_PLANS,
+        title="lookups one after the other",
+        unit="ns per lookup",
+    ),
+    OperationSpec(
+        "throughput",
+        f"{_ROOM}.lookups:Throughput",
+        "lookup",
+        streams=None,
+        plans=_ALL_PLANS,
+        title="lookups that overlap",
+        unit="ns per lookup",
+    ),
+    OperationSpec(
+        "set",
+        f"{_ROOM}.writes:SetInPlace",
+        "frame",
+        streams=("sequential", "uniform", "zipf", "leaf-stride"),
+        needs=("Writable",),
+        plans=_LIFE,
+        title="set in place",
+        titles={"sequential": "set in place, sequential", "uniform": "set in place, uniform"},
+        unit="ns per frame",
+    ),
+    OperationSpec(
+        "balloon-down",
+        f"{_ROOM}.writes:BalloonDown",
+        "frame",
+        streams=("sequential",),
+        needs=("Ballooned",),
+        plans=_LIFE,
+        title="balloon down",
+        titles={"sequential": "balloon down"},
+        unit="ns per frame",
+    ),
+    OperationSpec(
+        "balloon-up",
+        f"{_ROOM}.writes:BalloonUp",
+        "frame",
+        streams=("sequential",),
+        needs=("Ballooned",),
+        plans=_LIFE,
+        title="balloon up",
+        titles={"sequential": "balloon up"},
+        unit="ns per frame",
+    ),
+    OperationSpec(
+        "cow",
+        f"{_ROOM}.breaking:BreakLeaves",
+        "leaf",
+        streams=("sequential", "uniform"),
+        needs=("Writable", "Shared"),
+        keeps_tables=False,
+        plans=_LIFE,
+        title="shared leaf made private",
+        titles={"sequential": "shared leaf broken, neighbours", "uniform": "shared leaf broken, alone"},
+        unit="us per leaf",
+        unit_ns=1e3,
+    ),
+    OperationSpec(
+        "tools",
+        f"{_ROOM}.whole_tables:RebuildTools",
+        "table",
+        needs=("HasTools",),
+        plans=_LIFE,
+        title="tools' tree rebuilt",
+        titles={"whole-table": "tools' tree rebuilt after restore"},
+        unit="ms",
+        unit_ns=1e6,
+    ),
+    # At boot a p2m is made from the domain builder's list; beside that, of the same designs, from the map.
+    OperationSpec(
+        "rebuild",
+        f"{_ROOM}.whole_tables:Rebuild",
+        "table",
+        needs=("Writable",),
+        options=("boot_list",),
+        plans=_LIFE,
+        title="boot rebuild",
+        titles={"whole-table": "boot rebuild from the flat list"},
+        unit="ms",
+        unit_ns=1e6,
+    ),
+    OperationSpec(
+        "build",
+        f"{_ROOM}.whole_tables:Build",
+        "table",
+        options=("boot_list",),
+        plans=_LIFE,
+        title="built from the memory map",
+        titles={"whole-table": "built from the memory map"},
+        unit="ms",
+        unit_ns=1e6,
+    ),
+)
+
+
+def _wrong(spec: OperationSpec) -> str:
+    """What is wrong with an operation of another package, or ""."""
+    from p2mperf.designs.capabilities import CAPABILITIES
+    from p2mperf.streams import STREAMS
+
+    if spec.per not in PER:
+        return f"is done per {spec.per}: take one of {', '.join(PER)}"
+    for name in spec.needs:
+        if name not in CAPABILITIES:
+            return f"needs {name}, which is no capability of designs"
+    for name in spec.streams or ():
+        if name not in STREAMS:
+            return f"is done over {name}, which is no stream"
+    return ""
+
+
+OPERATIONS: Registry[OperationSpec] = Registry(
+    "operation", "p2mperf.operations", OperationSpec, {spec.name: spec for spec in _OPERATIONS}, _wrong
+)
+
+
+def operations() -> dict[str, OperationSpec]:
+    """All operations by name, those of other packages included, in the order in which they are done."""
+    return OPERATIONS.sound()
+
+
+def find_operation(name: str) -> OperationSpec:
+    """Find an operation by name.
+
+    Raises
+    ------
+    BadInputError
+        When there is none of that name, or the package that offers it is broken.
+    """
+    return OPERATIONS.find(name)
+
+
+def lookups() -> tuple[str, ...]:
+    """Names of the operations that are lookups."""
+    return tuple(name for name, spec in operations().items() if spec.per == "lookup")
+
+
+def operations_of(plan: str) -> tuple[str, ...]:
+    """Names of the operations that a plan measures without being asked."""
+    return tuple(name for name, spec in operations().items() if plan in spec.plans)
+
+
+def why_not(spec: OperationSpec, kind: type[Design], guest: Guest) -> str:
+    """Say why an operation cannot be done to a guest by a design; "" where it can.
+
+    Parameters
+    ----------
+    spec : OperationSpec
+        What is to be timed.
+    kind : type
+        The design's class.
+    guest : Guest
+        Whose tables.
+
+    Returns
+    -------
+    str
+        The reason, to stand behind "because".
+    """
+    from p2mperf.designs.capabilities import missing
+
+    if without := missing(kind, spec.needs):
+        return f"{kind.name} is not {' and '.join(without)}"
+    if without := [name for name in spec.options if name not in kind.options]:
+        return f"{kind.name} cannot be built with {' and '.join(without)}"
+    return spec.load().why_not(kind, guest)

@@ -1,0 +1,174 @@
+"""A plan narrowed to what the user asks for, and refused where nothing of that can be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from p2mperf.designs import find
+from p2mperf.designs.backing import backing as find_backing
+from p2mperf.designs.capabilities import missing
+from p2mperf.errors import BadInputError
+from p2mperf.families import Family, families, find_family, geometries_of
+from p2mperf.guests.geometries import find_geometry, geometries
+from p2mperf.measure.operations.registry import find_operation, why_not
+from p2mperf.study.plans import Plan
+from p2mperf.study.specs import GuestSpec, designs_of, parse_stream
+from p2mperf.units import parse_size
+
+T = TypeVar("T")
+
+
+def narrow(
+    plan: Plan,
+    *,
+    guests: Sequence[str] = (),
+    sizes: Sequence[str] = (),
+    entry_bits: int | None = None,
+    designs: Sequence[str] = (),
+    streams: Sequence[str] = (),
+    operations: Sequence[str] = (),
+    backings: Sequence[str] = (),
+    n_replicates: int | None = None,
+    control: bool | None = None,
+    limit: str | int | None = None,
+) -> Plan:
+    """Replace parts of a plan by what the user asked for.
+
+    Parameters
+    ----------
+    plan : Plan
+        Where to start.
+    guests : sequence of str
+        Presets.
+    sizes : sequence of str
+        Sizes of plain guests; with `guests`, both take part.
+    entry_bits : int, optional
+        Only guests of this width.
+    designs, streams, operations, backings : sequence of str
+        Names; empty leaves the plan's. A stream may be written ``uniform:hole=0.5,identity=0.1``.
+    n_replicates : int, optional
+        Fresh processes.
+    control : bool, optional
+        Time the first design against itself too.
+    limit : str, optional
+        Memory that may be hot-plugged later, as 512G; 0 for none.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    BadInputError
+        For names and sizes that are none, or when nothing is left.
+    """
+    measured = sorted({find(name).family for name in designs} or {next(iter(families()))})
+    chosen = _chosen_guests(plan, guests, sizes, entry_bits, map(find_family, measured))
+    for name in operations:
+        find_operation(name)
+    for name in backings:
+        find_backing(name)
+    if n_replicates is not None and n_replicates < 1:
+        raise BadInputError(f"{n_replicates} replicates: at least one process must measure")
+    settings = plan.settings if control is None else {**plan.settings, "control": control}
+    narrowed = replace(
+        plan,
+        guests=chosen,
+        designs=_each_once(designs) or plan.designs,
+        streams=_each_once(map(parse_stream, streams)) or plan.streams,
+        operations=_each_once(operations) or plan.operations,
+        backings=_each_once(backings) or plan.backings,
+        n_replicates=n_replicates or plan.n_replicates,
+        settings=settings,
+        limit_bytes=plan.limit_bytes if limit is None else _parse_limit(limit),
+    )
+    _check_reach(narrowed)
+    if next(narrowed.units(), None) is None:
+        raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
+    _check_cells(narrowed)
+    return narrowed
+
+
+def _parse_limit(text: str | int) -> int:
+    limit_bytes = 0 if text in (0, "0") else parse_size(text)
+    if limit_bytes > max(shape.hotplug_reach_bytes for shape in geometries().values()):
+        raise BadInputError(f"limit {text} is beyond 512G, which is what three levels index (64G at 32 bits)")
+    return limit_bytes
+
+
+def _check_reach(plan: Plan) -> None:
+    """A comparison with tables that end below the guest's would compare different tables."""
+    for spec in plan.guests:
+        guest = spec.build(plan.seed)
+        for name in designs_of(spec.family, plan.designs):
+            if reason := find(name).out_of_reach(guest):
+                raise BadInputError(f"{name} {reason}")
+
+
+def _check_cells(plan: Plan) -> None:
+    _check_room(plan)
+    _check_able(plan)
+    guests = [guest.build(plan.seed) for guest in plan.guests]
+    if any(map(plan.cells, guests)):
+        return
+    if not any(stream.fits(guest) for stream in plan.streams for guest in guests):
+        raise BadInputError(
+            "no chosen guest has the holes or identity frames that the chosen streams ask for: take one with "
+            "gaps, as dom0-64-e820"
+        )
+    names = ", ".join(plan.operations)
+    raise BadInputError(f"none of the chosen guests and streams is one that {names} can be done on")
+
+
+def _check_room(plan: Plan) -> None:
+    for spec, designs in {unit.guest: unit.designs for unit in plan.units()}.items():
+        guest = spec.build(plan.seed)
+        for operation in map(find_operation, plan.operations):
+            if any(not why_not(operation, find(name), guest) for name in designs):
+                operation.load().check_room(guest, plan.limit_of(spec))
+
+
+def _check_able(plan: Plan) -> None:
+    """Refuse designs that cannot do what others of their family can."""
+    for family in families():
+        chosen = designs_of(family, plan.designs) if plan.designs else ()
+        refused = [
+            spec.name
+            for spec in map(find_operation, plan.operations)
+            if chosen
+            and all(missing(find(name), spec.needs) for name in chosen)
+            and not all(missing(find(name), spec.needs) for name in designs_of(family, ()))
+        ]
+        if refused:
+            raise BadInputError(
+                f"{', '.join(chosen)} can only be read, not for {', '.join(refused)}: take another design, "
+                "or --operation latency"
+            )
+
+
+def _each_once(names: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _chosen_guests(
+    plan: Plan,
+    guests: Sequence[str],
+    sizes: Sequence[str],
+    entry_bits: int | None,
+    measured: Iterable[Family],
+) -> tuple[GuestSpec, ...]:
+    if entry_bits not in (None, 32, 64):
+        raise BadInputError(f"entries have 32 or 64 bits, not {entry_bits}")
+    if not guests and not sizes:
+        chosen = plan.guests
+    else:
+        shapes = [name for family in measured for name in geometries_of(family, entry_bits)]
+        plain = [GuestSpec.plain(size, shape) for size in sizes for shape in shapes]
+        chosen = _each_once([*map(GuestSpec.preset, guests), *plain])
+    if entry_bits:
+        chosen = tuple(guest for guest in chosen if find_geometry(guest.geometry).entry_bits == entry_bits)
+    if not chosen:
+        raise BadInputError(f"no chosen guest has {entry_bits}-bit entries")
+    return chosen

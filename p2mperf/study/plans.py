@@ -1,0 +1,170 @@
+"""Plans: the grid of guests, page backings, streams and operations that is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from p2mperf.designs.backing import BACKINGS
+from p2mperf.errors import unknown
+from p2mperf.families import families, family_of_geometry
+from p2mperf.guests.geometries import find_geometry
+from p2mperf.guests.guest import Guest
+from p2mperf.measure.operations.registry import find_operation, lookups, operations_of, why_not
+from p2mperf.study.specs import WHOLE_TABLE, GuestSpec, StreamSpec, Unit, designs_of
+from p2mperf.units import GIB, PAGE_SHIFT, parse_size
+
+PLANS = ("quick", "default", "full", "life")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid.
+
+    Attributes
+    ----------
+    name : str
+        quick, default, full, or what the user made of one.
+    guests : tuple of GuestSpec
+        Guests of all families.
+    backings : tuple of str
+        Page backings.
+    streams : tuple of StreamSpec
+        Access patterns.
+    operations : tuple of str
+        What is timed.
+    designs : tuple of str
+        Designs that take part; those of a family are compared on its guests.
+    n_replicates : int
+        Fresh processes for each guest and backing.
+    seed : int
+        Seed of the first replicate; each one has its own.
+    settings : dict
+        `p2mperf.measure.engine.Settings` as plain data, as far as it differs from the default.
+    limit_bytes : int
+        Memory that may be hot-plugged later, as far as a width reaches: PV tables have room for it [bytes].
+    """
+
+    name: str
+    guests: tuple[GuestSpec, ...]
+    backings: tuple[str, ...] = ("kernel",)
+    streams: tuple[StreamSpec, ...] = ()
+    operations: tuple[str, ...] = field(default_factory=lookups)
+    designs: tuple[str, ...] = ()
+    n_replicates: int = 6
+    seed: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
+    limit_bytes: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data: the grid, from which a run's fingerprint is made; no limit is no field."""
+        data = asdict(self)
+        if not self.limit_bytes:
+            del data["limit_bytes"]
+        return data
+
+    def units(self) -> Iterator[Unit]:
+        """All units, one replicate of everything before the next, so that drift spreads over all."""
+        for replicate in range(self.n_replicates):
+            for guest in self.guests:
+                for backing in self.backings:
+                    designs = designs_of(guest.family, self.designs)
+                    if designs:
+                        seed = self.seed + replicate
+                        yield Unit(guest, backing, replicate, seed, designs, self.limit_of(guest))
+
+    def limit_of(self, guest: GuestSpec) -> int:
+        """Limit that a guest's tables are built with [bytes]."""
+        return min(self.limit_bytes, find_geometry(guest.geometry).hotplug_reach_bytes)
+
+    def cells(self, guest: Guest) -> list[tuple[StreamSpec, str]]:
+        """Streams and operations that a guest can serve, to some design that takes part."""
+        from p2mperf.designs import find
+
+        kinds = [
+            find(name) for name in designs_of(family_of_geometry(guest.geometry.name).name, self.designs)
+        ]
+        specs = [
+            spec
+            for spec in map(find_operation, self.operations)
+            if any(not why_not(spec, kind, guest) for kind in kinds)
+        ]
+        streams = [stream for stream in self.streams if stream.fits(guest)]
+        cells = [(stream, spec) for stream in streams for spec in specs if stream.serves(spec.name)]
+        cells += [(WHOLE_TABLE, spec) for spec in specs if spec.streams == ()]
+        # What changes tables for good is done when all else is.
+        cells.sort(key=lambda cell: not cell[1].keeps_tables)
+        return [(stream, spec.name) for stream, spec in cells]
+
+
+_ALL_STREAMS = (
+    StreamSpec("sequential"),
+    StreamSpec("uniform"),
+    StreamSpec("zipf"),
+    StreamSpec("leaf-stride"),
+    StreamSpec("uniform", hole_fraction=0.5),
+    StreamSpec("uniform", identity_fraction=0.5),
+)
+
+
+def _plain_guests(plan: str) -> Iterator[GuestSpec]:
+    for family in families().values():
+        for geometry, sizes in family.sizes.get(plan, {}).items():
+            yield from (GuestSpec.plain(size, geometry) for size in sizes)
+
+
+def _presets(plan: str) -> Iterator[GuestSpec]:
+    for family in families().values():
+        yield from map(GuestSpec.preset, family.presets.get(plan, ()))
+
+
+def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
+    """Make one of the named plans.
+
+    Parameters
+    ----------
+    name : str
+        "quick", "default", "full" or "life".
+    knee_bytes : sequence of int
+        For "full": list bytes at which a cache or a translation buffer of this machine is full; it gets
+        points on both sides of each [bytes].
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    BadInputError
+        For any other name.
+    """
+    if name not in PLANS:
+        raise unknown("plan", name, PLANS)
+    operations = operations_of(name)
+    guests = (*_plain_guests(name), *_presets(name))
+    if name == "quick":
+        streams = (StreamSpec("sequential"), StreamSpec("uniform"))
+        settings = {"control": False, "warm_up_ns": 500_000_000}
+        return Plan(name, guests, streams=streams, operations=operations, settings=settings)
+    if name == "default":
+        return Plan(name, guests, streams=_ALL_STREAMS, operations=operations)
+    if name == "full":
+        chosen = dict.fromkeys((*_plain_guests(name), *_around_knees(knee_bytes), *_presets(name)))
+        return Plan(name, tuple(chosen), tuple(BACKINGS), streams=_ALL_STREAMS, operations=operations)
+    streams = (StreamSpec("sequential"), StreamSpec("uniform"))
+    # Room for hotplug as kernels have had it since 4.0.
+    return Plan(name, guests, streams=streams, operations=operations, limit_bytes=512 * GIB)
+
+
+def _around_knees(knee_bytes: Sequence[int]) -> Iterator[GuestSpec]:
+    """Two guests on either side of each knee, as far as the family's sizes reach."""
+    limits = [limit for family in families().values() for limit in family.knee_limits.items()]
+    for geometry, limit in limits:
+        entry_bytes = find_geometry(geometry).entry_bytes
+        for knee in knee_bytes:
+            for factor in (0.35, 0.7, 1.4, 2.8):
+                n_bytes = int(knee * factor) // entry_bytes << PAGE_SHIFT
+                rounded = n_bytes >> 20 << 20
+                if 0 < rounded <= parse_size(limit):
+                    yield GuestSpec.plain(rounded, geometry)

@@ -1,0 +1,159 @@
+"""What a sweep is made of, before anything is built: guests, streams and units by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2mperf.errors import BadInputError, unknown
+from p2mperf.families import family_of_geometry
+from p2mperf.guests.geometry import Kind
+from p2mperf.guests.guest import Guest
+from p2mperf.guests.presets import PRESETS
+from p2mperf.measure.operations.registry import find_operation
+from p2mperf.streams import STREAMS
+
+if TYPE_CHECKING:
+    from p2mperf.designs.base import Design
+
+
+@dataclass(frozen=True, order=True)
+class GuestSpec:
+    """A guest by name or by size, before it is built.
+
+    Attributes
+    ----------
+    name : str
+        Name of a preset, or of the plain guest.
+    geometry : str
+        Geometry of its tables.
+    n_bytes : int
+        Memory of a plain guest; 0 for a preset [bytes].
+    """
+
+    name: str
+    geometry: str
+    n_bytes: int = 0
+
+    @classmethod
+    def preset(cls, name: str) -> GuestSpec:
+        """Name a preset.
+
+        Raises
+        ------
+        BadInputError
+            When there is none of that name.
+        """
+        if name not in PRESETS:
+            raise unknown("guest", name, PRESETS)
+        return cls(name, PRESETS[name].geometry)
+
+    @classmethod
+    def plain(cls, size: str | int, geometry: str) -> GuestSpec:
+        """Describe a guest with nothing but RAM.
+
+        Raises
+        ------
+        BadInputError
+            When the size is none, or beyond the geometry's width.
+        """
+        guest = Guest.plain(size, geometry=geometry)
+        return cls(guest.name, geometry, guest.memory_bytes)
+
+    def build(self, seed: int) -> Guest:
+        """Make the guest, its machine laid out by `seed`."""
+        if self.n_bytes:
+            return Guest.plain(self.n_bytes, geometry=self.geometry, seed=seed, name=self.name)
+        return Guest.preset(self.name, seed=seed)
+
+    @property
+    def family(self) -> str:
+        return family_of_geometry(self.geometry).name
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """A stream by name, with the shares of it that go elsewhere than to RAM."""
+
+    name: str
+    hole_fraction: float = 0.0
+    identity_fraction: float = 0.0
+
+    def serves(self, operation: str) -> bool:
+        """Tell whether an operation is done over it: what is written to must be RAM."""
+        in_ram = not (self.hole_fraction or self.identity_fraction)
+        return find_operation(operation).serves(self.name, in_ram)
+
+    def fits(self, guest: Guest) -> bool:
+        """Tell whether the guest has the frames it asks for."""
+        holes = guest.runs.select(Kind.EXTRA, Kind.MISSING).n_frames.sum() >= guest.geometry.leaf_frames
+        identity = guest.runs.select(Kind.IDENTITY).n_frames.size
+        return bool((not self.hole_fraction or holes) and (not self.identity_fraction or identity))
+
+
+# The stream of what makes a whole table.
+WHOLE_TABLE = StreamSpec("whole-table")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One fresh process: a guest, a backing, a replicate, and the designs it builds."""
+
+    guest: GuestSpec
+    backing: str
+    replicate: int
+    seed: int
+    designs: tuple[str, ...]
+    limit_bytes: int = 0
+
+
+def build_options(kind: type[Design], limit_bytes: int) -> dict[str, int]:
+    """What a design is built with for a hotplug limit: not all know of one."""
+    return {"limit": limit_bytes} if limit_bytes and "limit" in kind.options else {}
+
+
+def designs_of(family: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Designs of a family that take part: the wanted ones, or the headline designs.
+
+    What another package offers, is broken, and nobody asked for is passed over.
+    """
+    from p2mperf.designs import family_of, registry
+
+    chosen = []
+    for name, spec in registry().items():
+        if name in wanted if wanted else spec.headline:
+            with suppress(*(() if wanted else (BadInputError,))):
+                chosen += [name] if family_of(name) == family else []
+    return tuple(chosen)
+
+
+def parse_stream(text: str) -> StreamSpec:
+    """Read ``uniform`` or ``uniform:hole=0.5,identity=0.1``.
+
+    Raises
+    ------
+    BadInputError
+        When the name, an option or a number is none.
+
+    Examples
+    --------
+    >>> parse_stream("uniform:hole=0.5")
+    StreamSpec(name='uniform', hole_fraction=0.5, identity_fraction=0.0)
+    """
+    name, _, rest = text.partition(":")
+    if name not in STREAMS:
+        raise unknown("stream", name, STREAMS)
+    fractions = {"hole": 0.0, "identity": 0.0}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        if key not in fractions:
+            raise unknown(f"option of stream {name!r}", key, fractions)
+        try:
+            fractions[key] = float(value)
+        except ValueError:
+            raise BadInputError(f"{part!r} of stream {text!r}: {value!r} is not a number") from None
+    if not (min(fractions.values()) >= 0 and sum(fractions.values()) <= 1):  # nor may they be nan
+        raise BadInputError(f"stream {text!r}: fractions lie in [0, 1] and do not exceed 1 together")
+    return StreamSpec(name, fractions["hole"], fractions["identity"])

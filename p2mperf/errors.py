@@ -55,6 +55,10 @@ class ResultsError(P2mperfError):
     exit_code = 2
 
 
+class NotPrivateError(P2mperfError):
+    """A directory that must be ours alone is another's, or others can write to it."""
+
+
 class ClosedError(P2mperfError, ValueError):
     """A design or pool was used after it was closed."""
 

@@ -3,39 +3,24 @@
 numba's disk cache looks at the file that holds the compiled function, not at the helpers it inlines from
 other files (numba#1833), nor at NUMBA_OPT and its kin (numba#10821). So the cache directory itself is named
 by a hash of every source that can be compiled, of other packages that add to ours, and of every NUMBA_*
-setting. A design made in a notebook is beyond it: after an edit of its walk restart with another
-P2MPERF_CACHE_DIR.
+setting (`p2mperf.host.cache`). A design made in a notebook is beyond it: after an edit of its walk restart
+with another P2MPERF_CACHE_DIR.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from p2mperf.provenance import INTERPRETED, source_hash, surroundings_hash
+from p2mperf.host.cache import cache_directory
 
+# Before numba is imported, which reads it then.
+os.environ["NUMBA_CACHE_DIR"] = str(cache_directory())
 
-def _cache_directory() -> Path:
-    base = os.environ.get("P2MPERF_CACHE_DIR") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "p2mperf"
-    )
-    directory = Path(base, f"{source_hash(INTERPRETED)}-{surroundings_hash()}")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        directory = Path(tempfile.gettempdir(), f"p2mperf-{os.getuid()}", directory.name)
-        directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
-os.environ["NUMBA_CACHE_DIR"] = str(_cache_directory())
-
-import numba  # noqa: E402  (the cache directory is read when numba is imported)
-from numba import types  # noqa: E402
-from numba.extending import overload as _overload  # noqa: E402
+import numba
+from numba import types
+from numba.extending import overload as _overload
 
 # nogil frees a second thread; error_model "numpy" drops the zero-division branch.
 njit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")

@@ -191,10 +191,12 @@ def test_one_complaint_does_not_hide_the_others(machine: FakeMachine) -> None:
     assert machine.log()[-1].startswith("python -m pytest")
 
 
-def test_root_may_open_the_lab(machine: FakeMachine) -> None:
-    machine.be_user(0)
+def test_root_may_open_the_lab_and_is_told_what_that_means(machine: FakeMachine) -> None:
     machine.add_python()
-    machine.run("lab", "--no-browser")
+    assert "root" not in machine.run("lab").stderr
+    machine.be_user(0)
+    told = machine.run("lab", "--no-browser").stderr
+    assert told.splitlines() == ["run: you are root: what the cells of a notebook do is done as root"]
     notebooks = machine.checkout / "notebooks"
     assert machine.log()[-1] == f"python -m jupyterlab --allow-root --no-browser {notebooks}"
 

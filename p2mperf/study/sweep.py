@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import random
@@ -11,7 +10,6 @@ import secrets
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, ResultsError
+from p2mperf.host.cache import cache_directory
 from p2mperf.host.card import card_key, machine_card
+from p2mperf.host.lock import alone_on_this_machine
 from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
 from p2mperf.progress import Progress
@@ -153,7 +153,7 @@ def sweep(
     card = machine_card()
     card |= {"key": card_key(card), **(knees or {})}
     work = list(jobs(plan))
-    with _alone_on_this_machine(), _journal(plan, Path(out), fresh, card, work, progress) as journal:
+    with alone_on_this_machine(), _journal(plan, Path(out), fresh, card, work, progress) as journal:
         if journal.recovered_bytes:
             progress.say(
                 f"{journal.path.name} ended in a torn line of {journal.recovered_bytes} bytes: cut off; "
@@ -161,27 +161,6 @@ def sweep(
             )
         _run(journal, plan, work, progress)
     return journal.path
-
-
-@contextlib.contextmanager
-def _alone_on_this_machine() -> Iterator[None]:
-    """Two sweeps at once would time each other, whatever directories they write to."""
-    path = Path(tempfile.gettempdir(), f"p2mperf-{os.geteuid()}.lock")
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:  # no place for a lock is no reason not to measure
-        descriptor = -1
-    try:
-        if descriptor >= 0:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ResultsError(
-            "another sweep is measuring on this machine, and the two would disturb each other: wait for it"
-        ) from None
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 def _journal(
@@ -362,6 +341,7 @@ def child(order: Record, seed: int = 0) -> Iterator[Record]:
     dict
         Records in the order written; a torn last line of a child that died is passed over.
     """
+    cache_directory()  # where we may have to make one, our children take the same
     environment = {**os.environ, "P2MPERF_PADDING": "x" * random.Random(seed).randrange(4096)}
     process = subprocess.Popen(
         [sys.executable, "-m", "p2mperf.study.unit"],

@@ -159,7 +159,7 @@ def sweep(
     Returns
     -------
     pandas.DataFrame
-        One row a timed pass; columns as in `p2mperf.results.columns.COLUMNS`.
+        One row a timed pass; columns as in `p2mperf.results.fields.COLUMNS`.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a timed pass; columns as in `p2mperf.results.columns.COLUMNS`.
+        One row a timed pass; columns as in `p2mperf.results.fields.COLUMNS`.
 
     Raises
     ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from p2mperf.results import records as schema
+from p2mperf.results.keys import CellSpec, UnitId, fingerprint
 
 Record = dict[str, Any]
 
@@ -20,7 +20,7 @@ def run(**changes: Any) -> Record:
         "host": "alpha",
         "started": "2026-11-21T10:00:00+00:00",
         "plan": plan,
-        "plan_key": schema.fingerprint(plan),
+        "plan_key": fingerprint(plan),
         "code": "c0de",
         "machine": MACHINE,
         "machine_key": "fee1",
@@ -41,8 +41,7 @@ def _identity(**changes: Any) -> Record:
         "seed": 7,
     }
     fields |= {name: value for name, value in changes.items() if name in (*fields, "limit_bytes")}
-    names = ("guest", "geometry", "guest_pages", "backing", "replicate", "seed", "limit_bytes")
-    return fields | {"unit": schema.unit_key(*(fields.get(name) for name in names))}
+    return fields | {"unit": UnitId(**fields).key}
 
 
 def design(**changes: Any) -> Record:
@@ -95,8 +94,7 @@ def cell(**changes: Any) -> Record:
         "error": None,
     }
     record |= changes
-    names = ("unit", "family", "stream", "hole_fraction", "identity_fraction", "operation")
-    return record | {"cell": schema.cell_key(*(record[name] for name in names))}
+    return record | {"cell": CellSpec.from_json(record).key_in(record["unit"])}
 
 
 def skipped(**changes: Any) -> Record:

@@ -9,7 +9,7 @@ from typing import Any
 import record_samples as samples
 
 from p2mperf.progress import Progress
-from p2mperf.results import records as schema
+from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import GuestSpec, StreamSpec
 
@@ -72,13 +72,11 @@ class Units:
         }
         if order["limit_bytes"]:
             identity["limit_bytes"] = order["limit_bytes"]
-        unit = schema.unit_key(**identity)
-        identity |= {"unit": unit, "entry_bits": guest.geometry.entry_bits}
+        identity = UnitId(entry_bits=guest.geometry.entry_bits, **identity).to_json()
         yield {"record": "unit", **identity, "designs": {name: samples.design() for name in order["designs"]}}
         for cell in order["cells"]:
-            names = ("stream", "hole_fraction", "identity_fraction", "operation")
             record = samples.cell(**identity, **cell)
-            record["cell"] = schema.cell_key(unit, "pv", *(cell[name] for name in names))
+            record["cell"] = CellSpec.from_json(record).key_in(record["unit"])
             self.n_cells += 1
             yield self.spoil(self.n_cells, record)
 

@@ -20,7 +20,8 @@ from sweeping import Units
 from p2mperf import Guest
 from p2mperf.cli import COMMANDS, main
 from p2mperf.errors import BadInputError, P2mperfError
-from p2mperf.results.journal import MARKER, find_runs
+from p2mperf.results.claim import MARKER
+from p2mperf.results.runs import find_runs
 from p2mperf.study import sweep as study
 from p2mperf.units import MIB
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from p2mperf.results.journal import find_runs
+from p2mperf.results.runs import find_runs
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan
 from p2mperf.study.sweep import jobs

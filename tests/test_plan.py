@@ -16,7 +16,7 @@ from p2mperf.families import families
 from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.measure.engine import Settings
 from p2mperf.measure.operations.registry import operations
-from p2mperf.results.records import fingerprint
+from p2mperf.results.keys import fingerprint
 from p2mperf.streams import STREAMS
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import PLANS, Plan, make_plan

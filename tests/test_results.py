@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,15 @@ import record_samples as samples
 from hypothesis import given
 
 from p2mperf.errors import BadInputError, ResultsError
-from p2mperf.results import columns as registry, records as schema
-from p2mperf.results.export import export, load, machine_cards, to_frame
-from p2mperf.results.journal import MARKER, Journal, find_runs, make_directory
+from p2mperf.results import fields as registry
+from p2mperf.results.claim import MARKER
+from p2mperf.results.export import export, load
+from p2mperf.results.files import make_directory
+from p2mperf.results.frame import machine_cards, to_frame
+from p2mperf.results.journal import Journal
+from p2mperf.results.keys import CellSpec, UnitId
+from p2mperf.results.records import validate
+from p2mperf.results.runs import find_runs
 
 TESTS = Path(__file__).resolve().parent
 N_KILLS = 20
@@ -81,7 +88,7 @@ def in_round(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_right_records_pass(record: dict[str, Any]) -> None:
-    schema.validate(record)
+    validate(record)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +138,35 @@ def test_right_records_pass(record: dict[str, Any]) -> None:
 )
 def test_wrong_records_are_refused_in_one_sentence(record: object, complaint: str) -> None:
     with pytest.raises(ResultsError, match=complaint) as refusal:
-        schema.validate(record)
+        validate(record)
     assert "\n" not in str(refusal.value)
+
+
+def test_every_name_is_declared_once() -> None:
+    names = [field.name for field in registry.FIELDS]
+    assert sorted(names) == sorted(set(names))
+    # What stands nowhere in a journal is a column of the frame, or it would be nothing.
+    assert all(field.records or field.is_column for field in registry.FIELDS)
+    assert all(field.dtype for field in registry.COLUMNS)
+
+
+def test_what_tells_units_and_cells_apart_is_what_is_declared() -> None:
+    of_unit, of_cell = ({field.name for field in fields(kind)} for kind in (UnitId, CellSpec))
+    unit, cell = registry.RECORDS["unit"], registry.RECORDS["cell"]
+    assert of_unit == set(unit) & set(cell) - {"unit"}
+    # A cell's key names its unit, which says what all cells of it share.
+    assert of_cell == {name for name, field in cell.items() if field.key and name not in unit}
+    # Samples are of one cell whichever process took them, and however its tables were laid out.
+    assert set(registry.CELL_AXES) == (of_unit | of_cell) - {"replicate", "seed", "entry_bits"}
+
+
+def test_an_identity_survives_its_record() -> None:
+    for limit in (0, 1 << 39):
+        unit = UnitId("a/b", "pv64", 64, 4096, "kernel", 3, 7, limit)
+        assert UnitId.from_json(json.loads(json.dumps(unit.to_json()))) == unit
+        assert samples.unit(**asdict(unit))["unit"] == unit.key
+    cell = CellSpec("pv", "uniform", 0.5, 0.25, "latency")
+    assert CellSpec.from_json(samples.cell(**asdict(cell))) == cell
 
 
 NAMES = ("", "a", "b", "a/b", "b/a", "a%2Fb", "a%252Fb")
@@ -140,8 +174,8 @@ NAMES = ("", "a", "b", "a/b", "b/a", "a%2Fb", "a%252Fb")
 
 def test_different_parts_give_different_keys() -> None:
     pairs = list(itertools.product(NAMES, repeat=2))
-    units = {schema.unit_key(guest, geometry, 1, "4k", 0, 0) for guest, geometry in pairs}
-    cells = {schema.cell_key("unit", family, stream, 0, 0, "latency") for family, stream in pairs}
+    units = {UnitId(guest, geometry, 64, 1, "4k", 0, 0).key for guest, geometry in pairs}
+    cells = {CellSpec(family, stream, 0, 0, "latency").key_in("unit") for family, stream in pairs}
     # nothing coincides, so there are as many keys as pairs
     assert len(units) == len(cells) == len(pairs)
 
@@ -160,7 +194,7 @@ fractions = st.floats(0, 1)
 
 @given(fractions, fractions)
 def test_fractions_keep_their_digits_in_a_key(a: float, b: float) -> None:
-    keys = [schema.cell_key("unit", "pv", "uniform", fraction, 0, "latency") for fraction in (a, b)]
+    keys = [CellSpec("pv", "uniform", fraction, 0, "latency").key_in("unit") for fraction in (a, b)]
     assert (keys[0] == keys[1]) == (a == b)
     # the hole fraction is the fourth part: unit / family / stream / hole-...
     assert float(keys[0].split("/")[3].removeprefix("hole-")) == a
@@ -255,9 +289,14 @@ def test_a_failed_cell_may_be_tried_again(tmp_path: Path) -> None:
     path = written(tmp_path, samples.failed())
     with Journal.open(path) as journal:
         assert journal.finished_cells() == {}
+        assert (journal.n_done, journal.n_finished) == (0, 0)
+        journal.append(samples.failed())
         journal.append(samples.cell())
-    assert list(Journal.read(path).finished_cells().values()) == [samples.cell()]
-    assert len(list(Journal.read(path).cells_with_units())) == 1
+        journal.append(samples.skipped(stream="zipf"))
+        assert (journal.n_done, journal.n_finished) == (1, 2)
+    cells = [samples.cell(), samples.skipped(stream="zipf")]
+    assert list(Journal.read(path).finished_cells().values()) == cells
+    assert len(list(Journal.read(path).cells_with_units())) == 2
 
 
 def test_a_cell_belongs_to_the_latest_build_of_its_unit(tmp_path: Path) -> None:
@@ -344,7 +383,8 @@ APPENDER = """
 import os, sys
 from pathlib import Path
 import record_samples as samples
-from p2mperf.results.journal import Journal, find_runs
+from p2mperf.results.journal import Journal
+from p2mperf.results.runs import find_runs
 directory = Path(sys.argv[1])
 runs = find_runs(directory)
 journal = Journal.open(runs[0].path) if runs else Journal.create(directory, samples.run())
@@ -534,7 +574,8 @@ def forbid(event, arguments):
         raise PermissionError(arguments[0])
 sys.addaudithook(forbid)
 from p2mperf.results.export import load
-from p2mperf.results.journal import Journal, find_runs
+from p2mperf.results.journal import Journal
+from p2mperf.results.runs import find_runs
 (info,) = find_runs(sys.argv[1])
 assert len(Journal.read(info.path).finished_cells()) == 1
 print(len(load(sys.argv[1])))

@@ -18,7 +18,8 @@ from sweeping import MOMENT, Listener, Units, small_plan
 import p2mperf
 from p2mperf.errors import NothingFitsError, P2mperfError, ResultsError
 from p2mperf.results.export import load
-from p2mperf.results.journal import Journal, find_runs
+from p2mperf.results.journal import Journal
+from p2mperf.results.runs import find_runs
 from p2mperf.study import sweep as study
 from p2mperf.study.sweep import jobs, knee_bytes, measured_knees, sweep
 from p2mperf.units import GIB, MIB

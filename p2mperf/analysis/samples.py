@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from p2mperf.errors import BadInputError
-from p2mperf.results.records import CONTROL
+from p2mperf.results.fields import CONTROL
 
 
 class Knee(NamedTuple):

@@ -13,7 +13,7 @@ import pandas as pd
 from p2mperf.analysis.samples import host_note, measured, stream_label
 from p2mperf.analysis.statistics import Ratio, process_ratio, ratio_interval, verdict
 from p2mperf.families import families
-from p2mperf.results.records import CONTROL
+from p2mperf.results.fields import CONTROL
 
 CELL = [
     "family",

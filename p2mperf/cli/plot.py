@@ -103,6 +103,6 @@ def _leave_out(name: str, error: BadInputError, is_all: bool) -> None:
 
 
 def _has_results(directory: Path) -> bool:
-    from p2mperf.results.journal import find_runs
+    from p2mperf.results.runs import find_runs
 
     return directory.is_dir() and any(info.n_done for info in find_runs(directory))

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 from p2mperf.errors import ResultsError
-from p2mperf.results import records as schema
-from p2mperf.results.records import Record
+from p2mperf.results.claim import claim_directory
+from p2mperf.results.fields import Record
+from p2mperf.results.files import flush_directory, open_locked
+from p2mperf.results.records import validate
 
-MARKER = "p2mperf-results.json"
 SUFFIX = ".jsonl"
-_TEMPORARY = ".p2mperf-"
 
 
 class Journal:
@@ -50,6 +49,7 @@ class Journal:
         self._descriptor = descriptor
         self._units: dict[str, Record] = {}
         self._cells: dict[str, tuple[Record, Record | None]] = {}
+        self._statuses: Counter[str] = Counter()
         self._ended = False
 
     @classmethod
@@ -61,7 +61,7 @@ class Journal:
         directory : str or Path
             Results directory; it may hold journals of other runs and hosts.
         run_record : dict
-            As `schema.RUN`.
+            The run record of `fields.RECORDS`.
 
         Returns
         -------
@@ -73,13 +73,13 @@ class Journal:
         ResultsError
             When the directory is not ours, of a newer schema, or cannot be written to.
         """
-        schema.validate(run_record)
+        validate(run_record)
         directory = claim_directory(directory)
         path = directory / _file_name(run_record)
-        journal = cls(path, _open_locked(path, os.O_CREAT | os.O_EXCL))
+        journal = cls(path, open_locked(path, os.O_CREAT | os.O_EXCL))
         try:
             journal.append(run_record)
-            _flush_directory(directory)
+            flush_directory(directory)
         except ResultsError:
             journal.close()
             path.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ class Journal:
             than at its end.
         """
         path = Path(path)
-        journal = cls(path, _open_locked(path))
+        journal = cls(path, open_locked(path))
         try:
             n_whole_bytes = journal._read()
             if journal.recovered_bytes:
@@ -146,7 +146,7 @@ class Journal:
         Parameters
         ----------
         record : dict
-            As in `schema.RECORDS`.
+            One of `fields.LINES`.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Journal:
         """
         if self._descriptor is None:
             raise ResultsError(f"{self.path} is not open for appending: use Journal.open")
-        schema.validate(record)
+        validate(record)
         self._refuse_doubles(record)
         line = _encoded(record)
         n_bytes_before = os.fstat(self._descriptor).st_size
@@ -183,6 +183,16 @@ class Journal:
             tried again.
         """
         return {key: cell for key, (cell, _) in self._cells.items() if cell["status"] != "failed"}
+
+    @property
+    def n_finished(self) -> int:
+        """Number of cells that need no further work; kept, for it is asked for after every cell."""
+        return self._statuses.total() - self._statuses["failed"]
+
+    @property
+    def n_done(self) -> int:
+        """Number of cells that were measured."""
+        return self._statuses["done"]
 
     def units(self) -> dict[str, Record]:
         """Latest unit record by key: a unit that was interrupted and built again stands as built last."""
@@ -242,7 +252,7 @@ class Journal:
                 "remove or repair the line, or move the file away"
             )
         try:
-            schema.validate(record)
+            validate(record)
             self._refuse_doubles(record)
         except ResultsError as error:
             raise ResultsError(f"{self.path}, line {number}: {error}") from error
@@ -265,7 +275,11 @@ class Journal:
         elif name == "unit":
             self._units[record["unit"]] = record
         elif name == "cell":
-            self._cells[record["cell"]] = (record, self._units.get(record["unit"]))
+            key = record["cell"]
+            if key in self._cells:  # it failed, and was tried again
+                self._statuses[self._cells[key][0]["status"]] -= 1
+            self._statuses[record["status"]] += 1
+            self._cells[key] = (record, self._units.get(record["unit"]))
 
     def _truncate(self, n_bytes: int) -> None:
         assert self._descriptor is not None
@@ -273,227 +287,14 @@ class Journal:
         os.fdatasync(self._descriptor)
 
 
-@dataclass(frozen=True)
-class RunInfo:
-    """What one journal is about, without its samples.
-
-    Parameters
-    ----------
-    path : Path
-        The journal.
-    run, host, plan, plan_key, code, machine_key : str
-        From the run record; `plan` is the plan's name.
-    started : datetime
-        Start of the run, in UTC.
-    n_done, n_finished, n_cells : int
-        Cells measured; cells measured or skipped for good; cells of the plan.
-    ended : bool
-        Whether the run came to its end.
-    """
-
-    path: Path
-    run: str
-    host: str
-    plan: str
-    plan_key: str
-    code: str
-    machine_key: str
-    started: datetime
-    n_done: int
-    n_finished: int
-    n_cells: int
-    ended: bool
-
-
-def find_runs(directory: str | Path) -> list[RunInfo]:
-    """All journals of a results directory.
-
-    Parameters
-    ----------
-    directory : str or Path
-        Results directory.
-
-    Returns
-    -------
-    list of RunInfo
-        By start time; runs of several hosts may stand beside each other. Empty when there is no such
-        directory or nothing in it.
-
-    Raises
-    ------
-    ResultsError
-        When the directory is not ours or of a newer schema, or a journal cannot be read.
-    """
-    directory = Path(directory)
-    if not _is_ours(directory):
-        return []
-    paths = (path for path in sorted(directory.glob("*" + SUFFIX)) if not _died_at_birth(path))
-    return sorted(map(_run_info, paths), key=lambda info: (info.started, info.path))
-
-
-def claim_directory(directory: str | Path) -> Path:
-    """Make a directory ours if it is new or empty; refuse one that holds something else.
-
-    Parameters
-    ----------
-    directory : str or Path
-        Results directory to be.
-
-    Returns
-    -------
-    Path
-        The directory, which exists and holds the marker file.
-
-    Raises
-    ------
-    ResultsError
-        When it is not ours, of a newer schema, or cannot be made or written to.
-    """
-    directory = Path(directory)
-    make_directory(directory)
-    if not _is_ours(directory):
-        content = json.dumps({"p2mperf_results": schema.VERSION}) + "\n"
-        replace_file(directory / MARKER, lambda path: path.write_text(content))
-    return directory
-
-
-def make_directory(directory: Path) -> None:
-    """Make a directory and those above it, if they are missing.
-
-    Raises
-    ------
-    ResultsError
-        When it cannot be made, or a file has its name.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise ResultsError(f"{directory} is a file: results need a directory") from error
-    except OSError as error:
-        _refuse_to_write(directory, error)
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a whole file so that it is there completely or, after a crash, as it was before.
-
-    Parameters
-    ----------
-    path : Path
-        File to make or replace.
-    write : callable
-        Writes the content to the path it is given.
-
-    Raises
-    ------
-    ResultsError
-        When the file cannot be written.
-    """
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
-    try:
-        write(temporary)
-        _flush(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        _refuse_to_write(path, error)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    _flush_directory(path.parent)
-
-
-def _is_ours(directory: Path) -> bool:
-    """True with our marker, False when missing or empty; anything else is refused."""
-    try:
-        version = json.loads((directory / MARKER).read_text())["p2mperf_results"]
-    except FileNotFoundError:
-        return _refuse_foreign(directory)
-    except OSError as error:
-        raise ResultsError(f"cannot read results in {directory}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise ResultsError(
-            f"{directory / MARKER} is damaged: if the directory holds p2mperf results, write "
-            f'{{"p2mperf_results": {schema.VERSION}}} into that file'
-        ) from error
-    schema.check_version(version, f"{directory}")
-    return True
-
-
-def _refuse_foreign(directory: Path) -> bool:
-    try:
-        names = [path.name for path in directory.iterdir()]
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise ResultsError(f"cannot read results in {directory}: {error.strerror}") from error
-    if any(not name.startswith(_TEMPORARY) for name in names):
-        raise ResultsError(
-            f"{directory} is not a p2mperf results directory (it has files but no {MARKER}): "
-            "name another one, new or empty"
-        )
-    return False
-
-
-def _refuse_to_write(path: Path, error: OSError) -> NoReturn:
-    raise ResultsError(
-        f"cannot write results to {path}: {error.strerror}; name a directory you can write to"
-    ) from error
-
-
-def _open_locked(path: Path, extra_flags: int = 0) -> int:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | extra_flags, 0o666)
-    except OSError as error:
-        _refuse_to_write(path, error)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise ResultsError(
-                f"{path} is in use by another sweep: wait for it, or give this one another directory"
-            ) from error
-        raise ResultsError(
-            f"cannot lock {path}: {error.strerror}; name a directory on a file system that knows locks"
-        ) from error
-    return descriptor
-
-
 def _file_name(run_record: Record) -> str:
     host = re.sub(r"[^A-Za-z0-9._-]", "_", run_record["host"])
-    return f"{host}-{_started(run_record):%Y%m%dT%H%M%S}-{run_record['run']}{SUFFIX}"
+    return f"{host}-{started(run_record):%Y%m%dT%H%M%S}-{run_record['run']}{SUFFIX}"
 
 
-def _started(run_record: Record) -> datetime:
+def started(run_record: Record) -> datetime:
+    """Start of a run, in UTC."""
     return datetime.fromisoformat(run_record["started"]).astimezone(UTC)
-
-
-def _run_info(path: Path) -> RunInfo:
-    journal = Journal.read(path)
-    run = journal.run
-    finished = journal.finished_cells().values()
-    return RunInfo(
-        path=path,
-        run=run["run"],
-        host=run["host"],
-        plan=run["plan"]["name"],
-        plan_key=run["plan_key"],
-        code=run["code"],
-        machine_key=run["machine_key"],
-        started=_started(run),
-        n_done=sum(cell["status"] == "done" for cell in finished),
-        n_finished=len(finished),
-        n_cells=run["n_cells"],
-        ended=journal.is_ended,
-    )
-
-
-def _died_at_birth(path: Path) -> bool:
-    """Whether a journal has no whole line: its process died while creating it, or is just doing so."""
-    try:
-        with path.open("rb") as file:
-            return not file.readline().endswith(b"\n")
-    except OSError:
-        return False  # `Journal.read` says why
 
 
 def _encoded(record: Record) -> bytes:
@@ -510,17 +311,3 @@ def _decoded(line: bytes) -> Record | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flush_directory(directory: Path) -> None:
-    """Make a new name survive a power cut; not every file system can."""
-    with contextlib.suppress(OSError):
-        _flush(directory)

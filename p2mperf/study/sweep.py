@@ -25,8 +25,10 @@ from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
 from p2mperf.progress import Progress
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
-from p2mperf.results.journal import Journal, RunInfo, find_runs
-from p2mperf.results.records import VERSION, cell_key, fingerprint, unit_key
+from p2mperf.results.fields import VERSION
+from p2mperf.results.journal import Journal
+from p2mperf.results.keys import CellSpec, UnitId, fingerprint
+from p2mperf.results.runs import RunInfo, find_runs
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import WHOLE_TABLE, Unit, build_options
 from p2mperf.units import MIB, format_size
@@ -81,20 +83,18 @@ def jobs(plan: Plan) -> Iterator[Job]:
             for kind in map(find, unit.designs)
         ]
         shape, n_pages = guest.geometry, guest.n_boot_pages
-        key = unit_key(
-            guest.name, shape.name, n_pages, unit.backing, unit.replicate, unit.seed, unit.limit_bytes
-        )
-        cells = [
-            {
-                "cell": cell_key(key, family, s.name, s.hole_fraction, s.identity_fraction, operation),
-                "family": family,
-                "stream": s.name,
-                "hole_fraction": s.hole_fraction,
-                "identity_fraction": s.identity_fraction,
-                "operation": operation,
-            }
-            for s, operation in served
-        ]
+        key = UnitId(
+            guest.name,
+            shape.name,
+            shape.entry_bits,
+            n_pages,
+            unit.backing,
+            unit.replicate,
+            unit.seed,
+            unit.limit_bytes,
+        ).key
+        specs = [CellSpec(family, s.name, s.hole_fraction, s.identity_fraction, name) for s, name in served]
+        cells = [{"cell": spec.key_in(key), **spec.to_json()} for spec in specs]
         # Whole tables are made beside those there are, one at a time.
         again = [max(footprints, key=_bytes_of)] if any(s == WHOLE_TABLE for s, _ in served) else []
         list_bytes = n_pages * shape.entry_bytes if again else 0

@@ -24,7 +24,7 @@ from p2mperf.guests.guest import Guest
 from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import Settings, measure_cell, rehearse, warm_up
 from p2mperf.measure.operations.registry import find_operation, lookups
-from p2mperf.results.records import cell_key, unit_key
+from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.streams import STREAMS, make_stream
 from p2mperf.study.specs import GuestSpec, build_options
 from p2mperf.units import GIB, MIB
@@ -111,17 +111,9 @@ def run_unit(order: Mapping[str, Any], emit: Emit) -> int:
 
 
 def _identity(guest: Guest, order: Mapping[str, Any]) -> Record:
-    fields = {
-        "guest": guest.name,
-        "geometry": guest.geometry.name,
-        "guest_pages": guest.n_boot_pages,
-        "backing": order["backing"],
-        "replicate": order["replicate"],
-        "seed": order["seed"],
-    }
-    if order["limit_bytes"]:
-        fields["limit_bytes"] = order["limit_bytes"]
-    return {**fields, "unit": unit_key(**fields), "entry_bits": guest.geometry.entry_bits}
+    shape = guest.geometry
+    named = {name: order[name] for name in ("backing", "replicate", "seed", "limit_bytes")}
+    return UnitId(guest.name, shape.name, shape.entry_bits, guest.n_boot_pages, **named).to_json()
 
 
 def _build(name: str, guest: Guest, order: Mapping[str, Any], designs: dict[str, Design]) -> Record:
@@ -164,14 +156,7 @@ def _code_forms(design: Design, operations: set[str]) -> dict[str, str]:
 def _measure(cell: Record, designs: dict[str, Design], settings: Settings, identity: Record) -> Record:
     guest = next(iter(designs.values())).guest
     family = family_of(next(iter(designs)))
-    key = cell_key(
-        identity["unit"],
-        family,
-        cell["stream"],
-        cell["hole_fraction"],
-        cell["identity_fraction"],
-        cell["operation"],
-    )
+    key = CellSpec(family, **cell).key_in(identity["unit"])
     # Each call draws another stretch: what was looked up to calibrate is not looked up again when timed.
     draws = iter(range(1 << 30))
 

@@ -1,0 +1,138 @@
+"""From journals to the samples frame: one row a design and round of every measured cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from p2mperf.results.fields import CONTROL, RECORDS, Field, Record, columns, footprint_column
+from p2mperf.results.journal import Journal
+from p2mperf.units import PAGE_SIZE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_UNIT_FIELDS = frozenset(RECORDS["unit"]) & frozenset(RECORDS["cell"])
+_CELL_FIELDS = tuple(field for field in RECORDS["cell"].values() if field.is_column)
+_ROUND_FIELDS = tuple(field for field in RECORDS["round"].values() if field.is_column)
+# What a design belongs to stands in the cell; of the forms of its loops, a sample shows its own.
+_DESIGN_FIELDS = tuple(
+    field
+    for field in RECORDS["design"].values()
+    if field.is_column and field.name not in ("family", "code_form")
+)
+
+
+def to_frame(journals: Iterable[Journal | str | Path]) -> pd.DataFrame:
+    """Tidy samples of any number of journals, of one host or of several.
+
+    Parameters
+    ----------
+    journals : iterable of Journal, str or Path
+        Journals or their files.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns and dtypes as `p2mperf.results.fields.columns` with the kinds of pages that occur. One row per
+        design and round of every measured cell; a cell that was skipped or failed has one row, without
+        design, round and cost. ``attrs["runs"]`` holds the run records, machine cards included.
+
+    Raises
+    ------
+    ResultsError
+        When a journal cannot be read.
+    """
+    import pandas as pd
+
+    opened = [journal if isinstance(journal, Journal) else Journal.read(journal) for journal in journals]
+    rows = [row for journal in opened for row in _samples(journal)]
+    kinds = (kind for journal in opened for kind in _footprint_kinds(journal))
+    frame = pd.DataFrame({column.name: _array(column, rows) for column in columns(kinds)})
+    frame.attrs["runs"] = [journal.run for journal in opened]
+    return frame
+
+
+def machine_cards(frame: pd.DataFrame) -> dict[str, Record]:
+    """Machine cards of the runs in a samples frame.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As `to_frame` or `load` gives it.
+
+    Returns
+    -------
+    dict of str to dict
+        By the key that stands in the machine column.
+    """
+    return {run["machine_key"]: run["machine"] for run in frame.attrs.get("runs", ())}
+
+
+def _samples(journal: Journal) -> Iterator[Record]:
+    run = journal.run
+    origin = {
+        "run": run["run"],
+        "host": run["host"],
+        "machine": run["machine_key"],
+        "code": run["code"],
+        "plan": run["plan"]["name"],
+        **{field.name: field.absent for field in _ROUND_FIELDS},
+    }
+    for cell, unit in journal.cells_with_units():
+        # A cell that was measured does not repeat all that its unit says.
+        told = {**cell, **{name: value for name, value in (unit or {}).items() if name in _UNIT_FIELDS}}
+        common = {
+            **origin,
+            **{field.name: _value(field, told) for field in _CELL_FIELDS},
+            "guest_bytes": cell["guest_pages"] * PAGE_SIZE,
+        }
+        if cell["status"] == "done":
+            yield from _cell_samples(cell, common, unit["designs"] if unit else {})
+        else:
+            yield common
+
+
+def _cell_samples(cell: Record, common: Record, designs: Record) -> Iterator[Record]:
+    built = {name: _built(design, cell["operation"]) for name, design in designs.items()}
+    for number, block in enumerate(cell["rounds"]):
+        for position, design in enumerate(block["order"]):
+            yield {
+                **common,
+                **built.get(design.removeprefix(CONTROL), {}),
+                **{field.name: _value_of(field, block, design) for field in _ROUND_FIELDS},
+                "design": design,
+                "round": number,
+                "position": position,
+                "cost_ns": block["elapsed_ns"][design] / cell["n_lookups"],
+            }
+
+
+def _value(field: Field, record: Record) -> Any:
+    value = record.get(field.name)
+    return field.absent if value is None else value
+
+
+def _value_of(field: Field, block: Record, design: str) -> Any:
+    return (block.get(field.name) or {}).get(design, field.absent)
+
+
+def _built(design: Record, operation: str) -> Record:
+    """What the unit record knows of a design, as columns."""
+    pages = {footprint_column(kind).name: n_pages for kind, n_pages in design["footprint"].items()}
+    known = {field.name: design.get(field.name) for field in _DESIGN_FIELDS}
+    return {**known, **pages, "code_form": design["code_form"].get(operation)}
+
+
+def _array(column: Field, rows: list[Record]) -> Any:
+    import pandas as pd
+
+    dtype: Any = column.dtype
+    return pd.array([row.get(column.name) for row in rows], dtype=dtype)
+
+
+def _footprint_kinds(journal: Journal) -> Iterator[str]:
+    for unit in journal.units().values():
+        for design in unit["designs"].values():
+            yield from design["footprint"]

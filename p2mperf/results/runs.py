@@ -1,0 +1,96 @@
+"""The runs of a results directory, without their samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from p2mperf.results.claim import is_ours
+from p2mperf.results.journal import SUFFIX, Journal, started
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What one journal is about, without its samples.
+
+    Parameters
+    ----------
+    path : Path
+        The journal.
+    run, host, plan, plan_key, code, machine_key : str
+        From the run record; `plan` is the plan's name.
+    started : datetime
+        Start of the run, in UTC.
+    n_done, n_finished, n_cells : int
+        Cells measured; cells measured or skipped for good; cells of the plan.
+    ended : bool
+        Whether the run came to its end.
+    """
+
+    path: Path
+    run: str
+    host: str
+    plan: str
+    plan_key: str
+    code: str
+    machine_key: str
+    started: datetime
+    n_done: int
+    n_finished: int
+    n_cells: int
+    ended: bool
+
+
+def find_runs(directory: str | Path) -> list[RunInfo]:
+    """All journals of a results directory.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Results directory.
+
+    Returns
+    -------
+    list of RunInfo
+        By start time; runs of several hosts may stand beside each other. Empty when there is no such
+        directory or nothing in it.
+
+    Raises
+    ------
+    ResultsError
+        When the directory is not ours or of a newer schema, or a journal cannot be read.
+    """
+    directory = Path(directory)
+    if not is_ours(directory):
+        return []
+    paths = (path for path in sorted(directory.glob("*" + SUFFIX)) if not _died_at_birth(path))
+    return sorted(map(_run_info, paths), key=lambda info: (info.started, info.path))
+
+
+def _run_info(path: Path) -> RunInfo:
+    journal = Journal.read(path)
+    run = journal.run
+    return RunInfo(
+        path=path,
+        run=run["run"],
+        host=run["host"],
+        plan=run["plan"]["name"],
+        plan_key=run["plan_key"],
+        code=run["code"],
+        machine_key=run["machine_key"],
+        started=started(run),
+        n_done=journal.n_done,
+        n_finished=journal.n_finished,
+        n_cells=run["n_cells"],
+        ended=journal.is_ended,
+    )
+
+
+def _died_at_birth(path: Path) -> bool:
+    """Whether a journal has no whole line: its process died while creating it, or is just doing so."""
+    try:
+        with path.open("rb") as file:
+            return not file.readline().endswith(b"\n")
+    except OSError:
+        return False  # `Journal.read` says why

@@ -1,0 +1,158 @@
+"""A family that another package adds is listed, built, looked up, swept, drawn and compared as ours are.
+
+The package is installed for real, as files and metadata in a directory on the path; p2mperf runs in processes
+of its own, none of which imports a module of our families.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import p2mperf
+
+CHECKOUT = Path(p2mperf.__file__).resolve().parents[1]
+ENTRY_POINTS = """\
+[p2mperf.geometries]
+toy64 = toy_family.declared:GEOMETRY
+[p2mperf.families]
+toy = toy_family.declared:FAMILY
+[p2mperf.operations]
+stamp = toy_family.declared:STAMP
+[p2mperf.figures]
+toy-costs = toy_family.figure:FIGURE
+"""
+# What a command has imported when it is done.
+RUN = """\
+import sys
+from p2mperf.cli import main
+code = main(sys.argv[1:])
+others = [name for name in sys.modules if name.startswith(("p2mperf.designs.pv.", "p2mperf.designs.arm."))]
+assert not others, others
+sys.exit(code)
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    site = tmp_path_factory.mktemp("site")
+    shutil.copytree(Path(__file__).with_name("toy_family"), site / "toy_family")
+    metadata = site / "toy_family-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-family\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    return site
+
+
+@pytest.fixture(scope="module")
+def results(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny sweep of the plan's own guest of this family."""
+    out = tmp_path_factory.mktemp("toys") / "results"
+    arguments = ["--operation", "latency", "--operation", "stamp", "--stream", "uniform", "--replicates", "2"]
+    designs = ["--design", "toy-array", "--design", "toy-pages"]
+    command(site, "sweep", "--plan", "quick", *designs, *arguments, "--out", str(out), "-q", "--json")
+    return out
+
+
+def python(site: Path, *arguments: str) -> str:
+    # Sweeps of a machine wait for each other by a file in the temporary directory.
+    path = os.pathsep.join(map(str, (CHECKOUT, site)))
+    environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(site)}
+    result = subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, cwd=site, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def command(site: Path, *arguments: str) -> str:
+    return python(site, "-c", RUN, *arguments)
+
+
+def shown(site: Path, code: str) -> Any:
+    return json.loads(python(site, "-c", f"import json, p2mperf\n{code}"))
+
+
+def test_it_is_listed(site: Path) -> None:
+    assert shown(site, "print(json.dumps(p2mperf.designs()))")[-2:] == ["toy-pages", "toy-array"]
+    assert "toy_family.designs" not in shown(
+        site, "import sys; p2mperf.designs(); print(json.dumps(list(sys.modules)))"
+    )
+
+
+def test_it_is_built_and_audited(site: Path) -> None:
+    code = """
+guest = p2mperf.Guest.plain("2M", geometry="toy64")
+with p2mperf.build("toy-pages", guest) as p2m:
+    p2m.audit()
+    print(json.dumps([guest.name, p2m.lookup([0, 262143, 262144 + 511, 262144 + 512]).tolist()]))
+"""
+    # RAM is the 512 frames from 1 GiB = frame 262144 on: below and above them nothing is.
+    name, (zero, below, last, above) = shown(site, code)
+    assert name == "toy-2m"
+    assert (zero, below, above) == (0, 0, 0)
+    assert last % 2 == 1
+
+
+def test_a_lookup_shows_its_way(site: Path) -> None:
+    found = json.loads(
+        command(site, "lookup", "--design", "toy-pages", "--size", "8M", "--json", str(262144 + 513))
+    )
+    # the second entry of the second page, behind the second of the root
+    assert [(step["level"], step["index"]) for step in found[0]["path"]] == [("root", 1), ("leaf", 1)]
+
+
+def test_it_is_swept(site: Path, results: Path) -> None:
+    frame = p2mperf.load(results)
+    assert set(frame["design"]) >= {"toy-array", "toy-pages"}
+    assert set(frame["guest"]) == {"toy-8m"}
+    assert set(frame["family"]) == {"toy"}
+    assert set(frame["operation"]) == {"latency", "stamp"}
+    assert set(frame["status"]) == {"done"}
+    assert (frame["elapsed_ns"] > 0).all()
+
+
+def test_it_is_compared_with_its_reference(results: Path, site: Path) -> None:
+    rows = shown(
+        site,
+        f"frame = p2mperf.summary(p2mperf.load({str(results)!r}))\n"
+        "print(frame[['operation', 'design', 'reference']].to_json(orient='records'))",
+    )
+    pairs = {(row["operation"], row["design"], row["reference"]) for row in rows}
+    assert {("latency", "toy-pages", "toy-array"), ("stamp", "toy-pages", "toy-array")} <= pairs
+    # A sweep compared with itself has not become slower.
+    assert "toy-pages" in command(site, "compare", str(results), str(results))
+
+
+def test_its_figure_is_drawn(site: Path, results: Path, tmp_path: Path) -> None:
+    command(site, "plot", "toy-costs", "--results", str(results), "--out", str(tmp_path))
+    rows = shown(
+        site,
+        "from p2mperf.figures import table\n"
+        f"print(table('toy-costs', p2mperf.load({str(results)!r})).to_json(orient='records'))",
+    )
+    # two operations of two designs
+    assert {(row["operation"], row["design"]) for row in rows} == {
+        (operation, design) for operation in ("latency", "stamp") for design in ("toy-array", "toy-pages")
+    }
+    assert (tmp_path / "toy-costs.png").stat().st_size > 1000
+
+
+def test_its_operation_is_done_to_no_other_family(site: Path) -> None:
+    code = """
+from p2mperf.errors import BadInputError
+from p2mperf.study.narrow import narrow
+from p2mperf.study.plans import make_plan
+try:
+    narrow(make_plan("quick"), designs=["pv-tree"], operations=["stamp"], sizes=["16M"])
+except BadInputError as error:
+    print(json.dumps(str(error)))
+"""
+    assert shown(site, code).endswith("is one that stamp can be done on")

@@ -1,0 +1,1 @@
+"""A family of another package: its own geometry, two designs, an operation and a figure."""

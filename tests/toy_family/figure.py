@@ -1,0 +1,19 @@
+"""A figure: what toys cost."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from p2mperf.analysis.samples import medians, of_designs
+from p2mperf.figures.spec import FigureSpec
+
+
+def data(frame: pd.DataFrame) -> pd.DataFrame:
+    toys = of_designs(frame[frame["family"] == "toy"])
+    return medians(toys, ["operation", "design"])
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> None:
+    ax.bar(table["operation"] + "\n" + table["design"], table["cost_ns"])
+
+
+FIGURE = FigureSpec(name="toy-costs", question="What toys cost", data=data, draw=draw)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from p2mperf.designs.base import Design
     from p2mperf.guests.guest import Guest
 
 SHIPPED = {
@@ -66,7 +67,23 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
     from p2mperf.guests.guest import Guest
 
     kind = find(design)
-    return kind(Guest.preset(guest) if isinstance(guest, str) else guest, backing, **options)
+    guest = Guest.preset(guest) if isinstance(guest, str) else guest
+    _require_room(kind, guest, backing, options)
+    return kind(guest, backing, **options)
+
+
+def _require_room(kind: type[Design], guest: Guest, backing: str, options: dict[str, Any]) -> None:
+    """Refuse tables that memory does not hold: a kernel that runs out kills instead."""
+    from p2mperf.designs.backing import backing as find_backing
+    from p2mperf.families import find_family
+    from p2mperf.host.memory import require_memory
+
+    kind.check_options(options)
+    if guest.geometry.name not in find_family(kind.family).geometries:
+        return  # the design says better what is wrong
+    footprint = kind.predict_footprint(guest, backing=find_backing(backing), **options)
+    n_bytes = footprint.memory_bytes + footprint.page_table_bytes
+    require_memory(n_bytes, f"{kind.name} of {guest.name}")
 
 
 def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G") -> pd.DataFrame:

@@ -152,7 +152,15 @@ class Design(ABC):
     @classmethod
     @abstractmethod
     def predict_footprint(cls, guest: Guest, **options: Any) -> Footprint:
-        """Say by arithmetic on the guest alone what `footprint` will count."""
+        """Say by arithmetic on the guest alone what `footprint` will count.
+
+        Parameters
+        ----------
+        guest : Guest
+            For whom.
+        **options
+            ``backing``, and whatever else it would be built with; what changes nothing is passed over.
+        """
 
     @abstractmethod
     def footprint(self) -> Footprint:

@@ -30,6 +30,7 @@ from p2mperf.results.journal import Journal
 from p2mperf.results.keys import CellSpec, UnitId, fingerprint
 from p2mperf.results.runs import RunInfo, find_runs
 from p2mperf.study.plans import Plan
+from p2mperf.study.rehearsal import rehearsal_guest
 from p2mperf.study.specs import WHOLE_TABLE, Unit, build_options
 from p2mperf.units import MIB, format_size
 
@@ -78,10 +79,16 @@ def jobs(plan: Plan) -> Iterator[Job]:
         served = plan.cells(guest)
         family = family_of(unit.designs[0])
         pages = backing(unit.backing)
-        footprints = [
-            kind.predict_footprint(guest, backing=pages, **build_options(kind, unit.limit_bytes))
-            for kind in map(find, unit.designs)
-        ]
+        small = rehearsal_guest(guest)
+        footprints, rehearsed = (
+            [
+                kind.predict_footprint(whose, backing=pages, **build_options(kind, unit.limit_bytes))
+                for kind in map(find, unit.designs)
+            ]
+            for whose in (guest, small)
+        )
+        # Whole tables are made beside those there are, one at a time; so they are when it is rehearsed.
+        beside = max(max(f.n_vmas, 2 * r.n_vmas) for f, r in zip(footprints, rehearsed, strict=True))
         shape, n_pages = guest.geometry, guest.n_boot_pages
         key = UnitId(
             guest.name,
@@ -95,7 +102,6 @@ def jobs(plan: Plan) -> Iterator[Job]:
         ).key
         specs = [CellSpec(family, s.name, s.hole_fraction, s.identity_fraction, name) for s, name in served]
         cells = [{"cell": spec.key_in(key), **spec.to_json()} for spec in specs]
-        # Whole tables are made beside those there are, one at a time.
         again = [max(footprints, key=_bytes_of)] if any(s == WHOLE_TABLE for s, _ in served) else []
         list_bytes = n_pages * shape.entry_bytes if again else 0
         yield Job(
@@ -105,7 +111,7 @@ def jobs(plan: Plan) -> Iterator[Job]:
             shape.entry_bits,
             cells,
             sum(map(_bytes_of, footprints + again)) + list_bytes + PROCESS_BYTES,
-            sum(f.n_vmas for f in footprints) + max(f.n_vmas for f in footprints) + PROCESS_MAPS,
+            sum(f.n_vmas for f in footprints) + beside + PROCESS_MAPS,
         )
 
 

@@ -26,13 +26,13 @@ from p2mperf.measure.engine import Settings, measure_cell, rehearse, warm_up
 from p2mperf.measure.operations.registry import find_operation, lookups
 from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.streams import STREAMS, make_stream
+from p2mperf.study.rehearsal import rehearsal_guest
 from p2mperf.study.specs import GuestSpec, build_options
-from p2mperf.units import GIB, MIB
+from p2mperf.units import GIB
 
 Record = dict[str, Any]
 Emit = Callable[[Record], None]
 _PR_SET_PDEATHSIG = 1
-_REHEARSAL_BYTES = 64 * MIB
 _LADDER_BYTES = 1 * GIB  # beyond the 800 MiB list of a 400 GB guest
 
 
@@ -139,7 +139,7 @@ def _build(name: str, guest: Guest, order: Mapping[str, Any], designs: dict[str,
 
 def _rehearse(kind: type[Design], guest: Guest, order: Mapping[str, Any]) -> None:
     """Compiling, or loading what was compiled, is no part of building, nor of what is timed."""
-    small = Guest.plain(min(_REHEARSAL_BYTES, guest.memory_bytes), geometry=guest.geometry.name)
+    small = rehearsal_guest(guest)
     with kind(small, order["backing"], **build_options(kind, order["limit_bytes"])) as design:
         for operation in {cell["operation"] for cell in order["cells"]}:
             rehearse(operation, design, partial(make_stream, "sequential", small))

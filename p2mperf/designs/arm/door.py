@@ -17,6 +17,7 @@ from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.kernels import trace
 from p2mperf.memory.pool import PagePool
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE, round_up
 
 
 class _Held(Protocol):
@@ -59,6 +60,8 @@ class Stage2Door:
         guest: Guest,
         backing: Backing = BACKINGS["kernel"],
         n_regions: int | None = None,
+        *,
+        like: Stage2Door | None = None,
         **options: Any,
     ) -> Footprint:
         """As `Design.predict_footprint`.
@@ -71,10 +74,15 @@ class Stage2Door:
             Page sizes of the views.
         n_regions : int, optional
             As `Stage2Table`.
+        like : ARM design, optional
+            Whose tables it takes: they are there already.
         **options
             Other options change nothing of it.
         """
-        return predict_footprint(guest, backing, cls.extra_pages, n_regions or cls.n_regions)
+        if like is None:
+            return predict_footprint(guest, backing, cls.extra_pages, n_regions or cls.n_regions)
+        memory = round_up(max(1, sum(cls.extra_pages.values())) * PAGE_SIZE, HUGE_SIZE)
+        return Footprint(dict(cls.extra_pages), 0, memory, memory // backing.direct_bytes * 8)
 
     @property
     def pool(self) -> PagePool:

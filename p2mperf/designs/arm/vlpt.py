@@ -90,10 +90,12 @@ class ArmVlpt(Stage2Door, Design):
         n_regions: int | None = None,
         checks: str = "correct",
         run_frames: int = 0,
+        *,
+        like: Stage2Door | None = None,
         **options: Any,
     ) -> Footprint:
         found = judge(guest, checks)
-        base = super().predict_footprint(guest, backing, n_regions)
+        base = super().predict_footprint(guest, backing, n_regions, like=like)
         shown = _shown(guest, found, third_frames(guest, run_frames, n_regions or cls.n_regions))
         window_tables = shown.size * PAGE_SIZE // backing.window_bytes * 8
         return replace(

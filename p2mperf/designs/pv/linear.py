@@ -52,6 +52,8 @@ from p2mperf.tables.m2p import predict_bytes
 from p2mperf.tables.radix import RadixTable, Sharing, build, covered_by
 from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, round_up
 
+_FAR = 1 << 40  # pages: beyond every pool; stands for the shared leaves, which continue no other frame
+
 
 class PvLinear(PvLife):
     """The linear list of Linux 3.19, with the defects it had when it landed mended.
@@ -102,10 +104,8 @@ class PvLinear(PvLife):
         above: str = "identity",
         limit: str | int = 0,
         invalidated: bool = True,
-        **options: Any,
+        **_options: Any,
     ) -> LeafPlan:
-        if options:
-            raise BadInputError(f"{cls.name} has no option {', '.join(options)}")
         shape = guest.geometry
         n_entries = area_entries(guest, limit_pages(limit), above)
         check_area(guest, n_entries)
@@ -142,7 +142,8 @@ class PvLinear(PvLife):
         shared = plan.state != Leaf.PRIVATE
         covered = np.repeat(covered_by(*page_table_of(plan)), N_PTES)
         wide = covered >= 0
-        shown[shared] = plan.state[shared] - 10
+        shown[shared] = _FAR
+        shown += plan.state
         # The shared extents follow one another in the pool, the missing one first, far from all leaves.
         extent = shown.size + np.unique(covered[wide], return_inverse=True)[1] * guest.geometry.leaf_frames
         shown[wide] = extent + np.flatnonzero(wide) % guest.geometry.leaf_frames

@@ -24,7 +24,6 @@ from p2mperf.designs.pv.tree_plan import (
     n_taken_pages,
     tree_shape,
 )
-from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Geometry, Kind, above_mask
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames
@@ -85,10 +84,8 @@ class PvTree(PvLife):
         above: str = "identity",
         max_domain_pages: int | None = None,
         limit: str | int = 0,
-        **options: Any,
+        **_options: Any,
     ) -> LeafPlan:
-        if options:
-            raise BadInputError(f"{cls.name} has no option {', '.join(options)}")
         shape = guest.geometry
         n_taken = n_taken_pages(guest, max_domain_pages)
         runs = clipped(guest, n_taken)

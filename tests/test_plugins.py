@@ -17,6 +17,9 @@ from p2mperf.errors import BadInputError
 from p2mperf.families import DesignSpec, Family, families, family_of_geometry, find_family
 from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.guests.geometry import Geometry
+from p2mperf.guests.guest import Guest
+from p2mperf.measure.operations.base import Operation
+from p2mperf.measure.operations.registry import OperationSpec, find_operation, operations, why_not
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan
 from p2mperf.study.specs import designs_of
@@ -164,3 +167,80 @@ def test_a_geometry_of_another_width_is_refused(offer: Offer) -> None:
     with pytest.raises(BadInputError, match="which has entries of 128 bits: they may have 32 or 64"):
         find_geometry("wide")
     assert list(geometries()) == ["pv64", "pv32", "lpae"]
+
+
+# ---- operations ----
+
+
+class Nothing(Operation):
+    """Takes no time."""
+
+
+def spec(**changes: object) -> OperationSpec:
+    return OperationSpec(**{"name": "rest", "target": "another_package:nothing", "per": "table", **changes})  # type: ignore[arg-type]
+
+
+def test_an_operation_of_ones_own(offer: Offer) -> None:
+    offer(
+        "operations", rest=spec(plans=("quick",), keeps_tables=False, streams=("uniform",)), nothing=Nothing
+    )
+    assert find_operation("rest").load() is Nothing
+    plan = make_plan("quick")
+    assert plan.operations == ("latency", "throughput", "rest")
+    # What does not keep its tables is done when all else is.
+    assert [operation for _, operation in plan.cells(Guest.plain("16M"))][-1] == "rest"
+
+
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [
+        (spec(per="page"), "which is done per page: take one of lookup, frame, leaf, table"),
+        (spec(needs=("Sleepy",)), "which needs Sleepy, which is no capability of designs"),
+        (spec(streams=("brook",)), "which is done over brook, which is no stream"),
+        (spec(name="sleep"), "which calls itself sleep"),
+        (Nothing, "which is no OperationSpec"),
+    ],
+)
+def test_an_operation_that_is_none_is_refused_when_it_is_asked_for(
+    offer: Offer, operation: object, message: str
+) -> None:
+    offer("operations", rest=operation)
+    with pytest.raises(
+        BadInputError, match=f"^operation rest is declared as another_package:rest, {message}"
+    ):
+        narrow(make_plan("quick"), operations=["rest"])
+    assert "rest" not in operations()
+    assert make_plan("quick").operations == ("latency", "throughput")
+
+
+def test_an_operation_whose_class_is_none_is_refused(offer: Offer) -> None:
+    offer("operations", rest=spec(target="another_package:MineTree"))
+    offer("designs", MineTree=MineTree)
+    with pytest.raises(BadInputError, match=r"which is no class derived from p2mperf\.measure\.operations"):
+        find_operation("rest").load()
+
+
+# ---- one question with a reason as answer ----
+
+
+@pytest.mark.parametrize(
+    ("operation", "design", "guest", "reason"),
+    [
+        ("latency", "arm-vlpt", Guest.plain("16M", "lpae"), ""),
+        ("set", "pv-tree", Guest.plain("16M"), ""),
+        ("set", "arm-vlpt", Guest.plain("16M", "lpae"), "arm-vlpt is not Writable"),
+        ("set", "pv-linear-nested", Guest.plain("16M"), "pv-linear-nested is not Writable"),
+        ("build", "pv-linear", Guest.preset("dom0-64-e820"), ""),
+        ("build", "arm-walk", Guest.plain("16M", "lpae"), "arm-walk cannot be built with boot_list"),
+        (
+            "rebuild",
+            "pv-linear",
+            Guest.preset("dom0-64-e820"),
+            "the memory of dom0-64-e820 has holes, which no flat list holds",
+        ),
+    ],
+)
+def test_what_can_be_done_to_which_guest_by_which_design(
+    operation: str, design: str, guest: Guest, reason: str
+) -> None:
+    assert why_not(find_operation(operation), find(design), guest) == reason

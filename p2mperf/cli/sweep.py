@@ -6,6 +6,7 @@ import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from p2mperf.cli import show
@@ -19,8 +20,7 @@ plans:
   full     points on both sides of every cache and TLB knee of this machine, all page backings
   life     what happens to a PV p2m beside lookups: writes, ballooning, leaves broken, tables; under 7 minutes
 
-operations: latency and throughput (a lookup; all plans measure these), set, balloon-down and balloon-up (a
-frame), cow (a shared leaf made private), tools, rebuild and build (a whole table).
+{operations}
 
 Every finished cell is on disk at once. After Ctrl-C, or worse, the same command goes on where it was.
 
@@ -32,6 +32,13 @@ examples:
   python -m p2mperf sweep --plan life --size 8G
   python -m p2mperf sweep --size 8G --stream uniform --operation set --operation cow --limit 512G
 """
+
+_ONE_OF_THEM = {
+    "lookup": "a lookup; all plans measure these",
+    "frame": "a frame",
+    "leaf": "a shared leaf made private",
+    "table": "a whole table",
+}
 
 
 def main(argv: list[str]) -> int:
@@ -90,9 +97,22 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _operations() -> str:
+    """All operations, by what one of them is."""
+    from p2mperf.measure.operations.registry import operations
+
+    groups = []
+    for per, what in _ONE_OF_THEM.items():
+        *names, last = [name for name, spec in operations().items() if spec.per == per]
+        groups.append(f"{', '.join(names)} and {last} ({what})" if names else f"{last} ({what})")
+    return fill(f"operations: {', '.join(groups)}.", 104)
+
+
 def _parser() -> Parser:
     parser = make_parser(
-        "sweep", "Measure every design over a grid of guests, streams and operations.", _EPILOG
+        "sweep",
+        "Measure every design over a grid of guests, streams and operations.",
+        _EPILOG.format(operations=_operations()),
     )
     parser.add_argument("--plan", default="default", metavar="NAME", help="quick, default, full or life")
     many: dict[str, Any] = {"action": "append", "default": []}

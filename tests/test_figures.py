@@ -499,11 +499,11 @@ def test_labels_of_streams(facts: dict[str, Any], label: str) -> None:
 
 
 def test_narrow_entries_look_different() -> None:
-    wide, narrow = style.marker("zipf", 64), style.marker("zipf", 32)
-    assert wide["color"] == narrow["color"]
-    assert (wide["linestyle"], narrow["linestyle"]) == ("-", "--")
-    assert wide["markerfacecolor"] != narrow["markerfacecolor"] == "white"
-    assert len({style.marker(name, 64)["color"] for name in style.COLOURS}) == len(style.COLOURS)
+    wide, narrow = style.stream_look("zipf", 64), style.stream_look("zipf", 32)
+    assert wide.colour == narrow.colour
+    assert (wide.line, narrow.line) == ("-", "--")
+    assert wide.face != narrow.face == "white"
+    assert len({style.stream_look(name, 64).colour for name in style.STREAMS}) == len(style.STREAMS)
 
 
 def test_sizes_that_crowd_share_a_tick() -> None:

@@ -10,31 +10,28 @@ import pandas as pd
 from p2mperf.analysis.samples import host_note, medians, of_designs, refuse_empty
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import design_colour
-from p2mperf.measure.operations.registry import lookups
+from p2mperf.measure.operations.registry import lookups, operations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KEYS = ["operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing", "limit_bytes"]
 GROWTH = ["n_pages_grown", "n_vmas_grown"]
-# operation, stream -> what it is to the kernel; in the order of the panels
-TITLES = {
-    ("set", "sequential"): "set in place, sequential",
-    ("set", "uniform"): "set in place, uniform",
-    ("balloon-down", "sequential"): "balloon down",
-    ("balloon-up", "sequential"): "balloon up",
-    ("cow", "sequential"): "shared leaf broken, neighbours",
-    ("cow", "uniform"): "shared leaf broken, alone",
-    ("tools", "whole-table"): "tools' tree rebuilt after restore",
-    ("rebuild", "whole-table"): "boot rebuild from the flat list",
-    ("build", "whole-table"): "built from the memory map",
-}
 # Time between the lines of a boot log that name the area, of 1 GiB, and the end of remapping: three logs of
 # kernels that have room for 512 GiB (728641, 440771 and 0 pages were remapped).
 PUBLISHED_REBUILD_NS = (0.265e9, 0.247e9, 0.771e9)
 PUBLISHED = "published: boot logs, 1 GiB area"
-_UNITS = {"cow": ("us per leaf", 1e3), "tools": ("ms", 1e6), "rebuild": ("ms", 1e6), "build": ("ms", 1e6)}
-_PER_FRAME = ("ns per frame", 1.0)
+PUBLISHED_NS = {"rebuild": PUBLISHED_REBUILD_NS}
+
+
+def titles() -> dict[tuple[str, str], str]:
+    """What each operation and stream is to the kernel, in the order of the panels; lookups are left out."""
+    return {
+        (name, stream): title
+        for name, spec in operations().items()
+        if spec.per != "lookup"
+        for stream, title in spec.titles.items()
+    }
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -52,9 +49,9 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     per_one = life[GROWTH].astype(float).div(life["n_lookups"].astype(float), axis=0)
     grown = life[KEYS].assign(**{name: per_one[name].to_numpy() for name in GROWTH})
     table = table.merge(grown.groupby(KEYS, sort=False)[GROWTH].mean().reset_index(), on=KEYS)
-    order = list(TITLES)
+    places = {cell: place for place, cell in enumerate(titles())}
     cells = zip(table["operation"], table["stream"], strict=True)
-    table["_place"] = [order.index(cell) if cell in TITLES else len(order) for cell in cells]
+    table["_place"] = [places.get(cell, len(places)) for cell in cells]
     table = table.sort_values(["_place", "guest_bytes", "design"], kind="stable", ignore_index=True)
     table.attrs["note"] = host_note(frame)
     return table.drop(columns="_place")
@@ -65,10 +62,10 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     refuse_empty(table, "no cell of it is anything but lookups; `sweep --plan life` measures them")
     guests = table.sort_values("guest_bytes")["guest"].unique().tolist()
     several = len(set(table["backing"])) > 1
-    found = []
+    named, found = titles(), []
     for (backing, operation, stream), part in table.groupby(["backing", "operation", "stream"], sort=False):
         part.attrs = {"guests": guests}
-        title = TITLES.get((str(operation), str(stream)), f"{operation}, {stream}")
+        title = named.get((str(operation), str(stream)), f"{operation}, {stream}")
         found.append((f"{title}, {backing} pages" if several else title, part))
     return found
 
@@ -76,7 +73,8 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw each design over the guests; the bar is the range over processes."""
     operation, guests = str(table["operation"].iloc[0]), table.attrs["guests"]
-    label, unit_ns = _UNITS.get(operation, _PER_FRAME)
+    spec = operations().get(operation)
+    label, unit_ns = (spec.unit, spec.unit_ns) if spec else ("ns", 1.0)
     for index, (design, part) in enumerate(table.groupby("design", sort=True)):
         cost, low, high = (part[name].to_numpy(float) / unit_ns for name in ("cost_ns", "low_ns", "high_ns"))
         ax.errorbar(
@@ -88,22 +86,23 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
             capsize=3,
             label=str(design),
         )
-    if operation == "rebuild":
-        wide = table.loc[table["entry_bits"] == 64, "guest"].unique()
-        _draw_published(ax, unit_ns, [guests.index(guest) for guest in wide])
+    wide = table.loc[table["entry_bits"] == 64, "guest"].unique()
+    heights = [nanoseconds / unit_ns for nanoseconds in PUBLISHED_NS.get(operation, ())]
+    _draw_published(ax, heights, [guests.index(guest) for guest in wide])
     ax.set_xticks(range(len(guests)), guests, fontsize="small")
     ax.set_xlim(-0.5, len(guests) - 0.5)
     ax.set_ylim(bottom=0)
     ax.set_ylabel(label)
 
 
-def _draw_published(ax: Axes, unit_ns: float, places: list[int]) -> None:
+def _draw_published(ax: Axes, heights: list[float], places: list[int]) -> None:
     """Other machines' single boots: lines across 64-bit guests, whose area is as large."""
-    for number, nanoseconds in enumerate(PUBLISHED_REBUILD_NS):
+    for number, height in enumerate(heights):
         for place in places:
             label = PUBLISHED if number == 0 and place == places[0] else None
-            heights = [nanoseconds / unit_ns] * 2
-            ax.plot([place - 0.4, place + 0.4], heights, color="0.45", ls=(0, (1, 2)), lw=1.3, label=label)
+            ax.plot(
+                [place - 0.4, place + 0.4], [height] * 2, color="0.45", ls=(0, (1, 2)), lw=1.3, label=label
+            )
 
 
 FIGURE = FigureSpec(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from p2mperf.designs import registry
 from p2mperf.sizing import readable_size
@@ -13,14 +13,42 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-COLOURS = {
-    "sequential": "#0072B2",
-    "uniform": "#D55E00",
-    "zipf": "#009E73",
-    "leaf-stride": "#CC79A7",
-}
-_MARKERS = {"sequential": "o", "uniform": "s", "zipf": "^", "leaf-stride": "D"}
 FALLBACK = "#000000"
+
+
+class Look(NamedTuple):
+    """What tells one line from another, with colour and without.
+
+    Attributes
+    ----------
+    colour : str
+        Of line and marker.
+    line : str
+        Style of the line, as matplotlib writes it.
+    marker : str
+        Shape of its points; "" for none.
+    is_hollow : bool
+        Whether the points are white inside.
+    """
+
+    colour: str
+    line: str = "-"
+    marker: str = ""
+    is_hollow: bool = False
+
+    @property
+    def face(self) -> str:
+        """Colour inside of a point."""
+        return "white" if self.is_hollow else self.colour
+
+
+STREAMS = {
+    "sequential": Look("#0072B2", marker="o"),
+    "uniform": Look("#D55E00", marker="s"),
+    "zipf": Look("#009E73", marker="^"),
+    "leaf-stride": Look("#CC79A7", marker="D"),
+}
+_OTHER_STREAM = Look(FALLBACK, marker="v")
 
 
 def design_colours() -> dict[str, str]:
@@ -33,15 +61,19 @@ def design_colour(design: str) -> str:
     return design_colours().get(design, FALLBACK)
 
 
-def marker(stream: str, entry_bits: int) -> dict[str, Any]:
-    """Colour and shape of a stream; 32-bit entries are dashed and hollow."""
-    narrow = entry_bits == 32
-    return {
-        "color": COLOURS.get(stream, FALLBACK),
-        "marker": _MARKERS.get(stream, "v"),
-        "linestyle": "--" if narrow else "-",
-        "markerfacecolor": "white" if narrow else COLOURS.get(stream, FALLBACK),
-    }
+def of_width(look: Look, entry_bits: int) -> Look:
+    """Look of a line where both widths are shown: 32-bit entries are dashed and hollow."""
+    return look._replace(line="--", is_hollow=True) if entry_bits == 32 else look
+
+
+def stream_look(stream: str, entry_bits: int) -> Look:
+    """Look of a stream."""
+    return of_width(STREAMS.get(stream, _OTHER_STREAM), entry_bits)
+
+
+def design_look(design: str, entry_bits: int) -> Look:
+    """Look of a design."""
+    return of_width(Look(design_colour(design), marker="o"), entry_bits)
 
 
 def size_axis(ax: Axes, sizes: Iterable[float]) -> None:

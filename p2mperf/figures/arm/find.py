@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -89,9 +89,15 @@ def _draw_computed(table: pd.DataFrame, ax: Axes) -> None:
     for index, (way, part) in enumerate(table.groupby("way", sort=False)):
         x = [places.index(place) + 0.12 * (index - 1.5) for place in part["place"]]
         cost, low, high = (part[column].to_numpy(float) for column in ("cost_ns", "low_ns", "high_ns"))
-        style: dict[str, Any] = {"color": _colour(str(way)), "marker": MARKERS[str(way)]}
         ax.errorbar(
-            x, cost, [cost - low, high - cost], linestyle="none", markerfacecolor="white", label=way, **style
+            x,
+            cost,
+            [cost - low, high - cost],
+            linestyle="none",
+            markerfacecolor="white",
+            label=str(way),
+            color=_colour(str(way)),
+            marker=MARKERS[str(way)],
         )
     ax.set_xticks(range(len(places)), places)
 

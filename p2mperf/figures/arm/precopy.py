@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import Look
 from p2mperf.guests.guest import Guest
 from p2mperf.migration.precopy import RULES, recurrence
 from p2mperf.migration.writers import Sequential
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 MEMORY = "1G"
 # Dirty rate [pages/s], bandwidth [bytes/s], how it looks.
-CASES: tuple[tuple[int, float, dict[str, Any]], ...] = (
-    (2_000, 125e6, {"color": "#009E73", "marker": "o", "linestyle": "-"}),
-    (20_000, 125e6, {"color": "#0072B2", "marker": "s", "linestyle": "--"}),
-    (20_000, 12.5e6, {"color": "#D55E00", "marker": "^", "linestyle": ":"}),
+CASES = (
+    (2_000, 125e6, Look("#009E73", "-", "o")),
+    (20_000, 125e6, Look("#0072B2", "--", "s")),
+    (20_000, 12.5e6, Look("#D55E00", ":", "^")),
 )
 
 
@@ -63,13 +64,21 @@ def _case(rate: float, bandwidth: float) -> str:
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw pages left over rounds; a cross marks where the later rule would stop."""
-    looks = {_case(rate, bandwidth): style for rate, bandwidth, style in CASES}
+    looks = {_case(rate, bandwidth): look for rate, bandwidth, look in CASES}
     for case, part in table.groupby("case", sort=False):
         legacy, later = (part[part["rule"] == name] for name in ("legacy", "later"))
         last = legacy.iloc[-1]
         outcome = f"{len(legacy)} rounds, {int(last['n_left'])} left, {last['downtime_seconds']:.2g} s down"
         label = f"{case}: {outcome}"
-        ax.plot(legacy["number"], legacy["n_left"], label=label, **looks[str(case)])
+        look = looks[str(case)]
+        ax.plot(
+            legacy["number"],
+            legacy["n_left"],
+            label=label,
+            color=look.colour,
+            linestyle=look.line,
+            marker=look.marker,
+        )
         end = later.iloc[-1]
         ax.plot(end["number"], end["n_left"], "x", color="black", markersize=9)
     ax.axhline(RULES["legacy"].few_pages, color="0.4", linewidth=0.9, linestyle=":")

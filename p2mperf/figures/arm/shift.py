@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,6 +18,22 @@ FIRST, SECOND, THIRD = 3, 5, 7  # indices of the frame that is looked up, one a 
 ROWS = {"guest": 1.0, "xen": 0.0}
 SHARED = "#CFE3F2"
 OWN = "#F2F2F2"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A page that a walk reads, as `data` describes it."""
+
+    walk: str
+    column: int
+    page: str
+    pool_frame: int
+    index: int
+    entry: int
+
+    @property
+    def is_shared(self) -> bool:
+        return self.pool_frame >= 0
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -38,16 +55,16 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         second = int(p2m.table.decode(p2m.window.second[64 + FIRST : 65 + FIRST])[0])
         third = int(p2m.table.decode(words[second, SECOND : SECOND + 1])[0])
         entries = (root, int(words[second, SECOND]), int(p2m.lookup([gfn])[0]))
-    rows = [
-        ("guest", 1, "guest's root", -1, FIRST, entries[0]),
-        ("guest", 2, "guest's second level", second, SECOND, entries[1]),
-        ("guest", 3, "guest's third level", third, THIRD, entries[2]),
-        ("xen", 0, "Xen's root", -1, 0, 0),
-        ("xen", 1, "xen_second", -1, 64 + FIRST, slot),
-        ("xen", 2, "guest's second level", second, SECOND, entries[1]),
-        ("xen", 3, "guest's third level", third, THIRD, entries[2]),
+    boxes = [
+        Box("guest", 1, "guest's root", -1, FIRST, entries[0]),
+        Box("guest", 2, "guest's second level", second, SECOND, entries[1]),
+        Box("guest", 3, "guest's third level", third, THIRD, entries[2]),
+        Box("xen", 0, "Xen's root", -1, 0, 0),
+        Box("xen", 1, "xen_second", -1, 64 + FIRST, slot),
+        Box("xen", 2, "guest's second level", second, SECOND, entries[1]),
+        Box("xen", 3, "guest's third level", third, THIRD, entries[2]),
     ]
-    table = pd.DataFrame(rows, columns=["walk", "column", "page", "pool_frame", "index", "entry"])
+    table = pd.DataFrame(boxes)
     table["shared"] = table["pool_frame"] >= 0
     table["gfn"] = gfn
     table.attrs["note"] = "read from tables built for this drawing; the last page Xen reads is data to it"
@@ -56,13 +73,17 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw both walks as boxes, one page under the other where they read the same page."""
-    for row in table.to_dict("records"):
-        _draw_box(row, ax)
+    for row in table.drop(columns=["shared", "gfn"]).itertuples(index=False, name=None):
+        _draw_box(Box(*row), ax)
     for walk, height in ROWS.items():
         columns = table[table["walk"] == walk]["column"]
         for column in range(int(columns.min()), int(columns.max())):
-            arrow: Any = {"arrowstyle": "->", "color": "0.25"}
-            ax.annotate("", (column + 0.59, height), (column + 0.41, height), arrowprops=arrow)
+            ax.annotate(
+                "",
+                (column + 0.59, height),
+                (column + 0.41, height),
+                arrowprops={"arrowstyle": "->", "color": "0.25"},
+            )
     gfn = int(table["gfn"].iloc[0])
     address = 0x08000000 + 8 * gfn
     ax.text(-0.42, 1.0, f"guest's walk\ngfn {gfn:#x}", va="center")
@@ -72,22 +93,22 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_axis_off()
 
 
-def _draw_box(row: dict[Any, Any], ax: Axes) -> None:
-    column, height = row["column"], ROWS[row["walk"]]
+def _draw_box(box: Box, ax: Axes) -> None:
+    height = ROWS[box.walk]
     ax.barh(
         height,
         0.8,
         0.5,
-        column - 0.4,
-        color=SHARED if row["shared"] else OWN,
+        box.column - 0.4,
+        color=SHARED if box.is_shared else OWN,
         edgecolor="0.3",
         linewidth=0.8,
     )
-    last = row["walk"] == "xen" and column == 3
-    where = f"offset 8 * {row['index']}" if last else f"entry {row['index']}"
-    word = f"\n{row['entry']:#x}" if row["entry"] else ""
-    page = f" (page {row['pool_frame']})" if row["shared"] else ""
-    ax.text(column, height, f"{row['page']}{page}\n{where}{word}", ha="center", va="center", size=8.5)
+    last = box.walk == "xen" and box.column == 3
+    where = f"offset 8 * {box.index}" if last else f"entry {box.index}"
+    word = f"\n{box.entry:#x}" if box.entry else ""
+    page = f" (page {box.pool_frame})" if box.is_shared else ""
+    ax.text(box.column, height, f"{box.page}{page}\n{where}{word}", ha="center", va="center", size=8.5)
 
 
 FIGURE = FigureSpec(

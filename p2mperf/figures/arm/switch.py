@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import Look
 from p2mperf.model.arndale import RESIDENCIES, SWITCH_CASES, break_even_faults, switch_ns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SLOTS = (1, 2, 3, 5, 9, 17, 33, 64)
-LOOKS: tuple[dict[str, Any], ...] = (
-    {"color": "#009E73", "marker": "v", "linestyle": ":"},
-    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
-    {"color": "#D55E00", "marker": "^", "linestyle": "--"},
-)
+LOOKS = (Look("#009E73", ":", "v"), Look("#0072B2", "-", "o"), Look("#D55E00", "--", "^"))
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -50,11 +47,18 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw faults over slots; the band spans where the guest's entries may lie."""
-    for looks, (name, part) in zip(LOOKS, table.groupby("assumption", sort=False), strict=True):
+    for look, (name, part) in zip(LOOKS, table.groupby("assumption", sort=False), strict=True):
         spread = part.groupby("n_slots")["n_faults"].agg(["min", "max"])
         middle = part[part["residency"] == "L2"]
-        ax.plot(middle["n_slots"], middle["n_faults"], label=f"{name}, entries in L2", **looks)
-        ax.fill_between(spread.index, spread["min"], spread["max"], color=looks["color"], alpha=0.12)
+        ax.plot(
+            middle["n_slots"],
+            middle["n_faults"],
+            label=f"{name}, entries in L2",
+            color=look.colour,
+            linestyle=look.line,
+            marker=look.marker,
+        )
+        ax.fill_between(spread.index, spread["min"], spread["max"], color=look.colour, alpha=0.12)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.set_xticks(SLOTS, [str(n) for n in SLOTS])

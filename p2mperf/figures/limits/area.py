@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import powers_axis
+from p2mperf.figures.style import Look, powers_axis
 from p2mperf.sizing import Answer, limits, readable_size
 from p2mperf.units import GIB, MIB, TIB
 
@@ -18,10 +18,7 @@ AREA_UNIT = "virtual area"
 SMALLEST_GUEST, LARGEST_GUEST = GIB // 2, 32 * 1024 * TIB
 SMALLEST_AREA, LARGEST_AREA = MIB, 128 * TIB
 # Okabe-Ito blue and vermilion; lines and markers differ too, so that the figure reads without colour.
-LOOKS: dict[int, dict[str, Any]] = {
-    64: {"color": "#0072B2", "linestyle": "-", "marker": "o"},
-    32: {"color": "#D55E00", "linestyle": "--", "marker": "s"},
-}
+LOOKS = {64: Look("#0072B2", "-", "o"), 32: Look("#D55E00", "--", "s")}
 # Labels stand in the two empty corners: those of 64 bits left above the lines, those of 32 bits right below;
 # factor from a limit's guest to its label, leftmost place of a label, alignment.
 LABELS = {64: (2.0**-1.5, 0.0, "right"), 32: (2.0**1.5, 2.0**40.2, "left")}
@@ -37,7 +34,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         Rows of part "need" (guest_bytes, area_bytes, entry_bits) and of part "limit", whose guest_bytes is
         the largest guest the limit alone lets be and whose name, unit and available_bytes describe it.
     """
-    rows = []
+    rows: list[Row] = []
     for width in LOOKS:
         size = SMALLEST_GUEST
         # Doubling past the width would be bad input.
@@ -46,42 +43,44 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
             size *= 2
         rows += _limits(width)
     table = pd.DataFrame(rows)
-    beyond = [
-        f"{row['name']} of {row['entry_bits']} bits" for row in rows if row["guest_bytes"] > LARGEST_GUEST
-    ]
+    beyond = [f"{row.name} of {row.entry_bits} bits" for row in rows if row.guest_bytes > LARGEST_GUEST]
     table.attrs["note"] = (
         f"computed, nothing is measured; beyond the right edge: {', '.join(beyond) or 'no limit'}"
     )
     return table
 
 
-def _need(width: int, answer: Answer) -> dict[str, Any]:
-    return {
-        "part": "need",
-        "entry_bits": width,
-        "name": "",
-        "unit": AREA_UNIT,
-        "guest_bytes": answer.guest_bytes,
-        "area_bytes": answer.area_bytes,
-        "available_bytes": answer.available_bytes,
-    }
+class Row(NamedTuple):
+    """A row of the table, as `data` describes it."""
+
+    part: str
+    entry_bits: int
+    name: str
+    unit: str
+    guest_bytes: int
+    area_bytes: int
+    available_bytes: int
 
 
-def _limits(width: int) -> list[dict[str, Any]]:
+def _need(width: int, answer: Answer) -> Row:
+    return Row("need", width, "", AREA_UNIT, answer.guest_bytes, answer.area_bytes, answer.available_bytes)
+
+
+def _limits(width: int) -> list[Row]:
     """Every limit of a width, under whichever hypervisor it exists."""
     hypervisors = ("compat", "native") if width == 32 else ("native",)
     answers = [limits(entry_bits=width, hypervisor=hypervisor) for hypervisor in hypervisors]
     verdicts = {verdict.limit: verdict for answer in answers for verdict in answer.verdicts}
     return [
-        {
-            "part": "limit",
-            "entry_bits": width,
-            "name": verdict.limit,
-            "unit": verdict.unit,
-            "guest_bytes": verdict.largest_guest_bytes,
-            "area_bytes": limits(verdict.largest_guest_bytes, entry_bits=width).area_bytes,
-            "available_bytes": verdict.available_bytes,
-        }
+        Row(
+            "limit",
+            width,
+            verdict.limit,
+            verdict.unit,
+            verdict.largest_guest_bytes,
+            limits(verdict.largest_guest_bytes, entry_bits=width).area_bytes,
+            verdict.available_bytes,
+        )
         for verdict in verdicts.values()
     ]
 
@@ -90,14 +89,20 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw what `data` computed."""
     # Sizes as Python floats: 64-bit limits exceed int64.
     table = table.astype(dict.fromkeys(("guest_bytes", "area_bytes", "available_bytes"), float))
-    for width, looks in LOOKS.items():
+    for width, look in LOOKS.items():
         of_width = table[table["entry_bits"] == width]
         need = of_width[of_width["part"] == "need"]
         ax.plot(
-            need["guest_bytes"], need["area_bytes"], label=f"{width}-bit entries", markersize=3.5, **looks
+            need["guest_bytes"],
+            need["area_bytes"],
+            label=f"{width}-bit entries",
+            markersize=3.5,
+            color=look.colour,
+            linestyle=look.line,
+            marker=look.marker,
         )
         limit = of_width[(of_width["part"] == "limit") & (of_width["guest_bytes"] <= LARGEST_GUEST)]
-        _draw_limits(limit, ax, looks)
+        _draw_limits(limit, ax, look.colour)
         _draw_labels(limit, ax, width)
     ax.plot(
         [], [], color="0.3", linestyle=":", linewidth=0.9, label="a limit, at the largest guest it allows"
@@ -105,12 +110,12 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     _draw_axes(ax)
 
 
-def _draw_limits(table: pd.DataFrame, ax: Axes, looks: dict[str, Any]) -> None:
+def _draw_limits(table: pd.DataFrame, ax: Axes, colour: str) -> None:
     for row in table.to_dict("records"):
         guest, area = row["guest_bytes"], row["area_bytes"]
         is_area = row["unit"] == AREA_UNIT
         x, y = ((SMALLEST_GUEST, guest), (area, area)) if is_area else ((guest, guest), (SMALLEST_AREA, area))
-        ax.plot(x, y, color=looks["color"], linestyle=":", linewidth=0.9, zorder=1)
+        ax.plot(x, y, color=colour, linestyle=":", linewidth=0.9, zorder=1)
 
 
 def _draw_labels(table: pd.DataFrame, ax: Axes, width: int) -> None:
@@ -122,14 +127,14 @@ def _draw_labels(table: pd.DataFrame, ax: Axes, width: int) -> None:
             f"{name}: {readable_size(int(guest))}",
             (guest, area),
             (max(guest * factor, leftmost), height),
-            color=LOOKS[width]["color"],
+            color=LOOKS[width].colour,
             horizontalalignment=align,
             verticalalignment="center",
             fontsize="small",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             arrowprops={
                 "arrowstyle": "-",
-                "color": LOOKS[width]["color"],
+                "color": LOOKS[width].colour,
                 "linewidth": 0.7,
                 "relpos": (0 if align == "left" else 1, 0.5),
             },

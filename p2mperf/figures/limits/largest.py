@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import powers_axis
+from p2mperf.figures.style import Look, powers_axis
 from p2mperf.sizing import limits, readable_size
 from p2mperf.units import GIB, MIB
 
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe-Ito blue and vermilion, and lines that differ too.
-SPLITS: dict[str, dict[str, Any]] = {
-    "3:1": {"color": "#0072B2", "linestyle": "-"},
-    "2:2": {"color": "#D55E00", "linestyle": "--"},
-}
+SPLITS = {"3:1": Look("#0072B2"), "2:2": Look("#D55E00", "--")}
 ALL = "all limits"
 HIGHEST_VMALLOC = 2048 * MIB
 LOWEST_GUEST, HIGHEST_GUEST = GIB // 4, 256 * GIB
@@ -66,10 +63,18 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
             _draw_cap(ax, str(name), int(part["guest_bytes"].iloc[0]))
         else:
             _draw_curves(ax, str(name), part)
-    for split, looks in SPLITS.items():
+    for split, look in SPLITS.items():
         best = table[(table["limit"] == ALL) & (table["split"] == split) & (table["guest_bytes"] > 0)]
         label = f"all limits, {split} split"
-        ax.step(best["vmalloc_bytes"], best["guest_bytes"], where="post", linewidth=2.6, label=label, **looks)
+        ax.step(
+            best["vmalloc_bytes"],
+            best["guest_bytes"],
+            look.line,
+            where="post",
+            color=look.colour,
+            linewidth=2.6,
+            label=label,
+        )
     _draw_axes(ax)
 
 
@@ -81,14 +86,14 @@ def _draw_cap(ax: Axes, name: str, guest_bytes: int) -> None:
 
 def _draw_curves(ax: Axes, name: str, part: pd.DataFrame) -> None:
     splits_at: dict[tuple[float, float, bool], list[str]] = {}
-    for split, looks in SPLITS.items():
+    for split, look in SPLITS.items():
         curve = part[(part["split"] == split) & (part["guest_bytes"] > 0)]
         sizes, guests = curve["vmalloc_bytes"].tolist(), curve["guest_bytes"].tolist()
-        ax.step(sizes, guests, ":", where="post", linewidth=0.9, color=looks["color"])
+        ax.step(sizes, guests, ":", where="post", linewidth=0.9, color=look.colour)
         place = next(index for index, size in enumerate(sizes) if size >= NAMED_AT)
         splits_at.setdefault((sizes[place], guests[place], guests[-1] > guests[place]), []).append(split)
     for (x, y, rises), splits in splits_at.items():
-        colour = SPLITS[splits[0]]["color"] if len(splits) == 1 else "0.25"
+        colour = SPLITS[splits[0]].colour if len(splits) == 1 else "0.25"
         _name(ax, x, y, f"{name}, {' and '.join(splits)}", colour, BELOW if rises else ABOVE)
 
 

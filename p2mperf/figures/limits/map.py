@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -21,14 +21,14 @@ CASES: tuple[dict[str, str], ...] = (
     {"guest_memory": "64G", "split": "2:2"},
 )
 # Okabe-Ito colours, and hatches for those who do not see them.
-LOOKS: dict[str, dict[str, Any]] = {
-    "user": {"facecolor": "#EEEEEE"},
-    "low memory": {"facecolor": "#56B4E9"},
-    "guard": {"facecolor": "#000000"},
-    "linear list": {"facecolor": "#D55E00", "hatch": "//"},
-    "rest of vmalloc": {"facecolor": "#F0E442"},
-    "fixmap and pkmap": {"facecolor": "#CC79A7"},
-    "Xen": {"facecolor": "#009E73", "hatch": ".."},
+LOOKS = {
+    "user": ("#EEEEEE", None),
+    "low memory": ("#56B4E9", None),
+    "guard": ("#000000", None),
+    "linear list": ("#D55E00", "//"),
+    "rest of vmalloc": ("#F0E442", None),
+    "fixmap and pkmap": ("#CC79A7", None),
+    "Xen": ("#009E73", ".."),
 }
 NARROWEST_LABEL = 0.045  # of the width shown; below that the size stands in the legend
 
@@ -76,12 +76,18 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     cases = list(dict.fromkeys(table["case"]))
     start, end = int(table["start_bytes"].min()), int(table["end_bytes"].max())
     for row in table.to_dict("records"):
-        n_bytes, height, looks = (
-            row["end_bytes"] - row["start_bytes"],
-            cases.index(row["case"]),
-            LOOKS[row["region"]],
+        n_bytes, height = row["end_bytes"] - row["start_bytes"], cases.index(row["case"])
+        colour, hatch = LOOKS[row["region"]]
+        ax.barh(
+            height,
+            n_bytes,
+            0.62,
+            row["start_bytes"],
+            edgecolor="black",
+            linewidth=0.4,
+            facecolor=colour,
+            hatch=hatch,
         )
-        ax.barh(height, n_bytes, 0.62, row["start_bytes"], edgecolor="black", linewidth=0.4, **looks)
         if n_bytes > NARROWEST_LABEL * (end - start):
             _label(ax, row["start_bytes"] + n_bytes / 2, height, readable_size(n_bytes))
     ax.set_xlim(start, end)
@@ -109,8 +115,8 @@ def _draw_legend(table: pd.DataFrame, ax: Axes) -> None:
 
     shown = table.assign(n_bytes=table["end_bytes"] - table["start_bytes"])
     handles = [
-        Patch(edgecolor="black", label=_named(shown, name), **looks)
-        for name, looks in LOOKS.items()
+        Patch(edgecolor="black", facecolor=colour, hatch=hatch, label=_named(shown, name))
+        for name, (colour, hatch) in LOOKS.items()
         if name in set(shown["region"])
     ]
     ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
@@ -118,8 +124,8 @@ def _draw_legend(table: pd.DataFrame, ax: Axes) -> None:
 
 def _named(shown: pd.DataFrame, region: str) -> str:
     """Name of a region, with its size where all cases agree."""
-    sizes: Any = shown.loc[shown["region"] == region, "n_bytes"].unique()
-    return f"{region}, {readable_size(int(sizes[0]))}" if len(sizes) == 1 else region
+    sizes = set(shown.loc[shown["region"] == region, "n_bytes"])
+    return f"{region}, {readable_size(int(sizes.pop()))}" if len(sizes) == 1 else region
 
 
 FIGURE = FigureSpec(

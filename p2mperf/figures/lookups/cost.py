@@ -8,7 +8,7 @@ import pandas as pd
 
 from p2mperf.analysis.samples import Knee, host_note, knees_of, medians, of_designs, refuse_empty
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import design_colour, plain_ticks, size_axis
+from p2mperf.figures.style import design_look, plain_ticks, size_axis
 from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
@@ -50,21 +50,19 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw cost over guest size; the band is the range over processes."""
     for (design, bits), part in table.groupby(["design", "entry_bits"], sort=False):
         part = part.sort_values("guest_bytes")
-        colour = design_colour(str(design))
-        style = "--" if bits == 32 else "-"
-        face = "white" if bits == 32 else colour
+        look = design_look(str(design), int(part["entry_bits"].iloc[0]))
         size = part["guest_bytes"].to_numpy(float)
         ax.plot(
             size,
             part["cost_ns"],
-            style,
-            color=colour,
-            marker="o",
-            markerfacecolor=face,
+            look.line,
+            color=look.colour,
+            marker=look.marker,
+            markerfacecolor=look.face,
             label=f"{design}, {bits}-bit",
         )
         low, high = part["low_ns"].to_numpy(float), part["high_ns"].to_numpy(float)
-        ax.fill_between(size, low, high, color=colour, alpha=0.12, linewidth=0)
+        ax.fill_between(size, low, high, color=look.colour, alpha=0.12, linewidth=0)
     size_axis(ax, table["guest_bytes"])
     ax.set_yscale("log")
     plain_ticks(ax)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import summary
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import marker, plain_ticks, size_axis
+from p2mperf.figures.style import plain_ticks, size_axis, stream_look
 from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     groups = table.groupby(["entry_bits", "stream_label"], sort=False)
     for index, ((bits, label), part) in enumerate(groups):
         part = part.sort_values("guest_bytes")
+        look = stream_look(str(label), int(part["entry_bits"].iloc[0]))
         error = np.abs(part[["low", "high"]].to_numpy(float).T - part["ratio"].to_numpy(float))
         ax.errorbar(
             part["guest_bytes"].to_numpy(float) * (1 + 0.03 * index),
@@ -56,7 +57,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
             yerr=np.nan_to_num(error),
             label=f"{label}, {bits}-bit",
             capsize=3,
-            **marker(str(label), int(part["entry_bits"].iloc[0])),
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.line,
+            markerfacecolor=look.face,
         )
     size_axis(ax, table["guest_bytes"])
     _ratio_axis(ax, table["ratio"])
@@ -75,7 +79,7 @@ def _draw_labels(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_ylabel(f"{table['design'].iloc[0]} / {table['reference'].iloc[0]}")
 
 
-def _ratio_axis(ax: Axes, ratios: Any) -> None:
+def _ratio_axis(ax: Axes, ratios: pd.Series[float]) -> None:
     """Logarithmic, made for the estimates: an interval that no process resolved may leave the axes."""
     ax.set_yscale("log")
     ax.set_ylim(min(0.9, ratios.min() * 0.85), max(1.1, ratios.max() * 1.25))

@@ -98,7 +98,7 @@ def test_results_are_of_guests_below_8_gib(tool: ModuleType) -> None:
 def test_the_table_of_life_cycle_costs_is_whole(tool: ModuleType) -> None:
     # Nine operations on guests of 8, 43 (32-bit), 128 and 400 GiB; each cell with its interval and verdict.
     lines = rows(tool.life_costs())
-    assert [line[0] for line in lines] == list(tool.titles().values())
+    assert [line[0] for line in lines] == list(tool.cell_titles().values())
     assert all(len(line) == 5 for line in lines)
     verdicts = "list faster|tree faster|equivalent|not resolved"
     cell = re.compile(rf"\S+ [num]?s, \S+ [num]?s: [\d.]+ \[[\d.]+, [\d.]+\], ({verdicts})")

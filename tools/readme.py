@@ -17,7 +17,7 @@ import p2mperf
 from p2mperf.analysis.summary import short_name
 from p2mperf.designs.pv.scenarios import SCENARIOS
 from p2mperf.figures import save, table
-from p2mperf.figures.life import titles
+from p2mperf.figures.life import cell_titles
 from p2mperf.guests.presets import PRESETS
 from p2mperf.units import format_ns
 
@@ -125,7 +125,7 @@ def _counted(mean: float) -> str:
 def _by_guest(rows: Any, cell: Callable[[Any], str]) -> str:
     """Lay out what is indexed by operation, stream and guest: a row an operation and stream."""
     lines = [f"| list, tree | {' | '.join(_LIFE_SWEEP)} |", "|---" * (1 + len(_LIFE_SWEEP)) + "|"]
-    for operation, title in titles().items():
+    for operation, title in cell_titles().items():
         if operation in rows.index.droplevel("guest"):
             cells = [cell(rows.loc[(*operation, guest)]) for guest in _LIFE_SWEEP]
             lines.append(f"| {title} | {' | '.join(cells)} |")

@@ -24,7 +24,7 @@ PUBLISHED = "published: boot logs, 1 GiB area"
 PUBLISHED_NS = {"rebuild": PUBLISHED_REBUILD_NS}
 
 
-def titles() -> dict[tuple[str, str], str]:
+def cell_titles() -> dict[tuple[str, str], str]:
     """What each operation and stream is to the kernel, in the order of the panels; lookups are left out."""
     return {
         (name, stream): title
@@ -49,7 +49,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     per_one = life[GROWTH].astype(float).div(life["n_lookups"].astype(float), axis=0)
     grown = life[KEYS].assign(**{name: per_one[name].to_numpy() for name in GROWTH})
     table = table.merge(grown.groupby(KEYS, sort=False)[GROWTH].mean().reset_index(), on=KEYS)
-    places = {cell: place for place, cell in enumerate(titles())}
+    places = {cell: place for place, cell in enumerate(cell_titles())}
     cells = zip(table["operation"], table["stream"], strict=True)
     table["_place"] = [places.get(cell, len(places)) for cell in cells]
     table = table.sort_values(["_place", "guest_bytes", "design"], kind="stable", ignore_index=True)
@@ -62,7 +62,7 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     refuse_empty(table, "no cell of it is anything but lookups; `sweep --plan life` measures them")
     guests = table.sort_values("guest_bytes")["guest"].unique().tolist()
     several = len(set(table["backing"])) > 1
-    named, found = titles(), []
+    named, found = cell_titles(), []
     for (backing, operation, stream), part in table.groupby(["backing", "operation", "stream"], sort=False):
         part.attrs = {"guests": guests}
         title = named.get((str(operation), str(stream)), f"{operation}, {stream}")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import twin_library
+from benchmarks.effort import Effort
 from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api
@@ -47,13 +48,13 @@ RATES = {
 }
 
 
-def run(quick: bool) -> Report:
+def run(effort: Effort) -> Report:
     """Measure faults on a guest of 1 GiB and write protection of one of 16 GiB, in fresh processes.
 
     Parameters
     ----------
-    quick : bool
-        Fewer rounds.
+    effort : Effort
+        Unless full, fewer rounds; smoke: in one process.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def run(quick: bool) -> Report:
         When gcc is not installed, or a process fails.
     """
     if not twin_library.compiler():
-        raise RuntimeError("the twins need gcc: install it (Debian and Ubuntu: apt install gcc)")
+        raise twin_library.NoCompilerError
     report = Report(
         "arm: write faults on a 1G guest, each page once; numba's loop against gcc's on the same tables",
         ("design", "writes", "numba M/s", "of runs", "gcc M/s", "numba/gcc", "95 % interval"),
@@ -78,8 +79,8 @@ def run(quick: bool) -> Report:
         library = str(Path(directory, "arm_twins.so"))
         subprocess.run(["gcc", *twin_library.FLAGS, "-o", library, str(SOURCE)], check=True)
         answers = [
-            in_fresh_process("arm", library=library, seed=seed, n_rounds=20 if quick else 60)
-            for seed in range(1, N_PROCESSES + 1)
+            in_fresh_process("arm", library=library, seed=seed, n_rounds=effort.choose(60, 20, 4))
+            for seed in range(1, effort.choose(N_PROCESSES, N_PROCESSES, 1) + 1)
         ]
     for design in TWINS:
         for writes in ("sequential", "random"):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import twin_library
+from benchmarks.effort import Effort
 from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api
@@ -33,23 +34,30 @@ _SOURCE = Path(__file__).with_name("life_twins.c")
 N_PROCESSES = 3
 
 
-def run(quick: bool) -> Report:
+def run(effort: Effort) -> Report:
     """Try what was promised, each design in fresh processes.
 
     Parameters
     ----------
-    quick : bool
-        One process a design instead of three.
+    effort : Effort
+        Unless full, one process a design instead of three; smoke: fewer rounds and broken leaves.
 
     Returns
     -------
     Report
     """
+    if not twin_library.compiler():
+        raise twin_library.NoCompilerError
     report = Report("life: writing to a p2m", ("design", "what", "processes"), notes=_notes())
     for design in DESIGNS:
         processes = [
-            in_fresh_process("life", design=design, n_rounds=15 if quick else 40)
-            for _ in range(1 if quick else N_PROCESSES)
+            in_fresh_process(
+                "life",
+                design=design,
+                n_rounds=effort.choose(40, 15, 2),
+                n_breaks=effort.choose(N_BREAKS, N_BREAKS, N_BREAKS // 100),
+            )
+            for _ in range(effort.choose(N_PROCESSES, 1, 1))
         ]
         for group, (text, unit, holds) in _CRITERIA.items():
             for what in processes[0][group]:
@@ -75,7 +83,7 @@ _CRITERIA: dict[str, tuple[str, str, Callable[[float], bool]]] = {
 }
 
 
-def work(design: str, n_rounds: int) -> dict[str, Any]:
+def work(design: str, n_rounds: int, n_breaks: int) -> dict[str, Any]:
     """Measure in this process: ratios to gcc's time, rates of ballooning, time for many broken leaves."""
     ratios: dict[str, float] = {}
     for bits in (64, 32):
@@ -87,7 +95,7 @@ def work(design: str, n_rounds: int) -> dict[str, Any]:
             if kept:
                 p2m.m2p  # noqa: B018
             balloon |= {f"balloon {way}{kept}": rate for way, rate in _balloon_rates(p2m).items()}
-    return {"set in place": ratios, "balloon": balloon, "breaks": _many_breaks(design)}
+    return {"set in place": ratios, "balloon": balloon, "breaks": _many_breaks(design, n_breaks)}
 
 
 def _timed(step: Callable[[], Any]) -> float:
@@ -107,19 +115,19 @@ def _balloon_rates(p2m: Any) -> dict[str, float]:
     return {way: 1e3 * pfns.size / median(values) for way, values in times.items()}
 
 
-def _many_breaks(design: str) -> dict[str, float]:
+def _many_breaks(design: str, n_breaks: int) -> dict[str, float]:
     """Seconds for many leaves, the median of three: the first gets its memory from the hypervisor first."""
     with api.build(design, Guest.plain("64M"), limit="8G") as p2m:
         p2m.set([p2m.guest.covered_pfn], 1 << 63)  # compiles
     times = []
     for _ in range(3):
         with api.build(design, Guest.plain("8G"), limit="512G") as p2m:
-            pfns = (p2m.guest.covered_pfn + np.arange(N_BREAKS) * 512).astype(np.uint64)
-            entries = np.full(N_BREAKS, 1 << 63 | 1, np.uint64)
+            pfns = (p2m.guest.covered_pfn + np.arange(n_breaks) * 512).astype(np.uint64)
+            entries = np.full(n_breaks, 1 << 63 | 1, np.uint64)
             times.append(_timed(lambda p2m=p2m, pfns=pfns, entries=entries: p2m.set(pfns, entries)) / 1e9)
-            if p2m.n_breaks["leaf"] != N_BREAKS:
-                raise RuntimeError(f"{p2m.n_breaks['leaf']} leaves were broken, not {N_BREAKS}")
-    return {f"{N_BREAKS} neighbouring leaves broken": median(times)}
+            if p2m.n_breaks["leaf"] != n_breaks:
+                raise RuntimeError(f"{p2m.n_breaks['leaf']} leaves were broken, not {n_breaks}")
+    return {f"{n_breaks} neighbouring leaves broken": median(times)}
 
 
 def _ratios(p2m: Any, n_rounds: int) -> dict[str, float]:

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from time import sleep
 from typing import Any
 
-from benchmarks.processes import ROOT
+from benchmarks.effort import Effort
 from benchmarks.report import Criterion, Report, mebibytes
 from p2mperf.study.narrow import narrow
-from p2mperf.study.plans import make_plan
-from p2mperf.study.sweep import PROCESS_BYTES, jobs
+from p2mperf.study.plans import Plan, make_plan
+from p2mperf.study.sweep import PROCESS_BYTES, jobs, sweep
 
 BOUND_RATIO = 1.15
 GUEST = "pv-64-400g"
 _POLL_S = 0.01
 _KINDS = ("memfd", "anonymous", "page tables")
+_NO_KNEES = {"ladder": {}, "knees": []}  # what a ladder would tell is no question here
 
 
-def run(quick: bool) -> Report:
-    """Run a unit of the default plan for a 400 GB guest and watch its memory.
+def run(effort: Effort) -> Report:
+    """Sweep one unit of the default plan for a 400 GB guest and watch the memory of its process.
 
     Parameters
     ----------
-    quick : bool
-        One stream only.
+    effort : Effort
+        Unless full, one stream only; smoke: a small guest.
 
     Returns
     -------
@@ -39,18 +38,20 @@ def run(quick: bool) -> Report:
 
     Raises
     ------
-    RuntimeError
-        When the unit fails.
+    P2mperfError
+        When the unit does not fit, or fails.
     """
-    streams = ("uniform",) if quick else ()
-    plan = narrow(make_plan("default"), guests=[GUEST], streams=streams, n_replicates=1)
+    plan = _plan(effort)
     job = next(jobs(plan))
-    peak, at_peak = _peak(_order(job, plan))
+    with tempfile.TemporaryDirectory() as out:
+        at_peak = _at_peak(lambda: sweep(plan, out, knees=_NO_KNEES))
+    peak = sum(at_peak.values())
     ratio = peak / job.need_bytes
     rows = [[kind, mebibytes(n_bytes)] for kind, n_bytes in at_peak.items()]
     rows += [["together, at the peak", mebibytes(peak)], ["predicted", mebibytes(job.need_bytes)]]
+    guest, designs = job.unit.guest.name, " and ".join(job.unit.designs)
     return Report(
-        f"memory: a unit of {GUEST}, {len(job.cells)} cells of {' and '.join(job.unit.designs)}",
+        f"memory: a unit of {guest}, {len(job.cells)} cells of {designs}",
         ("part", "MiB"),
         rows,
         [
@@ -62,40 +63,33 @@ def run(quick: bool) -> Report:
     )
 
 
-def _order(job: Any, plan: Any) -> dict[str, Any]:
-    unit = job.unit
-    named = ("stream", "hole_fraction", "identity_fraction", "operation")
-    return {
-        "task": "unit",
-        "guest": asdict(unit.guest),
-        "backing": unit.backing,
-        "replicate": unit.replicate,
-        "seed": unit.seed,
-        "designs": unit.designs,
-        "cells": [{key: cell[key] for key in named} for cell in job.cells],
-        "settings": plan.settings,
-        "warm_up": False,
-        "parent": os.getpid(),
-    }
+def _plan(effort: Effort) -> Plan:
+    if effort is Effort.SMOKE:
+        return narrow(make_plan("quick"), sizes=["64M"], entry_bits=64, streams=["uniform"], n_replicates=1)
+    streams = ["uniform"] if effort else []
+    return narrow(make_plan("default"), guests=[GUEST], streams=streams, n_replicates=1)
 
 
-def _peak(order: dict[str, Any]) -> tuple[int, dict[str, int]]:
-    command = [sys.executable, "-m", "p2mperf.study.unit"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
-        process.stdin.write(json.dumps(order))
-        process.stdin.close()
-        at_peak = max(_samples(process), key=lambda parts: sum(parts.values()))
-        if process.wait():
-            raise RuntimeError(f"the unit failed:\n{process.stderr.read().strip()[-2000:]}")
-    return sum(at_peak.values()), at_peak
+def _at_peak(step: Callable[[], Any]) -> dict[str, int]:
+    """Do something, and say what all processes that it started took when that was most [bytes]."""
+    most = dict.fromkeys(_KINDS, 0)
+    with ThreadPoolExecutor(1) as others:
+        done = others.submit(step)
+        while not done.done():
+            for pid in _children():
+                with suppress(OSError):  # the process may end while it is looked at
+                    parts = dict(zip(_KINDS, _memory(pid), strict=True))
+                    most = max(most, parts, key=lambda parts: sum(parts.values()))
+            sleep(_POLL_S)
+        done.result()
+    return most
 
 
-def _samples(process: Any) -> Iterator[dict[str, int]]:
-    while process.poll() is None:
-        with suppress(OSError):  # the process may end while it is looked at
-            yield dict(zip(_KINDS, _memory(process.pid), strict=True))
-        sleep(_POLL_S)
+def _children() -> Iterator[int]:
+    """Processes that this one has started and that still run."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # the thread may end
+            yield from map(int, children.read_text().split())
 
 
 def _memory(pid: int) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from time import perf_counter, sleep
 
+from benchmarks.effort import Effort
 from benchmarks.processes import ROOT
 from benchmarks.report import Criterion, Report
 
@@ -19,13 +20,13 @@ N_SWEEPS = 3
 _GIVE_UP_S = 60
 
 
-def run(quick: bool) -> Report:
+def run(effort: Effort) -> Report:
     """Time `--help`, and a warm quick sweep up to its first finished cell.
 
     Parameters
     ----------
-    quick : bool
-        One warm sweep instead of three.
+    effort : Effort
+        Unless full, one warm sweep instead of three; smoke: each command once.
 
     Returns
     -------
@@ -36,9 +37,10 @@ def run(quick: bool) -> Report:
     RuntimeError
         When a sweep ends, or a minute passes, without a finished cell.
     """
-    helps = [_help_s() for _ in range(N_HELP)]
-    first_cell_s()  # compiles what is not in the cache
-    sweeps = [first_cell_s() for _ in range(1 if quick else N_SWEEPS)]
+    helps = [_help_s() for _ in range(effort.choose(N_HELP, N_HELP, 1))]
+    if effort is not Effort.SMOKE:
+        first_cell_s()  # compiles what is not in the cache
+    sweeps = [first_cell_s() for _ in range(effort.choose(N_SWEEPS, 1, 1))]
     return Report(
         "startup",
         ("command", "best s", "all s"),
@@ -48,7 +50,7 @@ def run(quick: bool) -> Report:
         ],
         ["a cell is written when all its samples are taken, so its first sample was earlier than shown"],
         [
-            _below(f"--help, best of {N_HELP}", min(helps), HELP_BOUND_S),
+            _below(f"--help, best of {len(helps)}", min(helps), HELP_BOUND_S),
             _below(f"warm quick sweep to its first cell, best of {len(sweeps)}", min(sweeps), SWEEP_BOUND_S),
         ],
     )

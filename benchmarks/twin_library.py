@@ -27,6 +27,13 @@ _KINDS_OF_CODE = {
 }
 
 
+class NoCompilerError(RuntimeError):
+    """gcc is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("the twins need gcc: install it (Debian and Ubuntu: apt install gcc)")
+
+
 def compiler() -> str | None:
     """Where gcc is; None where it is not installed."""
     return shutil.which("gcc")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import twin_library
+from benchmarks.effort import Effort
 from benchmarks.paired import paired_times, translated, uniform_stream
 from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
@@ -24,20 +25,19 @@ N_PROCESSES = 6  # the fewest that give an exact interval of 95 %
 OPERATIONS = ("latency", "throughput")
 DESIGNS = ("pv-linear", "pv-tree")
 # size, geometry, whether the criterion covers it
-# size, geometry, whether the criterion covers it
 _GUESTS = (("512M", "pv64", True), ("128G", "pv64", True), ("512M", "pv32", False))
 _SLICE_NS = 4e6
 _CODE = ("code numba", "code gcc")
 _ZERO = np.uint64(0)
 
 
-def run(quick: bool) -> Report:
+def run(effort: Effort) -> Report:
     """Measure every guest in fresh processes and hold each loop to the bound.
 
     Parameters
     ----------
-    quick : bool
-        Fewer rounds, and only the guests that the criterion covers.
+    effort : Effort
+        Unless full, fewer rounds, and only the guests that the criterion covers; smoke: the smallest, once.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def run(quick: bool) -> Report:
         When gcc is not installed, or a process fails.
     """
     if not twin_library.compiler():
-        raise RuntimeError("the twins need gcc: install it (Debian and Ubuntu: apt install gcc)")
+        raise twin_library.NoCompilerError
     report = Report(
         "twins: numba's loops against gcc's on the same tables, uniform stream",
         ("guest", "design", "loop", "numba ns", "gcc ns", "numba/gcc", "95 % interval", *_CODE),
@@ -57,9 +57,8 @@ def run(quick: bool) -> Report:
     )
     with tempfile.TemporaryDirectory() as directory:
         library = twin_library.compile_twins(Path(directory))
-        for size, geometry, held in _GUESTS:
-            if held or not quick:
-                _measure_guest(report, library, size, geometry, held, n_rounds=20 if quick else 40)
+        for size, geometry, held in _GUESTS[: effort.choose(3, 2, 1)]:
+            _measure_guest(report, library, size, geometry, held, effort)
     return report
 
 
@@ -74,7 +73,7 @@ def _notes() -> list[str]:
 
 
 def _measure_guest(
-    report: Report, library: Path, size: str, geometry: str, held: bool, n_rounds: int
+    report: Report, library: Path, size: str, geometry: str, held: bool, effort: Effort
 ) -> None:
     answers = [
         in_fresh_process(
@@ -83,10 +82,10 @@ def _measure_guest(
             size=size,
             geometry=geometry,
             seed=seed,
-            n_rounds=n_rounds,
+            n_rounds=effort.choose(40, 20, 4),
             with_code=seed == 1,
         )
-        for seed in range(1, N_PROCESSES + 1)
+        for seed in range(1, effort.choose(N_PROCESSES, N_PROCESSES, 1) + 1)
     ]
     for design, operation in product(DESIGNS, OPERATIONS):
         found = [answer[f"{design} {operation}"] for answer in answers]

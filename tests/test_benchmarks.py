@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import p2mperf
-from benchmarks import paired, twin_library
+from benchmarks import memory, paired, twin_library
 from benchmarks.__main__ import NAMES, main
 from benchmarks.build import first_touch
+from benchmarks.effort import Effort
 from benchmarks.report import Criterion, Report
 from benchmarks.take import _list_array, _take
 from p2mperf import kernels
@@ -96,13 +97,45 @@ def test_a_missed_criterion_is_exit_code_1(
 ) -> None:
     criteria = [Criterion("fast", "3 ns", kept) for kept in holds]
     report = Report("title", ("a", "b"), [["1", "22"]], ["how"], criteria)
-    monkeypatch.setattr("benchmarks.startup.run", lambda quick: report)
+    monkeypatch.setattr("benchmarks.startup.run", lambda effort: report)
     assert main(["startup"]) == code
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"{sum(holds)} of 2 criteria hold"
     assert any("MISSED" in line for line in lines) == (code == 1)
     assert main(["startup", "--json"]) == code
     assert json.loads(capsys.readouterr().out)["startup"]["rows"] == [["1", "22"]]
+
+
+def test_the_memory_of_a_unit_is_seen_from_outside() -> None:
+    # The smallest unit: interpreter and numba take most of it, two tables 2 MiB each.
+    report = memory.run(Effort.SMOKE)
+    found = {name: float(mebibytes) for name, mebibytes in report.rows}
+    assert found["memfd"] >= 4
+    assert 50 < found["anonymous"] < found["together, at the peak"] < found["predicted"]
+    assert found["page tables"] > 0
+    assert report.title == "memory: a unit of pv-64-64m, 2 cells of pv-tree and pv-linear"
+
+
+def test_what_runs_is_well_where_nothing_is_judged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    efforts = []
+
+    def run(effort: Effort) -> Report:
+        efforts.append(effort)
+        return Report("title", ("a",), criteria=[Criterion("fast", "slow", False)])
+
+    def lacks(effort: Effort) -> Report:
+        raise twin_library.NoCompilerError
+
+    monkeypatch.setattr("benchmarks.startup.run", run)
+    monkeypatch.setattr("benchmarks.twins.run", lacks)
+    assert main(["twins", "startup", "--smoke"]) == 0
+    skipped, ran = capsys.readouterr().out.splitlines()
+    assert skipped.startswith("twins: skipped, the twins need gcc")
+    assert ran.startswith("startup: ran in ")
+    assert main(["startup", "--quick"]) == 1
+    assert efforts == [Effort.SMOKE, Effort.QUICK]
 
 
 @pytest.mark.benchmark

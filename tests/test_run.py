@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+_BASH = shutil.which("bash") or "bash"
 SYSTEM_TOOLS = ("cat", "cksum", "cp", "dirname", "grep", "mkdir", "sh")
 
 # Behaves as a Python whose pip is given by what stands in the environment; "makes" a venv by copying itself.
@@ -46,7 +47,9 @@ class FakeMachine:
         self.state = directory / "state"
         for made in (self.checkout, self.bin, self.state):
             made.mkdir()
-        shutil.copy(ROOT / "run", self.checkout)
+        (self.checkout / ".ci").mkdir()
+        for script in ("run", ".ci/run"):
+            shutil.copy(ROOT / script, self.checkout / script)
         for name in ("pyproject.toml", "constraints.txt"):
             (self.checkout / name).write_text("one")
         for tool in (*SYSTEM_TOOLS, "basename", "touch", "rm"):
@@ -71,10 +74,10 @@ class FakeMachine:
         if ensurepip:
             (self.state / "ensurepip").touch()
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, script: str = "run") -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(self.bin), "STATE": str(self.state), "BIN": str(self.bin)}
         return subprocess.run(
-            ["sh", str(self.checkout / "run"), *arguments],
+            [_BASH if script == ".ci/run" else "sh", str(self.checkout / script), *arguments],
             env=environment,
             capture_output=True,
             text=True,
@@ -189,6 +192,21 @@ def test_one_complaint_does_not_hide_the_others(machine: FakeMachine) -> None:
     assert result.returncode == 1
     assert result.stderr.endswith("run: failed: mypy\n")
     assert machine.log()[-1].startswith("python -m pytest")
+
+
+def test_ci_tests_and_then_tries_every_benchmark(machine: FakeMachine) -> None:
+    machine.add_python()
+    result = machine.run(script=".ci/run")
+    assert result.returncode == 0
+    assert [call.split()[2] for call in machine.log() if " -m " in call][-2:] == ["pytest", "benchmarks"]
+    told = [line for line in result.stderr.splitlines() if line.startswith("ci: ")]
+    assert told == [
+        "ci: checks and tests",
+        "ci: every benchmark for a few seconds, its figures not judged",
+    ]
+    (machine.state / "complains").write_text("mypy")
+    assert machine.run(script=".ci/run").returncode == 1
+    assert "benchmarks" not in machine.log()[-1]
 
 
 def test_root_may_open_the_lab_and_is_told_what_that_means(machine: FakeMachine) -> None:

@@ -20,11 +20,11 @@ from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api
 from p2mperf.analysis.statistics import process_ratio, ratio_interval
-from p2mperf.designs.arm.fault_kernels import fault, protect, unprotect
 from p2mperf.designs.arm.vlpt import ArmVlpt
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.rounds import latin_orders
 from p2mperf.memory.pool import PagePool
+from p2mperf.migration.tracing import handle_faults, protect_all, restore_all
 from p2mperf.migration.writers import all_frames
 
 BOUND_RATIO = 1.05
@@ -164,7 +164,7 @@ def _loops(library: str, design: Any, stream: NDArray[np.uint64]) -> dict[str, L
     twin.restype = ctypes.c_uint64
     twin.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p]
     return {
-        "numba": lambda dirty: int(fault(design.tables, (), stream, np.uint64(first), dirty)),
+        "numba": lambda dirty: handle_faults(design, stream, first, dirty),
         "gcc": lambda dirty: int(
             twin(words.ctypes.data, stream.ctypes.data, stream.size, first, dirty.ctypes.data)
         ),
@@ -178,8 +178,7 @@ def _faults(loops: dict[str, Loop], design: Any, n_rounds: int, seed: int) -> di
     times: dict[str, list[float]] = {name: [] for name in names}
     for order in latin_orders(len(names), n_rounds, np.random.default_rng(seed)):
         for name in (names[i] for i in order):
-            for entries in design.third_tables():
-                protect(entries)
+            protect_all(design.third_tables())
             dirty[:] = 0
             start = perf_counter_ns()
             n_faults = loops[name](dirty)
@@ -201,9 +200,9 @@ def _protection(seed: int, n_rounds: int) -> dict[str, float]:
             design.third_words().size // 512,
         )
         for _ in range(n_rounds):
-            unprotect(entries)
+            restore_all([entries])
             start = perf_counter_ns()
-            protect(entries)
+            protect_all([entries])
             middle = perf_counter_ns()
             np.copyto(other, entries)
             times["copy_ns"].append(perf_counter_ns() - middle)

@@ -83,8 +83,19 @@ class Traceable(Protocol):
         """Run this guest, so that what is looked up is its."""
 
 
+@runtime_checkable
+class SharesWindow(Protocol):
+    """Several guests can share a view that shows one of them at a time."""
+
+    def neighbour(self) -> Design:
+        """Build another one that shares the view, and is now what it shows."""
+
+    def restore(self) -> None:
+        """Let the view show this one again, as a switch to its guest does."""
+
+
 CAPABILITIES: dict[str, type] = {
-    kind.__name__: kind for kind in (Writable, Ballooned, HasTools, Shared, Dumpable, Traceable)
+    kind.__name__: kind for kind in (Writable, Ballooned, HasTools, Shared, Dumpable, Traceable, SharesWindow)
 }
 
 

@@ -144,7 +144,7 @@ def measure_cell(
     _flag(rounds, names)
     if work.end(serving):
         check_agreement(serving, stream[:: -(-stream.size // _CHECKED)], throughput)
-    return {"n_lookups": n_lookups, "checksum": checksum, "rounds": rounds}
+    return {"n_lookups": work.n_done(n_lookups), "checksum": checksum, "rounds": rounds}
 
 
 def _extent(

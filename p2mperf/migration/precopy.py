@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, unknown
+from p2mperf.guests.geometry import Words
 from p2mperf.migration.tracing import Tracer, frames_of, marked
-from p2mperf.migration.writers import Gfns, Writer, all_frames
+from p2mperf.migration.writers import Writer, all_frames
 from p2mperf.units import PAGE_SIZE
 
 BATCH_PAGES = 1024  # MAX_BATCH_SIZE of the legacy loop
@@ -281,7 +282,7 @@ class Sender:
         name = self.tracer.design.name
         return Migration(name, rule, total, self.bytes_per_second, tuple(rounds), stopped_by)
 
-    def _round(self, number: int, to_send: Gfns) -> tuple[Round, Gfns]:
+    def _round(self, number: int, to_send: Words) -> tuple[Round, Words]:
         before = self._counters()
         n_sent = self._send_peeking(to_send) if self.peek else self._send(to_send.size)
         left = frames_of(self.tracer.clean(), self.tracer.first)
@@ -300,7 +301,7 @@ class Sender:
         tracer = self.tracer
         return np.array([tracer.n_writes, tracer.n_faults, tracer.fault_ns, tracer.protect_ns])
 
-    def _send_peeking(self, to_send: Gfns) -> int:
+    def _send_peeking(self, to_send: Words) -> int:
         n_sent = 0
         for start in range(0, to_send.size, BATCH_PAGES):
             batch = to_send[start : start + BATCH_PAGES]

@@ -7,13 +7,14 @@ and finds the entry the way the design does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.arm.fault_kernels import fault, protect, unprotect
+from p2mperf.designs.arm.fault_kernels import LOG_DIRTY, fault, protect, unprotect
 from p2mperf.designs.capabilities import Traceable
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Words
@@ -29,16 +30,21 @@ class Traced(Traceable, Protocol):
     tables: Any
 
 
-def protect_all(design: Traceable) -> None:
-    """Make all memory of a guest read-only to it, so that its writes fault."""
-    for entries in design.third_tables():
+def protect_all(tables: Sequence[Words]) -> None:
+    """Make the memory that tables map read-only to the guest, so that its writes fault."""
+    for entries in tables:
         protect(entries)
 
 
-def restore_all(design: Traceable) -> None:
+def restore_all(tables: Sequence[Words]) -> None:
     """Give the write bit back to every entry that `protect_all` took it from."""
-    for entries in design.third_tables():
+    for entries in tables:
         unprotect(entries)
+
+
+def n_protected(tables: Sequence[Words]) -> int:
+    """Count the entries that `protect_all` took the write bit from."""
+    return sum(int(np.count_nonzero(entries & LOG_DIRTY)) for entries in tables)
 
 
 def handle_faults(design: Traced, stream: Words, first: int, dirty: Words) -> int:
@@ -117,7 +123,7 @@ class Tracer:
 
     def stop(self) -> None:
         """Make all memory writable again (OFF)."""
-        restore_all(self.design)
+        restore_all(self.design.third_tables())
         self.active = False
 
     def write(self, gfns: Any) -> int:
@@ -173,7 +179,7 @@ class Tracer:
 
     def _protect(self) -> None:
         start = perf_counter_ns()
-        protect_all(self.design)
+        protect_all(self.design.third_tables())
         self.protect_ns += perf_counter_ns() - start
 
     def _check_ram(self, stream: Words) -> None:

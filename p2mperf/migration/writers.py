@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, unknown
+from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
-
-Gfns = NDArray[np.uint64]
 
 
 class Writer(ABC):
@@ -44,9 +43,9 @@ class Writer(ABC):
             )
         self._rng = np.random.default_rng(seed)
 
-    def write(self, n_writes: int) -> Gfns:
+    def write(self, n_writes: int) -> Words:
         """Give the next `n_writes` frames."""
-        return self._frames_at(self._ranks(n_writes))
+        return frames_at(self.guest, self._ranks(n_writes))
 
     @abstractmethod
     def _ranks(self, n_writes: int) -> NDArray[np.int64]:
@@ -56,15 +55,17 @@ class Writer(ABC):
     def expected_dirty(self, n_writes: float) -> float:
         """How many different pages `n_writes` writes are expected to touch."""
 
-    def _frames_at(self, ranks: NDArray[np.int64]) -> Gfns:
-        ram = self.guest.ram
-        ends = np.cumsum(ram.n_frames)
-        bank = np.searchsorted(ends, ranks, side="right")
-        gfns = ram.first_pfn[bank] + ranks - (ends[bank] - ram.n_frames[bank])
-        return gfns.astype(np.uint64)
+
+def frames_at(guest: Guest, ranks: NDArray[np.int64]) -> Words:
+    """Frames of a guest's RAM by their number in it."""
+    ram = guest.ram
+    ends = np.cumsum(ram.n_frames)
+    bank = np.searchsorted(ends, ranks, side="right")
+    gfns = ram.first_pfn[bank] + ranks - (ends[bank] - ram.n_frames[bank])
+    return gfns.astype(np.uint64)
 
 
-def all_frames(guest: Guest) -> Gfns:
+def all_frames(guest: Guest) -> Words:
     """Every frame of a guest's RAM, in order."""
     ram = guest.ram
     ranges = zip(ram.first_pfn.tolist(), ram.end_pfn.tolist(), strict=True)
@@ -175,7 +176,7 @@ class Recorded(Writer):
         self.n_pages = int(np.unique(self._gfns).size)
         self._next = 0
 
-    def write(self, n_writes: int) -> Gfns:
+    def write(self, n_writes: int) -> Words:
         index = (self._next + np.arange(n_writes)) % self._gfns.size
         self._next = (self._next + n_writes) % self._gfns.size
         return self._gfns[index]

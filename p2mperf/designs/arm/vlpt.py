@@ -9,7 +9,7 @@ import numpy as np
 
 from p2mperf.designs.arm.checks import FIRST_SLOT, Acceptance, require
 from p2mperf.designs.arm.door import Stage2Door, hold_table
-from p2mperf.designs.arm.layout import ENTRIES, plan_tables, third_frames
+from p2mperf.designs.arm.layout import ENTRIES, N_DOMAINS, plan_tables, third_frames
 from p2mperf.designs.arm.stage2 import OPTIONS
 from p2mperf.designs.arm.vlpt_kernels import VlptTables
 from p2mperf.designs.arm.window import VlptDomain, VlptWindow
@@ -142,6 +142,19 @@ class ArmVlpt(Stage2Door, Design):
         """
         self._require_open()
         self.domain.restore()
+
+    def neighbour(self) -> ArmVlpt:
+        """Build another domain, its guest of the same memory map, and show it in the window that both share.
+
+        Raises
+        ------
+        BadInputError
+            When no domid is left.
+        """
+        free = [domid for domid in range(N_DOMAINS) if domid not in self.window.domids]
+        if not free:
+            raise BadInputError(f"all {N_DOMAINS} domids are taken")
+        return self.again(domid=free[0], window=self.window, like=None)
 
     def cleanup(self) -> None:
         """Undo `prepare`: clear the slots and forget them; lookups find nothing until prepared again."""

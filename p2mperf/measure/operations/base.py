@@ -99,6 +99,10 @@ class Operation:
         self._footprints[id(design)] = after
         return difference(before, after)
 
+    def n_done(self, n_frames: int) -> int:
+        """How much a pass over so many frames does, of what its cost is told of."""
+        return n_frames
+
     def finish(self, design: Design, frames: Words, result: Any) -> None:
         """Check what a pass did, and put back what it changed.
 

@@ -197,6 +197,35 @@ _OPERATIONS = (
         unit="ms",
         unit_ns=1e6,
     ),
+    OperationSpec(
+        "fault",
+        f"{_ROOM}.faults:HandleFaults",
+        "frame",
+        streams=("sequential", "uniform"),
+        needs=("Traceable",),
+        title="write fault handled",
+        titles={"sequential": "write faults, sequential", "uniform": "write faults, uniform"},
+        unit="ns per fault",
+    ),
+    OperationSpec(
+        "protect",
+        f"{_ROOM}.faults:ProtectTables",
+        "frame",
+        needs=("Traceable",),
+        title="entries write-protected",
+        titles={"whole-table": "all entries write-protected"},
+        unit="ns per entry",
+    ),
+    OperationSpec(
+        "restore",
+        f"{_ROOM}.faults:RestoreWindow",
+        "table",
+        needs=("SharesWindow",),
+        title="switch to a guest whose window showed another",
+        titles={"whole-table": "switch to a guest whose window showed another"},
+        unit="us",
+        unit_ns=1e3,
+    ),
 )
 
 

@@ -23,7 +23,7 @@ from p2mperf.errors import BadInputError, ClosedError, DoesNotFitError
 from p2mperf.host import maps
 from p2mperf.memory import smaps, vm
 from p2mperf.memory.pool import PagePool
-from p2mperf.memory.window import Window
+from p2mperf.memory.window import Window, n_runs
 from p2mperf.units import HUGE_SIZE, MIB, PAGE_SIZE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,6 +125,14 @@ def test_a_hole_reads_zeros_or_traps(zero_holes: bool) -> None:
             assert window.words(np.uint64)[512 : 3 * 512].tolist() == [0] * 1024
         areas = own_process.areas(window.address(1), 2 * PAGE_SIZE)
         assert {area.rights for area in areas} == {"r--p" if zero_holes else "---p"}
+
+
+def test_holes_are_one_mapping_and_frames_to_be_shared_are_not() -> None:
+    # 4 5 | hole hole | 0 | 7: frame 0 does not continue a hole.
+    frames = np.array([4, 5, -1, -1, 0, 7])
+    assert n_runs(frames, frames >= 0, holes=True) == 4
+    # As stand-ins for one shared frame each is a mapping: 4 5 | -1 | -1 | 0 | 7.
+    assert n_runs(frames, frames >= 0) == 5
 
 
 def test_pages_are_hidden_and_shown_again() -> None:

@@ -18,29 +18,33 @@ from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
 
-def n_runs(frames: Frames, writable: NDArray[np.bool_]) -> int:
+def n_runs(frames: Frames, writable: NDArray[np.bool_], *, holes: bool = False) -> int:
     """Count the mappings a window needs: neighbours share one where frames continue and rights agree.
 
     Parameters
     ----------
     frames : ndarray of int64, shape (n_pages,)
-        Frame shown on each page; holes are -1, and one mapping where they are neighbours.
+        Frame shown on each page.
     writable : ndarray of bool, shape (n_pages,)
         False where the frame is shared and must not be written.
+    holes : bool
+        Whether a negative frame is a hole, and neighbouring holes one mapping; otherwise each stands for a
+        shared frame that is not taken yet.
 
     Returns
     -------
     int
         Number of mappings (VMAs).
     """
-    return _run_starts(frames, writable).size
+    return _run_starts(frames, writable, holes).size
 
 
-def _run_starts(frames: Frames, writable: NDArray[np.bool_]) -> NDArray[np.intp]:
-    hole = frames < 0
-    continued = ~hole[:-1] & (np.diff(frames) == 1) & (writable[1:] == writable[:-1])
-    broken = ~(continued | (hole[1:] & hole[:-1]))
-    return np.concatenate([[0], np.flatnonzero(broken) + 1])[: frames.size]
+def _run_starts(frames: Frames, writable: NDArray[np.bool_], holes: bool = True) -> NDArray[np.intp]:
+    joined = (np.diff(frames) == 1) & (writable[1:] == writable[:-1])
+    if holes:
+        hole = frames < 0
+        joined = (joined & ~hole[:-1]) | (hole[1:] & hole[:-1])
+    return np.concatenate([[0], np.flatnonzero(~joined) + 1])[: frames.size]
 
 
 class Window:
@@ -271,7 +275,7 @@ class Window:
 
     @property
     def n_vmas(self) -> int:
-        return n_runs(self.frames, self.writable)
+        return n_runs(self.frames, self.writable, holes=True)
 
     def page_at(self, address: int) -> int:
         """Page of the area that an address lies in; -1 for any other address."""

@@ -100,7 +100,7 @@ class ArmVlpt(Stage2Door, Design):
         window_tables = shown.size * PAGE_SIZE // backing.window_bytes * 8
         return replace(
             base,
-            n_vmas=n_runs(shown, shown >= 0),
+            n_vmas=n_runs(shown, shown >= 0, holes=True),
             page_table_bytes=base.page_table_bytes + window_tables,
         )
 

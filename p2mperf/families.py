@@ -129,22 +129,9 @@ def _wrong(family: Family) -> str:
 FAMILIES: Registry[Family] = Registry(
     "family", "p2mperf.families", Family, {family.name: family for family in _FAMILIES}, _wrong
 )
-
-
-def families() -> dict[str, Family]:
-    """All families by name, those of other packages included; the first is measured where none is named."""
-    return FAMILIES.sound()
-
-
-def find_family(name: str) -> Family:
-    """Find a family by name.
-
-    Raises
-    ------
-    BadInputError
-        When there is none of that name, or the package that offers it is broken.
-    """
-    return FAMILIES.find(name)
+# By name; those of other packages are among them. The first is measured where none is named.
+families = FAMILIES.sound
+find_family = FAMILIES.find
 
 
 def geometries_of(family: Family, entry_bits: int | None = None) -> tuple[str, ...]:

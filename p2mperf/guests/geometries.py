@@ -26,19 +26,6 @@ def _wrong(geometry: Geometry) -> str:
 GEOMETRIES: Registry[Geometry] = Registry(
     "geometry", "p2mperf.geometries", Geometry, {shape.name: shape for shape in _GEOMETRIES}, _wrong
 )
-
-
-def geometries() -> dict[str, Geometry]:
-    """All geometries by name, those of other packages included."""
-    return GEOMETRIES.sound()
-
-
-def find_geometry(name: str) -> Geometry:
-    """Find a geometry by name.
-
-    Raises
-    ------
-    BadInputError
-        When there is none of that name, or the package that offers it is broken.
-    """
-    return GEOMETRIES.find(name)
+# By name; those of other packages are among them.
+geometries = GEOMETRIES.sound
+find_geometry = GEOMETRIES.find

@@ -248,22 +248,9 @@ def _wrong(spec: OperationSpec) -> str:
 OPERATIONS: Registry[OperationSpec] = Registry(
     "operation", "p2mperf.operations", OperationSpec, {spec.name: spec for spec in _OPERATIONS}, _wrong
 )
-
-
-def operations() -> dict[str, OperationSpec]:
-    """All operations by name, those of other packages included, in the order in which they are done."""
-    return OPERATIONS.sound()
-
-
-def find_operation(name: str) -> OperationSpec:
-    """Find an operation by name.
-
-    Raises
-    ------
-    BadInputError
-        When there is none of that name, or the package that offers it is broken.
-    """
-    return OPERATIONS.find(name)
+# By name, in the order in which they are done; those of other packages are among them.
+operations = OPERATIONS.sound
+find_operation = OPERATIONS.find
 
 
 def lookups() -> tuple[str, ...]:

@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given, strategies as st
 
+from p2mperf import plugins
 from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.sizing import (
     CONFIDENCE,
@@ -21,6 +24,7 @@ from p2mperf.sizing import (
     SHAPES,
     Limit,
     address_space,
+    limit_names,
     limits,
     low_memory_parts,
     parameters,
@@ -378,6 +382,61 @@ def test_a_new_limit_is_one_entry(monkeypatch):
     assert limits("9G").refused_by == ("small-pot",)
     assert table(["9G"], widths=(64,))[0]["limits"] == ["small-pot"]
     assert "small-pot" not in {verdict.limit for verdict in limits(without=["small-pot"]).verdicts}
+
+
+@pytest.fixture
+def offer(monkeypatch):
+    """Offers a limit as another package does by an entry point."""
+
+    def add(name, limit):
+        package = ModuleType("another_package")
+        package.limit = limit
+        monkeypatch.setitem(sys.modules, package.__name__, package)
+        point = EntryPoint(name, "another_package:limit", "p2mperf.limits")
+        monkeypatch.setattr(plugins, "offered", lambda group: (point,) if group == point.group else ())
+
+    return add
+
+
+def small_pot(**facts):
+    named = {"name": "small-pot", "geometries": ("pv64",), "unit": "pots", "source": "this test"}
+    sizes = {
+        "needed": lambda built, guest_bytes: guest_bytes,
+        "available": lambda built, guest_bytes: 8 * GIB,
+    }
+    return Limit(**{**named, **sizes, "confidence": "assumed", **facts})
+
+
+def test_another_package_adds_a_limit(offer):
+    offer("small-pot", small_pot())
+    assert limit_names() == [*LIMITS, "small-pot"]
+    assert limits("9G").refused_by == ("small-pot",)
+    assert limits(**WIDE).largest_guest_bytes == 8 * GIB
+    assert table(["9G"], widths=(64,))[0]["limits"] == ["small-pot"]
+    assert limits("9G", without=["small-pot"]).fits
+    assert "small-pot" not in LIMITS
+
+
+@pytest.mark.parametrize(
+    ("limit", "wrong"),
+    [
+        ("8G", "which is no Limit"),
+        (small_pot(name="pot"), "which calls itself pot"),
+        (small_pot(geometries=("pv128",)), "which is of geometry pv128; there are pv32, pv64, lpae"),
+        (small_pot(confidence="sure"), "which says confidence 'sure', which is none of source, derived"),
+        (small_pot(source=""), "which does not say what it counts, or where that was read"),
+        (small_pot(needed=8), "which has no arithmetic"),
+    ],
+)
+def test_a_broken_limit_of_another_package_is_one_sentence(offer, limit, wrong):
+    expected = limits("400G").binds
+    offer("small-pot", limit)
+    with pytest.raises(
+        BadInputError, match="limit small-pot is declared as another_package:limit"
+    ) as refused:
+        limits("400G", without=["small-pot"])
+    assert wrong in str(refused.value)
+    assert limits("400G").binds == expected
 
 
 def test_registries_are_complete():

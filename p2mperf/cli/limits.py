@@ -8,7 +8,17 @@ from typing import Any
 from p2mperf.cli import show
 from p2mperf.cli.options import Parser, make_parser
 from p2mperf.errors import BadInputError
-from p2mperf.sizing import LIMITS, QUESTIONS, SETTINGS, Answer, Reply, limits, readable_size, reply, table
+from p2mperf.sizing import (
+    QUESTIONS,
+    SETTINGS,
+    Answer,
+    Reply,
+    limit_names,
+    limits,
+    readable_size,
+    reply,
+    table,
+)
 from p2mperf.sizing.proof import Proof, prove
 from p2mperf.sizing.questions import asked_about
 
@@ -103,7 +113,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="LIMIT",
-        help=f"leave a limit out, to see what binds after it; one of {', '.join(LIMITS)}",
+        help=f"leave a limit out, to see what binds after it; one of {', '.join(limit_names())}",
     )
     parser.add_argument(
         "--table", nargs="*", metavar="SIZE", help="a table over these sizes, or a usual range"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from typing import Any
 
 from p2mperf.errors import BadInputError, unknown
 from p2mperf.sizing.arithmetic import address_space, area_bytes, list_bytes, low_memory_parts, vmalloc_bytes
-from p2mperf.sizing.parameters import SETTINGS, Parameters, parameters
-from p2mperf.sizing.registry import LIMITS, Limit, left_out
-from p2mperf.units import PAGE_SIZE, format_size, parse_pages
+from p2mperf.sizing.parameters import Parameters, parameters
+from p2mperf.sizing.registry import Limit, every_limit, left_out
+from p2mperf.units import PAGE_SIZE, format_size, parse_pages, readable_size
 
 NO_UPPER_CHECK = (
     "the kernel of 2014 registered the area without looking at its upper end and would have run on into the"
@@ -20,23 +19,8 @@ NO_UPPER_CHECK = (
 UPPER_END_FITS = "the kernel of 2014 registered the area without looking at its upper end; here there is room"
 
 
-def readable_size(n_bytes: int) -> str:
-    """Write a size in at most four digits, exact where that can be, with suffixes up to Y.
-
-    Examples
-    --------
-    >>> readable_size(2049 * 2**20), readable_size(604205056), readable_size(2**74)
-    ('2049M', '576.2M', '16Z')
-    """
-    exact = format_size(n_bytes)
-    if len(exact) <= 5 and n_bytes < 1 << 50:
-        return exact
-    power = (n_bytes.bit_length() - 1) // 10
-    return f"{n_bytes / (1 << 10 * power):.1f}".removesuffix(".0") + "BKMGTPEZY"[power]
-
-
 @dataclass(frozen=True)
-class Verdict:
+class Ruling:
     """What one limit says about one guest.
 
     Attributes
@@ -79,7 +63,7 @@ class Answer:
         Entries of the list, and the INVALID entries that fill its last leaf.
     list_bytes, area_bytes, granule_bytes : int
         The list, the virtual area for it, and the step the area grows in [bytes].
-    verdicts : tuple of Verdict
+    verdicts : tuple of Ruling
         One for every limit that applies.
     largest_guest_bytes : int
         Largest guest that fits [bytes], exact to the page; 0 if none does.
@@ -98,7 +82,7 @@ class Answer:
     list_bytes: int
     area_bytes: int
     granule_bytes: int
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Ruling, ...]
     largest_guest_bytes: int
     largest_area_bytes: int
     next_guest_bytes: int
@@ -146,7 +130,7 @@ class Answer:
             return f"{size} fits; first to give out: {self.on(self.binds[0]).reason}"
         return f"{size} does not fit: {'; '.join(self.on(name).reason for name in self.refused_by)}"
 
-    def on(self, limit: str) -> Verdict:
+    def on(self, limit: str) -> Ruling:
         """Return the verdict of one limit by name."""
         for verdict in self.verdicts:
             if verdict.limit == limit:
@@ -228,10 +212,23 @@ def limits(
     """
     built = parameters(entry_bits=entry_bits, design=design, **settings)
     built = replace(built, without=left_out(without))
-    return _answer(built, None if guest_memory is None else _read_guest(built, guest_memory))
+    return answer_for(built, None if guest_memory is None else _read_guest(built, guest_memory))
 
 
-def _answer(built: Parameters, guest: int | None) -> Answer:
+def answer_for(built: Parameters, guest: int | None) -> Answer:
+    """Answer for parameters that are whole.
+
+    Parameters
+    ----------
+    built : Parameters
+        What is assumed.
+    guest : int or None
+        The guest's memory [bytes]; None takes the largest guest that fits.
+
+    Returns
+    -------
+    Answer
+    """
     largest = largest_guest_bytes(built)
     if guest is None:
         guest = largest or PAGE_SIZE
@@ -254,7 +251,7 @@ def _answer(built: Parameters, guest: int | None) -> Answer:
 
 def applying(built: Parameters) -> list[Limit]:
     """Limits that exist under these parameters, in the order of the registry."""
-    return [limit for limit in LIMITS.values() if limit.applies_to(built)]
+    return [limit for limit in every_limit().values() if limit.applies_to(built)]
 
 
 def area_available_bytes(built: Parameters, guest_bytes: int) -> int:
@@ -297,7 +294,7 @@ def _fits(limit: Limit, built: Parameters, guest_bytes: int) -> bool:
     return limit.needed(built, guest_bytes) <= limit.available(built, guest_bytes)
 
 
-def _judge(built: Parameters, limit: Limit, guest_bytes: int) -> Verdict:
+def _judge(built: Parameters, limit: Limit, guest_bytes: int) -> Ruling:
     needed, available = limit.needed(built, guest_bytes), limit.available(built, guest_bytes)
     fits = needed <= available
     texts = readable_size(needed), readable_size(available)
@@ -305,7 +302,7 @@ def _judge(built: Parameters, limit: Limit, guest_bytes: int) -> Verdict:
         texts = f"{needed} bytes", f"{available} bytes"
     share = f"needs {texts[0]} of {texts[1]} of {limit.unit}"
     lack = f"needs {texts[0]} of {limit.unit} and gets {texts[1]}"
-    return Verdict(
+    return Ruling(
         limit=limit.name,
         unit=limit.unit,
         needed_bytes=needed,
@@ -354,60 +351,3 @@ def _notes_32bit(built: Parameters) -> Iterable[str]:
         " depends on where low memory ends, and belongs into reserve as modules and ioremap do (reserve is"
         f" {readable_size(built.reserve_bytes)})"
     )
-
-
-def table(
-    sizes: Iterable[str | int], widths: Iterable[int] = (64, 32), **options: Any
-) -> list[dict[str, Any]]:
-    """Put the answers for a range of guest sizes into rows.
-
-    Parameters
-    ----------
-    sizes : iterable of str or int
-        Guest sizes.
-    widths : iterable of int
-        Entry widths to ask for, each with every size [bits].
-    **options
-        Further arguments of `limits`; a setting goes to the widths that have it.
-
-    Returns
-    -------
-    list of dict
-        One row a size and width, sizes in bytes; a guest beyond the width is a row that does not fit.
-
-    Examples
-    --------
-    >>> [row["area_bytes"] >> 20 for row in table(["43G", "400G"])]
-    [86, 44, 800, 400]
-    """
-    without = left_out(options.pop("without", ()))
-    built = [replace(_for_width(width, tuple(widths), options), without=without) for width in widths]
-    return [_row(_answer(each, parse_pages(size) * PAGE_SIZE)) for size, each in product(sizes, built)]
-
-
-def _for_width(width: int, widths: tuple[int, ...], options: dict[str, Any]) -> Parameters:
-    """Pass on what this width has; what no width of the table has is refused as a contradiction."""
-    geometries = {f"pv{each}" for each in widths}
-    own = {
-        name: value
-        for name, value in options.items()
-        if name not in SETTINGS
-        or f"pv{width}" in SETTINGS[name].defaults
-        or not geometries & SETTINGS[name].defaults.keys()
-    }
-    return parameters(entry_bits=width, **own)
-
-
-def _row(answer: Answer) -> dict[str, Any]:
-    return {
-        "guest_bytes": answer.guest_bytes,
-        "entry_bits": answer.parameters.shape.entry_bytes * 8,
-        "n_pages": answer.n_pages,
-        "n_padding_entries": answer.n_padding_entries,
-        "list_bytes": answer.list_bytes,
-        "area_bytes": answer.area_bytes,
-        "available_bytes": answer.available_bytes,
-        "fits": answer.fits,
-        "limits": list(answer.binds if answer.fits else answer.refused_by),
-        "reason": answer.verdict,
-    }

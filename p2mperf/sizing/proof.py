@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import DoesNotFitError, P2mperfError
 from p2mperf.host.memory import require_memory
-from p2mperf.sizing.answer import Answer, readable_size
-from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size
+from p2mperf.sizing.answer import Answer
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, readable_size
 
 if TYPE_CHECKING:
     import numpy as np

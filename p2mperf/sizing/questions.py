@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2mperf.errors import unknown
-from p2mperf.sizing.answer import Answer, limits, readable_size as size_text
+from p2mperf.sizing.answer import Answer, limits
 from p2mperf.sizing.arithmetic import low_memory_parts
+from p2mperf.units import readable_size as size_text
 
 Sentence = Callable[[tuple[Answer, ...]], str]
 _FIRST = "xen-devel, 27-28 October 2014, [PATCH 0/2]"

@@ -1,6 +1,7 @@
 """Every limit that the linear list can run into, one entry each.
 
-Tables, figures and notebooks read `LIMITS`, so a new limit is one new entry and shows up in all of them.
+Tables and figures read `every_limit`, so a new limit is one new entry of `LIMITS`, or an entry point in the
+group ``p2mperf.limits`` of another package, and shows up in all of them.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError
+from p2mperf.plugins import Registry
 from p2mperf.sizing.arithmetic import (
     area_bytes,
     list_bytes,
@@ -16,7 +18,7 @@ from p2mperf.sizing.arithmetic import (
     low_memory_parts,
     vmalloc_bytes,
 )
-from p2mperf.sizing.parameters import Parameters
+from p2mperf.sizing.parameters import SHAPES, Parameters
 from p2mperf.units import GIB, MIB, PAGE_SHIFT, PAGE_SIZE, TIB
 
 CONFIDENCE = {
@@ -244,18 +246,43 @@ LIMITS = {
 }
 
 
+def _wrong(limit: Limit) -> str:
+    """What is wrong with a limit of another package, or ""."""
+    if strange := set(limit.geometries) - SHAPES.keys():
+        return f"is of geometry {', '.join(sorted(strange))}; there are {', '.join(SHAPES)}"
+    if limit.confidence not in CONFIDENCE:
+        return f"says confidence {limit.confidence!r}, which is none of {', '.join(CONFIDENCE)}"
+    if not (limit.unit and limit.source):
+        return "does not say what it counts, or where that was read"
+    if not all(map(callable, (limit.needed, limit.available))):
+        return "has no arithmetic: needed and available are to be called"
+    return ""
+
+
+_REGISTRY: Registry[Limit] = Registry("limit", "p2mperf.limits", Limit, LIMITS, _wrong)
+
+
+def every_limit() -> dict[str, Limit]:
+    """All limits by name, sound ones of other packages included."""
+    return _REGISTRY.sound()
+
+
+def limit_names() -> list[str]:
+    """All names; no other package is imported for it."""
+    return _REGISTRY.names()
+
+
 def left_out(names: Iterable[str]) -> tuple[str, ...]:
     """Check the names of limits that a user wants to leave out.
 
     Raises
     ------
     BadInputError
-        For a limit that does not exist, or that nothing can lift.
+        For a limit that does not exist or is broken, or that nothing can lift.
     """
     chosen = tuple(dict.fromkeys(names))
     for name in chosen:
-        if name not in LIMITS:
-            raise unknown("limit", name, LIMITS)
+        _REGISTRY.find(name)
         if name == "entry-width":
             raise BadInputError("entry-width cannot be left out: an entry holds no more bits than it has")
     return chosen

@@ -1,0 +1,70 @@
+"""The answers for a range of guest sizes, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from p2mperf.sizing.answer import Answer, answer_for
+from p2mperf.sizing.parameters import SETTINGS, Parameters, parameters
+from p2mperf.sizing.registry import left_out
+from p2mperf.units import PAGE_SIZE, parse_pages
+
+
+def table(
+    sizes: Iterable[str | int], widths: Iterable[int] = (64, 32), **options: Any
+) -> list[dict[str, Any]]:
+    """Put the answers for a range of guest sizes into rows.
+
+    Parameters
+    ----------
+    sizes : iterable of str or int
+        Guest sizes.
+    widths : iterable of int
+        Entry widths to ask for, each with every size [bits].
+    **options
+        Further arguments of `limits`; a setting goes to the widths that have it.
+
+    Returns
+    -------
+    list of dict
+        One row a size and width, sizes in bytes; a guest beyond the width is a row that does not fit.
+
+    Examples
+    --------
+    >>> [row["area_bytes"] >> 20 for row in table(["43G", "400G"])]
+    [86, 44, 800, 400]
+    """
+    without = left_out(options.pop("without", ()))
+    built = [replace(_for_width(width, tuple(widths), options), without=without) for width in widths]
+    return [_row(answer_for(each, parse_pages(size) * PAGE_SIZE)) for size, each in product(sizes, built)]
+
+
+def _for_width(width: int, widths: tuple[int, ...], options: dict[str, Any]) -> Parameters:
+    """Pass on what this width has; what no width of the table has is refused as a contradiction."""
+    geometries = {f"pv{each}" for each in widths}
+    own = {
+        name: value
+        for name, value in options.items()
+        if name not in SETTINGS
+        or f"pv{width}" in SETTINGS[name].defaults
+        or not geometries & SETTINGS[name].defaults.keys()
+    }
+    return parameters(entry_bits=width, **own)
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    return {
+        "guest_bytes": answer.guest_bytes,
+        "entry_bits": answer.parameters.shape.entry_bytes * 8,
+        "n_pages": answer.n_pages,
+        "n_padding_entries": answer.n_padding_entries,
+        "list_bytes": answer.list_bytes,
+        "area_bytes": answer.area_bytes,
+        "available_bytes": answer.available_bytes,
+        "fits": answer.fits,
+        "limits": list(answer.binds if answer.fits else answer.refused_by),
+        "reason": answer.verdict,
+    }

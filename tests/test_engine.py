@@ -92,7 +92,7 @@ def looking_up(kernel: Any) -> Lookup:
 
 
 def test_a_cell_tells_what_was_timed(passes: Passes) -> None:
-    measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1)
+    measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1).to_json()
     # The slower design takes 4 ns: 1000 ns are 250 lookups for both.
     assert measured["n_lookups"] == 250
     assert measured["checksum"] == 42
@@ -106,7 +106,7 @@ def test_a_cell_tells_what_was_timed(passes: Passes) -> None:
 
 def test_without_a_control_only_the_designs_are_timed(passes: Passes) -> None:
     settings = Settings(n_rounds=2, target_ns=1000, min_lookups=10, max_lookups=1000, control=False)
-    measured = measure_cell(designs("one", "two"), long_streams(), "latency", settings, seed=1)
+    measured = measure_cell(designs("one", "two"), long_streams(), "latency", settings, seed=1).to_json()
     assert [sorted(block["order"]) for block in measured["rounds"]] == [["one", "two"]] * 2
 
 
@@ -119,7 +119,7 @@ def test_no_frame_is_looked_up_twice(passes: Passes) -> None:
 
 
 def test_each_timed_pass_follows_one_that_settles_the_design(passes: Passes) -> None:
-    measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1)
+    measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1).to_json()
     names = [name for name, _, size in passes.passes if size == 250]
     order = [name.removeprefix("control:") for block in measured["rounds"] for name in block["order"]]
     assert names[0::2] == names[1::2] == order
@@ -127,7 +127,7 @@ def test_each_timed_pass_follows_one_that_settles_the_design(passes: Passes) -> 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_design_stands_in_every_place_equally_often(passes: Passes, seed: int) -> None:
-    measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed)
+    measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed).to_json()
     places = Counter(
         (name, place) for block in measured["rounds"] for place, name in enumerate(block["order"])
     )
@@ -138,14 +138,14 @@ def test_every_design_stands_in_every_place_equally_often(passes: Passes, seed: 
 
 def test_the_order_is_seeded(passes: Passes) -> None:
     cells = [measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, s) for s in (5, 5, 6)]
-    orders = [[block["order"] for block in cell["rounds"]] for cell in cells]
+    orders = [[[one.design for one in block.passes] for block in cell.rounds] for cell in cells]
     assert orders[0] == orders[1] != orders[2]
 
 
 def test_an_outlier_is_flagged_and_kept(passes: Passes) -> None:
     # Calibration takes 6 passes; the timed ones are 7, 9, 11 ... The fifth of them is a hundred times slower.
     passes.slow_passes = {6 + 2 * 4 + 1}
-    measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1)
+    measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1).to_json()
     name = measured["rounds"][1]["order"][1]
     assert list(measured["rounds"][1]["flagged"]) == [name]
     assert measured["rounds"][1]["flagged"][name] in ("unexplained", "steal", "involuntary switch")
@@ -274,7 +274,7 @@ def test_a_real_cell(pair: dict[str, Any]) -> None:
     def make(n_lookups: int) -> Any:
         return make_stream("uniform", guest, n_lookups, hole_fraction=0.5)
 
-    measured = measure_cell(pair, make, "throughput", settings, seed=1)
+    measured = measure_cell(pair, make, "throughput", settings, seed=1).to_json()
     assert 128 <= measured["n_lookups"] <= 256
     assert all(elapsed > 0 for block in measured["rounds"] for elapsed in block["elapsed_ns"].values())
     assert json.loads(json.dumps(measured)) == measured

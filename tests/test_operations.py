@@ -45,7 +45,7 @@ def measured(pair: dict[str, Any], operation: str, stream: str = "sequential", *
         return make_stream(stream, pair["pv-tree"].guest, n_frames, seed=next(seeds))
 
     chosen = Settings(**{**vars(SETTINGS), **settings})
-    return measure_cell(pair, make, operation, chosen, 1, stream != "sequential")
+    return measure_cell(pair, make, operation, chosen, 1, stream != "sequential").to_json()
 
 
 def grown(cell: Any, what: str, design: str) -> list[int]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
 from time import perf_counter_ns
 from typing import Any
 
@@ -18,7 +17,8 @@ from p2mperf.host.probes import steal_ticks
 from p2mperf.kernels import throughput, translate_into
 from p2mperf.measure.operations.base import Operation, StreamMaker
 from p2mperf.measure.operations.registry import find_operation, why_not
-from p2mperf.measure.rounds import flag_outliers, latin_orders
+from p2mperf.measure.rounds import Measured, Pass, Round, flagged, latin_orders
+from p2mperf.measure.settings import Settings
 
 CONTROL = "control:"  # prefix of the design that is timed a second time, against itself
 _ZERO = np.uint64(0)
@@ -26,36 +26,6 @@ _CHECKED = 1 << 14
 _LONGEST_CELL_NS = 5e9  # of passes that cannot be made shorter
 _LEAST_ROUNDS = 2
 _TRIALS = 2
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How long and how often a cell is timed.
-
-    Attributes
-    ----------
-    n_rounds : int
-        Blocks over all designs.
-    target_ns : int
-        Wanted length of one timed pass [ns].
-    min_lookups, max_lookups : int
-        Bounds of the loop count, which all designs of a cell share.
-    control : bool
-        Time the first design twice, against itself: the noise floor.
-    warm_up_ns : int
-        How long a run's first process computes before it times anything [ns].
-    """
-
-    n_rounds: int = 6
-    target_ns: int = 6_000_000
-    min_lookups: int = 1 << 15
-    max_lookups: int = 1 << 17
-    control: bool = True
-    warm_up_ns: int = 1_000_000_000
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, as a plan's fingerprint needs it."""
-        return asdict(self)
 
 
 class _Slices:
@@ -80,7 +50,7 @@ def measure_cell(
     settings: Settings,
     seed: int,
     scattered: bool = False,
-) -> dict[str, Any]:
+) -> Measured:
     """Time one operation of all designs over one stream.
 
     Parameters
@@ -100,8 +70,7 @@ def measure_cell(
 
     Returns
     -------
-    dict
-        ``n_lookups``, ``checksum`` and ``rounds``, as `p2mperf.results.records.CELL` has them.
+    Measured
 
     Raises
     ------
@@ -136,15 +105,12 @@ def measure_cell(
     work.mark(serving)
     gc.disable()
     try:
-        rounds = [
-            _round([names[index] for index in order], timed, slices, work, n_lookups) for order in orders
-        ]
+        rounds = [_round((names[at] for at in order), timed, slices, work, n_lookups) for order in orders]
     finally:
         gc.enable()
-    _flag(rounds, names)
     if work.end(serving):
         check_agreement(serving, stream[:: -(-stream.size // _CHECKED)], throughput)
-    return {"n_lookups": work.n_done(n_lookups), "checksum": checksum, "rounds": rounds}
+    return Measured(work.n_done(n_lookups), checksum, flagged(rounds))
 
 
 def _extent(
@@ -286,45 +252,30 @@ def warm_up(design: Design, stream: Words, duration_ns: int) -> None:
 
 
 def _round(
-    order: list[str],
+    order: Iterable[str],
     designs: Mapping[str, Design],
     slices: _Slices,
     work: Operation,
     n_lookups: int,
-) -> dict[str, Any]:
-    block: dict[str, Any] = {"order": order}
-    for name in order:
-        design = designs[name]
-        if work.settles:
-            _pass(work, design, slices.take(n_lookups))
-        frames = slices.take(n_lookups)
-        timed = work.prepare(design, frames)
-        switches_before, steal_before = _involuntary_switches(), steal_ticks() or 0
-        start = perf_counter_ns()
-        result = timed()
-        noted = {"elapsed_ns": max(1, perf_counter_ns() - start)}
-        noted["n_involuntary_switches"] = _involuntary_switches() - switches_before
-        noted["n_steal_ticks"] = max(0, (steal_ticks() or 0) - steal_before)
-        noted |= work.growth(design, result)
-        work.finish(design, frames, result)
-        for what, value in noted.items():
-            block.setdefault(what, {})[name] = value
-    return block
+) -> Round:
+    return Round(tuple(_timed_pass(name, designs[name], slices, work, n_lookups) for name in order))
+
+
+def _timed_pass(name: str, design: Design, slices: _Slices, work: Operation, n_lookups: int) -> Pass:
+    if work.settles:
+        _pass(work, design, slices.take(n_lookups))
+    frames = slices.take(n_lookups)
+    timed = work.prepare(design, frames)
+    switches_before, steal_before = _involuntary_switches(), steal_ticks() or 0
+    start = perf_counter_ns()
+    result = timed()
+    elapsed_ns = max(1, perf_counter_ns() - start)
+    n_switches = _involuntary_switches() - switches_before
+    n_steal_ticks = max(0, (steal_ticks() or 0) - steal_before)
+    growth = work.growth(design, result)
+    work.finish(design, frames, result)
+    return Pass(name, elapsed_ns, n_switches, n_steal_ticks, growth)
 
 
 def _involuntary_switches() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-
-
-def _flag(rounds: list[dict[str, Any]], names: list[str]) -> None:
-    """Add the cause to every outlying pass; nothing is dropped."""
-    for block in rounds:
-        block["flagged"] = {}
-    for name in names:
-        columns = [
-            [block[key][name] for block in rounds]
-            for key in ("elapsed_ns", "n_steal_ticks", "n_involuntary_switches")
-        ]
-        for block, cause in zip(rounds, flag_outliers(*columns), strict=True):
-            if cause:
-                block["flagged"][name] = str(cause)

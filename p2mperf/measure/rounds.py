@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,75 @@ OUTLIER_SCORE = 3.5
 MAD_TO_SIGMA = 1.482602218505602
 # sqrt(pi / 2): the same for the mean absolute deviation.
 MEAN_DEVIATION_TO_SIGMA = 1.2533141373155001
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One timed pass of one design.
+
+    Attributes
+    ----------
+    design : str
+        Its name, or that of a control.
+    elapsed_ns : int
+        Time [ns].
+    n_involuntary_switches : int
+        Preemptions meanwhile.
+    n_steal_ticks : int
+        Time the hypervisor took away meanwhile [ticks].
+    growth : mapping of str to int
+        What it took, as n_pages_grown and n_vmas_grown; empty for what can take nothing.
+    flagged : str
+        Cause of an outlier; empty for all others.
+    """
+
+    design: str
+    elapsed_ns: int
+    n_involuntary_switches: int
+    n_steal_ticks: int
+    growth: Mapping[str, int] = field(default_factory=dict)
+    flagged: str = ""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One block over all designs of a cell: a pass of each, in the order timed."""
+
+    passes: tuple[Pass, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data as a journal has it: a table by design for each thing noted."""
+        names = ("elapsed_ns", "n_involuntary_switches", "n_steal_ticks")
+        block: dict[str, Any] = {"order": [one.design for one in self.passes]}
+        block |= {name: {one.design: getattr(one, name) for one in self.passes} for name in names}
+        for one in self.passes:
+            for name, change in one.growth.items():
+                block.setdefault(name, {})[one.design] = change
+        return block | {"flagged": {one.design: one.flagged for one in self.passes if one.flagged}}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What timing a cell gave.
+
+    Attributes
+    ----------
+    n_lookups : int
+        Loop count of one pass.
+    checksum : int
+        Sum of the entries that all designs agree on, modulo 2**64.
+    rounds : tuple of Round
+        In the order timed.
+    """
+
+    n_lookups: int
+    checksum: int
+    rounds: tuple[Round, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as a cell that was measured has it in a journal."""
+        rounds = [block.to_json() for block in self.rounds]
+        return {"n_lookups": self.n_lookups, "checksum": self.checksum, "rounds": rounds}
 
 
 def latin_orders(n_designs: int, n_rounds: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -95,6 +166,20 @@ def flag_outliers(
     switched = _positive_counts(n_involuntary_switches, logs.size)
     cause = np.where(stolen, "steal", np.where(switched, "involuntary switch", "unexplained"))
     return np.where(outlying, cause, "")
+
+
+def flagged(rounds: Sequence[Round]) -> tuple[Round, ...]:
+    """Add its cause to every outlying pass; each design is judged for itself, and nothing is dropped."""
+    causes: dict[str, list[str]] = {}
+    for name in (one.design for one in rounds[0].passes):
+        series = [one for block in rounds for one in block.passes if one.design == name]
+        noted = ("elapsed_ns", "n_steal_ticks", "n_involuntary_switches")
+        columns = [[getattr(one, what) for one in series] for what in noted]
+        causes[name] = list(map(str, flag_outliers(*columns)))
+    return tuple(
+        Round(tuple(replace(one, flagged=causes[one.design][number]) for one in block.passes))
+        for number, block in enumerate(rounds)
+    )
 
 
 def _modified_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:

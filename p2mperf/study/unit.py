@@ -174,7 +174,7 @@ def _measure(cell: Record, designs: dict[str, Design], settings: Settings, ident
     try:
         scattered = cell["stream"] != "sequential"
         measured = measure_cell(designs, make, cell["operation"], settings, identity["seed"], scattered)
-        return {**record, "status": "done", **measured}
+        return {**record, "status": "done", **measured.to_json()}
     except P2mperfError as error:
         return {**record, "status": "failed", "error": str(error)}
 

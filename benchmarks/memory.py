@@ -13,9 +13,10 @@ from typing import Any
 
 from benchmarks.effort import Effort
 from benchmarks.report import Criterion, Report, mebibytes
+from p2mperf.study.jobs import PROCESS_BYTES, jobs
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import Plan, make_plan
-from p2mperf.study.sweep import PROCESS_BYTES, jobs, sweep
+from p2mperf.study.sweep import sweep
 
 BOUND_RATIO = 1.15
 GUEST = "pv-64-400g"

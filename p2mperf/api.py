@@ -188,9 +188,10 @@ def sweep(
         When nothing fits this machine.
     """
     from p2mperf.results.export import load as load_frame
+    from p2mperf.study.knees import knee_bytes, measured_knees
     from p2mperf.study.narrow import narrow
     from p2mperf.study.plans import make_plan
-    from p2mperf.study.sweep import knee_bytes, measured_knees, sweep as run
+    from p2mperf.study.sweep import sweep as run
 
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(out or Path(temporary, "results"))

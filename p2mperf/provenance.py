@@ -36,6 +36,7 @@ INTERPRETED = (
     "measure/engine.py",
     "measure/ladder.py",
     "measure/rounds.py",
+    "measure/settings.py",
     "migration/*",
     "results/*",
     "sizing/*",

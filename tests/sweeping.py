@@ -9,7 +9,7 @@ from typing import Any
 import record_samples as samples
 
 from p2mperf.progress import Progress
-from p2mperf.results.keys import CellSpec, UnitId
+from p2mperf.study.order import Order, unit_id
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import GuestSpec, StreamSpec
 
@@ -45,7 +45,7 @@ def small_plan(
 
 @dataclass
 class Units:
-    """Stands in for `p2mperf.study.sweep.child`: writes the records that a unit's process would.
+    """Stands in for `p2mperf.study.executors.local.child`: writes the records that a unit's process would.
 
     Attributes
     ----------
@@ -59,26 +59,16 @@ class Units:
     spoil: Callable[[int, Record], Record] = field(default=lambda number, record: record)
     n_cells: int = 0
 
-    def __call__(self, order: Record, seed: int = 0) -> Iterator[Record]:
-        self.orders.append(order)
-        guest = GuestSpec(**order["guest"]).build(order["seed"])
-        identity = {
-            "guest": guest.name,
-            "geometry": guest.geometry.name,
-            "guest_pages": guest.n_boot_pages,
-            "backing": order["backing"],
-            "replicate": order["replicate"],
-            "seed": order["seed"],
-        }
-        if order["limit_bytes"]:
-            identity["limit_bytes"] = order["limit_bytes"]
-        identity = UnitId(entry_bits=guest.geometry.entry_bits, **identity).to_json()
-        yield {"record": "unit", **identity, "designs": {name: samples.design() for name in order["designs"]}}
-        for cell in order["cells"]:
-            record = samples.cell(**identity, **cell)
-            record["cell"] = CellSpec.from_json(record).key_in(record["unit"])
+    def __call__(self, task: Record, seed: int = 0) -> Iterator[Record]:
+        self.orders.append(task)
+        order = Order.from_json(task)
+        unit = unit_id(order.unit, order.unit.guest.build(order.unit.seed))
+        designs = {name: samples.design() for name in order.unit.designs}
+        yield {"record": "unit", **unit.to_json(), "designs": designs}
+        for cell in order.cells:
+            record = samples.cell(**unit.to_json(), **cell.to_json())
             self.n_cells += 1
-            yield self.spoil(self.n_cells, record)
+            yield self.spoil(self.n_cells, record | {"cell": cell.key_in(unit.key)})
 
 
 @dataclass

@@ -18,9 +18,10 @@ from p2mperf.host import maps, memory
 from p2mperf.results.runs import find_runs
 from p2mperf.sizing import limits
 from p2mperf.sizing.proof import prove
+from p2mperf.study.jobs import PROCESS_MAPS, jobs
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan
-from p2mperf.study.sweep import PROCESS_MAPS, jobs, sweep
+from p2mperf.study.sweep import sweep
 from p2mperf.units import GIB, MIB
 
 PLAN = replace(

@@ -22,7 +22,7 @@ from p2mperf.cli import COMMANDS, main
 from p2mperf.errors import BadInputError, P2mperfError
 from p2mperf.results.claim import MARKER
 from p2mperf.results.runs import find_runs
-from p2mperf.study import sweep as study
+from p2mperf.study.executors import local
 from p2mperf.units import MIB
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +43,7 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.fixture
 def units(monkeypatch: pytest.MonkeyPatch) -> Units:
     found = Units()
-    monkeypatch.setattr(study, "child", found)
+    monkeypatch.setattr(local, "child", found)
     return found
 
 
@@ -456,7 +456,7 @@ def test_a_sweep_says_that_it_goes_on(capsys: pytest.CaptureFixture[str], units:
 def test_a_sweep_of_which_nothing_fits_ends_with_4(
     capsys: pytest.CaptureFixture[str], units: Units, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "available_memory_bytes", lambda: 1 * MIB)
+    monkeypatch.setattr(local, "available_memory_bytes", lambda: 1 * MIB)
     assert main(["sweep", *SMALL, "-q"]) == 4
     out, err = capsys.readouterr()
     assert out == ""

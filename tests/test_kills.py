@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from p2mperf.results.runs import find_runs
+from p2mperf.study.jobs import jobs
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan
-from p2mperf.study.sweep import jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 STREAMS = ("sequential", "uniform", "zipf", "leaf-stride")
@@ -38,7 +38,7 @@ class Sweep:
             "n_replicates": n_replicates,
         }
         plan = narrow(make_plan("quick"), **named)
-        self.keys = [cell["cell"] for job in jobs(plan) for cell in job.cells]
+        self.keys = [key for job in jobs(plan) for key in job.keys]
         options = [f"--{name}={value}" for name, value in self._options(named)]
         self.command = [sys.executable, "-m", "p2mperf", "sweep", "--plan=quick", f"--out={out}", *options]
         # The environment is inherited by the unit's process, which is found by this word.
@@ -181,7 +181,7 @@ def test_a_unit_does_not_outlive_its_sweep(tmp_path: Path, at_work: bool) -> Non
     # This unit would compute for a minute. Its sweep is killed while the unit still imports, or when it has
     # built its tables.
     sweep = Sweep(tmp_path / "out", n_replicates=1)
-    script = f"from p2mperf.study.sweep import child; next(child({ORDER!r}))"
+    script = f"from p2mperf.study.executors.local import child; next(child({ORDER!r}))"
     with subprocess.Popen([sys.executable, "-c", script], env=sweep.environment) as process:
         sweep.wait_for_a_unit(process.pid, at_work)
         time.sleep(0.1)

@@ -340,7 +340,7 @@ def test_what_no_stream_serves_is_said() -> None:
 
 
 def test_a_unit_needs_room_for_the_table_that_is_built_beside_it() -> None:
-    from p2mperf.study.sweep import jobs
+    from p2mperf.study.jobs import jobs
 
     def need(**changes: Any) -> int:
         plan = narrow(make_plan("quick"), sizes=["400G"], n_replicates=1, **changes)

@@ -18,10 +18,10 @@ from p2mperf.measure.engine import Settings
 from p2mperf.measure.operations.registry import operations
 from p2mperf.results.keys import fingerprint
 from p2mperf.streams import STREAMS
+from p2mperf.study.jobs import PROCESS_BYTES, jobs
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import PLANS, Plan, make_plan
 from p2mperf.study.specs import GuestSpec, StreamSpec, designs_of, parse_stream
-from p2mperf.study.sweep import PROCESS_BYTES, jobs
 from p2mperf.units import GIB, MIB, PAGE_SIZE
 
 QUICK = make_plan("quick")
@@ -127,7 +127,7 @@ def test_a_guest_serves_the_streams_it_has_frames_for() -> None:
 
 
 def test_keys_never_coincide_within_a_plan() -> None:
-    keys = Counter(cell["cell"] for job in jobs(make_plan("default")) for cell in job.cells)
+    keys = Counter(key for job in jobs(make_plan("default")) for key in job.keys)
     assert set(keys.values()) == {1}
 
 
@@ -136,8 +136,8 @@ def test_a_need_covers_the_tables_and_their_process() -> None:
     # 8 GiB are 4096 leaves of 4 KiB; 8 mids, two shared ones, a top and two shared leaves fit in 2 MiB more.
     tables = 4096 * PAGE_SIZE + 2 * MIB
     assert tables < job.need_bytes - PROCESS_BYTES < tables * 1.01
-    assert job.entry_bits == 64
-    assert job.guest_pages == 2097152
+    assert job.id.entry_bits == 64
+    assert job.id.guest_pages == 2097152
 
 
 def test_a_plan_has_a_fingerprint_of_all_its_parts() -> None:
@@ -258,7 +258,7 @@ def test_what_cannot_be_measured_is_said(options: dict[str, Any], message: str) 
 )
 def test_what_is_named_twice_is_measured_once(options: dict[str, Any]) -> None:
     work = list(jobs(narrow(QUICK, n_replicates=1, **{"sizes": ["16M"], **options})))
-    keys = [cell["cell"] for job in work for cell in job.cells]
+    keys = [key for job in work for key in job.keys]
     assert len(keys) == len(set(keys))
     assert all(len(job.unit.designs) == len(set(job.unit.designs)) for job in work)
 

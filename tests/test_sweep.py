@@ -17,22 +17,25 @@ from sweeping import MOMENT, Listener, Units, small_plan
 
 import p2mperf
 from p2mperf.errors import NothingFitsError, P2mperfError, ResultsError
+from p2mperf.measure.settings import Settings
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
-from p2mperf.study import sweep as study
-from p2mperf.study.sweep import jobs, knee_bytes, measured_knees, sweep
+from p2mperf.study.executors import local
+from p2mperf.study.jobs import jobs
+from p2mperf.study.knees import knee_bytes, measured_knees
+from p2mperf.study.sweep import sweep
 from p2mperf.units import GIB, MIB
 
 Record = dict[str, Any]
 PLAN = small_plan(n_replicates=2)  # two units of two cells
-KEYS = [cell["cell"] for job in jobs(PLAN) for cell in job.cells]
+KEYS = [key for job in jobs(PLAN) for key in job.keys]
 
 
 @pytest.fixture
 def units(monkeypatch: pytest.MonkeyPatch) -> Units:
     found = Units()
-    monkeypatch.setattr(study, "child", found)
+    monkeypatch.setattr(local, "child", found)
     return found
 
 
@@ -76,7 +79,7 @@ def test_a_real_sweep_measures_every_cell(tmp_path: Path) -> None:
     path = sweep(plan, tmp_path / "out", progress=listener.progress)
     kinds = [record["record"] for record in records(path)]
     assert kinds == ["run", "unit", "cell", "cell", "end"]
-    assert cells_of(path) == [cell["cell"] for job in jobs(plan) for cell in job.cells]
+    assert cells_of(path) == [key for job in jobs(plan) for key in job.keys]
     frame = load(path)
     # 2 cells of 2 rounds of 2 designs
     assert len(frame) == 8
@@ -122,7 +125,7 @@ def test_a_finished_run_is_not_gone_on_with(tmp_path: Path, units: Units) -> Non
 
 def test_what_differs_in_its_limit_alone_has_other_keys(tmp_path: Path, units: Units) -> None:
     keys = [
-        {cell["cell"] for job in jobs(small_plan(limit_bytes=limit)) for cell in job.cells}
+        {key for job in jobs(small_plan(limit_bytes=limit)) for key in job.keys}
         for limit in (0, 1 * GIB, 2 * GIB)
     ]
     assert len(set.union(*keys)) == sum(map(len, keys)) == 6
@@ -134,7 +137,7 @@ def test_what_differs_in_its_limit_alone_has_other_keys(tmp_path: Path, units: U
 
 def test_a_real_unit_names_its_limit(tmp_path: Path) -> None:
     plan = small_plan("16M", streams=("uniform",), limit_bytes=1 * GIB)
-    (key,) = [cell["cell"] for job in jobs(plan) for cell in job.cells]
+    (key,) = [key for job in jobs(plan) for key in job.keys]
     assert cells_of(sweep(plan, tmp_path)) == [key]
     assert set(load(tmp_path)["limit_bytes"]) == {1 * GIB}
 
@@ -181,7 +184,7 @@ def test_what_another_made_is_left_alone_and_said(
 ) -> None:
     path = unfinished(tmp_path, units)
     before = path.read_bytes()
-    monkeypatch.setattr(study, name, lambda *arguments: "0123456789abcdef")
+    monkeypatch.setattr(local, name, lambda *arguments: "0123456789abcdef")
     listener = Listener()
     other = sweep(PLAN, tmp_path, progress=listener.progress)
     assert other != path
@@ -190,7 +193,7 @@ def test_what_another_made_is_left_alone_and_said(
     assert path.read_bytes() == before
     # Back on the old code or machine the old run is still there to be gone on with.
     monkeypatch.undo()
-    monkeypatch.setattr(study, "child", units)
+    monkeypatch.setattr(local, "child", units)
     assert sweep(PLAN, tmp_path) == path
 
 
@@ -253,7 +256,7 @@ def test_a_unit_that_cannot_be_built_does_not_stop_the_others(
             return iter([{"record": "error", "error": "could not map 2T", "fits": False}])
         return units(order, seed)
 
-    monkeypatch.setattr(study, "child", child)
+    monkeypatch.setattr(local, "child", child)
     with pytest.raises(P2mperfError, match=r"2 of 4 cells failed: .*: could not map 2T"):
         sweep(PLAN, tmp_path)
     written = records(find_runs(tmp_path)[0].path)
@@ -282,14 +285,14 @@ def test_what_does_not_fit_is_skipped_with_need_and_have(
     plan = small_plan("16M", "8G")
     small, large = jobs(plan)
     have = (small.need_bytes + large.need_bytes) // 2
-    monkeypatch.setattr(study, "available_memory_bytes", lambda: have)
+    monkeypatch.setattr(local, "available_memory_bytes", lambda: have)
     path = sweep(plan, tmp_path)
     names = ("status", "need_bytes", "have_bytes")
     states = {r["cell"]: tuple(map(r.get, names)) for r in records(path) if r["record"] == "cell"}
-    for cell in small.cells:
-        assert states[cell["cell"]][0] == "done"
-    for cell in large.cells:
-        assert states[cell["cell"]] == ("skipped_memory", large.need_bytes, have)
+    for key in small.keys:
+        assert states[key][0] == "done"
+    for key in large.keys:
+        assert states[key] == ("skipped_memory", large.need_bytes, have)
     # 8 GiB of list and tree: 16 MiB each.
     assert large.need_bytes - small.need_bytes > 28 * MIB
     assert find_runs(tmp_path)[0].ended
@@ -300,7 +303,7 @@ def test_what_does_not_fit_is_skipped_with_need_and_have(
 def test_what_needs_too_many_mappings_is_skipped(
     tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "n_maps_available", lambda n_used: 5)
+    monkeypatch.setattr(local, "n_maps_available", lambda n_used: 5)
     with pytest.raises(NothingFitsError):
         sweep(small_plan(), tmp_path)
     path = find_runs(tmp_path)[0].path
@@ -312,7 +315,7 @@ def test_what_needs_too_many_mappings_is_skipped(
 def test_a_plan_of_which_nothing_fits_is_an_error(
     tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "available_memory_bytes", lambda: 1 * MIB)
+    monkeypatch.setattr(local, "available_memory_bytes", lambda: 1 * MIB)
     with pytest.raises(
         NothingFitsError, match=r"nothing of plan quick fits.* and 1M are available"
     ) as raised:
@@ -333,12 +336,12 @@ def fake_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) ->
 
 def test_a_torn_last_line_of_a_unit_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_python(tmp_path, monkeypatch, """echo '{"a": 1}'; printf '{"b":'""")
-    assert list(study.child({})) == [{"a": 1}]
+    assert list(local.child({})) == [{"a": 1}]
 
 
 def test_a_unit_that_is_killed_says_by_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_python(tmp_path, monkeypatch, """echo '{"a": 1}'; kill -9 $$""")
-    found = study.child({})
+    found = local.child({})
     assert next(found) == {"a": 1}
     with pytest.raises(P2mperfError, match="killed by signal 9"):
         next(found)
@@ -346,7 +349,7 @@ def test_a_unit_that_is_killed_says_by_what(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_unit_ends_with_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_python(tmp_path, monkeypatch, """echo '{"pid": '$$'}'; exec sleep 60""")
-    found = study.child({})
+    found = local.child({})
     pid = next(found)["pid"]
     os.kill(pid, 0)
     found.close()
@@ -360,38 +363,26 @@ def test_a_unit_that_dies_at_once_yields_nothing(tmp_path: Path, monkeypatch: py
     path.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(path))
     # More than a pipe holds, so that the order cannot be left in it.
-    assert list(study.child({"note": "x" * (1 << 20)})) == []
+    assert list(local.child({"note": "x" * (1 << 20)})) == []
 
 
 def test_every_unit_has_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_python(tmp_path, monkeypatch, """echo '{"n": '${#P2MPERF_PADDING}'}'""")
-    lengths = [next(study.child({}, seed))["n"] for seed in (1, 2, 3, 1)]
+    lengths = [next(local.child({}, seed))["n"] for seed in (1, 2, 3, 1)]
     assert lengths[0] == lengths[3]
     assert len(set(lengths)) == 3
 
 
 def order(**changes: Any) -> Record:
     (job, *_) = jobs(small_plan(streams=("uniform",)))
-    cell = {key: value for key, value in job.cells[0].items() if key not in ("cell", "family")}
-    plain = {
-        "task": "unit",
-        "guest": {"name": "pv-64-16m", "geometry": "pv64", "n_bytes": 16 * MIB},
-        "backing": "kernel",
-        "replicate": 0,
-        "seed": 1,
-        "designs": ["pv-linear"],
-        "limit_bytes": 0,
-        "cells": [cell],
-        "settings": MOMENT,
-        "warm_up": False,
-    }
-    return plain | changes
+    plain = job.order(Settings(**MOMENT)).to_json()
+    return {"task": "unit", **plain, "designs": ["pv-linear"], **changes}
 
 
 def test_a_unit_goes_on_after_a_cell_that_fails() -> None:
     good = order()["cells"][0]
     bad = good | {"hole_fraction": 0.5}
-    unit, failed, done = study.child(order(cells=[bad, good]))
+    unit, failed, done = local.child(order(cells=[bad, good]))
     assert (unit["record"], failed["status"], done["status"]) == ("unit", "failed", "done")
     assert "has no holes" in failed["error"]
     assert set(unit["designs"]) == {"pv-linear"}
@@ -399,7 +390,7 @@ def test_a_unit_goes_on_after_a_cell_that_fails() -> None:
 
 
 def test_a_unit_that_cannot_be_built_says_why() -> None:
-    (error,) = study.child(order(designs=["pv-list"]))
+    (error,) = local.child(order(designs=["pv-list"]))
     assert error["record"] == "error"
     assert "unknown design 'pv-list'" in error["error"]
 
@@ -419,16 +410,16 @@ def run_with_knees(out: Path, machine_key: str) -> None:
 def test_knees_are_taken_from_an_earlier_run_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "card_key", lambda card: "fee1")
-    monkeypatch.setattr(study, "child", lambda order: pytest.fail("measured again"))
+    monkeypatch.setattr(local, "card_key", lambda card: "fee1")
+    monkeypatch.setattr(local, "child", lambda order: pytest.fail("measured again"))
     run_with_knees(tmp_path, "fee1")
     assert knee_bytes(measured_knees(tmp_path)) == [48 << 10, 5 * MIB]
 
 
 def test_knees_of_another_machine_are_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"ladder": {"sizes": []}, "knees": [{"name": "L3", "bytes": 1 * GIB, "source": "s"}]}
-    monkeypatch.setattr(study, "card_key", lambda card: "fee2")
-    monkeypatch.setattr(study, "child", lambda order: iter([found]))
+    monkeypatch.setattr(local, "card_key", lambda card: "fee2")
+    monkeypatch.setattr(local, "child", lambda order: iter([found]))
     run_with_knees(tmp_path, "fee1")
     assert knee_bytes(measured_knees(tmp_path)) == [1 * GIB]
 
@@ -443,7 +434,7 @@ def test_a_plan_that_is_not_quick_keeps_its_ladder(
         tasks.append(order["task"])
         return iter([found]) if order["task"] == "ladder" else units(order, seed)
 
-    monkeypatch.setattr(study, "child", child)
+    monkeypatch.setattr(local, "child", child)
     plan = replace(PLAN, name="default")
     run = records(sweep(plan, tmp_path))[0]
     assert tasks == ["ladder", "unit", "unit"]
@@ -457,7 +448,7 @@ def test_a_ladder_that_fails_is_said(
     def child(order: Record, seed: int = 0) -> Any:
         return iter(answer) if order["task"] == "ladder" else units(order, seed)
 
-    monkeypatch.setattr(study, "child", child)
+    monkeypatch.setattr(local, "child", child)
     why = "could not map 1G" if answer else "its process ended early"
     # The full plan needs the knees; another only shows them.
     with pytest.raises(P2mperfError, match=f"ladder of this machine could not be measured: {why}"):

@@ -54,7 +54,7 @@ def measured(
         return make_stream(name, BANKS, n_frames, seed=next(seeds))
 
     chosen = Settings(**{**vars(SETTINGS), **settings})
-    return measure_cell(designs, make, operation, chosen, 1, stream != "sequential")
+    return measure_cell(designs, make, operation, chosen, 1, stream != "sequential").to_json()
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,10 @@ def main(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     from p2mperf.errors import CellsFailedError
+    from p2mperf.study.knees import knee_bytes, measured_knees
     from p2mperf.study.narrow import narrow
     from p2mperf.study.plans import make_plan
-    from p2mperf.study.sweep import knee_bytes, measured_knees, sweep
+    from p2mperf.study.sweep import sweep
 
     signal.signal(signal.SIGTERM, _interrupt)
     line = show.Line(quiet=arguments.quiet)
@@ -154,21 +155,21 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _show_plan(plan: Any, arguments: Namespace) -> int:
-    from p2mperf.host.memory import available_memory_bytes
-    from p2mperf.study.sweep import jobs
+    from p2mperf.study.executors.local import LocalExecutor
+    from p2mperf.study.jobs import fit, jobs
 
     work = list(jobs(plan))
-    have = available_memory_bytes()
+    capacity = LocalExecutor().capacity()
     first = [job for job in work if job.unit.replicate == 0]
     if arguments.json:
         rows = [
             {
-                **job.identity(),
+                **job.to_json(),
                 "designs": job.unit.designs,
-                "cells": job.cells,
+                "cells": [job.cell_json(cell) for cell in job.cells],
                 "need_bytes": job.need_bytes,
                 "need_maps": job.need_maps,
-                "fits": job.need_bytes <= have,
+                "fits": fit(job, capacity) is None,
             }
             for job in work
         ]
@@ -179,7 +180,10 @@ def _show_plan(plan: Any, arguments: Namespace) -> int:
         f"plan {plan.name}: {n_cells} cells in {len(work)} units, {plan.n_replicates} replicates of each of\n"
     )
     for job in first:
-        fits = "" if job.need_bytes <= have else f"  does not fit: {format_size(have)} available"
+        misfit = fit(job, capacity)
+        have_bytes = misfit.facts.get("have_bytes") if misfit else None
+        why = f"{format_size(have_bytes)} available" if have_bytes is not None else misfit and misfit.said
+        fits = f"  does not fit: {why}" if misfit else ""
         sys.stdout.write(
             f"  {job.unit.guest.name:18} {job.unit.backing:8} {len(job.cells):3} cells"
             f"  needs {format_size(job.need_bytes):>8}{fits}\n"

@@ -31,6 +31,6 @@ class Settings:
     control: bool = True
     warm_up_ns: int = 1_000_000_000
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, as a plan's fingerprint needs it."""
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as an order has it."""
         return asdict(self)

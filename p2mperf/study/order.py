@@ -38,7 +38,7 @@ class Order:
         return {
             **asdict(self.unit),
             "cells": [cell.to_json() for cell in self.cells],
-            "settings": asdict(self.settings),
+            "settings": self.settings.to_json(),
             "warm_up": self.warm_up,
         }
 

@@ -1,8 +1,9 @@
 """One unit: a fresh process that builds once and measures all its cells.
 
 ``python -m p2mperf.study.unit`` reads what to do as JSON from stdin and writes one JSON line to stdout for
-the unit and for each cell. A fresh process means a new address-space layout and new page colours; that, not
-repetition inside a process, is what an interval must cover.
+the unit and for each cell; with ``--end-with=PID`` it does not outlive the process that started it. A fresh
+process means a new address-space layout and new page colours; that, not repetition inside a process, is what
+an interval must cover.
 """
 
 from __future__ import annotations
@@ -12,37 +13,39 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 from p2mperf.designs import family_of, find
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError
+from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.code_form import code_form
-from p2mperf.measure.engine import Settings, measure_cell, rehearse, warm_up
+from p2mperf.measure.engine import measure_cell, rehearse, warm_up
 from p2mperf.measure.operations.registry import find_operation, lookups
+from p2mperf.measure.settings import Settings
+from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.streams import STREAMS, make_stream
+from p2mperf.study.order import Order, unit_id
 from p2mperf.study.rehearsal import rehearsal_guest
-from p2mperf.study.specs import GuestSpec, build_options
+from p2mperf.study.specs import build_options
 from p2mperf.units import GIB
 
-Record = dict[str, Any]
 Emit = Callable[[Record], None]
+_END_WITH = "--end-with="
 _PR_SET_PDEATHSIG = 1
 _LADDER_BYTES = 1 * GIB  # beyond the 800 MiB list of a 400 GB guest
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     """Do what stdin asks for; exit code 0, or 1 when a cell failed or the sweep is gone."""
-    # A killed sweep must not leave a child behind that goes on computing.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    order = json.load(sys.stdin)
-    if os.getppid() != order["parent"]:
-        return 1  # it was killed before the call above
+    for argument in argv:
+        if argument.startswith(_END_WITH) and not _tied_to(int(argument.removeprefix(_END_WITH))):
+            return 1
+    task = json.load(sys.stdin)
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not end up among the records
 
@@ -51,10 +54,20 @@ def main() -> int:
         out.flush()
 
     try:
-        return measure_machine(emit) if order["task"] == "ladder" else run_unit(order, emit)
+        if task["task"] == "ladder":
+            return measure_machine(emit)
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cpus[-1]})
+        return run_unit(Order.from_json(task), emit)
     except P2mperfError as error:
         emit({"record": "error", "error": str(error)})
         return error.exit_code
+
+
+def _tied_to(parent: int) -> bool:
+    """A killed sweep must not leave a process behind that goes on computing: it is killed too."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent  # else it was killed before the call above
 
 
 def measure_machine(emit: Emit) -> int:
@@ -68,15 +81,13 @@ def measure_machine(emit: Emit) -> int:
     return 0
 
 
-def run_unit(order: Mapping[str, Any], emit: Emit) -> int:
+def run_unit(order: Order, emit: Emit) -> int:
     """Build a unit's designs and measure its cells.
 
     Parameters
     ----------
-    order : mapping
-        ``guest`` (name, geometry, n_bytes), ``backing``, ``replicate``, ``seed``, ``designs``,
-        ``limit_bytes``, ``cells`` (stream, hole_fraction, identity_fraction, operation), ``settings`` and
-        ``warm_up``.
+    order : Order
+        What to build and measure.
     emit : callable
         Takes the unit record, then one record a cell.
 
@@ -85,23 +96,21 @@ def run_unit(order: Mapping[str, Any], emit: Emit) -> int:
     int
         0, or 1 when a cell failed.
     """
-    cpus = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cpus[-1]})
-    guest = GuestSpec(**order["guest"]).build(order["seed"])
-    settings = Settings(**order["settings"])
-    identity = _identity(guest, order)
+    guest = order.unit.guest.build(order.unit.seed)
+    unit = unit_id(order.unit, guest)
     designs: dict[str, Design] = {}
     try:
-        facts = {name: _build(name, guest, order, designs) for name in order["designs"]}
-        if order["warm_up"]:
-            stream = make_stream("uniform", guest, settings.min_lookups)
-            warm_up(next(iter(designs.values())), stream, settings.warm_up_ns)
+        facts = {name: _build(name, guest, order, designs) for name in order.unit.designs}
+        if order.warm_up:
+            stream = make_stream("uniform", guest, order.settings.min_lookups)
+            warm_up(next(iter(designs.values())), stream, order.settings.warm_up_ns)
         for name, design in designs.items():
-            facts[name]["code_form"] = _code_forms(design, {cell["operation"] for cell in order["cells"]})
-        emit({"record": "unit", **identity, "limit_bytes": order["limit_bytes"], "designs": facts})
+            facts[name]["code_form"] = _code_forms(design, {cell.operation for cell in order.cells})
+        told = {**unit.to_json(), "limit_bytes": unit.limit_bytes}
+        emit({"record": "unit", **told, "designs": facts})
         failed = False
-        for cell in order["cells"]:
-            record = _measure(cell, designs, settings, identity)
+        for cell in order.cells:
+            record = _measure(cell, designs, order.settings, unit)
             emit(record)
             failed |= record["status"] == "failed"
         return int(failed)
@@ -110,18 +119,13 @@ def run_unit(order: Mapping[str, Any], emit: Emit) -> int:
             design.close()
 
 
-def _identity(guest: Guest, order: Mapping[str, Any]) -> Record:
-    shape = guest.geometry
-    named = {name: order[name] for name in ("backing", "replicate", "seed", "limit_bytes")}
-    return UnitId(guest.name, shape.name, shape.entry_bits, guest.n_boot_pages, **named).to_json()
-
-
-def _build(name: str, guest: Guest, order: Mapping[str, Any], designs: dict[str, Design]) -> Record:
+def _build(name: str, guest: Guest, order: Order, designs: dict[str, Design]) -> Record:
+    """Build one design, and say what came of it as the unit record has it."""
     kind = find(name)
-    options = build_options(kind, order["limit_bytes"])
+    options = build_options(kind, order.unit.limit_bytes)
     _rehearse(kind, guest, order)
     predicted = kind.predict_footprint(guest, **options)
-    design = designs[name] = kind(guest, order["backing"], **options)
+    design = designs[name] = kind(guest, order.unit.backing, **options)
     footprint = design.footprint()
     views = design.views()
     return {
@@ -137,11 +141,11 @@ def _build(name: str, guest: Guest, order: Mapping[str, Any], designs: dict[str,
     }
 
 
-def _rehearse(kind: type[Design], guest: Guest, order: Mapping[str, Any]) -> None:
+def _rehearse(kind: type[Design], guest: Guest, order: Order) -> None:
     """Compiling, or loading what was compiled, is no part of building, nor of what is timed."""
     small = rehearsal_guest(guest)
-    with kind(small, order["backing"], **build_options(kind, order["limit_bytes"])) as design:
-        for operation in {cell["operation"] for cell in order["cells"]}:
+    with kind(small, order.unit.backing, **build_options(kind, order.unit.limit_bytes)) as design:
+        for operation in {cell.operation for cell in order.cells}:
             rehearse(operation, design, partial(make_stream, "sequential", small))
 
 
@@ -153,31 +157,29 @@ def _code_forms(design: Design, operations: set[str]) -> dict[str, str]:
     }
 
 
-def _measure(cell: Record, designs: dict[str, Design], settings: Settings, identity: Record) -> Record:
+def _measure(cell: CellSpec, designs: dict[str, Design], settings: Settings, unit: UnitId) -> Record:
     guest = next(iter(designs.values())).guest
-    family = family_of(next(iter(designs)))
-    key = CellSpec(family, **cell).key_in(identity["unit"])
     # Each call draws another stretch: what was looked up to calibrate is not looked up again when timed.
     draws = iter(range(1 << 30))
 
-    def make(n_lookups: int) -> Any:
+    def make(n_lookups: int) -> Words:
         return make_stream(
-            cell["stream"] if cell["stream"] in STREAMS else "uniform",
+            cell.stream if cell.stream in STREAMS else "uniform",
             guest,
             n_lookups,
-            seed=identity["seed"] * 1000 + next(draws),
-            hole_fraction=cell["hole_fraction"],
-            identity_fraction=cell["identity_fraction"],
+            seed=unit.seed * 1000 + next(draws),
+            hole_fraction=cell.hole_fraction,
+            identity_fraction=cell.identity_fraction,
         )
 
-    record = {"record": "cell", "cell": key, **identity, "family": family, **cell}
+    record = {"record": "cell", "cell": cell.key_in(unit.key), **unit.to_json(), **cell.to_json()}
     try:
-        scattered = cell["stream"] != "sequential"
-        measured = measure_cell(designs, make, cell["operation"], settings, identity["seed"], scattered)
+        scattered = cell.stream != "sequential"
+        measured = measure_cell(designs, make, cell.operation, settings, unit.seed, scattered)
         return {**record, "status": "done", **measured.to_json()}
     except P2mperfError as error:
         return {**record, "status": "failed", "error": str(error)}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,97 @@
+"""What a sweep asks of the place where its units run; the sweep itself may be elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from p2mperf.host.card import Card
+from p2mperf.results.fields import Record
+from p2mperf.study.order import Order
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a unit's process can have at most, just now.
+
+    Attributes
+    ----------
+    memory_bytes : int
+        Memory [bytes].
+    n_maps : int
+        Mappings, its own libraries included.
+    """
+
+    memory_bytes: int
+    n_maps: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a run record says of where its units run.
+
+    Attributes
+    ----------
+    host : str
+        Name of the host.
+    card : dict
+        Its machine card.
+    card_key : str
+        Hash of what makes timings comparable.
+    code : str
+        Hash of all code there that can decide a number.
+    """
+
+    host: str
+    card: Card
+    card_key: str
+    code: str
+
+
+class Executor(Protocol):
+    """A place where units run, one at a time: two at once would time each other."""
+
+    def place(self) -> Place:
+        """Say which machine and which code it is."""
+
+    def capacity(self) -> Capacity:
+        """Say what the next unit can have."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other sweeps away from the machine.
+
+        Raises
+        ------
+        ResultsError
+            When another one is at work there.
+        """
+
+    def run(self, order: Order) -> Iterator[Record]:
+        """Run one unit in a fresh process.
+
+        Parameters
+        ----------
+        order : Order
+            What to build and measure.
+
+        Yields
+        ------
+        dict
+            The unit record, then a record a cell, each as soon as it is there.
+
+        Raises
+        ------
+        P2mperfError
+            When the unit could not be built, or its process died; what was yielded before holds.
+        """
+
+    def ladder(self) -> Record:
+        """Measure the latency ladder of the machine, and find its knees.
+
+        Raises
+        ------
+        P2mperfError
+            When that fails.
+        """

@@ -1,0 +1,114 @@
+"""Units run here, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from p2mperf.errors import P2mperfError, ResultsError
+from p2mperf.host.card import card_key, machine_card
+from p2mperf.host.maps import n_maps_available
+from p2mperf.host.memory import available_memory_bytes
+from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
+from p2mperf.results.fields import Record
+from p2mperf.study.executors.base import Capacity, Place
+from p2mperf.study.order import Order
+
+
+class LocalExecutor:
+    """The machine we are on; see `p2mperf.study.executors.base.Executor`."""
+
+    def place(self) -> Place:
+        """Describe this machine and this code."""
+        card = machine_card()
+        code = f"{source_hash(SHOWING)}-{surroundings_hash()}"
+        return Place(socket.gethostname(), card, card_key(card), code)
+
+    def capacity(self) -> Capacity:
+        """Ask the budgets that the unit itself will ask; a fresh process has no mappings yet."""
+        return Capacity(available_memory_bytes(), n_maps_available(n_used=0))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the lock of this machine, whatever directory a sweep writes to."""
+        path = Path(tempfile.gettempdir(), f"p2mperf-{os.geteuid()}.lock")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:  # no place for a lock is no reason not to measure
+            descriptor = -1
+        try:
+            if descriptor >= 0:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise ResultsError(
+                "another sweep is measuring on this machine, and the two would disturb each other: wait for "
+                "it"
+            ) from None
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def run(self, order: Order) -> Iterator[Record]:
+        """Run one unit in a fresh process."""
+        for record in child({"task": "unit", **order.to_json()}, order.unit.seed):
+            if record["record"] == "error":
+                raise P2mperfError(record["error"])
+            yield record
+
+    def ladder(self) -> Record:
+        """Measure the latency ladder in a fresh process."""
+        found = next(child({"task": "ladder"}), {"error": "its process ended early"})
+        if "error" in found:
+            raise P2mperfError(f"the latency ladder of this machine could not be measured: {found['error']}")
+        return found
+
+
+def child(task: Record, seed: int = 0) -> Iterator[Record]:
+    """Run one task in a fresh process and yield the records it writes.
+
+    Parameters
+    ----------
+    task : dict
+        For `p2mperf.study.unit`.
+    seed : int
+        Seed of the padding of its environment, which moves its stack (Mytkowicz et al., ASPLOS 2009).
+
+    Yields
+    ------
+    dict
+        Records in the order written; a torn last line of a child that died is passed over.
+    """
+    environment = {**os.environ, "P2MPERF_PADDING": "x" * random.Random(seed).randrange(4096)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "p2mperf.study.unit", f"--end-with={os.getpid()}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,  # Ctrl-C reaches the sweep alone, which then ends its child
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        # A child that dies before it has read its task is found dead below.
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(json.dumps(task))
+        for line in process.stdout:
+            if line.endswith("\n"):
+                yield json.loads(line)
+        if process.wait() < 0:
+            raise P2mperfError(f"the unit's process was killed by signal {-process.returncode}")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()

@@ -1,0 +1,162 @@
+"""Jobs: the units of a plan with what they measure and need, and whether that fits where they are to run."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from p2mperf.measure.settings import Settings
+from p2mperf.results.fields import Record
+from p2mperf.results.keys import CellSpec, UnitId
+from p2mperf.study.executors.base import Capacity
+from p2mperf.study.order import Order, unit_id
+from p2mperf.study.plans import Plan
+from p2mperf.study.rehearsal import rehearsal_guest
+from p2mperf.study.specs import WHOLE_TABLE, Unit, build_options
+from p2mperf.units import MIB, format_size
+
+if TYPE_CHECKING:
+    from p2mperf.designs.base import Footprint
+    from p2mperf.guests.guest import Guest
+
+# A unit's interpreter, numba and numpy, and the streams of the longest cell.
+PROCESS_BYTES = 420 * MIB
+# Mappings of such a process, libraries included.
+PROCESS_MAPS = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A unit with the cells of it that are to be measured.
+
+    Attributes
+    ----------
+    unit : Unit
+        What is built.
+    id : UnitId
+        What it is called in results.
+    cells : tuple of CellSpec
+        What is measured.
+    need_bytes : int
+        Memory its process takes at most [bytes].
+    need_maps : int
+        Mappings of its process at most.
+    """
+
+    unit: Unit
+    id: UnitId
+    cells: tuple[CellSpec, ...]
+    need_bytes: int
+    need_maps: int
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of its cells, in their order."""
+        return tuple(cell.key_in(self.id.key) for cell in self.cells)
+
+    def without(self, finished: Container[str]) -> Self:
+        """Leave out the cells whose keys are finished."""
+        pairs = zip(self.cells, self.keys, strict=True)
+        return replace(self, cells=tuple(cell for cell, key in pairs if key not in finished))
+
+    def order(self, settings: Settings, warm_up: bool = False) -> Order:
+        """What its process is told."""
+        return Order(self.unit, self.cells, settings, warm_up)
+
+    def to_json(self) -> Record:
+        """What all its records share; of what was not measured no unit record tells the limit."""
+        return {**self.id.to_json(), "limit_bytes": self.id.limit_bytes}
+
+    def cell_json(self, cell: CellSpec) -> Record:
+        """What one of its cells is, and is called."""
+        return {"cell": cell.key_in(self.id.key), **cell.to_json()}
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Why a job does not fit.
+
+    Attributes
+    ----------
+    status : str
+        Of its cells, as `p2mperf.results.fields.STATUS` has it.
+    said : str
+        The same for people.
+    facts : dict
+        What the records of its cells say about it.
+    """
+
+    status: str
+    said: str
+    facts: Record
+
+
+def jobs(plan: Plan) -> Iterator[Job]:
+    """List a plan's units with all their cells and what they need, by arithmetic alone."""
+    from p2mperf.designs import family_of
+
+    for unit in plan.units():
+        guest = unit.guest.build(unit.seed)
+        family = family_of(unit.designs[0])
+        served = plan.cells(guest)
+        cells = (
+            CellSpec(family, stream.name, stream.hole_fraction, stream.identity_fraction, operation)
+            for stream, operation in served
+        )
+        makes_tables = any(stream == WHOLE_TABLE for stream, _ in served)
+        need_bytes, need_maps = _needs(unit, guest, makes_tables)
+        yield Job(unit, unit_id(unit, guest), tuple(cells), need_bytes, need_maps)
+
+
+def _needs(unit: Unit, guest: Guest, makes_tables: bool) -> tuple[int, int]:
+    """Memory [bytes] and mappings of a unit's process at most."""
+    footprints, rehearsed = (_footprints(unit, whose) for whose in (guest, rehearsal_guest(guest)))
+    # Whole tables are made beside those there are, one at a time; so they are when it is rehearsed.
+    beside = max(max(f.n_vmas, 2 * r.n_vmas) for f, r in zip(footprints, rehearsed, strict=True))
+    again = [max(footprints, key=_bytes_of)] if makes_tables else []
+    list_bytes = guest.n_boot_pages * guest.geometry.entry_bytes if makes_tables else 0
+    return (
+        sum(map(_bytes_of, footprints + again)) + list_bytes + PROCESS_BYTES,
+        sum(f.n_vmas for f in footprints) + beside + PROCESS_MAPS,
+    )
+
+
+def _footprints(unit: Unit, guest: Guest) -> list[Footprint]:
+    from p2mperf.designs import find
+    from p2mperf.designs.backing import backing
+
+    pages = backing(unit.backing)
+    return [
+        kind.predict_footprint(guest, backing=pages, **build_options(kind, unit.limit_bytes))
+        for kind in map(find, unit.designs)
+    ]
+
+
+def _bytes_of(footprint: Footprint) -> int:
+    return int(footprint.memory_bytes + footprint.page_table_bytes)
+
+
+def fit(job: Job, capacity: Capacity) -> Misfit | None:
+    """Hold what a job needs against what there is.
+
+    Parameters
+    ----------
+    job : Job
+        What is to run.
+    capacity : Capacity
+        Of where it is to run, just now.
+
+    Returns
+    -------
+    Misfit or None
+        None when it fits.
+    """
+    have_bytes, have_maps = capacity.memory_bytes, capacity.n_maps
+    if job.need_bytes > have_bytes:
+        said = f"needs {format_size(job.need_bytes)}, {format_size(have_bytes)} are available"
+        return Misfit("skipped_memory", said, {"need_bytes": job.need_bytes, "have_bytes": have_bytes})
+    if job.need_maps > have_maps:
+        said = f"needs {job.need_maps} mappings, {have_maps} are left: raise vm.max_map_count"
+        return Misfit("skipped_maps", said, {"error": said})
+    return None

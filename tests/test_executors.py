@@ -1,0 +1,163 @@
+"""Where units run is the executor's: a sweep needs no process, and plans for the room it is told of."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sweeping import MOMENT, Listener, small_plan
+
+from p2mperf.errors import NothingFitsError, P2mperfError
+from p2mperf.host import maps
+from p2mperf.measure.settings import Settings
+from p2mperf.results.export import load
+from p2mperf.results.journal import Journal
+from p2mperf.results.runs import find_runs
+from p2mperf.study.executors.base import Capacity, Executor, Place
+from p2mperf.study.executors.local import LocalExecutor
+from p2mperf.study.jobs import PROCESS_MAPS, fit, jobs
+from p2mperf.study.knees import measured_knees
+from p2mperf.study.order import Order
+from p2mperf.study.sweep import sweep
+from p2mperf.study.unit import run_unit
+from p2mperf.units import GIB, MIB
+
+Record = dict[str, Any]
+ROOM = Capacity(memory_bytes=64 * GIB, n_maps=60_000)
+
+
+@dataclass
+class Elsewhere:
+    """Another host, for all that a sweep can tell: units run in this process, the rest is made up."""
+
+    room: Capacity = ROOM
+    machine_key: str = "fee2"
+    orders: list[Order] = field(default_factory=list)
+
+    def place(self) -> Place:
+        return Place("elsewhere", {"n_cpus": 96}, self.machine_key, "0c0de")
+
+    def capacity(self) -> Capacity:
+        return self.room
+
+    def alone(self) -> nullcontext[None]:
+        return nullcontext()
+
+    def run(self, order: Order) -> Iterator[Record]:
+        self.orders.append(order)
+        records: list[Record] = []
+        # What goes to another host and back is JSON.
+        run_unit(Order.from_json(json.loads(json.dumps(order.to_json()))), records.append)
+        yield from json.loads(json.dumps(records))
+
+    def ladder(self) -> Record:
+        return {"ladder": {"sizes": [1]}, "knees": [{"name": "L2", "bytes": 5 * MIB, "source": "s"}]}
+
+
+@pytest.fixture(autouse=True)
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", lambda *given, **options: pytest.fail("a process was started"))
+
+
+def cells(out: Path) -> list[Record]:
+    (info,) = find_runs(out)
+    return [cell for cell, _ in Journal.read(info.path).cells_with_units()]
+
+
+def test_a_plan_runs_without_any_process(tmp_path: Path) -> None:
+    executor: Executor = Elsewhere()
+    plan = small_plan("16M", "32M")
+    path = sweep(plan, tmp_path, executor=executor)
+    frame = load(path)
+    # 2 guests, 2 streams, 2 rounds of 2 designs
+    assert len(frame) == 16
+    assert set(frame["status"]) == {"done"}
+    assert [cell["cell"] for cell in cells(tmp_path)] == [key for job in jobs(plan) for key in job.keys]
+    # The journal tells of where the units ran.
+    assert path.name.startswith("elsewhere-")
+    assert {name: set(frame[name]) for name in ("host", "machine", "code")} == {
+        "host": {"elsewhere"},
+        "machine": {"fee2"},
+        "code": {"0c0de"},
+    }
+    assert frame.attrs["runs"][0]["machine"] == {"n_cpus": 96, "key": "fee2"}
+
+
+@pytest.mark.parametrize(
+    ("room", "status", "said"),
+    [
+        (Capacity(1 * MIB, ROOM.n_maps), "skipped_memory", r"needs 4..\.\d?M, 1M are available"),
+        (Capacity(ROOM.memory_bytes, 7), "skipped_maps", "needs .* mappings, 7 are left"),
+    ],
+)
+def test_what_does_not_fit_there_is_skipped(tmp_path: Path, room: Capacity, status: str, said: str) -> None:
+    executor, listener = Elsewhere(room), Listener()
+    with pytest.raises(NothingFitsError, match="nothing of plan quick fits") as raised:
+        sweep(small_plan(), tmp_path, progress=listener.progress, executor=executor)
+    assert raised.value.exit_code == 4
+    assert executor.orders == []
+    assert [cell["status"] for cell in cells(tmp_path)] == [status] * 2
+    assert len(listener.said) == 1
+    assert re.search(said, listener.said[0])
+
+
+def test_room_is_asked_for_before_every_unit(tmp_path: Path) -> None:
+    class Shrinking(Elsewhere):
+        def capacity(self) -> Capacity:
+            return ROOM if not self.orders else Capacity(1 * MIB, ROOM.n_maps)
+
+    sweep(small_plan(n_replicates=2), tmp_path, executor=Shrinking())
+    assert [cell["status"] for cell in cells(tmp_path)] == ["done"] * 2 + ["skipped_memory"] * 2
+
+
+def test_a_run_goes_on_only_where_it_was_begun(tmp_path: Path) -> None:
+    class Breaking(Elsewhere):
+        def run(self, order: Order) -> Iterator[Record]:
+            yield from list(super().run(order))[:2]
+            raise P2mperfError("the host is gone")
+
+    with pytest.raises(P2mperfError, match=r"1 of 2 cells failed: .*: the host is gone"):
+        sweep(small_plan(), tmp_path, executor=Breaking())
+    (begun,) = find_runs(tmp_path)
+    assert sweep(small_plan(), tmp_path, executor=Elsewhere(machine_key="fee3")) != begun.path
+    again = Elsewhere()
+    assert sweep(small_plan(), tmp_path, executor=again) == begun.path
+    assert [cell.stream for order in again.orders for cell in order.cells] == ["zipf"]
+
+
+def test_the_ladder_is_that_of_the_place(tmp_path: Path) -> None:
+    assert measured_knees(tmp_path, Elsewhere()) == Elsewhere().ladder()
+
+
+def test_an_order_survives_its_way() -> None:
+    for job in jobs(small_plan("16M", streams=("uniform", "zipf"), limit_bytes=1 * GIB)):
+        order = job.order(Settings(**MOMENT), warm_up=True)
+        assert Order.from_json(json.loads(json.dumps(order.to_json()))) == order
+
+
+def test_planner_and_unit_ask_one_budget_of_mappings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def limited_to(n_maps: int) -> None:
+        monkeypatch.setattr(maps, "max_maps", lambda *_: n_maps)
+
+    def as_in_a_fresh_process(*_: object) -> int:
+        return PROCESS_MAPS + Path("/proc/self/maps").read_text().count("memfd:p2mperf")
+
+    monkeypatch.setattr(maps, "n_maps_in_use", as_in_a_fresh_process)
+    (job,) = jobs(small_plan(streams=("uniform",)))
+    limited_to(job.need_maps + maps.SPARE_MAPS)
+    # What the planner lets through can be built; it is not told to be too much only then.
+    assert fit(job, LocalExecutor().capacity()) is None
+    assert run_unit(job.order(Settings(**MOMENT)), lambda record: None) == 0
+    limited_to(job.need_maps + maps.SPARE_MAPS - 1)
+    misfit = fit(job, LocalExecutor().capacity())
+    assert misfit is not None
+    assert misfit.status == "skipped_maps"
+    with pytest.raises(NothingFitsError):
+        sweep(small_plan(streams=("uniform",)), tmp_path, executor=LocalExecutor())

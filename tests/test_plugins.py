@@ -231,7 +231,7 @@ def test_an_operation_whose_class_is_none_is_refused(offer: Offer) -> None:
         ("set", "arm-vlpt", Guest.plain("16M", "lpae"), "arm-vlpt is not Writable"),
         ("set", "pv-linear-nested", Guest.plain("16M"), "pv-linear-nested is not Writable"),
         ("build", "pv-linear", Guest.preset("dom0-64-e820"), ""),
-        ("build", "arm-walk", Guest.plain("16M", "lpae"), "arm-walk cannot be built with boot_list"),
+        ("build", "arm-walk", Guest.plain("16M", "lpae"), "arm-walk cannot be built with limit"),
         (
             "rebuild",
             "pv-linear",

@@ -173,7 +173,8 @@ _OPERATIONS = (
         unit="ms",
         unit_ns=1e6,
     ),
-    # At boot a p2m is made from the domain builder's list; beside that, of the same designs, from the map.
+    # A p2m is made at boot, with room for what may be plugged in later: from the domain builder's list, and,
+    # to compare, from the map. The tables of other families are not made at one go.
     OperationSpec(
         "rebuild",
         f"{_ROOM}.whole_tables:Rebuild",
@@ -190,7 +191,7 @@ _OPERATIONS = (
         "build",
         f"{_ROOM}.whole_tables:Build",
         "table",
-        options=("boot_list",),
+        options=("limit",),
         plans=_LIFE,
         title="built from the memory map",
         titles={"whole-table": "built from the memory map"},

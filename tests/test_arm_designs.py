@@ -10,18 +10,22 @@ import pytest
 from hypothesis import strategies as st
 
 import p2mperf
+from p2mperf.designs.arm.door import Stage2Door
 from p2mperf.designs.arm.event_kernels import Recorder
 from p2mperf.designs.arm.layout import REGION_FRAMES
 from p2mperf.designs.arm.vlpt import ArmVlpt
 from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect, ArmWalkThrashing
+from p2mperf.designs.base import Design
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.lpae import Stage2
 from p2mperf.guests.machine import Machine
 from p2mperf.kernels import trace
+from p2mperf.memory.window import Window
 from p2mperf.model.arndale import CHAIN, EVENTS
 from p2mperf.streams import make_stream
+from p2mperf.tables.radix import RadixTable, read_back
 
 GIB = 1 << 30
 DESIGNS = (ArmWalk, ArmWalkDirect, ArmVlpt)
@@ -83,6 +87,28 @@ def test_walk_direct_walk_and_window_give_the_same_entry(name: str, layout: dict
     with ArmVlpt(guest) as p2m:
         edge = p2m.lookup([first, end - 1, end]).tolist()
     assert [entry & 0xFFF for entry in edge] == [RAM_BITS, RAM_BITS, 0]
+
+
+def test_tables_and_window_are_those_that_all_designs_have() -> None:
+    # The first GiB from address 0 takes no page: neither a third-level one nor a second-level one above it.
+    with ArmVlpt(GUESTS["two-banks"]) as p2m:
+        radix = p2m.table.radix
+        assert isinstance(radix, RadixTable)
+        assert isinstance(p2m.window.area, Window)
+        assert np.flatnonzero(radix.frames["second"] >= 0).tolist() == [1, 2, 3, 8]
+        # What is read back through the radix table is what the window shows, a GiB below slot 64.
+        behind = read_back(radix, 1024 * 512)
+        first = p2m.window.page_of(p2m.first_slot)
+        shown, _ = p2m.window.area.shown(first, 8 * 512)
+        assert np.array_equal(shown, behind[512 : 9 * 512])
+        assert np.array_equal(p2m.window.area.frames[first : first + 8 * 512], shown)
+
+
+def test_no_chain_of_designs() -> None:
+    for kind in (*DESIGNS, ArmWalkThrashing):
+        assert kind.__bases__ == (Stage2Door, Design)
+        # The door keeps nothing of its own: what it says of itself is declared.
+        assert "__init__" not in vars(Stage2Door)
 
 
 def test_entries_name_machine_frames_that_are_not_the_guests_own() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from collections.abc import Callable
 
 import hypothesis.strategies as st
 import numpy as np
@@ -104,7 +105,7 @@ def walked(table: RadixTable, frame: int) -> int | None:
     raise AssertionError("unreachable")
 
 
-def backwards(pool: PagePool) -> object:
+def backwards(pool: PagePool) -> Callable[[int, str], Frames]:
     """Take pages in falling order; those of the root stay in theirs."""
 
     def place(n_frames: int, kind: str) -> Frames:
@@ -134,7 +135,7 @@ def test_leaves_at_every_level(stretches: Stretches, n_more: int) -> None:
     assert Counter(counted) == +expected
     with PagePool(expected.total()) as pool:
         place = backwards(pool)
-        table = build(pool, nothing, SHAPE, origin=ORIGIN, place=place, leaves=words)  # type: ignore[arg-type]
+        table = build(pool, nothing, SHAPE, origin=ORIGIN, place=place, leaves=words)
         assert Counter(pool.kinds) == +expected
         found, depths = read_leaves(table, n_frames)
         offsets = np.arange(n_frames) % FANOUT ** depths.astype(np.int64)

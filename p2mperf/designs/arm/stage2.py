@@ -68,6 +68,8 @@ class Stage2Table:
 
     Attributes
     ----------
+    radix : RadixTable
+        Its second level and root.
     pool, extra_pool : PagePool
         Where the table's pages are, and where those beside it: the same, unless the table is another's.
     machine_base : int
@@ -94,7 +96,7 @@ class Stage2Table:
     pool: PagePool
     extra_pool: PagePool
     third: Frames
-    _table: RadixTable
+    radix: RadixTable
 
     def __init__(
         self,
@@ -120,7 +122,7 @@ class Stage2Table:
         self._like = like
         if like is not None:
             self.domid, self.machine_base = like.domid, like.machine_base
-            self.pool, self.third, self._table = like.pool, like.third, like._table
+            self.pool, self.third, self.radix = like.pool, like.third, like.radix
             self.extra_pool = PagePool(max(1, sum(extra_pages.values())))
             return
         self.domid, self.machine_base = domid, domid * DOMAIN_FRAMES
@@ -150,7 +152,7 @@ class Stage2Table:
             return scattered(frames, run_frames, self.guest.seed) if kind == "second" else frames
 
         targets, origin = layout.targets(self.third), self.machine_base << PAGE_SHIFT
-        self._table = build(self.pool, targets, TABLE_SHAPE, origin=origin, place=place)
+        self.radix = build(self.pool, targets, TABLE_SHAPE, origin=origin, place=place)
 
     def _take_third(self, n_regions: int) -> None:
         """Third-level pages; the first ones stand 2 MiB-aligned so that a window can have 2 MiB pages."""
@@ -189,12 +191,12 @@ class Stage2Table:
     @property
     def root(self) -> int:
         """Frame of the first root page."""
-        return self._table.root
+        return self.radix.root
 
     @property
     def second(self) -> Frames:
         """Frames of the second-level pages, in order of guest addresses."""
-        frames = self._table.frames["second"]
+        frames = self.radix.frames["second"]
         return frames[frames >= 0]
 
     @property
@@ -225,7 +227,7 @@ class Stage2Table:
 
     def decode(self, entries: Words) -> Frames:
         """Pool frames that table entries point to; -1 where one is no table entry."""
-        return self._table.decode(entries)
+        return self.radix.decode(entries)
 
     def third_behind(self, roots: Words) -> Frames:
         """Third-level page behind every second-level slot that these root entries lead to; -1 for none."""
@@ -257,12 +259,12 @@ class Stage2Table:
     def audit(self, require: Require) -> None:
         """Check every invariant of the table against the memory itself; `require` raises."""
         layout = plan_tables(self.guest)
-        found = read_back(self._table, N_ROOT_PAGES * ENTRIES * ENTRIES)
+        found = read_back(self.radix, N_ROOT_PAGES * ENTRIES * ENTRIES)
         expected = np.full(found.size, -1, np.int64)
         expected[: layout.has_third.size] = layout.targets(self.third)
         require(found == expected, "a second-level entry points to another page than the map asks for")
         require(self.pages == self._pages_wanted(), "page counts differ")
-        behind = self._table.frames["second"]
+        behind = self.radix.frames["second"]
         require(self.decode(self.root_words())[: behind.size] == behind, "a root entry points elsewhere")
         require((self.root_words() & np.uint64(Stage2.WRITE)) == 0, "a root entry has the write bit")
         self._audit_entries(require)

@@ -67,13 +67,6 @@ class Ladder:
         """Give plain, JSON-ready data."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Ladder:
-        """Take what `to_dict` gave."""
-        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
-        return cls(**fields)
-
-
 @dataclass(frozen=True)
 class Knee:
     """A size at which the cost of a load changes.

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.effort import Effort
 from benchmarks.report import Criterion, Report, mebibytes
+from p2mperf.study.executors.base import Knees
 from p2mperf.study.jobs import PROCESS_BYTES, jobs
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import Plan, make_plan
@@ -22,7 +23,7 @@ BOUND_RATIO = 1.15
 GUEST = "pv-64-400g"
 _POLL_S = 0.01
 _KINDS = ("memfd", "anonymous", "page tables")
-_NO_KNEES = {"ladder": {}, "knees": []}  # what a ladder would tell is no question here
+_NO_KNEES = Knees({}, ())  # what a ladder would tell is no question here
 
 
 def run(effort: Effort) -> Report:

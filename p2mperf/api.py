@@ -188,7 +188,7 @@ def sweep(
         When nothing fits this machine.
     """
     from p2mperf.results.export import load as load_frame
-    from p2mperf.study.knees import knee_bytes, measured_knees
+    from p2mperf.study.knees import measured_knees
     from p2mperf.study.narrow import narrow
     from p2mperf.study.plans import make_plan
     from p2mperf.study.sweep import sweep as run
@@ -197,7 +197,7 @@ def sweep(
         directory = Path(out or Path(temporary, "results"))
         knees = measured_knees(directory) if plan == "full" else None
         grid = narrow(
-            make_plan(plan, knee_bytes(knees) if knees else ()),
+            make_plan(plan, knees.sizes_bytes if knees else ()),
             guests=guests,
             sizes=sizes,
             entry_bits=entry_bits,

@@ -7,7 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,13 @@ import pytest
 from sweeping import MOMENT, Listener, small_plan
 
 from p2mperf.errors import NothingFitsError, P2mperfError
-from p2mperf.host import maps
+from p2mperf.measure.ladder import Knee
 from p2mperf.measure.settings import Settings
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
-from p2mperf.study.executors.base import Capacity, Executor, Place
-from p2mperf.study.executors.local import LocalExecutor
-from p2mperf.study.jobs import PROCESS_MAPS, fit, jobs
+from p2mperf.study.executors.base import Capacity, Executor, Knees, Place
+from p2mperf.study.jobs import jobs
 from p2mperf.study.knees import measured_knees
 from p2mperf.study.order import Order
 from p2mperf.study.sweep import sweep
@@ -57,8 +56,8 @@ class Elsewhere:
         run_unit(Order.from_json(json.loads(json.dumps(order.to_json()))), records.append)
         yield from json.loads(json.dumps(records))
 
-    def ladder(self) -> Record:
-        return {"ladder": {"sizes": [1]}, "knees": [{"name": "L2", "bytes": 5 * MIB, "source": "s"}]}
+    def knees(self) -> Knees:
+        return Knees({"sizes": [1]}, (Knee("L2", 5 * MIB, "measured"),))
 
 
 @pytest.fixture(autouse=True)
@@ -133,31 +132,16 @@ def test_a_run_goes_on_only_where_it_was_begun(tmp_path: Path) -> None:
 
 
 def test_the_ladder_is_that_of_the_place(tmp_path: Path) -> None:
-    assert measured_knees(tmp_path, Elsewhere()) == Elsewhere().ladder()
+    plan = replace(small_plan(), name="default")
+    card = load(sweep(plan, tmp_path, executor=Elsewhere())).attrs["runs"][0]["machine"]
+    assert Knees.from_json(card) == Elsewhere().knees()
+    # A later plan takes them from the earlier run.
+    known = Elsewhere()
+    known.knees = lambda: pytest.fail("measured again")
+    assert measured_knees(tmp_path, known).sizes_bytes == [5 * MIB]
 
 
 def test_an_order_survives_its_way() -> None:
     for job in jobs(small_plan("16M", streams=("uniform", "zipf"), limit_bytes=1 * GIB)):
         order = job.order(Settings(**MOMENT), warm_up=True)
         assert Order.from_json(json.loads(json.dumps(order.to_json()))) == order
-
-
-def test_planner_and_unit_ask_one_budget_of_mappings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def limited_to(n_maps: int) -> None:
-        monkeypatch.setattr(maps, "max_maps", lambda *_: n_maps)
-
-    def as_in_a_fresh_process(*_: object) -> int:
-        return PROCESS_MAPS + Path("/proc/self/maps").read_text().count("memfd:p2mperf")
-
-    monkeypatch.setattr(maps, "n_maps_in_use", as_in_a_fresh_process)
-    (job,) = jobs(small_plan(streams=("uniform",)))
-    limited_to(job.need_maps + maps.SPARE_MAPS)
-    # What the planner lets through can be built; it is not told to be too much only then.
-    assert fit(job, LocalExecutor().capacity()) is None
-    assert run_unit(job.order(Settings(**MOMENT)), lambda record: None) == 0
-    limited_to(job.need_maps + maps.SPARE_MAPS - 1)
-    misfit = fit(job, LocalExecutor().capacity())
-    assert misfit is not None
-    assert misfit.status == "skipped_maps"
-    with pytest.raises(NothingFitsError):
-        sweep(small_plan(streams=("uniform",)), tmp_path, executor=LocalExecutor())

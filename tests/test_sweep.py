@@ -23,7 +23,7 @@ from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
 from p2mperf.study.executors import local
 from p2mperf.study.jobs import jobs
-from p2mperf.study.knees import knee_bytes, measured_knees
+from p2mperf.study.knees import measured_knees
 from p2mperf.study.sweep import sweep
 from p2mperf.units import GIB, MIB
 
@@ -413,7 +413,7 @@ def test_knees_are_taken_from_an_earlier_run_of_this_machine(
     monkeypatch.setattr(local, "card_key", lambda card: "fee1")
     monkeypatch.setattr(local, "child", lambda order: pytest.fail("measured again"))
     run_with_knees(tmp_path, "fee1")
-    assert knee_bytes(measured_knees(tmp_path)) == [48 << 10, 5 * MIB]
+    assert measured_knees(tmp_path).sizes_bytes == [48 << 10, 5 * MIB]
 
 
 def test_knees_of_another_machine_are_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,7 +421,7 @@ def test_knees_of_another_machine_are_measured_anew(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(local, "card_key", lambda card: "fee2")
     monkeypatch.setattr(local, "child", lambda order: iter([found]))
     run_with_knees(tmp_path, "fee1")
-    assert knee_bytes(measured_knees(tmp_path)) == [1 * GIB]
+    assert measured_knees(tmp_path).sizes_bytes == [1 * GIB]
 
 
 def test_a_plan_that_is_not_quick_keeps_its_ladder(
@@ -452,7 +452,7 @@ def test_a_ladder_that_fails_is_said(
     why = "could not map 1G" if answer else "its process ended early"
     # The full plan needs the knees; another only shows them.
     with pytest.raises(P2mperfError, match=f"ladder of this machine could not be measured: {why}"):
-        knee_bytes(measured_knees(tmp_path))
+        measured_knees(tmp_path)
     listener = Listener()
     path = sweep(replace(PLAN, name="default"), tmp_path, progress=listener.progress)
     assert listener.said == [

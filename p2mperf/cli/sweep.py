@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     from p2mperf.errors import CellsFailedError
-    from p2mperf.study.knees import knee_bytes, measured_knees
+    from p2mperf.study.knees import measured_knees
     from p2mperf.study.narrow import narrow
     from p2mperf.study.plans import make_plan
     from p2mperf.study.sweep import sweep
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     line = show.Line(quiet=arguments.quiet)
     knees = measured_knees(arguments.out) if arguments.plan == "full" else None
-    plan = make_plan(arguments.plan, knee_bytes(knees) if knees else ())
+    plan = make_plan(arguments.plan, knees.sizes_bytes if knees else ())
     plan = narrow(
         plan,
         guests=arguments.guest,

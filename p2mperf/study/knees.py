@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2mperf.results.fields import Record
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
-from p2mperf.study.executors.base import Executor
+from p2mperf.study.executors.base import Executor, Knees
 from p2mperf.study.executors.local import LocalExecutor
 
 
-def knee_bytes(measured: Record) -> list[int]:
-    """List bytes at which a cache or translation buffer is full, ascending, of what `measured_knees` gave."""
-    return sorted(int(knee["bytes"]) for knee in measured["knees"])
-
-
-def measured_knees(out: str | Path, executor: Executor | None = None) -> Record:
+def measured_knees(out: str | Path, executor: Executor | None = None) -> Knees:
     """Find the ladder and knees of a machine: in an earlier run in `out`, or measured now.
 
     A plan that depends on the knees stays the same when it is resumed.
@@ -30,8 +24,7 @@ def measured_knees(out: str | Path, executor: Executor | None = None) -> Record:
 
     Returns
     -------
-    dict
-        ``ladder`` and ``knees``, as the machine card of a run has them.
+    Knees
 
     Raises
     ------
@@ -43,5 +36,5 @@ def measured_knees(out: str | Path, executor: Executor | None = None) -> Record:
     for info in reversed(find_runs(out)):
         card = Journal.read(info.path).run["machine"]
         if info.machine_key == machine_key and card.get("knees"):
-            return {"ladder": card["ladder"], "knees": card["knees"]}
-    return executor.ladder()
+            return Knees.from_json(card)
+    return executor.knees()

@@ -14,7 +14,7 @@ from p2mperf.results.fields import VERSION, Record
 from p2mperf.results.journal import Journal
 from p2mperf.results.keys import fingerprint
 from p2mperf.results.runs import RunInfo, find_runs
-from p2mperf.study.executors.base import Executor, Place
+from p2mperf.study.executors.base import Executor, Knees, Place
 from p2mperf.study.executors.local import LocalExecutor
 from p2mperf.study.jobs import Job, Misfit, fit, jobs
 from p2mperf.study.knees import measured_knees
@@ -27,7 +27,7 @@ def sweep(
     out: str | Path = "results",
     fresh: bool = False,
     progress: Progress | None = None,
-    knees: Record | None = None,
+    knees: Knees | None = None,
     executor: Executor | None = None,
 ) -> Path:
     """Run a plan, or what is left of it.
@@ -42,7 +42,7 @@ def sweep(
         Begin a new run even where an unfinished one could be continued.
     progress : Progress, optional
         Who is told how far it is.
-    knees : dict, optional
+    knees : Knees, optional
         From `measured_knees`, where the plan was made with them; measured when needed.
     executor : Executor, optional
         Where its units run; default: here, each in a process of its own.
@@ -62,7 +62,7 @@ def sweep(
         When cells failed; all others are kept, and the same command tries the failed ones again.
     """
     work = _Sweep(plan, tuple(jobs(plan)), executor or LocalExecutor(), progress or Progress())
-    with work.executor.alone(), work.journal(Path(out), fresh, knees or {}) as journal:
+    with work.executor.alone(), work.journal(Path(out), fresh, knees) as journal:
         if journal.recovered_bytes:
             work.progress.say(
                 f"{journal.path.name} ended in a torn line of {journal.recovered_bytes} bytes: cut off; "
@@ -85,7 +85,7 @@ class _Sweep:
     def n_cells(self) -> int:
         return sum(len(job.cells) for job in self.jobs)
 
-    def journal(self, out: Path, fresh: bool, knees: Record) -> Journal:
+    def journal(self, out: Path, fresh: bool, knees: Knees | None) -> Journal:
         """Continue a run of this plan, or begin one."""
         place, plan_key = self.executor.place(), fingerprint(self.plan.as_dict())
         if not fresh:
@@ -94,6 +94,7 @@ class _Sweep:
                     journal = self._continued(info, place)
                     if journal:
                         return journal
+        knees = knees or self._knees(out)
         run = {
             "record": "run",
             "schema": VERSION,
@@ -103,23 +104,23 @@ class _Sweep:
             "plan": self.plan.as_dict(),
             "plan_key": plan_key,
             "code": place.code,
-            "machine": {**place.card, "key": place.card_key, **(knees or self._knees(out))},
+            "machine": {**place.card, "key": place.card_key, **(knees.to_json() if knees else {})},
             "machine_key": place.card_key,
             "n_units": len(self.jobs),
             "n_cells": self.n_cells,
         }
         return Journal.create(out, run)
 
-    def _knees(self, out: Path) -> Record:
+    def _knees(self, out: Path) -> Knees | None:
         if self.plan.name == "quick":
-            return {}
+            return None
         try:
             return measured_knees(out, self.executor)
         except ResultsError:
             raise
         except P2mperfError as error:  # the ladder explains results, it is none of them
             self.progress.say(f"{error}; going on without it")
-            return {}
+            return None
 
     def _continued(self, info: RunInfo, place: Place) -> Journal | None:
         """Open an unfinished run of the same plan, unless other code or another machine made it."""

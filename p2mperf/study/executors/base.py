@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from p2mperf.host.card import Card
+from p2mperf.measure.ladder import Knee
 from p2mperf.results.fields import Record
 from p2mperf.study.order import Order
 
@@ -50,6 +51,36 @@ class Place:
     code: str
 
 
+@dataclass(frozen=True)
+class Knees:
+    """Where a machine's latency ladder rises.
+
+    Attributes
+    ----------
+    ladder : dict
+        The ladder as plain data: it is kept with a run to explain it, and not read again.
+    knees : tuple of Knee
+        Sizes at which the cost of a load changes.
+    """
+
+    ladder: Record
+    knees: tuple[Knee, ...]
+
+    @property
+    def sizes_bytes(self) -> list[int]:
+        """Bytes at which a cache or translation buffer is full, ascending."""
+        return sorted(knee.bytes for knee in self.knees)
+
+    def to_json(self) -> Record:
+        """Plain data, as the machine card of a run has it."""
+        return {"ladder": self.ladder, "knees": [knee.to_dict() for knee in self.knees]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` made, alone or in a machine card."""
+        return cls(data["ladder"], tuple(Knee(**knee) for knee in data["knees"]))
+
+
 class Executor(Protocol):
     """A place where units run, one at a time: two at once would time each other."""
 
@@ -87,7 +118,7 @@ class Executor(Protocol):
             When the unit could not be built, or its process died; what was yielded before holds.
         """
 
-    def ladder(self) -> Record:
+    def knees(self) -> Knees:
         """Measure the latency ladder of the machine, and find its knees.
 
         Raises

@@ -20,7 +20,7 @@ from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.fields import Record
-from p2mperf.study.executors.base import Capacity, Place
+from p2mperf.study.executors.base import Capacity, Knees, Place
 from p2mperf.study.order import Order
 
 
@@ -65,12 +65,12 @@ class LocalExecutor:
                 raise P2mperfError(record["error"])
             yield record
 
-    def ladder(self) -> Record:
+    def knees(self) -> Knees:
         """Measure the latency ladder in a fresh process."""
         found = next(child({"task": "ladder"}), {"error": "its process ended early"})
         if "error" in found:
             raise P2mperfError(f"the latency ladder of this machine could not be measured: {found['error']}")
-        return found
+        return Knees.from_json(found)
 
 
 def child(task: Record, seed: int = 0) -> Iterator[Record]:

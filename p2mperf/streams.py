@@ -13,31 +13,33 @@ from p2mperf.guests.guest import Guest
 from p2mperf.guests.runs import Runs
 
 
-def _sequential(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:
+def _sequential(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
     start = int(rng.integers(n_frames))
     return (np.arange(start, start + n_lookups) % n_frames).astype(np.int64)
 
 
-def _uniform(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:
+def _uniform(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return rng.integers(n_frames, size=n_lookups)
 
 
-def _zipf(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:
+def _zipf(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Zipf with exponent 1: popularity rank k has cumulative share ln k / ln n, so k = n ** u."""
     rank = np.minimum(np.exp(rng.random(n_lookups) * np.log(n_frames)), n_frames - 1).astype(np.int64)
     # Popular frames lie anywhere: an odd multiplier modulo a power of two scatters ranks without collisions
     # among the 2 ** bits; those beyond the last frame are folded back.
     bits = max(1, (n_frames - 1).bit_length())
     multiplier = int(rng.integers(1 << 30)) * 2 + 1
-    return ((rank * multiplier) & ((1 << bits) - 1)) % n_frames
+    scattered: NDArray[np.int64] = ((rank * multiplier) & ((1 << bits) - 1)) % n_frames
+    return scattered
 
 
-def _leaf_stride(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> Any:
+def _leaf_stride(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """One leaf further each time, and one entry further each time around: no two neighbours share a page."""
     n_leaves = max(1, n_frames // leaf)
     step = np.arange(n_lookups) + int(rng.integers(n_leaves))
     lap, position = step // n_leaves, step % n_leaves
-    return np.minimum(position * leaf + (lap * 8 + int(rng.integers(leaf))) % leaf, n_frames - 1)
+    entry = (lap * 8 + int(rng.integers(leaf))) % leaf
+    return np.asarray(np.minimum(position * leaf + entry, n_frames - 1), np.int64)
 
 
 STREAMS = {
@@ -162,13 +164,14 @@ def replay(pfns: Any, guest: Guest) -> Words:
     return stream
 
 
-def _frames_at(runs: Runs, ranks: NDArray[np.int64]) -> Any:
+def _frames_at(runs: Runs, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
     """Frames by their position among all frames of `runs`."""
     if runs.n_frames.size == 1:
-        return ranks + runs.first_pfn[0]
+        return np.asarray(ranks + runs.first_pfn[0], np.int64)
     ends = np.cumsum(runs.n_frames)
     run = np.searchsorted(ends, ranks, side="right")
-    return runs.first_pfn[run] + ranks - (ends[run] - runs.n_frames[run])
+    frames: NDArray[np.int64] = runs.first_pfn[run] + ranks - (ends[run] - runs.n_frames[run])
+    return frames
 
 
 def _replace(pfns: NDArray[np.int64], where: NDArray[np.bool_], runs: Runs, rng: np.random.Generator) -> None:

@@ -116,7 +116,7 @@ def measure_cell(
 def _extent(
     designs: Mapping[str, Design],
     make: StreamMaker,
-    work: Operation,
+    work: Operation[Any],
     settings: Settings,
     shuffle: np.random.Generator | None,
 ) -> tuple[int, int]:
@@ -133,7 +133,7 @@ def _extent(
     return work.n_fixed, max(_LEAST_ROUNDS, min(settings.n_rounds, affordable))
 
 
-def _pass(work: Operation, design: Design, frames: Words) -> int:
+def _pass(work: Operation[Any], design: Design, frames: Words) -> int:
     """Do one pass from beginning to end; its time [ns]."""
     timed = work.prepare(design, frames)
     start = perf_counter_ns()
@@ -203,7 +203,7 @@ def check_agreement(designs: Mapping[str, Design], stream: Words, kernel: Any) -
     return next(iter(sums.values()))
 
 
-def calibrate(designs: Mapping[str, Design], stream: Words, work: Operation, settings: Settings) -> int:
+def calibrate(designs: Mapping[str, Design], stream: Words, work: Operation[Any], settings: Settings) -> int:
     """Choose one loop count for all designs: the slowest fills the wanted time.
 
     Parameters
@@ -255,13 +255,13 @@ def _round(
     order: Iterable[str],
     designs: Mapping[str, Design],
     slices: _Slices,
-    work: Operation,
+    work: Operation[Any],
     n_lookups: int,
 ) -> Round:
     return Round(tuple(_timed_pass(name, designs[name], slices, work, n_lookups) for name in order))
 
 
-def _timed_pass(name: str, design: Design, slices: _Slices, work: Operation, n_lookups: int) -> Pass:
+def _timed_pass(name: str, design: Design, slices: _Slices, work: Operation[Any], n_lookups: int) -> Pass:
     if work.settles:
         _pass(work, design, slices.take(n_lookups))
     frames = slices.take(n_lookups)

@@ -7,9 +7,10 @@ puts back what it changed, so that the next pass meets the same p2m. Only breaki
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.designs.base import Design, Footprint
 from p2mperf.errors import P2mperfError
@@ -18,9 +19,10 @@ from p2mperf.guests.guest import Guest
 from p2mperf.kernels import throughput
 
 StreamMaker = Callable[[int], Words]
+R = TypeVar("R")  # what a timed call returns
 
 
-class Operation:
+class Operation(Generic[R]):
     """One kind of timed pass; made anew for every cell.
 
     Attributes
@@ -85,7 +87,7 @@ class Operation:
             When a design cannot do that often what is to be timed.
         """
 
-    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], R]:
         """Make one pass ready and return what is timed."""
         raise NotImplementedError
 
@@ -93,7 +95,7 @@ class Operation:
         """Note how large the designs are before the first timed pass."""
         self._footprints = {id(design): design.footprint() for design in designs.values()}
 
-    def growth(self, design: Design, result: Any) -> dict[str, int]:
+    def growth(self, design: Design, result: R) -> dict[str, int]:
         """Count the pages and mappings that a pass took; empty for what can take none."""
         before, after = self._footprints[id(design)], design.footprint()
         self._footprints[id(design)] = after
@@ -103,7 +105,7 @@ class Operation:
         """How much a pass over so many frames does, of what its cost is told of."""
         return n_frames
 
-    def finish(self, design: Design, frames: Words, result: Any) -> None:
+    def finish(self, design: Design, frames: Words, result: R) -> None:
         """Check what a pass did, and put back what it changed.
 
         Parameters
@@ -131,7 +133,7 @@ def difference(before: Footprint, after: Footprint) -> dict[str, int]:
     return {"n_pages_grown": after.n_pages - before.n_pages, "n_vmas_grown": after.n_vmas - before.n_vmas}
 
 
-def require_all(done: Any, otherwise: str) -> None:
+def require_all(done: NDArray[np.bool_], otherwise: str) -> None:
     """Refuse a pass that did not do all it was asked for.
 
     Raises

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from p2mperf.units import PAGE_SHIFT, format_size
 MOST_BROKEN = 128 * (2 + 6) * 2
 
 
-class BreakLeaves(Operation):
+class BreakLeaves(Operation[NDArray[np.bool_]]):
     """Make shared leaves beyond the map private, by a write of INVALID as hotplug does; tools look on.
 
     Both designs break the same leaves in the same order: neighbours, or such as stand alone. The pages that
@@ -60,13 +59,13 @@ class BreakLeaves(Operation):
             order = shuffle.permutation(min(left.size for left in self._left.values()))
             self._left = {key: left[order] for key, left in self._left.items()}
 
-    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], NDArray[np.bool_]]:
         assert isinstance(design, Writable)
         leaves, self._left[id(design)] = np.split(self._left[id(design)], [frames.size])
         shape = design.guest.geometry
         return partial(design.set, leaves.astype(np.uint64) * np.uint64(shape.leaf_frames), shape.invalid)
 
-    def finish(self, design: Design, frames: Words, result: Any) -> None:
+    def finish(self, design: Design, frames: Words, result: NDArray[np.bool_]) -> None:
         require_all(result, f"{design.name} could not break a leaf")
 
     def end(self, designs: Mapping[str, Design]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from p2mperf.designs.capabilities import SharesWindow, Traceable
 from p2mperf.errors import P2mperfError
 from p2mperf.guests.geometry import Words
 from p2mperf.kernels import translate_into
-from p2mperf.measure.operations.base import Operation
+from p2mperf.measure.operations.base import Operation, R
 from p2mperf.migration.tracing import (
     empty_bitmap,
     frames_of,
@@ -25,7 +24,7 @@ from p2mperf.migration.tracing import (
 from p2mperf.migration.writers import frames_at
 
 
-class _Tracing(Operation):
+class _Tracing(Operation[R]):
     """What changes entries for a while: afterwards they are, by their sum, what they were."""
 
     def begin(
@@ -35,7 +34,7 @@ class _Tracing(Operation):
         self._n_entries = next(iter(designs.values())).guest.n_boot_pages
         self._sums = {id(design): _sum(design) for design in designs.values()}
 
-    def growth(self, design: Design, result: Any) -> dict[str, int]:
+    def growth(self, design: Design, result: R) -> dict[str, int]:
         return {}
 
     def _put_back(self, design: Design) -> None:
@@ -44,7 +43,7 @@ class _Tracing(Operation):
             raise P2mperfError(f"{design.name} of {design.guest.name} was not put back as it was")
 
 
-class HandleFaults(_Tracing):
+class HandleFaults(_Tracing[int]):
     """Handle the write faults of frames that are protected, each of them once.
 
     Protecting all memory before a pass, and giving it back its write bit after, is not timed.
@@ -58,7 +57,7 @@ class HandleFaults(_Tracing):
         super().begin(designs, n_frames, shuffle)
         self._writes: dict[int, tuple[Words, int, Words]] = {}
 
-    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], int]:
         assert isinstance(design, Traceable)
         first, dirty = empty_bitmap(design.guest)
         if self._shuffle is not None:
@@ -71,7 +70,7 @@ class HandleFaults(_Tracing):
         self._writes[id(design)] = frames, first, dirty
         return partial(handle_faults, design, frames, first, dirty)
 
-    def finish(self, design: Design, frames: Words, result: Any) -> None:
+    def finish(self, design: Design, frames: Words, result: int) -> None:
         written, first, dirty = self._writes.pop(id(design))
         if result != written.size:
             raise P2mperfError(f"{design.name} handled {result} faults of {written.size}")
@@ -82,24 +81,24 @@ class HandleFaults(_Tracing):
         self._put_back(design)
 
 
-class ProtectTables(_Tracing):
+class ProtectTables(_Tracing[None]):
     """Take the write bit from all entries of a guest, as tracing does when it begins and in every round."""
 
     n_fixed = 1
 
-    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], None]:
         return partial(protect_all, _tables(design))
 
     def n_done(self, n_frames: int) -> int:
         return self._n_entries * n_frames
 
-    def finish(self, design: Design, frames: Words, result: Any) -> None:
+    def finish(self, design: Design, frames: Words, result: None) -> None:
         if (found := n_protected(_tables(design))) != self._n_entries:
             raise P2mperfError(f"{design.name} protected {found} entries of {self._n_entries}")
         self._put_back(design)
 
 
-class RestoreWindow(Operation):
+class RestoreWindow(Operation[None]):
     """Switch to a guest whose window shows another one.
 
     The other one has the same memory map, and its entries are protected, so that they can be told apart.
@@ -117,14 +116,14 @@ class RestoreWindow(Operation):
             design.kept.callback(neighbour.close)  # even if the cell fails
             protect_all(_tables(neighbour))
 
-    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], None]:
         neighbour = self._neighbours[id(design)]
         assert isinstance(design, SharesWindow)
         assert isinstance(neighbour, SharesWindow)
         neighbour.restore()
         return design.restore
 
-    def finish(self, design: Design, frames: Words, result: Any) -> None:
+    def finish(self, design: Design, frames: Words, result: None) -> None:
         ram = design.guest.ram
         ends = np.concatenate([ram.first_pfn, ram.end_pfn - 1]).astype(np.uint64)
         found = np.empty_like(ends)

@@ -16,16 +16,16 @@ from p2mperf.measure.operations.base import Operation
 _ZERO = np.uint64(0)
 
 
-class Lookup(Operation):
+class Lookup(Operation[np.uint64]):
     """One of the loops; designs agree in it before it is timed."""
 
-    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], np.uint64]:
         return partial(self.kernel, design.tables, design.state, frames, _ZERO)
 
     def mark(self, designs: Mapping[str, Design]) -> None:
         """Nothing grows by lookups."""
 
-    def growth(self, design: Design, result: Any) -> dict[str, int]:
+    def growth(self, design: Design, result: np.uint64) -> dict[str, int]:
         return {}
 
     def end(self, designs: Mapping[str, Design]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import BadInputError
 from p2mperf.plugins import Registry, load
@@ -74,7 +74,7 @@ class OperationSpec:
         """What happens, over a stream."""
         return self.titles.get(stream, f"{self.name}, {stream}")
 
-    def load(self) -> type[Operation]:
+    def load(self) -> type[Operation[Any]]:
         """Import the class.
 
         Raises

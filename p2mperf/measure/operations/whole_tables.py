@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -19,17 +18,17 @@ _NOTHING = Footprint({}, 0, 0, 0)
 _CHUNK = 1 << 20
 
 
-class RebuildTools(Operation):
+class RebuildTools(Operation[None]):
     """Build the tools' tree anew, which a resume does first, for all machine frames have changed."""
 
     n_fixed = 1
 
-    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], None]:
         assert isinstance(design, HasTools)
         return design.rebuild_tools
 
 
-class Build(Operation):
+class Build(Operation[Design]):
     """Build a p2m from the memory map, beside the one there is.
 
     The untimed pass before gives back the memory that the timed one takes: in a virtual machine new memory
@@ -38,13 +37,13 @@ class Build(Operation):
 
     n_fixed = 1
 
-    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], Design]:
         return design.again
 
-    def growth(self, design: Design, result: Any) -> dict[str, int]:
+    def growth(self, design: Design, result: Design) -> dict[str, int]:
         return difference(_NOTHING, result.footprint())
 
-    def finish(self, design: Design, frames: Words, result: Any) -> None:
+    def finish(self, design: Design, frames: Words, result: Design) -> None:
         with result:
             runs = design.guest.runs
             ends = np.concatenate([runs.first_pfn, runs.end_pfn - 1]).astype(np.uint64)
@@ -73,5 +72,5 @@ class Rebuild(Build):
             end = min(first + _CHUNK, guest.n_boot_pages)
             self._boot_list[first:end] = design.lookup(np.arange(first, end, dtype=np.uint64))
 
-    def prepare(self, design: Design, frames: Words) -> Callable[[], Any]:
+    def prepare(self, design: Design, frames: Words) -> Callable[[], Design]:
         return partial(design.again, boot_list=self._boot_list)

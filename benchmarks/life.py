@@ -154,8 +154,8 @@ def _ratios(p2m: Any, n_rounds: int) -> dict[str, float]:
 
 
 def _numba_loop(p2m: Any, pfns: Any, entries: Any, done: Any, changes: Any) -> Callable[[], Any]:
-    tables, words, m2p = p2m._write_tables, p2m._words, p2m._m2p_words()
-    return lambda: set_entries(tables, words, pfns, entries, False, 0, True, done, m2p, changes)
+    tables, form, m2p = p2m.store.write_tables, p2m.store.form, p2m.way_back.words()
+    return lambda: set_entries(tables, form, pfns, entries, False, 0, True, done, m2p, changes)
 
 
 class _Twin:
@@ -172,7 +172,7 @@ class _Twin:
     def loop(self, pfns: Any, entries: Any, done: Any, changes: Any) -> Callable[[], Any]:
         tables, words = (
             np.array([int(word) for word in fields], np.uint64)
-            for fields in (self._p2m._write_tables, self._p2m._words)
+            for fields in (self._p2m.store.write_tables, self._p2m.store.form)
         )
         kept = (tables, words, pfns, entries, done, changes)
         at = [ctypes.c_void_p(array.ctypes.data) for array in kept]

@@ -152,7 +152,8 @@ def _parameters(node: FunctionNode | ast.ClassDef, is_method: bool) -> tuple[lis
         return _constructor_parameters(node)
     arguments = node.args
     names = [argument.arg for argument in [*arguments.posonlyargs, *arguments.args]]
-    if is_method and "staticmethod" not in _decorators(node):
+    # A function that takes `self` is a method too: of the classes that bind it.
+    if names[:1] == ["self"] or (is_method and "staticmethod" not in _decorators(node)):
         names = names[1:]
     names += [argument.arg for argument in arguments.kwonlyargs]
     names += [arguments.vararg.arg] if arguments.vararg else []

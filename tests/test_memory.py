@@ -17,7 +17,7 @@ import pytest
 
 import p2mperf
 from p2mperf import Guest
-from p2mperf.designs.pv import linear as pv_linear
+from p2mperf.designs.pv import store as pv_store
 from p2mperf.designs.pv.leaf_plan import LeafPlan
 from p2mperf.errors import BadInputError, ClosedError, DoesNotFitError
 from p2mperf.host import maps
@@ -405,7 +405,7 @@ def test_300_cycles_of_building_keep_nothing(guest: str) -> None:
 FAULTS = {
     "the pool's page tables": (vm, "populate"),
     "writing the leaves": (LeafPlan, "fill"),
-    "the page table": (pv_linear, "build"),
+    "the page table": (pv_store, "build"),
     "mapping the window": (Window, "map"),
     "the window's page tables": (Window, "populate"),
 }

@@ -13,7 +13,7 @@ from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.designs.pv.quirks import QUIRKS
 from p2mperf.designs.pv.tree import PvTree
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometries import find_geometry
+from p2mperf.guests.guest import Guest
 
 
 class MyTree(PvTree):
@@ -71,12 +71,9 @@ def test_quirks_are_inherited(mine: type[PvTree], shipped: type[PvTree]) -> None
                 mine(small_guest(64), quirks=(name,))
 
 
-def test_how_much_memory_a_design_holds_is_its_own_to_say() -> None:
-    # CONFIG_XEN_MAX_DOMAIN_MEMORY: 500 GiB and 64 GiB; the list has addresses for 32 TiB of 8-byte
-    # entries, and for 4-byte ones from 735 MiB above 3 GiB,
-    # in steps of 4 MiB = 0xee000000, to 0xf5800000. A GiB is 2**18 frames.
-    for kind in (PvTree, MyTree):
-        assert kind.max_frames(find_geometry("pv64")) == 500 << 18
-        assert kind.max_frames(find_geometry("pv32")) == 64 << 18
-    assert MyLinear.max_frames(find_geometry("pv64")) == (32 << 40) // 8
-    assert MyLinear.max_frames(find_geometry("pv32")) == (0xF5800000 - 0xEE000000) // 4
+def test_which_guests_it_takes_whole_is_its_own_to_say() -> None:
+    # CONFIG_XEN_MAX_DOMAIN_MEMORY: 500 GiB and 64 GiB; a list has addresses for more than any guest.
+    for kind, holds in ((PvTree, False), (MyTree, False), (PvLinear, True), (MyLinear, True)):
+        assert kind.out_of_reach(Guest.plain("500G")) == ""
+        assert (kind.out_of_reach(Guest.plain("501G")) == "") is holds
+        assert kind.out_of_reach(Guest.plain("64G", "pv32")) == ""

@@ -44,7 +44,7 @@ def test_whole_mids_that_are_shared_look_missing(design: str, bits: int) -> None
         missing = tools.mfn_of(tools._mid_missing)
         assert top[0] != missing
         assert (top[1:] == missing).all()
-        assert p2m._taken == {"tools": 3, "shared_info": 1, "tools_mid": 1}
+        assert p2m.store.taken == {"tools": 3, "shared_info": 1, "tools_mid": 1}
         p2m.audit()
 
 
@@ -62,7 +62,7 @@ def test_the_tree_follows_each_leaf(design: str, bits: int) -> None:
         seen = p2m.tools.read()
         asked = [*pfns, *(pfn + 1 for pfn in pfns), 30 * leaf]
         assert seen[asked].tolist() == [life.seen_by_tools(pfn) for pfn in asked]
-        assert p2m._taken["tools_mid"] == 3
+        assert p2m.store.taken["tools_mid"] == 3
         p2m.audit()
 
 

@@ -93,8 +93,6 @@ class Design(ABC):
     options : frozenset of str
         What it can be built with besides guest and backing: ``limit``, memory that may be hot-plugged later
         [bytes], and others of its own.
-    refuses : frozenset of str
-        Names in `p2mperf.designs.capabilities` whose methods it has only to refuse in a sentence of its own.
     tables : NamedTuple
         What the compiled loops take.
     state : tuple
@@ -109,7 +107,6 @@ class Design(ABC):
     follows: ClassVar[str]
     family: ClassVar[str] = ""
     options: ClassVar[frozenset[str]] = frozenset()
-    refuses: ClassVar[frozenset[str]] = frozenset()
     tables: Any
     state: Any = ()
     build_ns: int = 0
@@ -252,11 +249,7 @@ class Design(ABC):
         ClosedError
             When the design was closed.
         """
-        stream = self._frames(pfns)
-        out = np.empty(stream.shape, np.uint64)
-        translate_into(self.tables, self.state, stream.ravel(), out.reshape(-1))
-        # A frame that no register of a 32-bit kernel holds: above the map, in what its entries can say.
-        return out & np.uint64(2**self.guest.geometry.entry_bits - 1)
+        return translated(self.tables, self.state, self._frames(pfns), self.guest.geometry.entry_bits)
 
     def lookup_path(self, pfn: int) -> Lookup:
         """Translate one frame and tell every load on the way.
@@ -285,6 +278,29 @@ class Design(ABC):
     def _require(self, holds: Any, invariant: str) -> None:
         if not np.all(holds):
             raise AuditError(f"{self.name} of {self.guest.name}: {invariant}")
+
+
+def translated(tables: Any, state: Any, pfns: Words, entry_bits: int) -> Words:
+    """Translate frames by tables alone.
+
+    Parameters
+    ----------
+    tables, state
+        A design's.
+    pfns : ndarray of uint64
+        Frames.
+    entry_bits : int
+        Bits of an entry.
+
+    Returns
+    -------
+    ndarray of uint64
+        Raw entries, in the shape of `pfns`.
+    """
+    out = np.empty(pfns.shape, np.uint64)
+    translate_into(tables, state, pfns.ravel(), out.reshape(-1))
+    # A frame that no register of a 32-bit kernel holds: above the map, in what its entries can say.
+    return out & np.uint64(2**entry_bits - 1)
 
 
 def _whole(numbers: Any) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """What a design can do besides being read: protocols of methods, so that a class can be asked.
 
-A design has a capability by having its methods, unless it says that all they do is refuse.
+A design has a capability by having its methods.
 """
 
 from __future__ import annotations
@@ -114,4 +114,4 @@ def missing(kind: type[Design], needs: Iterable[str]) -> list[str]:
     list of str
         In the order of `needs`.
     """
-    return [name for name in needs if name in kind.refuses or not issubclass(kind, CAPABILITIES[name])]
+    return [name for name in needs if not issubclass(kind, CAPABILITIES[name])]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan
 from p2mperf.errors import BadInputError, DoesNotFitError
+from p2mperf.families import find_family
 from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.runs import Runs
@@ -34,11 +35,6 @@ def _slot(address: int, depth: int) -> int:
     return (address >> (PAGE_SHIFT + 9 * depth)) & (N_PTES - 1)
 
 
-def max_area_entries(geometry: Geometry) -> int:
-    """Entries that there are addresses for."""
-    return (AREA_END[geometry.entry_bits] - AREA[geometry.entry_bits]) // geometry.entry_bytes
-
-
 def check_area(guest: Guest, n_entries: int) -> None:
     """Refuse an area that would run into what lies above it; the kernels of then did not look.
 
@@ -48,11 +44,11 @@ def check_area(guest: Guest, n_entries: int) -> None:
         When the kernel's area is too small for so many entries.
     """
     shape = guest.geometry
-    if n_entries > max_area_entries(shape):
-        needed, available = (format_size(n * shape.entry_bytes) for n in (n_entries, max_area_entries(shape)))
+    available, needed = AREA_END[shape.entry_bits] - AREA[shape.entry_bits], n_entries * shape.entry_bytes
+    if needed > available:
         raise DoesNotFitError(
-            f"the list of {guest.name} needs {needed} of addresses and a {shape.entry_bits}-bit "
-            f"kernel has {available}: use 64-bit entries, a smaller map or a lower limit"
+            f"the list of {guest.name} needs {format_size(needed)} of addresses and a {shape.entry_bits}-bit "
+            f"kernel has {format_size(available)}: use 64-bit entries, a smaller map or a lower limit"
         )
 
 
@@ -111,15 +107,22 @@ def area_entries(guest: Guest, limit_pages: int = 0, above: str = "identity") ->
     return round_up(max(int(ends[-1]), guest.n_boot_pages, limit_pages), guest.geometry.mid_frames)
 
 
-def check_guest(name: str, guest: Guest) -> None:
+def check_guest(name: str, family: str, guest: Guest) -> None:
     """Refuse a guest that has no PV p2m.
+
+    Parameters
+    ----------
+    name, family : str
+        Of the design that it is to be built for.
+    guest : Guest
+        Which guest.
 
     Raises
     ------
     BadInputError
         For a guest of another geometry.
     """
-    if guest.geometry.name not in ("pv64", "pv32"):
+    if guest.geometry.name not in find_family(family).geometries:
         raise BadInputError(
             f"{name} is for PV guests, and {guest.name} is one of geometry {guest.geometry.name}: take "
             'Guest.plain(size, geometry="pv64")'

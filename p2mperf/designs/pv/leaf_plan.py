@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Geometry, Kind
+from p2mperf.guests.guest import Guest
 from p2mperf.guests.runs import Runs
 from p2mperf.tables.fill_kernels import fill_runs, mark_kinds
+
+Flags = NDArray[np.bool_]
 
 
 class Leaf(IntEnum):
@@ -94,6 +98,38 @@ class ListedLeaves(LeafPlan):
     def fill(self, out: NDArray[Any]) -> None:
         out[: self.boot_list.size] = self.boot_list
         out[self.boot_list.size :] = self.geometry.invalid
+
+
+def copied(plan: LeafPlan, guest: Guest, boot_list: NDArray[Any]) -> ListedLeaves:
+    """Plan the same leaves, copied from a flat list.
+
+    Parameters
+    ----------
+    plan : LeafPlan
+        What the guest's map asks for.
+    guest : Guest
+        Whose.
+    boot_list : ndarray of uint64 or uint32, shape (n_boot_pages,)
+        The flat list of the domain builder.
+
+    Returns
+    -------
+    ListedLeaves
+        The plan.
+
+    Raises
+    ------
+    BadInputError
+        When the list does not hold the memory of the guest, in a row.
+    """
+    array = np.asarray(boot_list)
+    if array.dtype != guest.geometry.dtype or array.shape != (guest.n_boot_pages,) or not guest.is_flat:
+        raise BadInputError(
+            f"a flat list of {array.size} entries ({array.dtype}) does not hold the memory of "
+            f"{guest.name}: it takes {guest.n_boot_pages} of {guest.geometry.entry_bits} bits in a row, "
+            "of a guest without holes"
+        )
+    return ListedLeaves(plan.geometry, plan.runs, plan.state, boot_list)
 
 
 def kinds_by_leaf(runs: Runs, n_leaves: int, leaf_frames: int) -> NDArray[np.uint8]:

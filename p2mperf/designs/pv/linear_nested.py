@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from p2mperf.designs.pv.linear import PvLinear
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.base import Design, Footprint, Load
+from p2mperf.designs.pv import audit, reading
+from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages, list_pages
+from p2mperf.designs.pv.linear_kernels import LinearNested32, LinearNested64
+from p2mperf.designs.pv.list_plan import classified, plan_list, predict_list
+from p2mperf.designs.pv.list_tables import ListTables
+from p2mperf.designs.pv.store import LeafStore
+from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.errors import BadInputError
+from p2mperf.guests.guest import Guest
+from p2mperf.tables.m2p import predict_bytes
 from p2mperf.units import PAGE_SHIFT
 
 
-class PvLinearNested(PvLinear):
+class PvLinearNested(Design):
     """The linear list whose slow path reads page tables as a PV kernel must: through m2p and p2m.
 
     Page tables of a PV guest hold machine frames. Each level that lookup_address reads goes through
     pgd_val, pud_val, pmd_val or pte_val, and each of those is an m2p load and a p2m lookup that verifies
     it. To have machine frames, leaves and page-table pages stand in the guest's own memory: at the end of
-    its largest stretch of RAM.
+    its largest stretch of RAM. It can only be read.
 
     Parameters
     ----------
-    guest, backing, above, run_frames
-        As `PvDesign`.
+    guest, backing, above, run_frames, boot_list, limit, invalidated
+        As `p2mperf.designs.pv.linear.PvLinear`.
 
     Raises
     ------
@@ -29,20 +42,98 @@ class PvLinearNested(PvLinear):
     """
 
     name = "pv-linear-nested"
-    nested = True
-    writable = False
-    refuses = frozenset({"Writable", "Ballooned", "HasTools", "Shared"})
-    known_quirks = ()
+    follows = "Linux 3.19"
+    family = "pv"
+    options = frozenset({"above", "run_frames", "boot_list", "limit", "invalidated"})
 
-    def _stand_in_guest_memory(self) -> None:
-        ram = self.guest.ram
-        largest = int(np.argmax(ram.n_frames))
-        first_pfn = int(ram.end_pfn[largest]) - self.pool.n_frames
-        if first_pfn < ram.first_pfn[largest]:
-            raise BadInputError(
-                f"{self.guest.name} has no {self.pool.n_frames} pages of RAM in a row to hold its own p2m: "
-                "take a larger guest, or pv-linear without nested reads"
+    # Bound functions: `reading` and `changing` say what each does, and hand on to the part that does it.
+    pool, plan, end_pfn = property(reading.pool), property(reading.plan), property(reading.end_pfn)
+    leaves, leaf_state = property(reading.leaves), property(reading.leaf_state)
+    leaf_frames, m2p = property(reading.leaf_frames), property(reading.m2p)
+    missing_leaf, identity_leaf = property(reading.missing_leaf), property(reading.identity_leaf)
+    pfn_to_mfn, mfn_to_pfn, explain = reading.pfn_to_mfn, reading.mfn_to_pfn, reading.explain
+    dump, kind_runs = reading.dump, reading.kind_runs
+    page_table = property(reading.table)
+
+    def __init__(
+        self,
+        guest: Guest,
+        backing: str | Backing = "kernel",
+        *,
+        above: str = "identity",
+        run_frames: int = 0,
+        boot_list: NDArray[Any] | None = None,
+        limit: str | int = 0,
+        invalidated: bool = True,
+    ) -> None:
+        check_guest(self.name, self.family, guest)
+        super().__init__(guest, backing)
+        with self.building():
+            plan = plan_list(guest, above, limit, invalidated)
+            self._pages = list_pages(plan)
+            self.store = self.kept.enter_context(
+                LeafStore(
+                    self.name,
+                    guest,
+                    plan if boot_list is None else classified(plan, guest, boot_list),
+                    sum(self._pages.values()),
+                    area_entries(guest, limit_pages(limit), above),
+                    n_spare=0,
+                    direct_bytes=self.backing.direct_bytes,
+                    run_frames=run_frames,
+                )
             )
-        pfns = np.arange(first_pfn, first_pfn + self.pool.n_frames, dtype=np.uint64)
-        self._numbers = self.guest.entries(pfns).astype(np.int64)
-        self._base = self.pool.base - (first_pfn << PAGE_SHIFT)
+            self.way_back = self.kept.enter_context(WayBack(self.store))
+            pool, first_pfn = self.store.pool, _own_memory(guest, self.store.pool.n_frames)
+            numbers = guest.entries(np.arange(first_pfn, first_pfn + pool.n_frames, dtype=np.uint64))
+            base = pool.base - (first_pfn << PAGE_SHIFT)
+            self._list = self.kept.enter_context(
+                ListTables(self.store, self.backing.window_bytes, numbers.astype(np.int64), base)
+            )
+            self.window = self._list.window
+            self.tables = self.store.tables = self._list.walk_tables(
+                (LinearNested64, LinearNested32), above, self.way_back.m2p.base
+            )
+        self.mfn_generation_ns = self.store.mfn_generation_ns
+
+    @classmethod
+    def predict_footprint(
+        cls,
+        guest: Guest,
+        backing: Backing = BACKINGS["kernel"],
+        *,
+        above: str = "identity",
+        limit: str | int = 0,
+        invalidated: bool = True,
+        **others: Any,
+    ) -> Footprint:
+        cls.check_options(others)
+        return predict_list(plan_list(guest, above, limit, invalidated), backing, predict_bytes(guest))
+
+    def footprint(self) -> Footprint:
+        pool, memory = self.store.pool, self.store.pool.memory_bytes + self.way_back.memory_bytes
+        return Footprint(pool.kinds, self._list.n_vmas, memory, self.page_table_bytes())
+
+    def views(self) -> dict[str, int]:
+        return {"direct": self.store.pool.direct_page_bytes, "window": self.window.window_page_bytes}
+
+    def step_at(self, address: int) -> Load:
+        return self._list.load_at(address, self.way_back)
+
+    def audit(self) -> None:
+        audit.check_table(self.store, self._pages)
+        audit.check_window(self.store, self.window)
+        audit.check_leaves(self.store, self.guest.n_boot_pages)
+
+
+def _own_memory(guest: Guest, n_frames: int) -> int:
+    """First of so many frames at the end of the guest's largest stretch of RAM."""
+    ram = guest.ram
+    largest = int(np.argmax(ram.n_frames))
+    first_pfn = int(ram.end_pfn[largest]) - n_frames
+    if first_pfn < ram.first_pfn[largest]:
+        raise BadInputError(
+            f"{guest.name} has no {n_frames} pages of RAM in a row to hold its own p2m: "
+            "take a larger guest, or pv-linear without nested reads"
+        )
+    return first_pfn

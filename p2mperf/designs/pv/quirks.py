@@ -6,10 +6,15 @@ was mended in the years after.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+from p2mperf.designs.pv.leaf_plan import Leaf
+from p2mperf.designs.pv.store import LeafStore
 from p2mperf.errors import BadInputError, unknown
+from p2mperf.guests.geometry import Words
 
 
 class BugError(BadInputError):
@@ -100,3 +105,49 @@ def checked_quirks(names: Iterable[str], known: Collection[str], design: str) ->
         if name not in known:
             raise unknown(f"quirk of {design}", name, known)
     return frozenset(names)
+
+
+class QuirkyWrites:
+    """What single writes did otherwise than they should have.
+
+    Parameters
+    ----------
+    store : LeafStore
+        The p2m's leaves.
+    names : frozenset of str
+        Deviations to reproduce.
+    widen : callable
+        Makes all of a missing leaf or mid identity, given a leaf number.
+    """
+
+    def __init__(self, store: LeafStore, names: frozenset[str], widen: Callable[[int], None]) -> None:
+        self.names = names
+        self._store = store
+        self._widen = widen
+
+    def find_bug(self, pfns: Words, entries: Words) -> int:
+        """Index of the first write that stops the kernel; as many as there are for none."""
+        if "bug-beyond-end" not in self.names:
+            return pfns.size
+        form = self._store.form
+        fatal = np.flatnonzero((pfns >= form.end) & (entries != form.invalid))
+        return int(fatal[0]) if fatal.size else pfns.size
+
+    def write_instead(self, pfn: int, entry: int) -> bool:
+        """Do what 3.18's tree did with a write under a shared page; False where it did as it should."""
+        store, form, names = self._store, self._store.form, self.names
+        leaf = pfn >> int(form.leaf_shift)
+        under_identity = store.leaf_state[leaf] == Leaf.IDENTITY
+        if entry == form.invalid:
+            return bool(under_identity) and "invalid-under-identity-ignored" in names
+        if entry & int(form.identity):
+            if "identity-widens" not in names:
+                return False
+            if not under_identity:
+                self._widen(leaf)
+            return True
+        if under_identity and "lost-write-under-identity" in names:
+            shared = store.pool.words(store.identity_leaf, store.guest.geometry.dtype)
+            shared[pfn % shared.size] = entry
+            return True
+        return False

@@ -2,7 +2,7 @@
 
 Linux' commit 054954eb051f was tested with ballooning up and down, with save and restore and with PCI
 passthrough, in 32- and in 64-bit domUs. The order of the steps is that of drivers/xen/balloon.c,
-drivers/xen/manage.c and arch/x86/xen/setup.c (3.19); what each step writes, `PvLife` says.
+drivers/xen/manage.c and arch/x86/xen/setup.c (3.19); what each step writes, `changing` says.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from p2mperf.designs.pv.life import PvLife, Saved
+from p2mperf.designs.capabilities import missing
+from p2mperf.designs.pv.linear import PvLinear
+from p2mperf.designs.pv.saving import Saved
+from p2mperf.designs.pv.tree import PvTree
 from p2mperf.errors import BadInputError, unknown
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
 
+P2m = PvTree | PvLinear
 _PCI_HOLE = range(3 * GIB >> PAGE_SHIFT, 4 * GIB >> PAGE_SHIFT)
 
 
@@ -76,18 +80,18 @@ def check(name: str, design: Any) -> None:
     """
     if name not in SCENARIOS:
         raise unknown("scenario", name, SCENARIOS)
-    if not getattr(design, "writable", False):
+    if missing(design if isinstance(design, type) else type(design), ["Writable"]):
         raise BadInputError(f"{design.name} cannot be written: take pv-tree or pv-linear")
 
 
-def run_scenario(name: str, p2m: PvLife) -> Iterator[Step]:
+def run_scenario(name: str, p2m: P2m) -> Iterator[Step]:
     """Let a scenario happen to a p2m, and audit it after each step.
 
     Parameters
     ----------
     name : str
         One of `SCENARIOS`.
-    p2m : PvLife
+    p2m : PvTree or PvLinear
         Built with a `limit` that leaves room above its guest's map.
 
     Returns
@@ -115,7 +119,7 @@ def run_scenario(name: str, p2m: PvLife) -> Iterator[Step]:
 
 
 @cache
-def _rehearse(design: type[PvLife], geometry: str) -> None:
+def _rehearse(design: type[P2m], geometry: str) -> None:
     """Compile, or load, all that scenarios run, so that no step's time has it in it."""
     for steps in (_balloon, _save_restore):
         with design(Guest.plain("16M", geometry=geometry), limit="1G") as p2m:
@@ -123,7 +127,7 @@ def _rehearse(design: type[PvLife], geometry: str) -> None:
 
 
 def _step(
-    p2m: PvLife,
+    p2m: P2m,
     what: str,
     n_frames: int,
     act: Callable[[], Any],
@@ -152,7 +156,7 @@ def _step(
     )
 
 
-def _balloon(p2m: PvLife) -> Iterator[Step]:
+def _balloon(p2m: P2m) -> Iterator[Step]:
     """Half of the memory down and up, twice; then an eighth more than there was, and no further."""
     step, n_more = partial(_step, p2m), round_up(p2m.guest.n_boot_pages, 8) // 8
     first, across = _room_above(p2m, n_more), p2m.end_pfn - n_more // 2
@@ -172,7 +176,7 @@ def _balloon(p2m: PvLife) -> Iterator[Step]:
     yield step("hotplug across the limit", n_more, lambda: p2m.hotplug(across, n_more), wanted=False)
 
 
-def _save_restore(p2m: PvLife) -> Iterator[Step]:
+def _save_restore(p2m: P2m) -> Iterator[Step]:
     """Read by the tools, saved, restored on other machine frames, read again."""
     step, pfns = partial(_step, p2m), np.arange(p2m.end_pfn)
     before = p2m.lookup(pfns)
@@ -194,7 +198,7 @@ def _save_restore(p2m: PvLife) -> Iterator[Step]:
     yield step("tools read it again", n_frames, lambda: p2m.tools.read(), partial(_is_as_it_is, p2m))
 
 
-def _passthrough(p2m: PvLife) -> Iterator[Step]:
+def _passthrough(p2m: P2m) -> Iterator[Step]:
     """As with e820_host: the hole is identity, its memory stands behind the map, the rest is identity."""
     step, first, n_hole = partial(_step, p2m), _PCI_HOLE.start, len(_PCI_HOLE)
     if not p2m.has_memory(p2m.lookup(_PCI_HOLE)).all():
@@ -207,7 +211,7 @@ def _passthrough(p2m: PvLife) -> Iterator[Step]:
     yield step("identity up to the limit", n_rest, lambda: p2m.set_identity(rest, n_rest), n_rest.__eq__)
 
 
-def _room_above(p2m: PvLife, n_frames: int) -> int:
+def _room_above(p2m: P2m, n_frames: int) -> int:
     """First frame above the map, where so many must fit below the limit."""
     first = p2m.guest.covered_pfn
     if first + n_frames > p2m.end_pfn:
@@ -216,21 +220,21 @@ def _room_above(p2m: PvLife, n_frames: int) -> int:
     return first
 
 
-def _is_as_it_is(p2m: PvLife, seen: Words) -> bool:
+def _is_as_it_is(p2m: P2m, seen: Words) -> bool:
     """Whether tools find the memory that there is; identity they need not tell from INVALID."""
     entries = p2m.lookup(np.arange(seen.size))
     memory = p2m.has_memory(entries)
     return np.array_equal(seen[memory], entries[memory]) and not p2m.has_memory(seen[~memory]).any()
 
 
-def _is_written(p2m: PvLife) -> bool:
+def _is_written(p2m: P2m) -> bool:
     try:
         return bool(p2m.set([0], [p2m.guest.geometry.invalid]).all())
     except BadInputError:
         return False
 
 
-SCENARIOS: dict[str, Callable[[PvLife], Iterator[Step]]] = {
+SCENARIOS: dict[str, Callable[[P2m], Iterator[Step]]] = {
     "balloon": _balloon,
     "save-restore": _save_restore,
     "passthrough": _passthrough,

@@ -7,21 +7,19 @@ leaf looks all INVALID to them, and a shared mid looks missing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.pv.leaf_plan import Leaf
 from p2mperf.designs.pv.quirks import BugError
+from p2mperf.designs.pv.store import LeafStore
 from p2mperf.errors import AuditError, BadInputError, DoesNotFitError
-from p2mperf.guests.geometry import Kind
+from p2mperf.guests.geometry import Kind, Words
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.radix import read_back
 from p2mperf.units import round_up
-
-if TYPE_CHECKING:
-    from p2mperf.designs.pv.writer import PvWriter
 
 _INFO = np.dtype(
     [
@@ -40,8 +38,12 @@ class ToolsView:
 
     Parameters
     ----------
-    design : PvWriter
-        Whose p2m; the pages come from its pool.
+    store : LeafStore
+        The p2m's leaves; the pages come from its spare budget.
+    quirks : frozenset of str
+        Deviations to reproduce.
+    list_address : int
+        Virtual address of a linear list; 0 without one.
 
     Attributes
     ----------
@@ -54,19 +56,21 @@ class ToolsView:
         When the pool's spare pages do not suffice; nothing is taken then.
     """
 
-    def __init__(self, design: PvWriter) -> None:
-        self.design = design
-        self.shape = design.guest.geometry
-        self.first_mfn = design.guest.machine.n_frames
-        self._n_mids = -(-min(design.end_pfn, self.shape.max_frames) // self.shape.mid_frames)
+    def __init__(self, store: LeafStore, quirks: frozenset[str], list_address: int) -> None:
+        self._store = store
+        self._quirks = quirks
+        self._list_address = list_address
+        self.shape = store.guest.geometry
+        self.first_mfn = store.guest.machine.n_frames
+        self._n_mids = -(-min(store.end_pfn, self.shape.max_frames) // self.shape.mid_frames)
         needed = 4 + int(np.count_nonzero(self._private_mids()))
-        if needed > design.n_spare_left:
+        if needed > store.n_spare_left:
             raise DoesNotFitError(
-                f"the tools' tree of {design.guest.name} needs {needed} pages and {design.n_spare_left} are "
+                f"the tools' tree of {store.guest.name} needs {needed} pages and {store.n_spare_left} are "
                 "left: build it with a larger n_spare"
             )
-        self._top, self._top_p, self._mid_missing = design._take(3, "tools").tolist()
-        self._info_page = int(design._take(1, "shared_info")[0])
+        self._top, self._top_p, self._mid_missing = store.take(3, "tools").tolist()
+        self._info_page = int(store.take(1, "shared_info")[0])
         self._mids = np.full(self._n_mids, self._mid_missing, np.int64)
         self.info["max_pfn"] = self._initial_count()
         self.rebuild()
@@ -74,7 +78,7 @@ class ToolsView:
     @property
     def info(self) -> Any:
         """The fields of arch_shared_info, as one record."""
-        return self.design.pool.words(self._info_page, np.uint8)[: _INFO.itemsize].view(_INFO)[0]
+        return self._store.pool.words(self._info_page, np.uint8)[: _INFO.itemsize].view(_INFO)[0]
 
     @property
     def n_entries(self) -> int:
@@ -87,14 +91,14 @@ class ToolsView:
         return int(self.info["p2m_generation"])
 
     def _initial_count(self) -> int:
-        guest = self.design.guest
+        guest = self._store.guest
         ends = guest.runs.end_pfn[guest.runs.kind != Kind.IDENTITY]
-        private = np.flatnonzero(self.design.leaf_state == Leaf.PRIVATE)
+        private = np.flatnonzero(self._store.leaf_state == Leaf.PRIVATE)
         in_use = (int(private[-1]) + 1) * self.shape.leaf_frames if private.size else 0
         return max(round_up(max(int(ends[-1]), guest.n_boot_pages), self.shape.leaf_frames), in_use)
 
     def _words(self, frame: int) -> NDArray[Any]:
-        return self.design.pool.words(frame, self.shape.dtype)
+        return self._store.pool.words(frame, self.shape.dtype)
 
     def mfn_of(self, frames: Any) -> Any:
         """Machine frame of pool frames."""
@@ -102,19 +106,17 @@ class ToolsView:
 
     def _frame_of(self, mfns: NDArray[Any]) -> Frames:
         frames = mfns.astype(np.int64) - self.first_mfn
-        if ((frames < 0) | (frames >= self.design.pool.n_frames)).any():
-            name = self.design.guest.name
+        if ((frames < 0) | (frames >= self._store.pool.n_frames)).any():
+            name = self._store.guest.name
             raise AuditError(f"the tools' tree of {name} names an mfn that is no page of the p2m")
         return frames
 
     def _private_mids(self) -> NDArray[np.bool_]:
-        table, group = self.design._table, self.design.group
-        pages = table.frames[table.shape.levels[0].name][: self._n_mids * group]
-        return ~np.isin(pages[::group], list(table.shared.values()))
+        return ~self._store.is_shared(np.arange(self._n_mids) * self._store.group)
 
     def rebuild(self) -> None:
         """Write every slot anew, for machine frames have changed: what a resume does first."""
-        missing = self.mfn_of(self.design.missing_leaf)
+        missing = self.mfn_of(self._store.missing_leaf)
         self._words(self._mid_missing)[:] = missing
         self._words(self._top)[:] = self.mfn_of(self._mid_missing)
         self._words(self._top_p)[:] = self._pointer(self._mid_missing)
@@ -122,29 +124,34 @@ class ToolsView:
         own = np.flatnonzero(self._mids != self._mid_missing)
         n_leaves = self._n_mids * self.shape.leaf_frames
         # From the table, not from the list's address: behind a virtual area every page has its own mfn.
-        leaves = read_back(self.design._table, n_leaves).reshape(self._n_mids, -1)
-        pages = self.design.pool.pages(self.shape.dtype)
+        leaves = read_back(self._store.table, n_leaves).reshape(self._n_mids, -1)
+        pages = self._store.pool.pages(self.shape.dtype)
         pages[self._mids[own]] = self.mfn_of(leaves[own])
         self._link(own)
         self._announce()
 
+    def move(self, n_frames: int) -> None:
+        """Let the p2m's own pages stand so many machine frames further on, as after a restore."""
+        self.first_mfn += n_frames
+        self.rebuild()
+
     def _pointer(self, frames: Any) -> Any:
-        base = self.design.pool.base if self.shape.entry_bits == 64 else 0
+        base = self._store.pool.base if self.shape.entry_bits == 64 else 0
         return (frames << 12) + base
 
     def _announce(self) -> None:
-        design, info = self.design, self.info
-        too_large = design.end_pfn > self.shape.max_frames
+        store, info = self._store, self.info
+        too_large = store.end_pfn > self.shape.max_frames
         info["frame_list_list"] = TOO_LARGE if too_large else self.mfn_of(self._top)
-        if design.linear_address:
-            info["p2m_vaddr"] = design.linear_address
-            info["p2m_cr3"] = self.mfn_of(design._table.root)
+        if self._list_address:
+            info["p2m_vaddr"] = self._list_address
+            info["p2m_cr3"] = self.mfn_of(store.table.root)
 
     def _make_mids(self, mids: Frames) -> None:
         fresh = mids[self._mids[mids] == self._mid_missing]
         if fresh.size:
-            frames = self.design._take(fresh.size, "tools_mid")
-            self.design.pool.pages(self.shape.dtype)[frames] = self.mfn_of(self.design.missing_leaf)
+            frames = self._store.take(fresh.size, "tools_mid")
+            self._store.pool.pages(self.shape.dtype)[frames] = self.mfn_of(self._store.missing_leaf)
             self._mids[fresh] = frames
             self._link(fresh)
 
@@ -156,7 +163,7 @@ class ToolsView:
         """Pages that the tree needs before each leaf can be linked: 1 where its mid has none yet."""
         mids = leaves // self.shape.leaf_frames
         inside = mids < self._n_mids
-        if not inside.all() and "tools-index-unchecked" in self.design.quirks:
+        if not inside.all() and "tools-index-unchecked" in self._quirks:
             raise BugError("a leaf beyond what the tools' tree can index is broken: BUG")
         return (inside & (self._mids[np.where(inside, mids, 0)] == self._mid_missing)).astype(np.int64)
 
@@ -165,8 +172,8 @@ class ToolsView:
         leaves = leaves[leaves < self._n_mids * self.shape.leaf_frames]
         mids, index = leaves // self.shape.leaf_frames, leaves % self.shape.leaf_frames
         self._make_mids(np.unique(mids))
-        pages = self.design.pool.pages(self.shape.dtype)
-        pages[self._mids[mids], index] = self.mfn_of(self.design.leaves[leaves])
+        pages = self._store.pool.pages(self.shape.dtype)
+        pages[self._mids[mids], index] = self.mfn_of(self._store.leaves[leaves])
 
     def begin_change(self) -> None:
         """Make the generation odd, if there is a list to follow."""
@@ -178,10 +185,11 @@ class ToolsView:
         if self.info["p2m_cr3"]:
             self.info["p2m_generation"] += np.uint64(max(1, 2 * n_changes - 1))
 
-    def grow(self, first_beyond: int, count: int) -> None:
+    def grow(self, pfn: int) -> None:
         """Let the count of valid entries follow a write at or beyond it."""
-        if first_beyond >= self.n_entries:
-            self.info["max_pfn"] = count
+        if pfn >= self.n_entries:
+            as_count = (pfn | (self.shape.leaf_frames - 1)) + 1
+            self.info["max_pfn"] = pfn if "hint-is-a-pfn" in self._quirks else as_count
 
     def read(self) -> NDArray[np.uint64]:
         """Read the whole p2m as a toolstack does: by machine frames from the shared info page on.
@@ -201,14 +209,14 @@ class ToolsView:
         return self._entries(self._leaf_frames())
 
     def _leaf_frames(self) -> Frames:
-        pages = self.design.pool.pages(self.shape.dtype)
+        pages = self._store.pool.pages(self.shape.dtype)
         top = pages[self._frame_of(np.array([int(self.info["frame_list_list"])]))][0]
         n_mids = -(-self.n_entries // self.shape.mid_frames)
         mids = pages[self._frame_of(top[:n_mids])]
         return self._frame_of(mids.ravel()[: -(-self.n_entries // self.shape.leaf_frames)])
 
     def _entries(self, frames: Frames) -> NDArray[np.uint64]:
-        return self.design.pool.pages(self.shape.dtype)[frames].ravel()[: self.n_entries].astype(np.uint64)
+        return self._store.pool.pages(self.shape.dtype)[frames].ravel()[: self.n_entries].astype(np.uint64)
 
     def read_linear(self) -> NDArray[np.uint64]:
         """Read the list through its page table, again if a mapping changed meanwhile.
@@ -219,10 +227,10 @@ class ToolsView:
             When the guest has no linear list.
         """
         if not self.info["p2m_cr3"]:
-            raise BadInputError(f"{self.design.name} of {self.design.guest.name} has no linear list to read")
+            raise BadInputError(f"{self._store.subject} has no linear list to read")
         while True:
             before = self.generation
-            frames = read_back(self.design._table, -(-self.n_entries // self.shape.leaf_frames))
+            frames = read_back(self._store.table, -(-self.n_entries // self.shape.leaf_frames))
             entries = self._entries(frames)
             if before % 2 == 0 and before == self.generation:
                 return entries
@@ -238,8 +246,74 @@ class ToolsView:
         if int(self.info["frame_list_list"]) == TOO_LARGE:
             return
         found = self._leaf_frames()
-        private = self.design.leaf_state[: found.size] == Leaf.PRIVATE
-        expected = self.design.leaves[: found.size]
-        shared = (self.design.missing_leaf, self.design.identity_leaf)
+        private = self._store.leaf_state[: found.size] == Leaf.PRIVATE
+        expected = self._store.leaves[: found.size]
+        shared = (self._store.missing_leaf, self._store.identity_leaf)
         if (found[private] != expected[private]).any() or not np.isin(found[~private], shared).all():
-            raise AuditError(f"{self.design.name} of {self.design.guest.name}: the tools see another leaf")
+            raise AuditError(f"{self._store.subject}: the tools see another leaf")
+
+
+class Tools:
+    """The tools' view of a p2m, once somebody has asked for it; until then nobody is told of changes.
+
+    Parameters
+    ----------
+    store, quirks, list_address
+        As `ToolsView`.
+    """
+
+    def __init__(self, store: LeafStore, quirks: frozenset[str], list_address: int) -> None:
+        self._store = store
+        self._quirks = quirks
+        self._list_address = list_address
+        self._view: ToolsView | None = None
+
+    @property
+    def view(self) -> ToolsView:
+        """The view, built when first asked for and kept in step from then on.
+
+        Raises
+        ------
+        DoesNotFitError
+            When the spare pages do not suffice for it.
+        """
+        if self._view is None:
+            with self._store.lock:
+                self._view = ToolsView(self._store, self._quirks, self._list_address)
+        return self._view
+
+    def lacks(self, leaves: Frames) -> NDArray[np.int64]:
+        """Pages that the view needs before each leaf can be linked."""
+        return np.zeros(leaves.size, np.int64) if self._view is None else self._view.lacks(leaves)
+
+    def begin_change(self) -> None:
+        """Let the view know that mappings are about to change."""
+        if self._view is not None:
+            self._view.begin_change()
+
+    def end_change(self, leaves: Frames, written: Words, n_changes: int) -> None:
+        """Let it know that they have changed.
+
+        Parameters
+        ----------
+        leaves : ndarray of int64
+            Whose frames have changed.
+        written : ndarray of uint64
+            Frames that they changed for.
+        n_changes : int
+            Mappings that were changed.
+        """
+        if self._view is not None:
+            self._view.follow(leaves)
+            self._view.grow(int(written.max()))
+            self._view.end_change(n_changes)
+
+    def follow(self, leaves: Frames) -> None:
+        """Link leaves whose frames have changed."""
+        if self._view is not None and leaves.size:
+            self._view.follow(leaves)
+
+    def audit(self) -> None:
+        """Check the view, if there is one."""
+        if self._view is not None:
+            self._view.audit()

@@ -5,46 +5,68 @@ Two pointers and an entry are loaded one after the other: see `tree_kernels`.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.designs.backing import BACKINGS, Backing
-from p2mperf.designs.base import Footprint, Load
-from p2mperf.designs.pv.area import area_entries
-from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
-from p2mperf.designs.pv.life import PvLife
-from p2mperf.designs.pv.quirks import TREE_QUIRKS
+from p2mperf.designs.base import Design, Footprint, Load
+from p2mperf.designs.pv import audit, changing, reading
+from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages
+from p2mperf.designs.pv.covering import TreeCovering
+from p2mperf.designs.pv.leaf_plan import copied
+from p2mperf.designs.pv.life import Life
+from p2mperf.designs.pv.quirks import TREE_QUIRKS, checked_quirks
+from p2mperf.designs.pv.showing import InTable
+from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.tree_kernels import Tree32, Tree64, WriteTree32, WriteTree64
-from p2mperf.designs.pv.tree_plan import (
-    boot_mids,
-    clipped,
-    graft_boot_list,
-    max_domain_frames,
-    n_taken_pages,
-    tree_shape,
-)
-from p2mperf.guests.geometry import Geometry, Kind, above_mask
+from p2mperf.designs.pv.tree_plan import max_domain_frames, plan_tree, tree_pages, tree_shape, tree_sharing
+from p2mperf.designs.pv.way_back import WayBack
+from p2mperf.guests.geometry import Kind, above_mask
 from p2mperf.guests.guest import Guest
-from p2mperf.memory.pool import Frames
-from p2mperf.tables.radix import RadixTable, Sharing, build, count_pages
+from p2mperf.tables.m2p import Overrides
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, round_up
 
 
-class PvTree(PvLife):
+class PvTree(Design):
     """The three-level tree of Linux 3.18.
 
     Parameters
     ----------
-    guest, backing, above, run_frames
-        As `PvDesign`.
+    guest : Guest
+        What to build for.
+    backing : str or Backing
+        Page sizes of the views.
+    above : str
+        What a pfn beyond the table reads: "identity" (Linux 3.18 and later) or "invalid" (up to 3.14).
+    run_frames : int
+        0: leaves stand in the pool in pfn order, as boot-time allocation leaves them; otherwise pool frames
+        come in runs of this length in random order [frames].
+    boot_list : ndarray of uint64 or uint32, shape (n_boot_pages,), optional
+        The flat list of the domain builder: leaves are copied from it, as at boot, instead of being written
+        from the map. (A 32-bit kernel leaves them where they are; here they are copied at either width.)
+    quirks : iterable of str
+        Deviations to reproduce, by their names in `QUIRKS`.
+    n_spare : int, optional
+        Pages that writing may take; further writes that need one are refused. Default: as many as could
+        ever be needed; they only take address space until then [frames].
+    m2p_override : bool
+        Find frames mapped from other domains in a table beside the m2p, as kernels of the tree's time did.
     max_domain_pages : int, optional
         MAX_DOMAIN_PAGES: the boot list is cut here, and RAM above reads INVALID. Default: 500 GiB at
         64 bits, 64 GiB at 32 bits [pages].
-    quirks, n_spare, m2p_override
-        As `PvWriter`.
     limit : str or int
         Memory that may be hot-plugged later, so that frames up to there can be written [bytes].
+
+    Raises
+    ------
+    BadInputError
+        For an unknown backing, policy or quirk, a guest of another geometry, or a `boot_list` that does not
+        hold all of the guest's memory.
+    DoesNotFitError
+        When memory, address space or mappings give out; nothing is kept then.
 
     Examples
     --------
@@ -56,8 +78,78 @@ class PvTree(PvLife):
 
     name = "pv-tree"
     follows = "Linux 3.18"
-    options = PvLife.options | {"max_domain_pages"}
-    known_quirks = TREE_QUIRKS
+    family = "pv"
+    options = frozenset(
+        ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "max_domain_pages", "limit"]
+    )
+    known_quirks: ClassVar[tuple[str, ...]] = TREE_QUIRKS
+
+    # Bound functions: `reading` and `changing` say what each does, and hand on to the part that does it.
+    pool, plan, end_pfn = property(reading.pool), property(reading.plan), property(reading.end_pfn)
+    leaves, leaf_state = property(reading.leaves), property(reading.leaf_state)
+    leaf_frames, m2p = property(reading.leaf_frames), property(reading.m2p)
+    missing_leaf, identity_leaf = property(reading.missing_leaf), property(reading.identity_leaf)
+    pfn_to_mfn, mfn_to_pfn, explain = reading.pfn_to_mfn, reading.mfn_to_pfn, reading.explain
+    dump, kind_runs = reading.dump, reading.kind_runs
+    tree = property(reading.table)
+
+    tools, overrides = property(changing.tools), property(changing.overrides)
+    n_breaks, n_extra_leaves = property(changing.n_breaks), property(changing.n_extra_leaves)
+    n_spare_left, quirks = property(changing.n_spare_left), property(changing.quirks)
+    before_lock = property(changing.before_lock, changing.set_before_lock)
+    suspended = property(changing.suspended, changing.set_suspended)
+    set, break_leaves, has_memory = changing.set, changing.break_leaves, changing.has_memory
+    balloon_down, balloon_up = changing.balloon_down, changing.balloon_up
+    unused_mfns, hotplug = changing.unused_mfns, changing.hotplug
+    invalidate_extra_memory = changing.invalidate_extra_memory
+    set_identity, pass_through = changing.set_identity, changing.pass_through
+    set_foreign, clear_foreign = changing.set_foreign, changing.clear_foreign
+    save, restore, rebuild_tools = changing.save, changing.restore, changing.rebuild_tools
+    shared_leaves_beyond, make_ready = changing.shared_leaves_beyond, changing.make_ready
+
+    def __init__(
+        self,
+        guest: Guest,
+        backing: str | Backing = "kernel",
+        *,
+        above: str = "identity",
+        run_frames: int = 0,
+        boot_list: NDArray[Any] | None = None,
+        quirks: Iterable[str] = (),
+        n_spare: int | None = None,
+        m2p_override: bool = False,
+        max_domain_pages: int | None = None,
+        limit: str | int = 0,
+    ) -> None:
+        check_guest(self.name, self.family, guest)
+        names = checked_quirks(quirks, self.known_quirks, self.name)
+        super().__init__(guest, backing)
+        with self.building():
+            plan = plan_tree(guest, above, max_domain_pages)
+            self._pages = tree_pages(plan, guest, max_domain_pages)
+            # What lies above MAX_P2M_PFN is answered without a table: there is no slot to write to.
+            end_pfn = min(area_entries(guest, limit_pages(limit), above), guest.geometry.max_frames)
+            self.store = self.kept.enter_context(
+                LeafStore(
+                    self.name,
+                    guest,
+                    plan if boot_list is None else copied(plan, guest, boot_list),
+                    sum(self._pages.values()),
+                    end_pfn,
+                    n_spare=n_spare,
+                    direct_bytes=self.backing.direct_bytes,
+                    run_frames=run_frames,
+                )
+            )
+            self.way_back = self.kept.enter_context(
+                WayBack(self.store, Overrides() if m2p_override else None)
+            )
+            labels = (self.store.missing_leaf, self.store.identity_leaf)
+            self.store.build_table(tree_shape(guest.geometry), tree_sharing(labels, guest, max_domain_pages))
+            self.tables = self.store.tables = _walk_tables(self.store, above)
+            self.store.write_tables = _write_tables(self.store)
+            self.life = Life(self.store, self.way_back, names, InTable(), TreeCovering)
+        self.mfn_generation_ns = self.store.mfn_generation_ns
 
     @classmethod
     def out_of_reach(cls, guest: Guest) -> str:
@@ -68,129 +160,55 @@ class PvTree(PvLife):
         return f"ends at {end} (MAX_DOMAIN_PAGES), below {guest.name}: take --design pv-linear alone"
 
     @classmethod
-    def max_frames(cls, geometry: Geometry) -> int:
-        """Frames of the largest guest whose memory it takes whole: MAX_DOMAIN_PAGES."""
-        return max_domain_frames(geometry)
-
-    @classmethod
-    def count_writable(cls, guest: Guest, limit: int, above: str) -> int:
-        # What lies above is answered without a table (MAX_P2M_PFN): there is no slot to write to.
-        return min(area_entries(guest, limit, above), guest.geometry.max_frames)
-
-    @classmethod
-    def plan_leaves(
+    def predict_footprint(
         cls,
         guest: Guest,
+        backing: Backing = BACKINGS["kernel"],
+        *,
         above: str = "identity",
         max_domain_pages: int | None = None,
         limit: str | int = 0,
-        **_options: Any,
-    ) -> LeafPlan:
-        shape = guest.geometry
-        n_taken = n_taken_pages(guest, max_domain_pages)
-        runs = clipped(guest, n_taken)
-        runs = extend_above(runs, shape.max_frames, above)
-        kinds = kinds_by_leaf(runs, shape.max_frames // shape.leaf_frames, shape.leaf_frames)
-        state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
-        state[kinds == 1 << Kind.IDENTITY] = Leaf.IDENTITY
-        state[(kinds & (1 << Kind.RAM | 1 << Kind.IDENTITY)) == 0] = Leaf.MISSING
-        n_boot_leaves = round_up(min(guest.n_boot_pages, n_taken), shape.leaf_frames) // shape.leaf_frames
-        graft_boot_list(state, kinds, n_boot_leaves)
-        return LeafPlan(shape, runs, state)
-
-    @classmethod
-    def count_plan(cls, plan: LeafPlan, guest: Guest, options: dict[str, Any]) -> dict[str, int]:
-        sharing = Sharing((Leaf.MISSING, Leaf.IDENTITY), n_kept=boot_mids(guest, options))
-        counts = count_pages(plan.state, tree_shape(guest.geometry), sharing)
-        return {"leaf_shared": 2, "leaf": plan.n_private, **counts}
-
-    @classmethod
-    def predict_footprint(
-        cls, guest: Guest, backing: Backing = BACKINGS["kernel"], **options: Any
+        **others: Any,
     ) -> Footprint:
-        pages = cls.predict_pages(guest, **options)
+        cls.check_options(others)
+        pages = tree_pages(plan_tree(guest, above, max_domain_pages), guest, max_domain_pages)
         memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
         return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
 
-    def _build(self) -> None:
-        n_kept = boot_mids(self.guest, self.layout_options)
-        sharing = Sharing((self.missing_leaf, self.identity_leaf), n_kept=n_kept)
-        self.tree: RadixTable = build(self.pool, self.leaves, tree_shape(self.guest.geometry), sharing)
-        shape = self.guest.geometry
-        kind = Tree64 if shape.entry_bits == 64 else Tree32
-        base = 0 if shape.entry_bits == 64 else self.pool.base
-        identity = self.tree.encode(np.array([self.identity_leaf]))[0]
-        self.tables = kind(
-            np.uint64(self.pool.address(self.tree.root)),
-            np.uint64(identity),
-            np.uint64(shape.max_frames),
-            above_mask(shape, self.above),
-            np.uint64(base),
-        )
-
     def footprint(self) -> Footprint:
-        return Footprint(self.pool.kinds, 0, self.pool.memory_bytes, self.page_table_bytes())
+        pool = self.store.pool
+        return Footprint(pool.kinds, 0, pool.memory_bytes, self.page_table_bytes())
 
     def views(self) -> dict[str, int]:
-        return {"direct": self.pool.direct_page_bytes}
+        return {"direct": self.store.pool.direct_page_bytes}
 
     def step_at(self, address: int) -> Load:
-        return self.direct_step(address)
-
-    @property
-    def _table(self) -> RadixTable:
-        return self.tree
-
-    def _set_write_tables(self) -> None:
-        shape = self.guest.geometry
-        kind = WriteTree64 if shape.entry_bits == 64 else WriteTree32
-        shared = self.tree.encode(np.array([self.missing_leaf, self.identity_leaf])).astype(np.uint64)
-        base = 0 if shape.entry_bits == 64 else self.pool.base
-        self._write_tables = kind(
-            np.uint64(self.pool.address(self.tree.root)), shared[0], shared[1], np.uint64(base)
-        )
-
-    def _share_identity(self, first_pfn: int, end_pfn: int) -> None:
-        """Let missing mids and leaves that lie wholly in a range be the shared identity ones."""
-        shape = self.guest.geometry
-        pages = np.arange(-(-first_pfn // shape.mid_frames), end_pfn // shape.mid_frames)
-        leaves = np.arange(-(-first_pfn // shape.leaf_frames), end_pfn // shape.leaf_frames)
-        with self._lock:
-            missing_mid = self.tree.shared[self.missing_leaf]
-            self._share_mids(pages[self.tree.frames["mid"][pages] == missing_mid])
-            leaves = leaves[self.leaf_state[leaves] == Leaf.MISSING]
-            pages, first = np.unique(self._page_of(leaves), return_index=True)
-            short = np.isin(self.tree.frames["mid"][pages], list(self.tree.shared.values()))
-            costs = short + (self._tools.lacks(leaves[first]) if self._tools is not None else 0)
-            affordable = pages[(costs == 0) | (np.cumsum(costs) <= self.n_spare_left)]
-            self._split_mids(affordable)
-            self._share_leaves(leaves[np.isin(self._page_of(leaves), affordable)])
-
-    def _share_mids(self, pages: Frames) -> None:
-        """Replace shared missing mids by the shared identity one."""
-        leaf_frames = self.guest.geometry.leaf_frames
-        self._point_upper(pages, np.full(pages.size, self.tree.shared[self.identity_leaf]))
-        leaves = (pages[:, None] * leaf_frames + np.arange(leaf_frames)).ravel()
-        self.leaf_state[leaves], self.leaves[leaves] = Leaf.IDENTITY, self.identity_leaf
-
-    def _share_leaves(self, leaves: Frames) -> None:
-        """Replace shared missing leaves of private mids by the shared identity one."""
-        self._point(leaves, np.full(leaves.size, self.identity_leaf))
-        self.leaf_state[leaves], self.leaves[leaves] = Leaf.IDENTITY, self.identity_leaf
-        if self._tools is not None and leaves.size:
-            self._tools.follow(leaves)
-
-    def _widen(self, leaf: int) -> None:
-        page = self._page_of(np.array([leaf]))
-        with self._lock:
-            if self.tree.frames["mid"][page[0]] == self.tree.shared[self.missing_leaf]:
-                self._share_mids(page)
-            else:
-                self._share_leaves(np.array([leaf]))
+        return self.store.load_at(address)
 
     def audit(self) -> None:
-        self._audit_table()
-        self.audit_leaves()
+        audit.check_table(self.store, self._pages)
+        audit.check_leaves(self.store, int(self.store.plan.runs.select(Kind.RAM).n_frames.sum()))
+        self.life.tools.audit()
 
-    def _n_ram_expected(self) -> int:
-        return int(self.plan.runs.select(Kind.RAM).n_frames.sum())
+
+def _walk_tables(store: LeafStore, above: str) -> Tree64 | Tree32:
+    shape = store.guest.geometry
+    kind = Tree64 if shape.entry_bits == 64 else Tree32
+    return kind(
+        np.uint64(store.pool.address(store.table.root)),
+        np.uint64(store.table.encode(np.array([store.identity_leaf]))[0]),
+        np.uint64(shape.max_frames),
+        above_mask(shape, above),
+        _base(store),
+    )
+
+
+def _write_tables(store: LeafStore) -> WriteTree64 | WriteTree32:
+    kind = WriteTree64 if store.guest.geometry.entry_bits == 64 else WriteTree32
+    shared = store.table.encode(np.array([store.missing_leaf, store.identity_leaf])).astype(np.uint64)
+    return kind(np.uint64(store.pool.address(store.table.root)), shared[0], shared[1], _base(store))
+
+
+def _base(store: LeafStore) -> np.uint64:
+    """What is added to a slot to make an address."""
+    return np.uint64(0 if store.guest.geometry.entry_bits == 64 else store.pool.base)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.pv.leaf_plan import Leaf
+from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.runs import Runs
-from p2mperf.tables.radix import Level, Radix
+from p2mperf.tables.radix import Level, Radix, Sharing, count_pages
 from p2mperf.units import GIB, PAGE_SIZE, round_up
 
 # CONFIG_XEN_MAX_DOMAIN_MEMORY just before the option was removed [GiB].
@@ -29,18 +27,75 @@ def max_domain_frames(geometry: Geometry) -> int:
     return _MAX_DOMAIN_GIB[geometry.entry_bits] * GIB // PAGE_SIZE
 
 
-def n_taken_pages(guest: Guest, max_domain_pages: int | None) -> int:
-    """Pages of the boot list that the tree takes at most."""
-    return max_domain_pages or max_domain_frames(guest.geometry)
+def plan_tree(guest: Guest, above: str, max_domain_pages: int | None) -> LeafPlan:
+    """Decide which leaves of a tree are private.
+
+    Parameters
+    ----------
+    guest : Guest
+        Whose.
+    above : str
+        "identity" or "invalid".
+    max_domain_pages : int, optional
+        Where the boot list is cut; None for the kernel's default [pages].
+
+    Returns
+    -------
+    LeafPlan
+        The plan, of as many leaves as three levels have.
+    """
+    shape = guest.geometry
+    n_taken = max_domain_pages or max_domain_frames(shape)
+    runs = extend_above(_clipped(guest, n_taken), shape.max_frames, above)
+    kinds = kinds_by_leaf(runs, shape.max_frames // shape.leaf_frames, shape.leaf_frames)
+    state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
+    state[kinds == 1 << Kind.IDENTITY] = Leaf.IDENTITY
+    state[(kinds & (1 << Kind.RAM | 1 << Kind.IDENTITY)) == 0] = Leaf.MISSING
+    n_boot_leaves = round_up(min(guest.n_boot_pages, n_taken), shape.leaf_frames) // shape.leaf_frames
+    _graft_boot_list(state, kinds, n_boot_leaves)
+    return LeafPlan(shape, runs, state)
 
 
-def boot_mids(guest: Guest, options: dict[str, Any]) -> int:
-    """Mids that the boot list made: they stay private even where recycling has made them uniform."""
-    n_pages = min(guest.n_boot_pages, n_taken_pages(guest, options.get("max_domain_pages")))
-    return -(-n_pages // guest.geometry.mid_frames)
+def tree_sharing(labels: tuple[int, int], guest: Guest, max_domain_pages: int | None) -> Sharing:
+    """What mids of a tree may share.
+
+    Parameters
+    ----------
+    labels : tuple of int
+        What slots that mean missing and identity point to.
+    guest, max_domain_pages
+        As `plan_tree`.
+
+    Returns
+    -------
+    Sharing
+        With the mids that the boot list made: they stay private even where recycling has made them uniform.
+    """
+    n_pages = min(guest.n_boot_pages, max_domain_pages or max_domain_frames(guest.geometry))
+    return Sharing(labels, n_kept=-(-n_pages // guest.geometry.mid_frames))
 
 
-def clipped(guest: Guest, limit: int) -> Runs:
+def tree_pages(plan: LeafPlan, guest: Guest, max_domain_pages: int | None) -> dict[str, int]:
+    """Pool pages by kind that a plan asks for.
+
+    Parameters
+    ----------
+    plan : LeafPlan
+        From `plan_tree`.
+    guest, max_domain_pages
+        As `plan_tree`.
+
+    Returns
+    -------
+    dict of str to int
+        Pages by kind.
+    """
+    sharing = tree_sharing((Leaf.MISSING, Leaf.IDENTITY), guest, max_domain_pages)
+    counts = count_pages(plan.state, tree_shape(guest.geometry), sharing)
+    return {"leaf_shared": 2, "leaf": plan.n_private, **counts}
+
+
+def _clipped(guest: Guest, limit: int) -> Runs:
     """RAM above MAX_DOMAIN_PAGES never enters the tree, and nothing above MAX_P2M_PFN does.
 
     A boot list that is cut has its padding where it was cut, and none behind the end of the map.
@@ -54,20 +109,11 @@ def clipped(guest: Guest, limit: int) -> Runs:
     return clipped.take(cut.first_pfn < end_pfn)
 
 
-def graft_boot_list(state: NDArray[np.int8], kinds: NDArray[np.uint8], n_boot_leaves: int) -> None:
+def _graft_boot_list(state: NDArray[np.int8], kinds: NDArray[np.uint8], n_boot_leaves: int) -> None:
     """Leaves of the boot list stay private even where all identity, unless their page was recycled.
 
     early_can_reuse_p2m_middle (3.18): when displaced RAM needs a new leaf and its pfn is leaf-aligned, the
     first boot leaf that is uniform gives its page and is replaced by the shared filler.
-
-    Parameters
-    ----------
-    state : ndarray of int8, shape (n_leaves,)
-        `Leaf` of each, changed in place.
-    kinds : ndarray of uint8, shape (n_leaves,)
-        As `kinds_by_leaf` gives them.
-    n_boot_leaves : int
-        Leaves that hold the boot list.
     """
     uniform = np.flatnonzero(state[:n_boot_leaves] != Leaf.PRIVATE)
     n_fresh = int(np.count_nonzero(kinds[n_boot_leaves:] & (1 << Kind.RAM)))

@@ -1,0 +1,154 @@
+"""What every PV p2m can be asked: functions that a design binds, each handing on to the part that knows."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.designs.pv import entries
+from p2mperf.designs.pv.leaf_plan import LeafPlan
+from p2mperf.designs.pv.store import LeafStore
+from p2mperf.designs.pv.way_back import WayBack
+from p2mperf.guests.geometry import Words
+from p2mperf.guests.guest import Guest
+from p2mperf.memory.pool import Frames, PagePool
+from p2mperf.tables.m2p import M2p
+from p2mperf.tables.radix import RadixTable
+from p2mperf.units import round_up
+
+
+class Readable(Protocol):
+    """A design with leaves in a store.
+
+    Attributes
+    ----------
+    guest : Guest
+        Whose p2m.
+    store : LeafStore
+        Its leaves.
+    way_back : WayBack
+        From machine frames to the guest's.
+    """
+
+    guest: Guest
+    store: LeafStore
+    way_back: WayBack
+
+    def lookup(self, pfns: Any) -> Words:
+        """Translate frames."""
+        ...
+
+    def _frames(self, pfns: Any) -> Words: ...
+
+
+def pfn_to_mfn(self: Readable, pfns: Any) -> Words:
+    """Translate frames and strip the markers, as pfn_to_mfn of asm/xen/page.h does.
+
+    Parameters
+    ----------
+    pfns : array_like of int
+        Frames.
+
+    Returns
+    -------
+    ndarray of uint64
+        Machine frames; all ones (at the entry's width) where there is none.
+    """
+    return entries.without_markers(self.lookup(pfns), self.guest.geometry)
+
+
+def mfn_to_pfn(self: Readable, mfns: Any) -> Words:
+    """Translate machine frames back, verified by the p2m, as mfn_to_pfn of asm/xen/page.h does.
+
+    Parameters
+    ----------
+    mfns : array_like of int
+        Machine frames.
+
+    Returns
+    -------
+    ndarray of uint64
+        Guest frames; the mfn itself where the p2m says identity; all ones (at the entry's width) for
+        foreign and unknown frames.
+
+    Raises
+    ------
+    BadInputError
+        When `mfns` are not whole, non-negative numbers.
+    """
+    return self.way_back.pfns_of(self._frames(mfns))
+
+
+def explain(self: Readable, entry: int) -> dict[str, Any]:
+    """Read a raw entry: its ``kind``, and its ``mfn`` or None."""
+    return entries.explain(entry, self.guest.geometry)
+
+
+def kind_runs(self: Readable) -> list[tuple[int, int, str]]:
+    """Runs (first pfn, end pfn, kind) over [0, end of the map rounded up to a mid)."""
+    end_pfn = round_up(self.guest.covered_pfn, self.guest.geometry.mid_frames)
+    return entries.kind_runs(self.lookup, end_pfn, self.guest.geometry)
+
+
+def dump(self: Readable) -> str:
+    """Write the p2m as runs of one kind, as debugfs' mmu/p2m did.
+
+    Returns
+    -------
+    str
+        Lines ``[0x00000000->0x00040000] pfn`` over [0, end of the map rounded up to a mid), end
+        exclusive; kinds are pfn, missing, identity and foreign.
+    """
+    return entries.dump(kind_runs(self))
+
+
+def m2p(self: Readable) -> M2p:
+    """The machine-to-physical table, built when first asked for and kept in step from then on."""
+    return self.way_back.m2p
+
+
+def pool(self: Readable) -> PagePool:
+    """Where all pages are."""
+    return self.store.pool
+
+
+def plan(self: Readable) -> LeafPlan:
+    """Which leaves were private when it was built, and what stood in them."""
+    return self.store.plan
+
+
+def leaves(self: Readable) -> Frames:
+    """Frame behind each leaf-sized stretch, shared ones repeated."""
+    return self.store.leaves
+
+
+def leaf_frames(self: Readable) -> Frames:
+    """Frames of the private leaves, in pfn order."""
+    return self.store.leaf_frames
+
+
+def leaf_state(self: Readable) -> NDArray[np.int8]:
+    """`Leaf` of each leaf-sized stretch, as it is now."""
+    return self.store.leaf_state
+
+
+def missing_leaf(self: Readable) -> int:
+    """Frame of the shared missing leaf."""
+    return self.store.missing_leaf
+
+
+def identity_leaf(self: Readable) -> int:
+    """Frame of the shared identity leaf."""
+    return self.store.identity_leaf
+
+
+def end_pfn(self: Readable) -> int:
+    """First pfn that cannot be written: the memory map's end, or the hotplug limit, in whole mids."""
+    return self.store.end_pfn
+
+
+def table(self: Readable) -> RadixTable:
+    """The table whose last level points to the leaves."""
+    return self.store.table

@@ -33,24 +33,36 @@ FANOUT, ROOT_SLOTS = 16, 1024
 PRESENT, TABLE, SUPERPAGE, SOFTWARE = 1, 0x62, 0x80, 1 << 55
 ADDRESS = 0xFFFFFFFFFF000
 ORIGIN = 3 << 30  # machine address of the pool's frame 0
-SHAPE = Radix(
-    (Level("l1", FANOUT), Level("l2", FANOUT), Level("l3", ROOT_SLOTS)),
-    slot_bytes=8,
-    flags=PRESENT | TABLE,
-    kind_mask=PRESENT | SUPERPAGE,
-    address_mask=ADDRESS,
-)
 NAMES = ("l1", "l2", "l3")
 HOLE = -1
+
+
+def shape_from(begin: int) -> Radix:
+    """The toy geometry for an area that begins at a frame, which need not be the first of its pages."""
+    levels = (
+        Level("l1", FANOUT, begin % FANOUT),
+        Level("l2", FANOUT, begin // FANOUT % FANOUT),
+        Level("l3", ROOT_SLOTS, begin // FANOUT**2),
+    )
+    return Radix(
+        levels,
+        slot_bytes=8,
+        flags=PRESENT | TABLE,
+        kind_mask=PRESENT | SUPERPAGE,
+        address_mask=ADDRESS,
+    )
+
+
+SHAPE = shape_from(0)
 
 # A map is a list of stretches: the level of its leaves, or HOLE, and how many leaves of that size.
 Stretches = list[tuple[int, int]]
 
 
-def placed(stretches: Stretches) -> dict[int, tuple[int, int]]:
+def placed(stretches: Stretches, begin: int) -> dict[int, tuple[int, int]]:
     """First frame of each leaf -> its level and its machine frame; every leaf at a multiple of its size."""
     leaves: dict[int, tuple[int, int]] = {}
-    at = 0
+    at = begin
     for depth, n_leaves in stretches:
         size = FANOUT ** max(depth, 0)
         at = -(-at // size) * size
@@ -62,16 +74,17 @@ def placed(stretches: Stretches) -> dict[int, tuple[int, int]]:
     return leaves
 
 
-def n_frames_of(leaves: dict[int, tuple[int, int]], n_more: int = 0) -> int:
-    """Frames up to the end of the last leaf, and some beyond."""
-    return max((at + FANOUT**depth for at, (depth, _) in leaves.items()), default=1) + n_more
+def n_frames_of(leaves: dict[int, tuple[int, int]], begin: int = 0, n_more: int = 0) -> int:
+    """Frames from the area's first to the end of the last leaf, and some beyond."""
+    return max((at + FANOUT**depth - begin for at, (depth, _) in leaves.items()), default=1) + n_more
 
 
-def words_of(leaves: dict[int, tuple[int, int]], n_frames: int) -> dict[str, np.ndarray]:
-    words = {name: np.zeros(n, np.uint64) for name, n in zip(NAMES, SHAPE.n_slots(n_frames), strict=True)}
+def words_of(leaves: dict[int, tuple[int, int]], n_frames: int, begin: int = 0) -> dict[str, np.ndarray]:
+    counts = shape_from(begin).n_slots(n_frames)
+    words = {name: np.zeros(n, np.uint64) for name, n in zip(NAMES, counts, strict=True)}
     for at, (depth, mfn) in leaves.items():
         word = mfn << 12 | PRESENT | SOFTWARE | (SUPERPAGE if depth else 0)
-        words[NAMES[depth]][at // FANOUT**depth] = word
+        words[NAMES[depth]][at // FANOUT**depth - begin // FANOUT**depth] = word
     return words
 
 
@@ -118,44 +131,46 @@ def backwards(pool: PagePool) -> Callable[[int, str], Frames]:
 @settings(max_examples=40)
 @given(
     stretches=st.lists(st.tuples(st.sampled_from([HOLE, 0, 1, 2]), st.integers(1, 40)), max_size=6),
+    begin=st.sampled_from([0, 7, 5 * FANOUT**2, 5 * FANOUT**2 + 3 * FANOUT + 7]),
     n_more=st.sampled_from([0, 1, 300]),
 )
-@example(stretches=[], n_more=0)
+@example(stretches=[], begin=0, n_more=0)
 # A leaf of each size and holes of each size between them.
-@example(stretches=[(2, 1), (0, 5), (HOLE, 11), (1, 2), (HOLE, 500), (0, 1), (2, 2)], n_more=300)
+@example(stretches=[(2, 1), (0, 5), (HOLE, 11), (1, 2), (HOLE, 500), (0, 1), (2, 2)], begin=0, n_more=300)
 # Up to the second root page: 600 leaves of 256 frames end in slot 599.
-@example(stretches=[(2, 600), (1, 3), (0, 17)], n_more=0)
-def test_leaves_at_every_level(stretches: Stretches, n_more: int) -> None:
-    leaves = placed(stretches)
-    n_frames = n_frames_of(leaves, n_more)
-    nothing = np.full(n_frames, -1, np.int64)
-    words = words_of(leaves, n_frames)
+@example(stretches=[(2, 600), (1, 3), (0, 17)], begin=0, n_more=0)
+# An area that begins in the middle of a page of each level.
+@example(stretches=[(0, 30), (1, 20), (2, 2), (0, 3)], begin=5 * FANOUT**2 + 3 * FANOUT + 7, n_more=1)
+def test_leaves_at_every_level(stretches: Stretches, begin: int, n_more: int) -> None:
+    leaves = placed(stretches, begin)
+    n_frames = n_frames_of(leaves, begin, n_more)
+    frames = range(begin, begin + n_frames)
+    shape, nothing = shape_from(begin), np.full(n_frames, -1, np.int64)
+    words = words_of(leaves, n_frames, begin)
     expected = naive_pages(leaves)
-    counted = count_pages(nothing, SHAPE, Sharing(), leaves=words)
+    counted = count_pages(nothing, shape, Sharing(), leaves=words)
     assert Counter(counted) == +expected
     with PagePool(expected.total()) as pool:
         place = backwards(pool)
-        table = build(pool, nothing, SHAPE, origin=ORIGIN, place=place, leaves=words)
+        table = build(pool, nothing, shape, origin=ORIGIN, place=place, leaves=words)
         assert Counter(pool.kinds) == +expected
         found, depths = read_leaves(table, n_frames)
-        offsets = np.arange(n_frames) % FANOUT ** depths.astype(np.int64)
+        offsets = np.array(frames) % FANOUT ** depths.astype(np.int64)
         read = [
             ((word & ADDRESS) >> 12) + offset if word else None
             for word, offset in zip(found.tolist(), offsets.tolist(), strict=True)
         ]
-        assert read == [naive_translation(leaves, frame) for frame in range(n_frames)]
-        around = {0, n_frames - 1}
+        assert read == [naive_translation(leaves, frame) for frame in frames]
+        around = {frames[0], frames[-1]}
         for at, (depth, _) in leaves.items():
-            around |= {max(at - 1, 0), at, at + FANOUT**depth - 1}
+            around |= {max(at - 1, begin), at, at + FANOUT**depth - 1}
         assert [walked(table, frame) for frame in around] == [
             naive_translation(leaves, frame) for frame in around
         ]
         # A level's pages in order are what a window of that level shows: none where a leaf stands above.
-        behind = table.frames["l1"]
-        assert [frame >= 0 for frame in behind.tolist()] == [
-            any(leaves.get(FANOUT * page + at, (1, 0))[0] == 0 for at in range(FANOUT))
-            for page in range(behind.size)
-        ]
+        small = {at // FANOUT for at, (depth, _) in leaves.items() if depth == 0}
+        shown = table.frames["l1"] >= 0
+        assert (np.flatnonzero(shown) + begin // FANOUT).tolist() == sorted(small)
 
 
 def test_a_window_of_one_level_shows_its_pages_and_holes_where_superpages_are() -> None:

@@ -19,6 +19,10 @@ class BadInputError(P2mperfError, ValueError):
     exit_code = 2
 
 
+class PluginError(BadInputError):
+    """What another package offers cannot be used; what that package raised, if it did, is the cause."""
+
+
 class NothingFitsError(P2mperfError):
     """No cell of the plan fits this machine."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from p2mperf.errors import unknown
 from p2mperf.plugins import Registry
+from p2mperf.units import parse_size
 
 Sizes = Mapping[str, tuple[str, ...]]
 
@@ -114,6 +115,8 @@ _FAMILIES = (
 def _wrong(family: Family) -> str:
     """What is wrong with a family of another package, or ""."""
     from p2mperf.guests.geometries import GEOMETRIES
+    from p2mperf.guests.guest import Guest
+    from p2mperf.guests.presets import PRESETS
 
     taken = {geometry: other.name for other in _FAMILIES for geometry in other.geometries}
     for geometry in family.geometries:
@@ -123,6 +126,19 @@ def _wrong(family: Family) -> str:
             return f"takes geometry {geometry}, which is of family {taken[geometry]}"
     if family.reference not in [spec.name for spec in family.designs]:
         return f"is compared with {family.reference}, which is none of its designs"
+    for plan, sizes in family.sizes.items():
+        for geometry, texts in sizes.items():
+            if geometry not in family.geometries:
+                return f"has sizes of {geometry} for plan {plan}, which is none of its geometries"
+            for text in texts:
+                Guest.plain(text, geometry=geometry)
+    for preset in (name for names in family.presets.values() for name in names):
+        if preset not in PRESETS:
+            return f"measures preset {preset}, and there is none"
+    for geometry, text in family.knee_limits.items():
+        if geometry not in family.geometries:
+            return f"has a limit of {geometry}, which is none of its geometries"
+        parse_size(text)
     return "" if family.geometries else "has no geometry"
 
 

@@ -7,14 +7,16 @@ Each kind of thing has a group of its own (``p2mperf.families``, ``p2mperf.geome
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import PluginError, unknown
+
+_LONGEST = 200  # characters of a reason that are shown
 
 
 class Named(Protocol):
@@ -28,14 +30,46 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
+def installed(group: str) -> list[EntryPoint]:
+    """Entry points of a group as they are now, sorted: what is installed in which order says nothing.
+
+    One package whose metadata cannot be read makes the standard library list none of any package.
+    """
+    try:
+        found = list(entry_points(group=group))
+    except Exception:
+        points = dict.fromkeys(point for package in distributions() for point in _points_of(package))
+        found = [point for point in points if point.group == group]
+    return sorted(found, key=lambda point: (point.name, point.value))
+
+
+def _points_of(package: Distribution) -> list[EntryPoint]:
+    try:
+        return list(package.entry_points)
+    except Exception:
+        return []
+
+
 @cache
 def offered(group: str) -> tuple[EntryPoint, ...]:
-    """Entry points of a group, in the order of their names: what is installed in which order says nothing."""
-    return tuple(sorted(entry_points(group=group), key=lambda point: point.name))
+    """Entry points of a group, as they were when first asked for."""
+    return tuple(installed(group))
 
 
-def load(what: str, name: str, target: str) -> Any:
-    """Import what a declaration names.
+def import_target(target: str) -> Any:
+    """Import what "module:attribute" names."""
+    module, _, attribute = target.partition(":")
+    found: Any = import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+@contextmanager
+def foreign(what: str, name: str, target: str) -> Iterator[None]:
+    """Answer for code of another package: whatever it raises becomes one sentence.
+
+    Ctrl-C alone goes through: it is the user's. A package that ends the process does not end ours.
 
     Parameters
     ----------
@@ -46,25 +80,75 @@ def load(what: str, name: str, target: str) -> Any:
     target : str
         "module:attribute".
 
+    Raises
+    ------
+    PluginError
+        Its cause is what the other package raised.
+    """
+    try:
+        yield
+    except (PluginError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        reason = f"which cannot be used: {said_by(error)}"
+        raise PluginError(f"{what} {name} is declared as {target}, {reason}") from error
+
+
+def said_by(error: BaseException) -> str:
+    """What an exception says, and its type, in one line."""
+    kind = type(error).__name__
+    try:
+        words = " ".join(str(error).split())
+    except Exception:  # of an exception that is not ours
+        words = ""
+    if len(words) > _LONGEST:
+        words = words[:_LONGEST] + " ..."
+    return f"{words} ({kind})" if words else kind
+
+
+# What cannot be imported would be tried anew each time that all of its kind are listed.
+_unimportable: dict[tuple[str, str, str], PluginError] = {}
+_passed: dict[tuple[str, str, str], object] = {}
+
+
+def load(what: str, name: str, target: str, check: Callable[[Any], str]) -> Any:
+    """Import what another package declares, and check it; what cannot be imported is not tried again.
+
+    Parameters
+    ----------
+    what : str
+        The kind of thing, as the user knows it.
+    name : str
+        Its name.
+    target : str
+        "module:attribute".
+    check : callable
+        Takes what was imported, and says what is wrong with it, or "".
+
     Returns
     -------
     object
-        Not checked yet.
+        What passed the check.
 
     Raises
     ------
-    BadInputError
-        When it cannot be imported, whatever went wrong in the other package.
+    PluginError
+        When it cannot be imported or used, whatever went wrong in the other package.
     """
-    module, _, attribute = target.partition(":")
+    key = what, name, target
+    if known := _unimportable.get(key):
+        raise PluginError(str(known)) from known.__cause__
     try:
-        found: Any = import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # of code that is not ours
-        raise BadInputError(
-            f"{what} {name} is declared as {target}, which cannot be used: {error}"
-        ) from error
+        with foreign(what, name, target):
+            found = import_target(target)
+    except PluginError as error:
+        _unimportable[key] = error
+        raise
+    if _passed.get(key) is not found:
+        with foreign(what, name, target):
+            if wrong := check(found):
+                raise PluginError(f"{what} {name} is declared as {target}, which {wrong}")
+        _passed[key] = found
     return found
 
 
@@ -109,7 +193,9 @@ class Registry(Generic[T]):
         Raises
         ------
         BadInputError
-            When there is none of that name, or the package that offers it is broken.
+            When there is none of that name.
+        PluginError
+            When the package that offers it is broken.
         """
         if name in self.shipped:
             return self.shipped[name]
@@ -120,30 +206,25 @@ class Registry(Generic[T]):
 
     def sound(self) -> dict[str, T]:
         """All that can be used; what another package offers and is broken is passed over."""
-        found = {}
-        for name in self.names():
-            with suppress(BadInputError):
-                found[name] = self.find(name)
-        return found
+        return self._sorted_out()[0]
 
     def broken(self) -> list[str]:
         """What is wrong with each that cannot be used."""
-        reasons = []
+        return self._sorted_out()[1]
+
+    def _sorted_out(self) -> tuple[dict[str, T], list[str]]:
+        found, reasons = {}, []
         for name in self.names():
             try:
-                self.find(name)
-            except BadInputError as error:
+                found[name] = self.find(name)
+            except PluginError as error:
                 reasons.append(str(error))
-        return reasons
+        return found, reasons
 
     def _checked(self, point: EntryPoint) -> T:
-        thing = load(self.what, point.name, point.value)
+        return cast(T, load(self.what, point.name, point.value, lambda thing: self._wrong(thing, point.name)))
+
+    def _wrong(self, thing: Any, name: str) -> str:
         if not isinstance(thing, self.kind):
-            wrong = f"is no {self.kind.__name__}"
-        elif thing.name != point.name:
-            wrong = f"calls itself {thing.name}"
-        else:
-            wrong = self.check(thing)
-        if wrong:
-            raise BadInputError(f"{self.what} {point.name} is declared as {point.value}, which {wrong}")
-        return cast(T, thing)
+            return f"is no {self.kind.__name__}"
+        return f"calls itself {thing.name}" if thing.name != name else self.check(thing)

@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+
+from p2mperf.plugins import installed
 
 _PACKAGE = Path(__file__).parent
 
@@ -99,7 +100,7 @@ def surroundings_hash() -> str:
         design may be compiled with helpers from its other files.
     """
     digest = hashlib.sha256()
-    points = (point for group in PLUGIN_GROUPS for point in entry_points(group=group))
+    points = (point for group in PLUGIN_GROUPS for point in installed(group))
     for point in sorted(points, key=lambda point: (point.group, point.name, point.value)):
         digest.update(f"{point.group}\0{point.name}\0{point.value}\0".encode())
         digest.update(_digest(_sources_of(point.value.partition(":")[0])).encode())
@@ -111,7 +112,10 @@ def surroundings_hash() -> str:
 
 def _sources_of(module: str) -> Iterator[tuple[str, Path]]:
     """Files of the whole package that a module belongs to, found without importing any of it."""
-    spec = find_spec(module.partition(".")[0])
+    try:
+        spec = find_spec(module.partition(".")[0])
+    except Exception:  # no name of a module, or another package's finder: it cannot be imported either
+        return
     if spec is None:
         return
     if spec.submodule_search_locations is None:
@@ -125,5 +129,7 @@ def _sources_of(module: str) -> Iterator[tuple[str, Path]]:
 def _digest(files: Iterable[tuple[str, Path]]) -> str:
     digest = hashlib.sha256()
     for name, path in sorted(files):
-        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+        # An editor's lock is a link to nowhere; a pipe would be read for ever.
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(name.encode(errors="surrogateescape") + b"\0" + content + b"\0")
     return digest.hexdigest()

@@ -13,33 +13,22 @@ from pathlib import Path
 import pytest
 
 from p2mperf.errors import ResultsError
-from p2mperf.host import lock
-from p2mperf.host.lock import alone_on_this_machine
+from p2mperf.host.lock import _address, alone_on_this_machine
 
 HOLD = """
 import os, sys, time
-address, user = sys.argv[1:]
-from p2mperf.host import lock
-os.setuid(int(user))
-lock.ADDRESS = "\\0" + address
-with lock.alone_on_this_machine():
+from p2mperf.host.lock import alone_on_this_machine
+os.setuid(int(sys.argv[1]))
+with alone_on_this_machine():
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-@pytest.fixture(autouse=True)
-def own_address(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A name for the lock that no sweep and no other test uses at this moment."""
-    address = f"p2mperf.test.{os.getpid()}"
-    monkeypatch.setattr(lock, "ADDRESS", f"\0{address}")
-    return address
-
-
 @contextlib.contextmanager
-def another_sweep(address: str, temporary: Path, user: int) -> Iterator[subprocess.Popen[str]]:
+def another_sweep(temporary: Path, user: int) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, address, str(user)],
+        [sys.executable, "-c", HOLD, str(user)],
         env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         text=True,
@@ -59,10 +48,8 @@ def users() -> list[int]:
 
 
 @pytest.mark.parametrize("user", users())
-def test_another_sweep_is_seen_whatever_its_user_and_temporary_directory(
-    tmp_path: Path, own_address: str, user: int
-) -> None:
-    with another_sweep(own_address, tmp_path, user) as other:
+def test_another_sweep_is_seen_whatever_its_user_and_temporary_directory(tmp_path: Path, user: int) -> None:
+    with another_sweep(tmp_path, user) as other:
         said = rf"^another sweep \(process {other.pid}\) is measuring on this machine"
         with pytest.raises(ResultsError, match=said), alone_on_this_machine():
             pass
@@ -99,9 +86,9 @@ def test_nothing_that_stands_in_a_shared_directory_is_touched(
     assert [path.name for path in tmp_path.iterdir()] == [planted.name]
 
 
-def test_a_holder_that_answers_nobody_makes_nobody_wait(own_address: str) -> None:
+def test_a_holder_that_answers_nobody_makes_nobody_wait() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter:
-        squatter.bind(f"\0{own_address}")
+        squatter.bind("\0" + os.environ["P2MPERF_LOCK"])
         with pytest.raises(ResultsError, match=r"^another sweep is measuring"), alone_on_this_machine():
             pass
         squatter.listen(0)
@@ -111,6 +98,16 @@ def test_a_holder_that_answers_nobody_makes_nobody_wait(own_address: str) -> Non
 
 
 def test_a_sweep_goes_on_where_no_lock_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "ADDRESS", "\0" + "x" * 200)  # more than the kernel takes
+    monkeypatch.setenv("P2MPERF_LOCK", "x" * 200)  # more than the kernel takes
     with alone_on_this_machine():
         pass
+
+
+def test_the_name_is_the_same_for_all_who_do_not_ask_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("P2MPERF_LOCK")
+    addresses = []
+    for user, temporary in ((0, "/one"), (54321, "/two")):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        monkeypatch.setenv("TMPDIR", temporary)
+        addresses.append(_address())
+    assert addresses == ["\0p2mperf.sweep"] * 2

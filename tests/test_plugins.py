@@ -55,6 +55,8 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
     monkeypatch.setattr(
         plugins, "offered", lambda group: tuple(point for point in points if point.group == group)
     )
+    monkeypatch.setattr(plugins, "_unimportable", {})
+    monkeypatch.setattr(plugins, "_passed", {})
     # Names of a module of designs are bound when it is imported.
     monkeypatch.setattr("p2mperf.designs.offered", plugins.offered)
 

@@ -14,6 +14,7 @@ import pytest
 from p2mperf.errors import NotPrivateError
 from p2mperf.host.private import fresh_directory, private_directory
 
+CHECKOUT = Path(__file__).resolve().parent.parent
 OTHER_USER = 54321
 SHOW_CACHE = "from p2mperf.host.cache import cache_directory; print(cache_directory())"
 
@@ -124,7 +125,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
     kept = {name: value for name, value in os.environ.items() if name not in ("P2MPERF_CACHE_DIR", "HOME")}
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={"HOME": str(Path.home()), **kept, **environment},
+        env={"HOME": str(Path.home()), **kept, "PYTHONPATH": str(CHECKOUT), **environment},
         capture_output=True,
         text=True,
         check=True,
@@ -211,17 +212,22 @@ def test_who_has_no_home_keeps_code_beside_temporary_files(places: dict[str, str
     assert Path(done.stdout.strip()).parent == Path(places["TMPDIR"], f"p2mperf-{os.geteuid()}")
 
 
-def test_children_keep_their_code_where_their_parent_does(places: dict[str, str]) -> None:
+def test_the_units_of_a_sweep_keep_their_code_where_it_does(places: dict[str, str], tmp_path: Path) -> None:
     Path(places["TMPDIR"], f"p2mperf-{os.geteuid()}").touch()
-    code = """
-import os, subprocess, sys
+    # In place of the interpreter: says where a unit keeps compiled code, whatever it is told to measure.
+    unit = tmp_path / "unit"
+    show = "import json, os, p2mperf.jit\nprint(json.dumps(os.environ['NUMBA_CACHE_DIR']))\n"
+    unit.write_text(f"#!{sys.executable}\n{show}")
+    unit.chmod(0o700)
+    code = f"""
+import sys
+sys.executable = {str(unit)!r}
+from p2mperf.study.executors.local import child
+print(*child({{}}), *child({{}}))
 from p2mperf.host.cache import cache_directory
-print(cache_directory(), flush=True)
-show = "import os, p2mperf.jit; print(os.environ['NUMBA_CACHE_DIR'])"
-subprocess.run([sys.executable, "-c", show], check=True)
+print(cache_directory())
 """
     done = run_python(code, **places)
-    parents, childs = done.stdout.split()
-    assert parents == childs
+    assert len(set(done.stdout.split())) == 1
     assert done.stderr.count("\n") == 1
-    assert not Path(parents).exists()
+    assert not Path(done.stdout.split()[0]).exists()

@@ -62,9 +62,8 @@ def results(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python(site: Path, *arguments: str) -> str:
-    # Sweeps of a machine wait for each other by a file in the temporary directory.
     path = os.pathsep.join(map(str, (CHECKOUT, site)))
-    environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(site)}
+    environment = {**os.environ, "PYTHONPATH": path}
     result = subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, text=True, cwd=site, check=False
     )

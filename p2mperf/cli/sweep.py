@@ -157,7 +157,10 @@ def _interrupt(number: int, frame: object) -> None:
 def _show_plan(plan: Any, arguments: Namespace) -> int:
     from p2mperf.study.executors.local import LocalExecutor
     from p2mperf.study.jobs import fit, jobs
+    from p2mperf.study.specs import left_out
 
+    for reason in left_out(plan.designs):
+        show.say(f"{reason}: left out")
     work = list(jobs(plan))
     capacity = LocalExecutor().capacity()
     first = [job for job in work if job.unit.replicate == 0]

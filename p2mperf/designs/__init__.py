@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, PluginError, unknown
 from p2mperf.families import FAMILIES, DesignSpec, families, find_family
-from p2mperf.plugins import load, offered
+from p2mperf.plugins import import_target, load, offered
+from p2mperf.units import MIB
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
+
+_TRIAL_BYTES = 16 * MIB
 
 
 def registry() -> dict[str, DesignSpec]:
@@ -33,26 +36,42 @@ def find(name: str) -> type[Design]:
     Raises
     ------
     BadInputError
-        When no design has that name, or another package offers something else by it.
+        When no design has that name.
+    PluginError
+        When the package that offers it is broken, or offers something else by that name.
     """
     known = registry()
     if name not in known:
         for reason in FAMILIES.broken():
-            raise BadInputError(f"unknown design {name!r}, and {reason}")
+            raise PluginError(f"unknown design {name!r}, and {reason}")
         raise unknown("design", name, known)
-    target = known[name].target
-    kind = load("design", name, target)
-    if wrong := _wrong(kind):
-        raise BadInputError(f"design {name} is declared as {target}, which {wrong}")
-    family = _declared_family(name)
-    if family not in ("", kind.family):
-        raise BadInputError(f"design {name} is declared in family {family}, and says family {kind.family}")
-    return kind
+    spec = known[name]
+    if is_shipped(name):
+        return cast("type[Design]", import_target(spec.target))
+    return cast("type[Design]", load("design", name, spec.target, lambda kind: _wrong(name, kind)))
 
 
-def _wrong(kind: object) -> str:
-    """What is wrong with the class that a declaration names, or ""."""
+def is_shipped(name: str) -> bool:
+    """Tell whether a design comes with p2mperf; no other package can take its place."""
+    return any(spec.name == name for family in FAMILIES.shipped.values() for spec in family.designs)
+
+
+def broken() -> list[str]:
+    """What is wrong with each design that cannot be used."""
+    reasons = []
+    for name in registry():
+        try:
+            find(name)
+        except PluginError as error:
+            reasons.append(str(error))
+    return reasons
+
+
+def _wrong(name: str, kind: object) -> str:
+    """What is wrong with the class that another package offers, or ""."""
+    from p2mperf.designs.backing import BACKINGS
     from p2mperf.designs.base import Design
+    from p2mperf.guests.guest import Guest
 
     if not (isinstance(kind, type) and issubclass(kind, Design)):
         return "is no class derived from p2mperf.designs.base.Design"
@@ -61,9 +80,16 @@ def _wrong(kind: object) -> str:
     if not kind.family:
         return "says no family"
     try:
-        find_family(kind.family)
+        family = find_family(kind.family)
     except BadInputError as error:
         return f"says a family that there is not: {error}"
+    declared = _declared_family(name)
+    if declared not in ("", kind.family):
+        raise PluginError(f"design {name} is declared in family {declared}, and says family {kind.family}")
+    # Every plan asks this of the designs that take part, before anything is built.
+    guest = Guest.plain(_TRIAL_BYTES, geometry=family.geometries[0])
+    kind.out_of_reach(guest)
+    kind.predict_footprint(guest, backing=BACKINGS["kernel"])
     return ""
 
 

@@ -7,12 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2mperf.errors import BadInputError, unknown
-from p2mperf.families import family_of_geometry
+from p2mperf.errors import BadInputError, PluginError, unknown
+from p2mperf.families import FAMILIES, family_of_geometry
+from p2mperf.guests.geometries import GEOMETRIES
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.presets import PRESETS
-from p2mperf.measure.operations.registry import find_operation
+from p2mperf.measure.operations.registry import broken as broken_operations, find_operation
 from p2mperf.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -119,14 +120,28 @@ def designs_of(family: str, wanted: Sequence[str]) -> tuple[str, ...]:
 
     What another package offers, is broken, and nobody asked for is passed over.
     """
-    from p2mperf.designs import family_of, registry
+    from p2mperf.designs import find, registry
 
     chosen = []
     for name, spec in registry().items():
         if name in wanted if wanted else spec.headline:
-            with suppress(*(() if wanted else (BadInputError,))):
-                chosen += [name] if family_of(name) == family else []
+            with suppress(*(() if wanted else (PluginError,))):
+                chosen += [name] if find(name).family == family else []
     return tuple(chosen)
+
+
+def left_out(designs: Sequence[str]) -> list[str]:
+    """Why what other packages offer does not take part, though no name keeps it out; a sentence each.
+
+    Parameters
+    ----------
+    designs : sequence of str
+        The designs that were asked for; of those, one that is broken has been refused.
+    """
+    from p2mperf.designs import broken as broken_designs
+
+    reasons = [*FAMILIES.broken(), *GEOMETRIES.broken(), *broken_operations()]
+    return reasons if designs else [*reasons, *broken_designs()]
 
 
 def parse_stream(text: str) -> StreamSpec:

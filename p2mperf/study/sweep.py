@@ -19,6 +19,7 @@ from p2mperf.study.executors.local import LocalExecutor
 from p2mperf.study.jobs import Job, Misfit, fit, jobs
 from p2mperf.study.knees import measured_knees
 from p2mperf.study.plans import Plan
+from p2mperf.study.specs import left_out
 from p2mperf.units import format_size
 
 
@@ -61,7 +62,10 @@ def sweep(
     CellsFailedError
         When cells failed; all others are kept, and the same command tries the failed ones again.
     """
-    work = _Sweep(plan, tuple(jobs(plan)), executor or LocalExecutor(), progress or Progress())
+    progress = progress or Progress()
+    for reason in left_out(plan.designs):
+        progress.say(f"{reason}: left out")
+    work = _Sweep(plan, tuple(jobs(plan)), executor or LocalExecutor(), progress)
     with work.executor.alone(), work.journal(Path(out), fresh, knees) as journal:
         if journal.recovered_bytes:
             work.progress.say(
@@ -108,6 +112,7 @@ class _Sweep:
             "machine_key": place.card_key,
             "n_units": len(self.jobs),
             "n_cells": self.n_cells,
+            **({"left_out": reasons} if (reasons := left_out(self.plan.designs)) else {}),
         }
         return Journal.create(out, run)
 

@@ -26,6 +26,7 @@ from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import measure_cell, rehearse, warm_up
 from p2mperf.measure.operations.registry import find_operation, lookups
 from p2mperf.measure.settings import Settings
+from p2mperf.plugins import said_by
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.streams import STREAMS, make_stream
@@ -62,6 +63,9 @@ def main(argv: list[str]) -> int:
     except P2mperfError as error:
         emit({"record": "error", "error": str(error)})
         return error.exit_code
+    except BaseException as error:  # a fault of ours, or of a design that is not: the journal says which
+        emit({"record": "error", "error": said_by(error)})
+        raise
 
 
 def _tied_to(parent: int) -> bool:

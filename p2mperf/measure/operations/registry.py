@@ -7,12 +7,12 @@ derives from `p2mperf.measure.operations.base.Operation`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from p2mperf.errors import BadInputError
-from p2mperf.plugins import Registry, load
+from p2mperf.errors import PluginError
+from p2mperf.plugins import Registry, import_target, load
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
@@ -79,18 +79,20 @@ class OperationSpec:
 
         Raises
         ------
-        BadInputError
+        PluginError
             When the package that offers it has no such class.
         """
-        from p2mperf.measure.operations.base import Operation
+        if OPERATIONS.shipped.get(self.name) is self:
+            return cast("type[Operation]", import_target(self.target))
+        return cast("type[Operation]", load("operation", self.name, self.target, _wrong_class))
 
-        kind = load("operation", self.name, self.target)
-        if not (isinstance(kind, type) and issubclass(kind, Operation)):
-            raise BadInputError(
-                f"operation {self.name} is declared as {self.target}, which is no class derived from "
-                "p2mperf.measure.operations.base.Operation"
-            )
-        return kind
+
+def _wrong_class(kind: object) -> str:
+    from p2mperf.measure.operations.base import Operation
+
+    if isinstance(kind, type) and issubclass(kind, Operation):
+        return ""
+    return "is no class derived from p2mperf.measure.operations.base.Operation"
 
 
 _ROOM = "p2mperf.measure.operations"
@@ -261,7 +263,23 @@ def lookups() -> tuple[str, ...]:
 
 def operations_of(plan: str) -> tuple[str, ...]:
     """Names of the operations that a plan measures without being asked."""
-    return tuple(name for name, spec in operations().items() if plan in spec.plans)
+    bad = {spec.name for spec, _ in _without_class()}
+    return tuple(name for name, spec in operations().items() if plan in spec.plans and name not in bad)
+
+
+def broken() -> list[str]:
+    """What is wrong with each operation that cannot be done."""
+    return [*OPERATIONS.broken(), *(reason for _, reason in _without_class())]
+
+
+def _without_class() -> Iterator[tuple[OperationSpec, str]]:
+    """Operations of other packages that are declared well, and their classes are not."""
+    for name, spec in operations().items():
+        if name not in OPERATIONS.shipped:
+            try:
+                spec.load()
+            except PluginError as error:
+                yield spec, str(error)
 
 
 def why_not(spec: OperationSpec, kind: type[Design], guest: Guest) -> str:

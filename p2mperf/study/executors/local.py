@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import random
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 
-from p2mperf.errors import P2mperfError, ResultsError
+from p2mperf.errors import P2mperfError
+from p2mperf.host.cache import cache_directory
 from p2mperf.host.card import card_key, machine_card
+from p2mperf.host.lock import alone_on_this_machine
 from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
@@ -37,26 +37,9 @@ class LocalExecutor:
         """Ask the budgets that the unit itself will ask; a fresh process has no mappings yet."""
         return Capacity(available_memory_bytes(), n_maps_available(n_used=0))
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Hold the lock of this machine, whatever directory a sweep writes to."""
-        path = Path(tempfile.gettempdir(), f"p2mperf-{os.geteuid()}.lock")
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError:  # no place for a lock is no reason not to measure
-            descriptor = -1
-        try:
-            if descriptor >= 0:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            raise ResultsError(
-                "another sweep is measuring on this machine, and the two would disturb each other: wait for "
-                "it"
-            ) from None
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+        return alone_on_this_machine()
 
     def run(self, order: Order) -> Iterator[Record]:
         """Run one unit in a fresh process."""
@@ -88,6 +71,7 @@ def child(task: Record, seed: int = 0) -> Iterator[Record]:
     dict
         Records in the order written; a torn last line of a child that died is passed over.
     """
+    cache_directory()  # where one has to be made for us, our children take the same
     environment = {**os.environ, "P2MPERF_PADDING": "x" * random.Random(seed).randrange(4096)}
     process = subprocess.Popen(
         [sys.executable, "-m", "p2mperf.study.unit", f"--end-with={os.getpid()}"],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from p2mperf.cli.options import make_parser
-from p2mperf.host.card import Card, card_key, caveats, machine_card
+from p2mperf.host.card import Cache, Card, card_key, caveats, machine_card
 from p2mperf.units import GIB, format_size
 
 _EPILOG = """\
@@ -78,12 +78,12 @@ def _rows(card: Card) -> Iterator[tuple[str, str]]:
             yield name.removesuffix("_bytes"), _text(name, value)
 
 
-def _cache_name(cache: dict[str, Any]) -> str:
-    kind = {"Data": "d", "Instruction": "i"}.get(cache["type"], "")
+def _cache_name(cache: Cache) -> str:
+    kind = {"Data": "d", "Instruction": "i"}.get(cache["type"] or "", "")
     return f"cache L{cache['level']}{kind}"
 
 
-def _cache_text(cache: dict[str, Any]) -> str:
+def _cache_text(cache: Cache) -> str:
     return f"{format_size(cache['size_bytes'])}, shared by CPU {cache['shared_cpu_list'] or '?'}"
 
 

@@ -14,13 +14,36 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from p2mperf.host.memory import memory_info, memory_limit_bytes
 from p2mperf.host.probes import Root, load_average, read_choice, read_number, read_text, steal_ticks
 from p2mperf.units import GIB, parse_size
 
 Card = dict[str, Any]
+
+
+class Cache(TypedDict):
+    """One cache of a CPU.
+
+    Attributes
+    ----------
+    level : int
+        1 is nearest.
+    type : str or None
+        Data, Instruction or Unified.
+    size_bytes, line_bytes : int
+        Its size, and that of a line [bytes].
+    shared_cpu_list : str or None
+        CPUs that share it, as the kernel writes them.
+    """
+
+    level: int
+    type: str | None
+    size_bytes: int
+    line_bytes: int | None
+    shared_cpu_list: str | None
+
 
 # Timings of two cards that agree in these may be put side by side. Memory is compared in whole GiB: a kernel
 # keeps a few pages more or less for itself from boot to boot.
@@ -125,7 +148,7 @@ def card_key(card: Card) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def caches(root: Root = "/") -> list[dict[str, Any]]:
+def caches(root: Root = "/") -> list[Cache]:
     """List the caches of the first CPU.
 
     Parameters
@@ -135,12 +158,11 @@ def caches(root: Root = "/") -> list[dict[str, Any]]:
 
     Returns
     -------
-    list of dict
-        ``level``, ``type`` (Data, Instruction or Unified), ``size_bytes``, ``line_bytes`` and
-        ``shared_cpu_list``, nearest first; empty where the kernel does not describe them.
+    list of Cache
+        Nearest first; empty where the kernel does not describe them.
     """
     root = Path(root)
-    found = []
+    found: list[Cache] = []
     for index in sorted((root / _CPU0 / "cache").glob("index[0-9]*")):
         level, size = read_number(index, "level"), read_text(index, "size")
         if level is None or not size:

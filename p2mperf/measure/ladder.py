@@ -63,9 +63,10 @@ class Ladder:
     huge_ns: Series
     line_page_bytes: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Give plain, JSON-ready data."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
 
 @dataclass(frozen=True)
 class Knee:
@@ -86,7 +87,7 @@ class Knee:
     bytes: int
     source: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Give plain, JSON-ready data."""
         return asdict(self)
 

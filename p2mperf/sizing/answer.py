@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from p2mperf.errors import BadInputError, unknown
 from p2mperf.sizing.arithmetic import address_space, area_bytes, list_bytes, low_memory_parts, vmalloc_bytes
@@ -137,7 +136,7 @@ class Answer:
                 return verdict
         raise unknown("limit", limit, [verdict.limit for verdict in self.verdicts])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything as plain data for JSON; sizes in bytes."""
         plain = {
             "verdict": self.verdict,

@@ -179,7 +179,7 @@ class Parameters:
         """Addresses that low memory, guard and vmalloc area share on 32 bits [bytes]."""
         return 4 * GIB - self.page_offset_bytes - self.hole_bytes - self.fixmap_bytes
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Only what this geometry has, for JSON."""
         own = {setting.field for setting in SETTINGS.values() if self.geometry in setting.defaults}
         own |= {"geometry", "without"}

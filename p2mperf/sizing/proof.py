@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from p2mperf.errors import DoesNotFitError, P2mperfError
 from p2mperf.host.memory import require_memory
@@ -136,7 +136,7 @@ class Proof:
         answer = f"refused by the kernel: {self.refusal}" if self.refusal else "granted"
         return f"{done}; one granule more than {budget}, {self.refused_bytes} bytes, {answer}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return asdict(self) | {"holds": self.holds, "sentence": self.sentence}
 
@@ -210,7 +210,7 @@ def child() -> None:
     json.dump((_build(task) if fits else _fail_to_build(task)) | _ask_for_more(task), sys.stdout)
 
 
-def _build(task: Task) -> dict[str, Any]:
+def _build(task: Task) -> dict[str, object]:
     from p2mperf.memory.pool import PagePool
     from p2mperf.memory.window import Window
 
@@ -246,7 +246,7 @@ def _fill(task: Task, window: Window, n_list_pages: int) -> None:
         _view(task, window, first_page, n_pages)[:] = _entries(task, first_page, n_pages)
 
 
-def _read_back(task: Task, pool: PagePool, window: Window, frames: NDArray[np.int64]) -> dict[str, Any]:
+def _read_back(task: Task, pool: PagePool, window: Window, frames: NDArray[np.int64]) -> dict[str, object]:
     """Compare every entry, read through window and direct map, with what was to be written."""
     direct = pool.pages(_dtype(task))
     n_right = 0
@@ -268,7 +268,7 @@ def _read_back(task: Task, pool: PagePool, window: Window, frames: NDArray[np.in
     }
 
 
-def _entries(task: Task, first_page: int, n_pages: int) -> NDArray[Any]:
+def _entries(task: Task, first_page: int, n_pages: int) -> NDArray[np.uint32 | np.uint64]:
     """Entries of some list pages: no frame's mfn is its own number, none without memory reads 0."""
     import numpy as np
 
@@ -278,24 +278,24 @@ def _entries(task: Task, first_page: int, n_pages: int) -> NDArray[Any]:
     return np.where(has_memory, (pfns ^ MFN_BITS).astype(_dtype(task)), _invalid(task))
 
 
-def _view(task: Task, window: Window, first_page: int, n_pages: int) -> NDArray[Any]:
+def _view(task: Task, window: Window, first_page: int, n_pages: int) -> NDArray[np.uint32 | np.uint64]:
     import numpy as np
 
     buffer = (ctypes.c_char * (n_pages * PAGE_SIZE)).from_address(window.base + first_page * PAGE_SIZE)
     return np.ndarray(n_pages * PAGE_SIZE // task.entry_bytes, _dtype(task), memoryview(buffer))
 
 
-def _dtype(task: Task) -> Any:
+def _dtype(task: Task) -> np.dtype[np.uint32] | np.dtype[np.uint64]:
     import numpy as np
 
-    return np.dtype(f"u{task.entry_bytes}")
+    return np.dtype(np.uint32) if task.entry_bytes == 4 else np.dtype(np.uint64)
 
 
-def _invalid(task: Task) -> Any:
+def _invalid(task: Task) -> np.uint32 | np.uint64:
     return _dtype(task).type((1 << 8 * task.entry_bytes) - 1)
 
 
-def _fail_to_build(task: Task) -> dict[str, Any]:
+def _fail_to_build(task: Task) -> dict[str, object]:
     with _address_space(task):
         error = _reserve(task.area_bytes)
     return {
@@ -309,7 +309,7 @@ def _fail_to_build(task: Task) -> dict[str, Any]:
     }
 
 
-def _ask_for_more(task: Task) -> dict[str, Any]:
+def _ask_for_more(task: Task) -> dict[str, object]:
     more = task.budget_bytes + task.granule_bytes
     baseline = _address_space_bytes()
     with _address_space(task) as limit:

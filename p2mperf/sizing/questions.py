@@ -60,7 +60,7 @@ class Reply:
     sentence: str
     answers: tuple[Answer, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON; sizes in bytes."""
         return {
             "name": self.question.name,

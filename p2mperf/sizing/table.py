@@ -15,7 +15,7 @@ from p2mperf.units import PAGE_SIZE, parse_pages
 
 def table(
     sizes: Iterable[str | int], widths: Iterable[int] = (64, 32), **options: Any
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Put the answers for a range of guest sizes into rows.
 
     Parameters
@@ -55,7 +55,7 @@ def _for_width(width: int, widths: tuple[int, ...], options: dict[str, Any]) -> 
     return parameters(entry_bits=width, **own)
 
 
-def _row(answer: Answer) -> dict[str, Any]:
+def _row(answer: Answer) -> dict[str, object]:
     return {
         "guest_bytes": answer.guest_bytes,
         "entry_bits": answer.parameters.shape.entry_bytes * 8,

@@ -83,8 +83,8 @@ class OperationSpec:
             When the package that offers it has no such class.
         """
         if OPERATIONS.shipped.get(self.name) is self:
-            return cast("type[Operation]", import_target(self.target))
-        return cast("type[Operation]", load("operation", self.name, self.target, _wrong_class))
+            return cast("type[Operation[Any]]", import_target(self.target))
+        return cast("type[Operation[Any]]", load("operation", self.name, self.target, _wrong_class))
 
 
 def _wrong_class(kind: object) -> str:

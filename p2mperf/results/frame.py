@@ -109,12 +109,12 @@ def _cell_samples(cell: Record, common: Record, designs: Record) -> Iterator[Rec
             }
 
 
-def _value(field: Field, record: Record) -> Any:
+def _value(field: Field, record: Record) -> object:
     value = record.get(field.name)
     return field.absent if value is None else value
 
 
-def _value_of(field: Field, block: Record, design: str) -> Any:
+def _value_of(field: Field, block: Record, design: str) -> object:
     return (block.get(field.name) or {}).get(design, field.absent)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 
 from p2mperf.results.fields import RECORDS, Field, Record
 from p2mperf.results.values import FRACTION
@@ -85,7 +85,7 @@ class UnitId:
         return {"unit": self.key, **data}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: Record) -> Self:
         """Read what `to_json` made, alone or in a record that holds more."""
         return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 
@@ -122,17 +122,17 @@ class CellSpec:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: Record) -> Self:
         """Read what `to_json` made, alone or in a record that holds more."""
         return cls(**{name: data[name] for name in cls.__dataclass_fields__})
 
 
-def unit_key(record: Mapping[str, Any], with_optional: bool = True) -> str:
+def unit_key(record: Record, with_optional: bool = True) -> str:
     """Key of the unit that a record is of.
 
     Parameters
     ----------
-    record : mapping
+    record : dict
         A unit or cell record.
     with_optional : bool
         Whether to name what a record may leave out; the first files of version 2 did not.
@@ -145,7 +145,7 @@ def unit_key(record: Mapping[str, Any], with_optional: bool = True) -> str:
     return _joined((field for field in UNIT_KEY if with_optional or not field.optional), record)
 
 
-def _joined(fields: Iterable[Field], values: Mapping[str, Any]) -> str:
+def _joined(fields: Iterable[Field], values: Record) -> str:
     pairs = [(field, values.get(field.name)) for field in fields]
     parts = [field.key.format(_written(field, value)) for field, value in pairs if _is_said(field, value)]
     return "/".join(parts)
@@ -155,8 +155,8 @@ def _is_said(field: Field, value: object) -> bool:
     return not (field.optional and value in (None, field.absent))
 
 
-def _written(field: Field, value: Any) -> str:
-    if field.type is FRACTION:
+def _written(field: Field, value: object) -> str:
+    if field.type is FRACTION and isinstance(value, int | float):
         return repr(float(value))  # reads back exactly, and 0 is written like 0.0
     # A slash is kept for the joints, so that different parts never give equal keys.
     return str(value).replace("%", "%25").replace("/", "%2F")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from p2mperf.errors import ResultsError
 from p2mperf.results.fields import LINES, RECORDS, STATUS, VERSION, Field, Record
@@ -49,15 +48,13 @@ def check_version(version: object, what: str) -> None:
     ResultsError
         When `version` is higher than `VERSION`.
     """
-    if is_whole(version) and version > VERSION:  # type: ignore[operator]
+    if is_whole(version) and version > VERSION:
         raise ResultsError(
             f"{what} has results schema {version}, this p2mperf knows up to {VERSION}: install a newer one"
         )
 
 
-def _check_fields(
-    record: Mapping[str, Any], shape: Mapping[str, Field], where: str, also: tuple[str, ...] = ()
-) -> None:
+def _check_fields(record: Record, shape: Mapping[str, Field], where: str, also: tuple[str, ...] = ()) -> None:
     for name, field in shape.items():
         value = record.get(name)
         if value is None and field.optional:

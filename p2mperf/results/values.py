@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TypeGuard
 
 
 @dataclass(frozen=True)
@@ -25,20 +25,20 @@ class ValueType:
         no column.
     """
 
-    holds: Callable[[Any], bool]
+    holds: Callable[[object], bool]
     wants: str
     dtype: str = ""
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Tell whether a value is a whole number; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: object) -> bool:
     try:
-        return datetime.fromisoformat(value).tzinfo is not None
-    except (TypeError, ValueError):
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
         return False
 
 
@@ -46,8 +46,8 @@ def _is_table(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _is_fraction(value: Any) -> bool:
-    return (is_whole(value) or isinstance(value, float)) and 0 <= value <= 1
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _is_text(value: object) -> bool:
@@ -70,7 +70,7 @@ def _count(least: int = 0, below: int = 1 << 63) -> ValueType:
     )
 
 
-def _by_design(holds: Callable[[Any], bool], wants: str, dtype: str) -> ValueType:
+def _by_design(holds: Callable[[object], bool], wants: str, dtype: str) -> ValueType:
     """One value for each design of a round."""
     return ValueType(
         lambda value: isinstance(value, dict) and all(map(holds, value.values())),

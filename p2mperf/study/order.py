@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.settings import Settings
+from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.study.specs import GuestSpec, Unit
 
@@ -33,7 +33,7 @@ class Order:
     settings: Settings
     warm_up: bool = False
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Record:
         """Plain data, as it goes to a process."""
         return {
             **asdict(self.unit),
@@ -43,7 +43,7 @@ class Order:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: Record) -> Self:
         """Read what `to_json` made, alone or among other things."""
         unit = {name: data[name] for name in Unit.__dataclass_fields__}
         unit |= {"guest": GuestSpec(**data["guest"]), "designs": tuple(data["designs"])}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from p2mperf.host.card import Card
 from p2mperf.measure.ladder import Knee
@@ -76,7 +76,7 @@ class Knees:
         return {"ladder": self.ladder, "knees": [knee.to_dict() for knee in self.knees]}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: Record) -> Self:
         """Read what `to_json` made, alone or in a machine card."""
         return cls(data["ladder"], tuple(Knee(**knee) for knee in data["knees"]))
 

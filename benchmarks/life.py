@@ -24,12 +24,11 @@ from benchmarks.report import Criterion, Report
 from p2mperf import api
 from p2mperf.designs.pv.write_kernels import set_entries
 from p2mperf.guests.guest import Guest
-from p2mperf.units import GIB
 
 DESIGNS = ("pv-tree", "pv-linear")
 BOUND_RATIO, BOUND_RATE, BOUND_BREAKS_S = 1.05, 50.0, 1.0  # -, M frames/s, s
 N_BREAKS = 100_000
-N_REGION = 8 * GIB >> 12
+SIZE, SMALL_SIZE = "8G", "1G"
 _SOURCE = Path(__file__).with_name("life_twins.c")
 N_PROCESSES = 3
 
@@ -40,7 +39,7 @@ def run(effort: Effort) -> Report:
     Parameters
     ----------
     effort : Effort
-        Unless full, one process a design instead of three; smoke: fewer rounds and broken leaves.
+        Unless full, one process a design instead of three; smoke: a small guest, fewer rounds and leaves.
 
     Returns
     -------
@@ -56,6 +55,7 @@ def run(effort: Effort) -> Report:
                 design=design,
                 n_rounds=effort.choose(40, 15, 2),
                 n_breaks=effort.choose(N_BREAKS, N_BREAKS, N_BREAKS // 100),
+                size=SMALL_SIZE if effort is Effort.SMOKE else SIZE,
             )
             for _ in range(effort.choose(N_PROCESSES, 1, 1))
         ]
@@ -83,19 +83,19 @@ _CRITERIA: dict[str, tuple[str, str, Callable[[float], bool]]] = {
 }
 
 
-def work(design: str, n_rounds: int, n_breaks: int) -> dict[str, Any]:
+def work(design: str, n_rounds: int, n_breaks: int, size: str) -> dict[str, Any]:
     """Measure in this process: ratios to gcc's time, rates of ballooning, time for many broken leaves."""
     ratios: dict[str, float] = {}
     for bits in (64, 32):
-        with api.build(design, Guest.plain("8G", f"pv{bits}")) as p2m:
+        with api.build(design, Guest.plain(size, f"pv{bits}")) as p2m:
             ratios |= _ratios(p2m, n_rounds)
     balloon: dict[str, float] = {}
-    with api.build(design, Guest.plain("8G")) as p2m:
+    with api.build(design, Guest.plain(size)) as p2m:
         for kept in ("", ", m2p kept"):
             if kept:
                 p2m.m2p  # noqa: B018
             balloon |= {f"balloon {way}{kept}": rate for way, rate in _balloon_rates(p2m).items()}
-    return {"set in place": ratios, "balloon": balloon, "breaks": _many_breaks(design, n_breaks)}
+    return {"set in place": ratios, "balloon": balloon, "breaks": _many_breaks(design, n_breaks, size)}
 
 
 def _timed(step: Callable[[], Any]) -> float:
@@ -105,8 +105,8 @@ def _timed(step: Callable[[], Any]) -> float:
 
 
 def _balloon_rates(p2m: Any) -> dict[str, float]:
-    """Millions of frames a second over all of an 8 GiB guest, where no leaf is broken."""
-    pfns = np.arange(N_REGION, dtype=np.uint64)
+    """Millions of frames a second over all of a guest, where no leaf is broken."""
+    pfns = np.arange(p2m.guest.n_boot_pages, dtype=np.uint64)
     entries = p2m.lookup(pfns)
     times: dict[str, list[float]] = {"down": [], "up": []}
     for _ in range(5):
@@ -115,13 +115,13 @@ def _balloon_rates(p2m: Any) -> dict[str, float]:
     return {way: 1e3 * pfns.size / median(values) for way, values in times.items()}
 
 
-def _many_breaks(design: str, n_breaks: int) -> dict[str, float]:
+def _many_breaks(design: str, n_breaks: int, size: str) -> dict[str, float]:
     """Seconds for many leaves, the median of three: the first gets its memory from the hypervisor first."""
     with api.build(design, Guest.plain("64M"), limit="8G") as p2m:
         p2m.set([p2m.guest.covered_pfn], 1 << 63)  # compiles
     times = []
     for _ in range(3):
-        with api.build(design, Guest.plain("8G"), limit="512G") as p2m:
+        with api.build(design, Guest.plain(size), limit="512G") as p2m:
             pfns = (p2m.guest.covered_pfn + np.arange(n_breaks) * 512).astype(np.uint64)
             entries = np.full(n_breaks, 1 << 63 | 1, np.uint64)
             times.append(_timed(lambda p2m=p2m, pfns=pfns, entries=entries: p2m.set(pfns, entries)) / 1e9)
@@ -135,7 +135,7 @@ def _ratios(p2m: Any, n_rounds: int) -> dict[str, float]:
     n_frames, bits = 1 << 18, p2m.guest.geometry.entry_bits
     streams = {
         "sequential": np.arange(n_frames, dtype=np.uint64),
-        "random": np.random.default_rng(1).integers(0, N_REGION, n_frames).astype(np.uint64),
+        "random": np.random.default_rng(1).integers(0, p2m.guest.n_boot_pages, n_frames).astype(np.uint64),
     }
     with tempfile.TemporaryDirectory() as directory:
         twin = _Twin(Path(directory), p2m)

@@ -78,11 +78,8 @@ class UnitId:
         return unit_key(asdict(self))
 
     def to_json(self) -> Record:
-        """Plain data, as every record of the unit and of its cells has it; no limit is no field."""
-        data = asdict(self)
-        if not self.limit_bytes:
-            del data["limit_bytes"]
-        return {"unit": self.key, **data}
+        """Plain data, as every record of the unit and of its cells has it."""
+        return {"unit": self.key, **_told("unit", self)}
 
     @classmethod
     def from_json(cls, data: Record) -> Self:
@@ -119,12 +116,12 @@ class CellSpec:
 
     def to_json(self) -> Record:
         """Plain data, as the cell record has it."""
-        return asdict(self)
+        return _told("cell", self)
 
     @classmethod
     def from_json(cls, data: Record) -> Self:
         """Read what `to_json` made, alone or in a record that holds more."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 
 
 def unit_key(record: Record, with_optional: bool = True) -> str:
@@ -143,6 +140,12 @@ def unit_key(record: Record, with_optional: bool = True) -> str:
         As `UnitId.key`.
     """
     return _joined((field for field in UNIT_KEY if with_optional or not field.optional), record)
+
+
+def _told(record: str, identity: UnitId | CellSpec) -> Record:
+    """What a record says of it: what may be left out, and is not there, is."""
+    known = RECORDS[record]
+    return {name: value for name, value in asdict(identity).items() if _is_said(known[name], value)}
 
 
 def _joined(fields: Iterable[Field], values: Record) -> str:

@@ -26,7 +26,7 @@ from p2mperf.study.executors import local
 from p2mperf.study.sweep import sweep
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-GROUPS = ("designs", "families", "geometries", "operations", "figures")
+GROUPS = ("designs", "families", "geometries", "operations", "figures", "limits")
 # What stands in each module of the package, and what is said of it.
 FAULTS = {
     "missing": (
@@ -139,9 +139,15 @@ def test_a_design_asked_for_by_name_is_refused_in_a_sentence(
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize(
-    "arguments", [("sweep", "--dry-run", "--size", "16M", "--operation"), ("plot",)], ids=["sweep", "plot"]
+    "arguments",
+    [
+        ("sweep", "--dry-run", "--size", "16M", "--operation"),
+        ("plot",),
+        ("limits", "--guest-memory", "1G", "--without"),
+    ],
+    ids=["operation", "figure", "limit"],
 )
-def test_so_are_operations_and_figures(
+def test_so_are_operations_figures_and_limits(
     installed_here: None, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], name: str
 ) -> None:
     assert main([*arguments, name]) == 2
@@ -192,6 +198,14 @@ def test_a_run_without_such_a_package_keeps_nothing_of_it(
 ) -> None:
     monkeypatch.setattr(local, "child", Units())
     assert "left_out" not in Journal.read(sweep(small_plan("16M"), tmp_path / "results")).run
+
+
+def test_limits_are_left_out_with_a_sentence(
+    installed_here: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["limits", "--guest-memory", "1G"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == said.count(": left out\n") == len(FAULTS)
 
 
 BUILDS_BADLY = """

@@ -29,7 +29,7 @@ from p2mperf.errors import BadInputError, ResultsError
 from p2mperf.results import fields as registry
 from p2mperf.results.claim import MARKER
 from p2mperf.results.export import export, load
-from p2mperf.results.files import make_directory
+from p2mperf.results.files import make_directory, replace_file
 from p2mperf.results.frame import machine_cards, to_frame
 from p2mperf.results.journal import Journal
 from p2mperf.results.keys import CellSpec, UnitId
@@ -869,3 +869,20 @@ import p2mperf.analysis.compare, p2mperf.results.export
 print([name for name in ("pandas", "numpy", "pyarrow") if name in sys.modules])
 """
     assert python(script).communicate() == ("[]\n", "")
+
+
+def test_nothing_is_written_through_a_link_that_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, directory = tmp_path / "victim", tmp_path / "shared"
+    victim.write_text("kept")
+    directory.mkdir()
+    (directory / f".p2mperf-{os.getpid()}-file").symlink_to(victim)
+    replace_file(directory / "file", lambda path: path.write_text("new"))
+    assert (victim.read_text(), (directory / "file").read_text()) == ("kept", "new")
+    # A name that can be told in advance is not taken either.
+    monkeypatch.setattr("secrets.token_hex", lambda n_bytes: "guessed")
+    (directory / ".p2mperf-guessed-file").symlink_to(victim)
+    with pytest.raises(ResultsError, match="File exists"):
+        replace_file(directory / "file", lambda path: path.write_text("newer"))
+    assert victim.read_text() == "kept"

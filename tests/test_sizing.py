@@ -426,6 +426,8 @@ def test_another_package_adds_a_limit(offer):
         (small_pot(confidence="sure"), "which says confidence 'sure', which is none of source, derived"),
         (small_pot(source=""), "which does not say what it counts, or where that was read"),
         (small_pot(needed=8), "which has no arithmetic"),
+        (small_pot(needed=lambda built, guest_bytes: 1 // 0), "which cannot be used: integer division"),
+        (small_pot(available=lambda built, guest_bytes: "8G"), "which does not count in whole bytes"),
     ],
 )
 def test_a_broken_limit_of_another_package_is_one_sentence(offer, limit, wrong):

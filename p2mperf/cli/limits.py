@@ -21,6 +21,7 @@ from p2mperf.sizing import (
 )
 from p2mperf.sizing.proof import Proof, prove
 from p2mperf.sizing.questions import asked_about
+from p2mperf.sizing.registry import broken
 
 TABLE_SIZES = [
     "512M",
@@ -72,6 +73,8 @@ def main(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     _check_modes(arguments)
+    for reason in broken():
+        show.say(f"{reason}: left out")
     settings = {name: getattr(arguments, name) for name in SETTINGS}
     if arguments.table is not None:
         return _show_table(arguments, settings)

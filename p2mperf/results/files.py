@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -46,8 +47,10 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     ResultsError
         When the file cannot be written.
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
     try:
+        # New, and not what somebody has put there: in a shared directory a link would lead us elsewhere.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         write(temporary)
         _flush(temporary)
         os.replace(temporary, path)

@@ -18,7 +18,7 @@ from p2mperf.sizing.arithmetic import (
     low_memory_parts,
     vmalloc_bytes,
 )
-from p2mperf.sizing.parameters import SHAPES, Parameters
+from p2mperf.sizing.parameters import SHAPES, Parameters, parameters
 from p2mperf.units import GIB, MIB, PAGE_SHIFT, PAGE_SIZE, TIB
 
 CONFIDENCE = {
@@ -256,10 +256,20 @@ def _wrong(limit: Limit) -> str:
         return "does not say what it counts, or where that was read"
     if not all(map(callable, (limit.needed, limit.available))):
         return "has no arithmetic: needed and available are to be called"
+    for built in (parameters(), parameters(entry_bits=32), parameters(design="arm-vlpt")):
+        if built.geometry in limit.geometries and not (
+            isinstance(limit.needed(built, GIB), int) and isinstance(limit.available(built, GIB), int)
+        ):
+            return "does not count in whole bytes"
     return ""
 
 
 _REGISTRY: Registry[Limit] = Registry("limit", "p2mperf.limits", Limit, LIMITS, _wrong)
+
+
+def broken() -> list[str]:
+    """What is wrong with each limit that cannot be used."""
+    return _REGISTRY.broken()
 
 
 def every_limit() -> dict[str, Limit]:

@@ -50,6 +50,7 @@ CONTRACT_BREAKERS = {
     "The house: a file stands only on what is below it": ("units.py", "from p2mperf import guests"),
     "Families of designs stand apart": ("designs/arm/checks.py", "import p2mperf.designs.pv.leaf_plan"),
     "ARM: designs stand on parts": ("designs/arm/window.py", "import p2mperf.designs.arm.vlpt"),
+    "PV: designs stand on parts": ("designs/pv/store.py", "import p2mperf.designs.pv.breaking"),
     "Results are read and written": ("measure/rounds.py", "import p2mperf.results"),
     "numba and llvmlite enter through": ("guests/guest.py", "import numba"),
     "Compiled code stays in its rooms": ("measure/rounds.py", "import p2mperf.jit"),

@@ -1,15 +1,18 @@
-"""Nothing hangs on a name: a design of another name derived from a shipped one behaves as that one does."""
+"""Nothing hangs on a name or on inheritance: subclasses do what they derive from does, and parts stand alone."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from types import MethodType
 
 import pytest
 from small_guests import small_guest
 
+from p2mperf.designs.base import Design
 from p2mperf.designs.pv.linear import PvLinear
+from p2mperf.designs.pv.linear_nested import PvLinearNested
 from p2mperf.designs.pv.quirks import QUIRKS
 from p2mperf.designs.pv.tree import PvTree
 from p2mperf.errors import BadInputError
@@ -77,3 +80,36 @@ def test_which_guests_it_takes_whole_is_its_own_to_say() -> None:
         assert kind.out_of_reach(Guest.plain("500G")) == ""
         assert (kind.out_of_reach(Guest.plain("501G")) == "") is holds
         assert kind.out_of_reach(Guest.plain("64G", "pv32")) == ""
+
+
+@pytest.mark.parametrize("kind", [PvTree, PvLinear, PvLinearNested])
+def test_a_design_is_a_design_and_nothing_between(kind: type[Design]) -> None:
+    assert kind.__bases__ == (Design,)
+
+
+def held_by(thing: object, seen: dict[int, object]) -> dict[int, object]:
+    """Everything that is reached through attributes of objects of the package and of its containers."""
+    if id(thing) in seen:
+        return seen
+    seen[id(thing)] = thing
+    if isinstance(thing, dict | list | tuple):
+        inside = list(thing.values()) if isinstance(thing, dict) else list(thing)
+    elif isinstance(thing, MethodType):
+        inside = [thing.__self__]
+    else:
+        inside = list(vars(thing).values()) if type(thing).__module__.startswith("p2mperf") else []
+    for part in inside:
+        held_by(part, seen)
+    return seen
+
+
+@pytest.mark.parametrize("kind", [PvTree, PvLinear])
+def test_no_part_holds_the_design(kind: type[PvTree]) -> None:
+    with kind(small_guest(64), m2p_override=True) as p2m:
+        assert p2m.set([12 * 512], [7]).all()
+        p2m.tools.read()
+        p2m.m2p  # noqa: B018
+        held = held_by(p2m.life, {})
+        assert id(p2m.store) in held
+        assert id(p2m.life.writer) in held
+        assert id(p2m) not in held

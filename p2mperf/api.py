@@ -30,7 +30,7 @@ _SCENARIO_BYTES = 48
 __all__ = ["build", "figure", "life", "limits", "load", "summary", "sweep"]
 
 
-def build(design: str, guest: Guest | str, backing: str = "kernel", **options: Any) -> Any:
+def build(design: str, guest: Guest | str, backing: str = "kernel", **options: Any) -> Design:
     """Build a design's tables for a guest.
 
     Parameters
@@ -126,7 +126,8 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
     from p2mperf.host.memory import require_memory
 
     check(scenario, find(design))
-    with build(design, guest, limit=limit) as p2m:
+    p2m: Any = build(design, guest, limit=limit)  # `check` has seen that scenarios can happen to it
+    with p2m:
         require_memory(p2m.end_pfn * _SCENARIO_BYTES, f"{scenario} of {p2m.guest.name}")
         names = {"guest": p2m.guest.name, "scenario": scenario, "design": design}
         return pd.DataFrame([{**names, **step._asdict()} for step in run_scenario(scenario, p2m)])

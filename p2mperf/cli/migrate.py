@@ -94,6 +94,7 @@ def parse_rate(text: str) -> float:
 
 def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tuple[Any, Any]:
     from p2mperf.api import build
+    from p2mperf.designs.capabilities import Traceable
     from p2mperf.guests.guest import Guest
     from p2mperf.migration.precopy import Sender, recurrence, stop_rule
     from p2mperf.migration.tracing import Tracer
@@ -107,6 +108,7 @@ def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tu
     writers = [make_writer(arguments.writer, guest, n_pages, arguments.seed) for _ in range(2)]
     expected = recurrence(writers[0], rate, bandwidth, rule)
     with build(TRACERS[arguments.tracer], guest) as p2m:
+        assert isinstance(p2m, Traceable)
         found = Sender(Tracer(p2m), writers[1], rate, bandwidth, peek=arguments.peek).run(rule)
     return expected, found
 

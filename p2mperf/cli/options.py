@@ -85,9 +85,10 @@ def build_design(arguments: argparse.Namespace) -> Design:
     BadInputError
         For unknown names, or when not exactly one of ``--guest`` and ``--size`` is given.
     """
-    from p2mperf import Guest, build
+    from p2mperf.api import build
     from p2mperf.designs import find
     from p2mperf.families import find_family, geometries_of
+    from p2mperf.guests.guest import Guest
 
     if bool(arguments.guest) == bool(arguments.size):
         raise BadInputError("name one guest: either --guest PRESET or --size SIZE")
@@ -98,5 +99,4 @@ def build_design(arguments: argparse.Namespace) -> Design:
         geometry = (*geometries_of(family, arguments.entry_bits), *family.geometries)[0]
         guest = Guest.plain(arguments.size, geometry=geometry, seed=arguments.seed)
     options = {} if arguments.above == "identity" else {"above": arguments.above}
-    design: Design = build(arguments.design, guest, **options)
-    return design
+    return build(arguments.design, guest, **options)

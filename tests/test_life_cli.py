@@ -106,8 +106,8 @@ def test_an_audit_that_does_not_hold_is_one_sentence(
 def test_a_life_that_does_not_fit_is_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
     from p2mperf.host import memory
 
-    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 1 << 20)
-    with pytest.raises(DoesNotFitError, match=r"save-restore of pv-64-16m needs 12M and 1M are available"):
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 8 << 20)
+    with pytest.raises(DoesNotFitError, match=r"save-restore of pv-64-16m needs 12M and 8M are available"):
         # 1 GiB of limit are 262144 frames, 48 bytes each
         p2mperf.life(p2mperf.Guest.plain("16M"), "save-restore", "pv-tree", limit="1G")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from p2mperf.errors import ResultsError
 from p2mperf.results.fields import LINES, RECORDS, STATUS, VERSION, Field, Record
-from p2mperf.results.keys import CellSpec, unit_key
+from p2mperf.results.keys import CellSpec, UnitId, unit_key
 from p2mperf.results.values import is_whole
 
 _FOOTPRINT_KIND = re.compile(r"[a-z][a-z0-9_]*")
@@ -80,7 +80,7 @@ def _check_run(record: Record) -> None:
 
 def _check_unit_key(record: Record) -> None:
     if record["unit"] != unit_key(record, with_optional=False):
-        _check_key(record, "unit", unit_key(record))
+        _check_key(record, "unit", UnitId.from_json(record).key)
 
 
 def _check_unit(record: Record) -> None:

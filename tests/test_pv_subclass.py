@@ -1,4 +1,4 @@
-"""Nothing hangs on a name or on inheritance: subclasses do what they derive from does, and parts stand alone."""
+"""Nothing hangs on a name or on inheritance: subclasses do as what they derive from, parts stand alone."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from p2mperf.designs.backing import BACKINGS, Backing
-from p2mperf.designs.base import Design, Footprint, Load
-from p2mperf.designs.pv import audit, changing, reading
+from p2mperf.designs.base import Design, Footprint
+from p2mperf.designs.pv import changing, listing, reading
 from p2mperf.designs.pv.area import AREA, area_entries, check_guest, limit_pages, list_pages
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.linear_kernels import Linear32, Linear64
@@ -71,7 +71,8 @@ class PvLinear(Design):
     missing_leaf, identity_leaf = property(reading.missing_leaf), property(reading.identity_leaf)
     pfn_to_mfn, mfn_to_pfn, explain = reading.pfn_to_mfn, reading.mfn_to_pfn, reading.explain
     dump, kind_runs = reading.dump, reading.kind_runs
-    page_table = property(reading.table)
+    page_table, window = property(reading.table), property(listing.window)
+    footprint, views, step_at = listing.footprint, listing.views, listing.step_at
 
     tools, overrides = property(changing.tools), property(changing.overrides)
     n_breaks, n_extra_leaves = property(changing.n_breaks), property(changing.n_extra_leaves)
@@ -106,13 +107,13 @@ class PvLinear(Design):
         super().__init__(guest, backing)
         with self.building():
             plan = plan_list(guest, above, limit, invalidated)
-            self._pages = list_pages(plan)
+            self.pages = list_pages(plan)
             self.store = self.kept.enter_context(
                 LeafStore(
                     self.name,
                     guest,
                     plan if boot_list is None else classified(plan, guest, boot_list),
-                    sum(self._pages.values()),
+                    sum(self.pages.values()),
                     area_entries(guest, limit_pages(limit), above),
                     n_spare=n_spare,
                     direct_bytes=self.backing.direct_bytes,
@@ -122,14 +123,15 @@ class PvLinear(Design):
             self.way_back = self.kept.enter_context(
                 WayBack(self.store, Overrides() if m2p_override else None)
             )
-            self._list = self.kept.enter_context(ListTables(self.store, self.backing.window_bytes))
+            self.list_tables = self.kept.enter_context(ListTables(self.store, self.backing.window_bytes))
             if "half-window" in names:
-                self._list.unlink_second_halves()
-            self.window = self._list.window
-            self.tables = self.store.tables = self._list.walk_tables((Linear64, Linear32), above)
-            self.store.write_tables = self._list.write_tables()
+                self.list_tables.unlink_second_halves()
+            self.tables = self.store.tables = self.list_tables.walk_tables((Linear64, Linear32), above)
+            self.store.write_tables = self.list_tables.write_tables()
             address = AREA[guest.geometry.entry_bits]
-            self.life = Life(self.store, self.way_back, names, InWindow(self.window), list_address=address)
+            self.life = Life(
+                self.store, self.way_back, names, InWindow(self.list_tables.window), list_address=address
+            )
         self.mfn_generation_ns = self.store.mfn_generation_ns
 
     @classmethod
@@ -146,18 +148,6 @@ class PvLinear(Design):
         cls.check_options(others)
         return predict_list(plan_list(guest, above, limit, invalidated), backing)
 
-    def footprint(self) -> Footprint:
-        pool, memory = self.store.pool, self.store.pool.memory_bytes + self.way_back.memory_bytes
-        return Footprint(pool.kinds, self._list.n_vmas, memory, self.page_table_bytes())
-
-    def views(self) -> dict[str, int]:
-        return {"direct": self.store.pool.direct_page_bytes, "window": self.window.window_page_bytes}
-
-    def step_at(self, address: int) -> Load:
-        return self._list.load_at(address, self.way_back)
-
     def audit(self) -> None:
-        audit.check_table(self.store, self._pages)
-        audit.check_window(self.store, self.window)
-        audit.check_leaves(self.store, self.guest.n_boot_pages)
+        listing.check(self)
         self.life.tools.audit()

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.backing import BACKINGS, Backing
-from p2mperf.designs.base import Design, Footprint, Load
-from p2mperf.designs.pv import audit, reading
+from p2mperf.designs.base import Design, Footprint
+from p2mperf.designs.pv import listing, reading
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages, list_pages
 from p2mperf.designs.pv.linear_kernels import LinearNested32, LinearNested64
 from p2mperf.designs.pv.list_plan import classified, plan_list, predict_list
@@ -53,7 +53,9 @@ class PvLinearNested(Design):
     missing_leaf, identity_leaf = property(reading.missing_leaf), property(reading.identity_leaf)
     pfn_to_mfn, mfn_to_pfn, explain = reading.pfn_to_mfn, reading.mfn_to_pfn, reading.explain
     dump, kind_runs = reading.dump, reading.kind_runs
-    page_table = property(reading.table)
+    page_table, window = property(reading.table), property(listing.window)
+    footprint, views, step_at = listing.footprint, listing.views, listing.step_at
+    audit = listing.check
 
     def __init__(
         self,
@@ -70,13 +72,13 @@ class PvLinearNested(Design):
         super().__init__(guest, backing)
         with self.building():
             plan = plan_list(guest, above, limit, invalidated)
-            self._pages = list_pages(plan)
+            self.pages = list_pages(plan)
             self.store = self.kept.enter_context(
                 LeafStore(
                     self.name,
                     guest,
                     plan if boot_list is None else classified(plan, guest, boot_list),
-                    sum(self._pages.values()),
+                    sum(self.pages.values()),
                     area_entries(guest, limit_pages(limit), above),
                     n_spare=0,
                     direct_bytes=self.backing.direct_bytes,
@@ -87,11 +89,10 @@ class PvLinearNested(Design):
             pool, first_pfn = self.store.pool, _own_memory(guest, self.store.pool.n_frames)
             numbers = guest.entries(np.arange(first_pfn, first_pfn + pool.n_frames, dtype=np.uint64))
             base = pool.base - (first_pfn << PAGE_SHIFT)
-            self._list = self.kept.enter_context(
+            self.list_tables = self.kept.enter_context(
                 ListTables(self.store, self.backing.window_bytes, numbers.astype(np.int64), base)
             )
-            self.window = self._list.window
-            self.tables = self.store.tables = self._list.walk_tables(
+            self.tables = self.store.tables = self.list_tables.walk_tables(
                 (LinearNested64, LinearNested32), above, self.way_back.m2p.base
             )
         self.mfn_generation_ns = self.store.mfn_generation_ns
@@ -109,21 +110,6 @@ class PvLinearNested(Design):
     ) -> Footprint:
         cls.check_options(others)
         return predict_list(plan_list(guest, above, limit, invalidated), backing, predict_bytes(guest))
-
-    def footprint(self) -> Footprint:
-        pool, memory = self.store.pool, self.store.pool.memory_bytes + self.way_back.memory_bytes
-        return Footprint(pool.kinds, self._list.n_vmas, memory, self.page_table_bytes())
-
-    def views(self) -> dict[str, int]:
-        return {"direct": self.store.pool.direct_page_bytes, "window": self.window.window_page_bytes}
-
-    def step_at(self, address: int) -> Load:
-        return self._list.load_at(address, self.way_back)
-
-    def audit(self) -> None:
-        audit.check_table(self.store, self._pages)
-        audit.check_window(self.store, self.window)
-        audit.check_leaves(self.store, self.guest.n_boot_pages)
 
 
 def _own_memory(guest: Guest, n_frames: int) -> int:

@@ -126,7 +126,7 @@ class PvTree(Design):
         super().__init__(guest, backing)
         with self.building():
             plan = plan_tree(guest, above, max_domain_pages)
-            self._pages = tree_pages(plan, guest, max_domain_pages)
+            self.pages = tree_pages(plan, guest, max_domain_pages)
             # What lies above MAX_P2M_PFN is answered without a table: there is no slot to write to.
             end_pfn = min(area_entries(guest, limit_pages(limit), above), guest.geometry.max_frames)
             self.store = self.kept.enter_context(
@@ -134,7 +134,7 @@ class PvTree(Design):
                     self.name,
                     guest,
                     plan if boot_list is None else copied(plan, guest, boot_list),
-                    sum(self._pages.values()),
+                    sum(self.pages.values()),
                     end_pfn,
                     n_spare=n_spare,
                     direct_bytes=self.backing.direct_bytes,
@@ -186,7 +186,7 @@ class PvTree(Design):
         return self.store.load_at(address)
 
     def audit(self) -> None:
-        audit.check_table(self.store, self._pages)
+        audit.check_table(self.store, self.pages)
         audit.check_leaves(self.store, int(self.store.plan.runs.select(Kind.RAM).n_frames.sum()))
         self.life.tools.audit()
 

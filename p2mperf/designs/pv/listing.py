@@ -1,0 +1,65 @@
+"""What both lists can be asked, of which one can only be read: functions that a design binds."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from p2mperf.designs.base import Footprint, Load
+from p2mperf.designs.pv import audit
+from p2mperf.designs.pv.list_tables import ListTables
+from p2mperf.designs.pv.reading import Readable
+from p2mperf.memory.window import Window
+
+
+class Listed(Readable, Protocol):
+    """A design whose leaves stand in a window.
+
+    Attributes
+    ----------
+    list_tables : ListTables
+        What finds them.
+    pages : dict of str to int
+        Pages by kind that building takes.
+    """
+
+    list_tables: ListTables
+    pages: dict[str, int]
+
+    def page_table_bytes(self) -> int:
+        """Page tables that this process has grown since the design was begun [bytes]."""
+        ...
+
+
+def window(self: Listed) -> Window:
+    """The area, one page a leaf."""
+    return self.list_tables.window
+
+
+def footprint(self: Listed) -> Footprint:
+    """Count what the design takes."""
+    pool, memory = self.store.pool, self.store.pool.memory_bytes + self.way_back.memory_bytes
+    return Footprint(pool.kinds, self.list_tables.n_vmas, memory, self.page_table_bytes())
+
+
+def views(self: Listed) -> dict[str, int]:
+    """Page size that really maps each view, by view: 4096, 2 MiB, or 0 where mixed [bytes]."""
+    window_bytes = self.list_tables.window.window_page_bytes
+    return {"direct": self.store.pool.direct_page_bytes, "window": window_bytes}
+
+
+def step_at(self: Listed, address: int) -> Load:
+    """Say what stands at an address that a walk has read."""
+    return self.list_tables.load_at(address, self.way_back)
+
+
+def check(self: Listed) -> None:
+    """Check page table, window and leaves against the memory itself.
+
+    Raises
+    ------
+    AuditError
+        Naming the first broken invariant.
+    """
+    audit.check_table(self.store, self.pages)
+    audit.check_window(self.store, self.list_tables.window)
+    audit.check_leaves(self.store, self.guest.n_boot_pages)

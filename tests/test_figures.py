@@ -390,7 +390,7 @@ def test_one_design_alone_has_costs_and_no_ratios(tmp_path: Path) -> None:
     designs = {"pv-tree": samples.design()}
     frame = frame_of(tmp_path, samples.unit(designs, **SMALL), samples.cell(**SMALL, rounds=blocks))
     assert len(cost.data(frame)) == 1
-    assert list(p2mperf.summary(frame).columns) == COLUMNS
+    assert tuple(p2mperf.summary(frame).columns) == COLUMNS
     assert as_text(p2mperf.summary(frame)) == "no cell has two designs to compare"
     with pytest.raises(BadInputError, match="nothing to draw: no lookup was measured with two designs"):
         figure("ratio", frame)

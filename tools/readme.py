@@ -8,13 +8,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import p2mperf
-from p2mperf.analysis.summary import short_name
+from p2mperf.analysis.summary import Pair, pairs_of, short_name
 from p2mperf.designs.pv.scenarios import SCENARIOS
 from p2mperf.figures import save, table
 from p2mperf.figures.life import cell_titles
@@ -24,6 +23,7 @@ from p2mperf.units import format_ns
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 _DESIGNS = ("pv-tree", "pv-linear")
+_CELL = ["operation", "stream", "guest"]
 _LIFE_GUESTS = ("domu-64-8g", "domu-32-8g")
 _LIFE_SWEEP = ("pv-64-8g", "pv-32-43g", "pv-64-128g", "pv-64-400g")
 _HEADLINE_GUESTS = ("pv-64-512m", "dom0-64-e820")  # from 8 GiB on: being measured anew
@@ -83,59 +83,59 @@ def results() -> str:
         "| guest | stream | operation | list, ns | tree, ns | tree / list, 95 % interval | verdict |",
         "|---|---|---|---:|---:|---|---|",
     ]
-    for row in shown.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"]).itertuples():
-        ratio = f"{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}]"
+    ordered = shown.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"])
+    cells = ordered[["guest", "operation"]].itertuples(index=False, name=None)
+    for (guest, operation), pair in zip(cells, pairs_of(ordered), strict=True):
+        ratio = f"{pair.ratio:.3f} [{pair.low:.3f}, {pair.high:.3f}]"
         lines.append(
-            f"| {row.guest} | {row.stream_label} | {row.operation} "
-            f"| {row.reference_ns:.2f} | {row.cost_ns:.2f} | {ratio} "
-            f"| {_said(row)} |"
+            f"| {guest} | {pair.stream_label} | {operation} "
+            f"| {pair.reference_ns:.2f} | {pair.cost_ns:.2f} | {ratio} "
+            f"| {_said(pair)} |"
         )
     return "\n".join(lines)
 
 
 def life_costs() -> str:
     """What all but the lookups cost, of the shipped sweep over a p2m's life: a row an operation."""
-    pairs = p2mperf.summary(p2mperf.load("shipped-life")).set_index(["operation", "stream", "guest"])
+    pairs = p2mperf.summary(p2mperf.load("shipped-life"))
+    cells = pairs[_CELL].itertuples(index=False, name=None)
+    return _by_guest(dict(zip(cells, map(_life_cost, pairs_of(pairs)), strict=True)))
 
-    def cell(row: Any) -> str:
-        times = f"{format_ns(row['reference_ns'])}, {format_ns(row['cost_ns'])}"
-        return f"{times}: {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}], {_said(row)}"
 
-    return _by_guest(pairs, cell)
+def _life_cost(pair: Pair) -> str:
+    times = f"{format_ns(pair.reference_ns)}, {format_ns(pair.cost_ns)}"
+    return f"{times}: {pair.ratio:.2f} [{pair.low:.2f}, {pair.high:.2f}], {_said(pair)}"
 
 
 def life_growth() -> str:
     """What one frame, leaf or table takes: pages and mappings of list and tree."""
     grown = table("life", p2mperf.load("shipped-life")).pivot_table(
-        ["n_pages_grown", "n_vmas_grown"], ["operation", "stream", "guest"], "design"
+        ["n_pages_grown", "n_vmas_grown"], _CELL, "design"
     )
     grown = grown[(grown != 0).any(axis=1)]
-
-    def cell(row: Any) -> str:
-        pages, vmas = row["n_pages_grown"].map(_counted), row["n_vmas_grown"].map(_counted)
-        return f"{pages['pv-linear']}, {pages['pv-tree']} pages; {vmas['pv-linear']} mappings"
-
-    return _by_guest(grown, cell)
+    pages, vmas = grown["n_pages_grown"].map(_counted), grown["n_vmas_grown"].map(_counted)
+    texts = pages["pv-linear"] + ", " + pages["pv-tree"] + " pages; " + vmas["pv-linear"] + " mappings"
+    return _by_guest(dict(zip(texts.index, texts, strict=True)))
 
 
 def _counted(mean: float) -> str:
     return f"{round(mean, 2) + 0.0:.2f}" if mean < 100 else f"{mean:.0f}"  # no -0.00
 
 
-def _by_guest(rows: Any, cell: Callable[[Any], str]) -> str:
-    """Lay out what is indexed by operation, stream and guest: a row an operation and stream."""
+def _by_guest(texts: Mapping[tuple[str, str, str], str]) -> str:
+    """Lay out what is known by operation, stream and guest: a row an operation and stream."""
     lines = [f"| list, tree | {' | '.join(_LIFE_SWEEP)} |", "|---" * (1 + len(_LIFE_SWEEP)) + "|"]
-    for operation, title in cell_titles().items():
-        if operation in rows.index.droplevel("guest"):
-            cells = [cell(rows.loc[(*operation, guest)]) for guest in _LIFE_SWEEP]
+    for (operation, stream), title in cell_titles().items():
+        if (operation, stream, _LIFE_SWEEP[0]) in texts:
+            cells = [texts[operation, stream, guest] for guest in _LIFE_SWEEP]
             lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _said(row: Any) -> str:
+def _said(pair: Pair) -> str:
     """Which design is faster, or why none is said to be."""
-    said = f"{short_name(row.faster, row.family)} faster" if row.faster else row.verdict
-    return str(said.replace("linear", "list"))
+    said = f"{short_name(pair.faster, 'pv')} faster" if pair.faster else pair.verdict
+    return said.replace("linear", "list")
 
 
 BLOCKS = {

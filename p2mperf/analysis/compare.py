@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from p2mperf.errors import BadInputError
+from p2mperf.results.fields import CELL_AXES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CELL = [
-    "guest",
-    "geometry",
-    "guest_pages",
-    "backing",
-    "limit_bytes",
-    "family",
-    "design",
-    "stream",
-    "hole_fraction",
-    "identity_fraction",
-    "operation",
-]
+# What is compared: a cell, and one design in it, named beside its family.
+_AFTER_FAMILY = CELL_AXES.index("family") + 1
+DESIGN_COLUMNS = [*CELL_AXES[:_AFTER_FAMILY], "design", *CELL_AXES[_AFTER_FAMILY:]]
 # What makes two timings of one design different things, although they carry the same name.
 _FORM = ["code_form", "view_page_bytes"]
 
@@ -44,10 +35,10 @@ def compare(
     Returns
     -------
     pandas.DataFrame
-        One row per cell and design that both have: `CELL`, cost_a_ns and cost_b_ns (median over processes of
-        the median over rounds), ratio, ratio_low, ratio_high, n_processes, verdict, and differs: what was not
-        the same in both, code_form or view_page_bytes. ``attrs["n_only_a"]`` and ``attrs["n_only_b"]`` count
-        what only one has.
+        One row per cell and design that both have: `DESIGN_COLUMNS`, cost_a_ns and cost_b_ns (median over
+        processes of the median over rounds), ratio, ratio_low, ratio_high, n_processes, verdict, and differs:
+        what was not the same in both, code_form or view_page_bytes. ``attrs["n_only_a"]`` and
+        ``attrs["n_only_b"]`` count what only one has.
 
     Raises
     ------
@@ -62,7 +53,7 @@ def compare(
     process = _process_columns(frame_a, frame_b, force)
     costs_a, costs_b = _process_costs(frame_a, process), _process_costs(frame_b, process)
     table = _ratios(costs_a, costs_b)
-    cells_a, cells_b = (costs.groupby(level=CELL, sort=False).median() for costs in (costs_a, costs_b))
+    cells_a, cells_b = _over_processes(costs_a), _over_processes(costs_b)
     table.insert(0, "cost_a_ns", cells_a)
     table.insert(1, "cost_b_ns", cells_b)
     table["differs"] = _differences(frame_a, frame_b, table.index)
@@ -72,7 +63,7 @@ def compare(
     return table
 
 
-def worst(table: pd.DataFrame) -> pd.Series[Any]:
+def worst(table: pd.DataFrame) -> pd.Series:
     """Row with the highest ratio.
 
     Parameters
@@ -123,7 +114,11 @@ def _process_columns(frame_a: pd.DataFrame, frame_b: pd.DataFrame, force: bool) 
 
 
 def _process_costs(frame: pd.DataFrame, process: list[str]) -> pd.Series[float]:
-    return _timed(frame).groupby(CELL + process, sort=False)["cost_ns"].median()
+    return _timed(frame).groupby(DESIGN_COLUMNS + process, sort=False)["cost_ns"].median()
+
+
+def _over_processes(costs: pd.Series[float]) -> pd.Series[float]:
+    return costs.groupby(level=DESIGN_COLUMNS, sort=False).median()
 
 
 def _ratios(costs_a: pd.Series[float], costs_b: pd.Series[float]) -> pd.DataFrame:
@@ -139,22 +134,22 @@ def _ratios(costs_a: pd.Series[float], costs_b: pd.Series[float]) -> pd.DataFram
         )
     pairs["log_ratio"] = np.log(pairs["b"]) - np.log(pairs["a"])
     rows = {}
-    for cell, logs in pairs.groupby(level=CELL, sort=False)["log_ratio"]:
+    for cell, logs in pairs.groupby(level=DESIGN_COLUMNS, sort=False)["log_ratio"]:
         ratio = ratio_interval(logs.to_numpy())
         rows[cell] = (ratio.estimate, ratio.low, ratio.high, len(logs), verdict(ratio))
-    index = pd.MultiIndex.from_tuples(rows, names=CELL)
+    index = pd.MultiIndex.from_tuples(rows, names=DESIGN_COLUMNS)
     columns = ["ratio", "ratio_low", "ratio_high", "n_processes", "verdict"]
     return pd.DataFrame(list(rows.values()), index=index, columns=columns)
 
 
-def _differences(frame_a: pd.DataFrame, frame_b: pd.DataFrame, cells: pd.Index[Any]) -> list[str]:
+def _differences(frame_a: pd.DataFrame, frame_b: pd.DataFrame, cells: pd.Index) -> list[str]:
     """For every cell, the names of what was not the same in both."""
     unlike = {name: _forms(frame_a, name)[cells] != _forms(frame_b, name)[cells] for name in _FORM}
     return [" ".join(name for name in _FORM if unlike[name][cell]) for cell in cells]
 
 
 def _forms(frame: pd.DataFrame, name: str) -> pd.Series[str]:
-    grouped = _timed(frame).groupby(CELL, sort=False)[name]
+    grouped = _timed(frame).groupby(DESIGN_COLUMNS, sort=False)[name]
     return grouped.agg(lambda values: ", ".join(sorted({str(value) for value in values})))
 
 

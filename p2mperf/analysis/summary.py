@@ -5,49 +5,74 @@ What report, README, figures and notebooks say of two designs comes from here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from math import nan
 
 import pandas as pd
 
 from p2mperf.analysis.samples import host_note, measured, stream_label
 from p2mperf.analysis.statistics import Ratio, process_ratio, ratio_interval, verdict
 from p2mperf.families import families
-from p2mperf.results.fields import CONTROL
+from p2mperf.results.fields import CELL_AXES, CONTROL
 
-CELL = [
+# What a cell is, and whose machine and code measured it; a guest's size is shown in bytes, not in pages.
+_SHOWN_AS = {"geometry": ("geometry", "entry_bits"), "guest_pages": ("guest_bytes",)}
+_OTHER_AXES = (axis for axis in CELL_AXES if axis != "family")
+CELL_COLUMNS = (
     "family",
     "machine",
     "code",
-    "guest",
-    "geometry",
-    "entry_bits",
-    "guest_bytes",
-    "backing",
-    "limit_bytes",
-    "stream",
-    "hole_fraction",
-    "identity_fraction",
-    "operation",
-]
-COLUMNS = [
-    *CELL,
-    "stream_label",
-    "design",
-    "reference",
-    "cost_ns",
-    "reference_ns",
-    "ratio",
-    "low",
-    "high",
-    "hodges_lehmann",
-    "control_low",
-    "control_high",
-    "n_processes",
-    "method",
-    "verdict",
-    "faster",
-]
+    *(column for axis in _OTHER_AXES for column in _SHOWN_AS.get(axis, (axis,))),
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A design and its reference in one cell.
+
+    Attributes
+    ----------
+    stream_label : str
+        The stream with the shares of it that leave RAM.
+    design, reference : str
+        The two.
+    cost_ns, reference_ns : float
+        Medians over processes of the process median [ns].
+    ratio, low, high : float
+        Cost over reference, with its interval over processes.
+    hodges_lehmann : float
+        Second opinion on the ratio.
+    control_low, control_high : float
+        Interval of one of them against itself; NaN without control.
+    n_processes : int
+        Observations.
+    method : str
+        How the interval was made.
+    verdict : str
+        What it shows.
+    faster : str
+        The faster design, where that is resolved.
+    """
+
+    stream_label: str
+    design: str
+    reference: str
+    cost_ns: float
+    reference_ns: float
+    ratio: float
+    low: float
+    high: float
+    hodges_lehmann: float
+    control_low: float
+    control_high: float
+    n_processes: int
+    method: str
+    verdict: str
+    faster: str
+
+
+COLUMNS = (*CELL_COLUMNS, *(field.name for field in fields(Pair)))
 _PROCESS = ["run", "replicate"]
 
 
@@ -62,58 +87,59 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a cell and design beside the reference: ``cost_ns`` and ``reference_ns`` (medians over
-        processes of the process median), ``ratio``, ``low``, ``high`` (of cost over reference, interval
-        over processes), ``control_low``, ``control_high`` (one of them against itself; NaN without
-        control), ``n_processes``, ``method``, ``verdict`` and ``faster``.
+        One row a cell and design beside the reference: `CELL_COLUMNS` and what `Pair` says of the two.
 
     Notes
     -----
     Each interval stands for itself: it is not widened for the number of cells in the table.
     """
-    groups = measured(frame).groupby(CELL, sort=False)
-    rows = [row for key, cell in groups for row in _rows(dict(zip(CELL, key, strict=True)), cell)]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    rows = [
+        [*key, *astuple(pair)]
+        for key, cell in measured(frame).groupby(list(CELL_COLUMNS), sort=False)
+        for pair in _pairs(cell)
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs["note"] = host_note(frame)
     return table
 
 
-def _rows(facts: dict[str, Any], cell: pd.DataFrame) -> list[dict[str, Any]]:
+def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
     wide = cell.pivot_table(index=[*_PROCESS, "round"], columns="design", values="cost_ns", aggfunc="first")
     names = [name for name in wide.columns if not name.startswith(CONTROL)]
-    reference = reference_of(facts["family"], names)
+    first = cell.iloc[0]
+    reference = reference_of(first["family"], names)
     if reference not in names:
-        return []
+        return
     control = _control(wide)
     costs = wide.groupby(level=_PROCESS).median().median()
-    label = stream_label(facts["stream"], facts["hole_fraction"], facts["identity_fraction"])
-    rows = []
     for name in names:
         if name == reference:
             continue
         ratio = _ratio(wide, name, reference)
         said = verdict(ratio, control=control)
-        rows.append(
-            {
-                **facts,
-                "stream_label": label,
-                "design": name,
-                "reference": reference,
-                "cost_ns": costs[name],
-                "reference_ns": costs[reference],
-                "ratio": ratio.estimate,
-                "low": ratio.low,
-                "high": ratio.high,
-                "hodges_lehmann": ratio.hodges_lehmann,
-                "control_low": control.low if control else float("nan"),
-                "control_high": control.high if control else float("nan"),
-                "n_processes": ratio.n_processes,
-                "method": ratio.method,
-                "verdict": said,
-                "faster": (reference if ratio.estimate > 1 else name) if said == "resolved" else "",
-            }
+        yield Pair(
+            stream_label=stream_label(first["stream"], first["hole_fraction"], first["identity_fraction"]),
+            design=name,
+            reference=reference,
+            cost_ns=costs[name],
+            reference_ns=costs[reference],
+            ratio=ratio.estimate,
+            low=ratio.low,
+            high=ratio.high,
+            hodges_lehmann=ratio.hodges_lehmann,
+            control_low=control.low if control else nan,
+            control_high=control.high if control else nan,
+            n_processes=ratio.n_processes,
+            method=ratio.method,
+            verdict=said,
+            faster=(reference if ratio.estimate > 1 else name) if said == "resolved" else "",
         )
-    return rows
+
+
+def pairs_of(table: pd.DataFrame) -> Iterator[Pair]:
+    """Rows of a summary, or of a part of one, as what they say of the two designs."""
+    names = [field.name for field in fields(Pair)]
+    return (Pair(*row) for row in table[names].itertuples(index=False, name=None))
 
 
 def reference_of(family: str, names: Sequence[str]) -> str:

@@ -1,4 +1,9 @@
-"""The command line: ``python -m p2mperf COMMAND``; one file a command, talk on stderr, data on stdout."""
+"""The command line: ``python -m p2mperf COMMAND``; one file a command, talk on stderr, data on stdout.
+
+Each file has ``main(argv) -> int``, which takes the words after the command's name and gives the exit code:
+0 where its docstring says nothing else. What goes wrong it raises as a `P2mperfError`, which becomes one
+sentence and an exit code here.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import Parser, make_parser
@@ -36,23 +36,7 @@ _QUIET = (
 
 
 def main(argv: list[str]) -> int:
-    """Compare two runs, print the table on stdout and what to know about it on stderr.
-
-    Parameters
-    ----------
-    argv : list of str
-        Arguments after the name of the command.
-
-    Returns
-    -------
-    int
-        0, or 3 when ``--fail-above`` was given and a design became slower than that.
-
-    Raises
-    ------
-    P2mperfError
-        When a run cannot be read or the two do not compare.
-    """
+    """Compare two runs: the table on stdout, what to know of it on stderr; 3 when one became too slow."""
     arguments = _parser().parse_args(argv)
     from p2mperf.analysis.compare import compare, slower_than, worst
     from p2mperf.results.export import load
@@ -132,7 +116,7 @@ def _as_text(table: pd.DataFrame) -> str:
     return table.drop(columns=quiet).to_string(index=False, float_format="{:.3f}".format, na_rep="-")
 
 
-def _named(row: pd.Series[Any]) -> str:
+def _named(row: pd.Series) -> str:
     names = ("guest", "backing", "design", "stream", "operation")
     interval = f" [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]" if row["ratio_low"] > 0 else ""
     return f"{row['ratio']:.3f}{interval} for {', '.join(str(row[name]) for name in names)}"

@@ -19,23 +19,7 @@ examples:
 
 
 def main(argv: list[str]) -> int:
-    """Print the runs on stdout.
-
-    Parameters
-    ----------
-    argv : list of str
-        Arguments after the name of the command.
-
-    Returns
-    -------
-    int
-        0.
-
-    Raises
-    ------
-    P2mperfError
-        When the design cannot be built.
-    """
+    """Print the runs on stdout."""
     parser = make_parser("dump", "Write a guest's p2m as runs of one kind.", _EPILOG)
     add_design_and_guest(parser)
     parser.add_argument("--json", action="store_true", help="runs as JSON")

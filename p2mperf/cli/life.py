@@ -6,13 +6,15 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
-from p2mperf.cli.options import Parser, make_parser
+from p2mperf.cli.options import Parser, add_repeated, make_parser
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from p2mperf.designs.pv.scenarios import Step
 
 _EPILOG = """\
 scenarios:
@@ -41,30 +43,17 @@ _NOTE = (
 
 
 def main(argv: list[str]) -> int:
-    """Run scenarios; their steps go to stdout, all talk to stderr.
-
-    Parameters
-    ----------
-    argv : list of str
-        Arguments after the name of the command.
-
-    Returns
-    -------
-    int
-        0, or 1 when a step was not done, or not refused, as it must be.
-
-    Raises
-    ------
-    P2mperfError
-        For bad input, and when an audit does not hold.
-    """
+    """Run scenarios; their steps go to stdout, all talk to stderr; 1 when one went otherwise than it must."""
     arguments = _parser().parse_args(argv)
     import pandas as pd
+
+    from p2mperf.designs.pv.scenarios import Step
 
     tables: list[pd.DataFrame] = []
     for table in _lives(arguments):
         if not arguments.json:
-            sys.stdout.write(("" if tables else _HEAD) + "".join(map(_as_text, table.itertuples())))
+            lines = (_as_text(row[:3], Step(*row[3:])) for row in table.itertuples(index=False, name=None))
+            sys.stdout.write(("" if tables else _HEAD) + "".join(lines))
         tables.append(table)
     steps = pd.concat(tables)
     if arguments.json:
@@ -73,7 +62,7 @@ def main(argv: list[str]) -> int:
         show.write(_NOTE)
     wrong = steps[steps["done"] != steps["wanted"]]
     for step in wrong.itertuples():
-        show.say(f"{step.guest}, {step.design}: {step.what}: wrongly {_outcome(step)}")
+        show.say(f"{step.guest}, {step.design}: {step.what}: wrongly {_outcome(bool(step.done))}")
     return int(not wrong.empty)
 
 
@@ -101,25 +90,25 @@ def _parser() -> Parser:
     parser = make_parser(
         "life", "Let something happen to guests, and audit their p2m after each step.", _EPILOG
     )
-    many: dict[str, Any] = {"action": "append", "metavar": "NAME"}
-    parser.add_argument("--guest", help=f"a preset; may be repeated; default: {', '.join(_GUESTS)}", **many)
+    add_repeated(parser, "--guest", f"a preset; may be repeated; default: {', '.join(_GUESTS)}")
     parser.add_argument("--scenario", default="all", metavar="NAME", help="one of them, or all; default: all")
-    parser.add_argument("--design", help=f"may be repeated; default: {', '.join(_DESIGNS)}", **many)
+    add_repeated(parser, "--design", f"may be repeated; default: {', '.join(_DESIGNS)}")
     parser.add_argument("--limit", default="16G", metavar="SIZE", help="memory up to which there may be; 16G")
     parser.add_argument("--json", action="store_true", help="the steps as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the table")
     return parser
 
 
-def _as_text(step: Any) -> str:
+def _as_text(names: tuple[str, ...], step: Step) -> str:
+    guest, scenario, design = names
     pages = f"{step.pages_before} -> {step.pages_after}"
     mappings = f"{step.mappings_before} -> {step.mappings_after}"
     return (
-        f"{step.guest:13} {step.scenario:12} {step.design:9}  {step.what:35} {step.n_frames:9} {pages:>16}"
+        f"{guest:13} {scenario:12} {design:9}  {step.what:35} {step.n_frames:9} {pages:>16}"
         f" {mappings:>12} {step.n_leaves_broken:7} {step.n_mids_broken:5} {step.elapsed_ns / 1e6:8.2f}"
-        f"  {_outcome(step):8} holds\n"
+        f"  {_outcome(step.done):8} holds\n"
     )
 
 
-def _outcome(step: Any) -> str:
-    return "done" if step.done else "refused"
+def _outcome(is_done: bool) -> str:
+    return "done" if is_done else "refused"

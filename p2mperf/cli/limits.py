@@ -54,23 +54,7 @@ examples:
 
 
 def main(argv: list[str]) -> int:
-    """Answer on stdout.
-
-    Parameters
-    ----------
-    argv : list of str
-        Arguments after the name of the command.
-
-    Returns
-    -------
-    int
-        0, also when a guest does not fit; 1 when the kernel contradicts the arithmetic under ``--prove``.
-
-    Raises
-    ------
-    P2mperfError
-        For sizes, names or combinations that cannot be meant, or a proof that this machine cannot hold.
-    """
+    """Answer on stdout; 0 also when a guest does not fit, 1 when the kernel contradicts ``--prove``."""
     arguments = _parser().parse_args(argv)
     _check_modes(arguments)
     for reason in broken():

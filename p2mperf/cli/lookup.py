@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import add_design_and_guest, build_design, make_parser
 from p2mperf.errors import BadInputError
+
+if TYPE_CHECKING:
+    from p2mperf.designs.base import Lookup
 
 _EPILOG = """\
 Frames are written in decimal or as 0x... The path is the real one: the compiled walk runs with a probe that
@@ -19,23 +23,7 @@ examples:
 
 
 def main(argv: list[str]) -> int:
-    """Print each frame's entry, kind, mfn and path on stdout.
-
-    Parameters
-    ----------
-    argv : list of str
-        Arguments after the name of the command.
-
-    Returns
-    -------
-    int
-        0.
-
-    Raises
-    ------
-    P2mperfError
-        When the design cannot be built or a frame is none.
-    """
+    """Print each frame's entry, kind, mfn and path on stdout."""
     parser = make_parser("lookup", "Translate frames and show the path taken.", _EPILOG)
     add_design_and_guest(parser)
     parser.add_argument("pfn", nargs="+", metavar="PFN", help="frame numbers")
@@ -43,11 +31,12 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     frames = [_frame(text) for text in arguments.pfn]
     with build_design(arguments) as p2m:
-        answers = [_answer(p2m, frame) for frame in frames]
+        found = [p2m.lookup_path(frame) for frame in frames]
+        answers = [(lookup, p2m.explain(lookup.entry)) for lookup in found]
     if arguments.json:
-        show.data(answers)
+        show.data([_plain(*answer) for answer in answers])
     else:
-        show.write("\n".join(map(_as_text, answers)))
+        show.write("\n".join(_as_text(*answer) for answer in answers))
     return 0
 
 
@@ -61,23 +50,21 @@ def _frame(text: str) -> int:
     return frame
 
 
-def _answer(p2m: Any, frame: int) -> dict[str, Any]:
-    found = p2m.lookup_path(frame)
+def _plain(found: Lookup, meaning: Mapping[str, object]) -> dict[str, object]:
     return {
-        "pfn": frame,
+        "pfn": found.pfn,
         "entry": found.entry,
-        **p2m.explain(found.entry),
+        **meaning,
         "n_loads": len(found.steps),
         "path": [step._asdict() for step in found.steps],
     }
 
 
-def _as_text(answer: dict[str, Any]) -> str:
-    head = f"pfn {answer['pfn']:#x}: entry {answer['entry']:#x}, {answer['kind']}"
-    if answer["mfn"] is not None:
-        head += f", mfn {answer['mfn']:#x}"
+def _as_text(found: Lookup, meaning: Mapping[str, object]) -> str:
+    head = f"pfn {found.pfn:#x}: entry {found.entry:#x}, {meaning['kind']}"
+    if meaning["mfn"] is not None:
+        head += f", mfn {meaning['mfn']:#x}"
     steps = [
-        f"  {step['level']:12} {step['view']:7} page {step['frame']:6}  index {step['index']:4}"
-        for step in answer["path"]
+        f"  {step.level:12} {step.view:7} page {step.frame:6}  index {step.index:4}" for step in found.steps
     ]
-    return "\n".join([f"{head}, {answer['n_loads']} loads", *steps])
+    return "\n".join([f"{head}, {len(steps)} loads", *steps])

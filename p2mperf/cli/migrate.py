@@ -6,11 +6,14 @@ import argparse
 import re
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
 from p2mperf.errors import BadInputError, unknown
+
+if TYPE_CHECKING:
+    from p2mperf.migration.precopy import Migration
 
 TRACERS = {"vlpt": "arm-vlpt", "walk": "arm-walk", "walk-direct": "arm-walk-direct"}
 _DECIMAL = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
@@ -29,23 +32,7 @@ examples:
 
 
 def main(argv: list[str]) -> int:
-    """Migrate a guest and show its rounds on stdout.
-
-    Parameters
-    ----------
-    argv : list of str
-        Arguments after the name of the command.
-
-    Returns
-    -------
-    int
-        0, also when the migration does not converge: that is its answer.
-
-    Raises
-    ------
-    P2mperfError
-        For sizes, rates or names that are none, or a guest that does not fit.
-    """
+    """Migrate a guest and show its rounds on stdout; 0 also when it does not converge: that is its answer."""
     arguments = _parser().parse_args(argv)
     if arguments.tracer not in TRACERS:
         raise unknown("tracer", arguments.tracer, TRACERS)
@@ -92,7 +79,7 @@ def parse_rate(text: str) -> float:
     return float(match[1]) * _DECIMAL[match[2].replace("K", "k")]
 
 
-def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tuple[Any, Any]:
+def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tuple[Migration, Migration]:
     from p2mperf.api import build
     from p2mperf.designs.capabilities import Traceable
     from p2mperf.guests.guest import Guest
@@ -113,7 +100,7 @@ def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tu
     return expected, found
 
 
-def _plain(migration: Any) -> dict[str, Any]:
+def _plain(migration: Migration) -> dict[str, object]:
     outcome = ("n_left", "downtime_seconds", "total_sent_pages", "total_seconds", "diverges")
     return {**asdict(migration), **{name: getattr(migration, name) for name in outcome}}
 
@@ -121,7 +108,7 @@ def _plain(migration: Any) -> dict[str, Any]:
 _HEAD = f"{'round':>5}  {'sent':>9}  {'seconds':>8}  {'left':>9}  {'expected':>9}  {'faults':>9}\n"
 
 
-def _as_text(expected: Any, found: Any) -> str:
+def _as_text(expected: Migration, found: Migration) -> str:
     lines = [_HEAD]
     for index, done in enumerate(found.rounds):
         computed = f"{expected.rounds[index].n_left:9.1f}" if index < len(expected.rounds) else " " * 9
@@ -133,7 +120,7 @@ def _as_text(expected: Any, found: Any) -> str:
     return "".join(lines)
 
 
-def _outcome(migration: Any) -> str:
+def _outcome(migration: Migration) -> str:
     name = f"traced by {migration.source}" if migration.source != "recurrence" else "from the recurrence"
     verdict = "does not converge" if migration.diverges else "stopped"
     return (
@@ -143,12 +130,12 @@ def _outcome(migration: Any) -> str:
     )
 
 
-def _rounds(migration: Any) -> str:
+def _rounds(migration: Migration) -> str:
     n_rounds = len(migration.rounds)
     return f"{n_rounds} round{'s' if n_rounds > 1 else ''}"
 
 
-def _measured(found: Any) -> str:
+def _measured(found: Migration) -> str:
     n_writes = sum(done.n_writes for done in found.rounds)
     per_write = sum(done.fault_ns for done in found.rounds) / n_writes if n_writes else 0.0
     per_entry = sum(done.protect_ns for done in found.rounds) / len(found.rounds) / found.n_pages

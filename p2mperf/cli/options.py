@@ -60,6 +60,21 @@ def make_parser(command: str, description: str, epilog: str) -> Parser:
     )
 
 
+def add_repeated(parser: argparse.ArgumentParser, option: str, text: str, metavar: str = "NAME") -> None:
+    """Add an option that may be given several times; without it the list is empty.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Where to.
+    option : str
+        Its name, dashes included.
+    text, metavar : str
+        Help, and what stands for the value there.
+    """
+    parser.add_argument(option, action="append", default=[], metavar=metavar, help=text)
+
+
 def add_design_and_guest(parser: argparse.ArgumentParser) -> None:
     """Add ``--design``, ``--guest`` and what describes a guest by size."""
     parser.add_argument("--design", required=True, metavar="NAME", help="pv-tree, pv-linear, ...")

@@ -24,23 +24,7 @@ examples:
 
 
 def main(argv: list[str]) -> int:
-    """Draw figures and print the names of their files on stdout.
-
-    Parameters
-    ----------
-    argv : list of str
-        Arguments after the name of the command.
-
-    Returns
-    -------
-    int
-        0.
-
-    Raises
-    ------
-    P2mperfError
-        For unknown figures, missing results, or a directory that cannot be written.
-    """
+    """Draw figures and print the names of their files on stdout."""
     from p2mperf.figures import figures
 
     known = figures()

@@ -22,23 +22,7 @@ _NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "01_tree_and_lis
 
 
 def main(argv: list[str]) -> int:
-    """Write the report and print its name on stdout.
-
-    Parameters
-    ----------
-    argv : list of str
-        Arguments after the name of the command.
-
-    Returns
-    -------
-    int
-        0.
-
-    Raises
-    ------
-    P2mperfError
-        When results, notebook or its extra are missing, or the file cannot be written.
-    """
+    """Write the report and print its name on stdout."""
     parser = make_parser("report", "Write an HTML report on results, or on the shipped data.", _EPILOG)
     parser.add_argument("--results", default="shipped", metavar="DIR", help="results directory (shipped)")
     parser.add_argument("--out", default="report.html", metavar="FILE", help="where to write (report.html)")

@@ -7,11 +7,16 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
-from p2mperf.cli.options import Parser, make_parser
+from p2mperf.cli.options import Parser, add_repeated, make_parser
 from p2mperf.units import format_ns, format_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from p2mperf.study.plans import Plan
 
 _EPILOG = """\
 plans:
@@ -42,23 +47,7 @@ _ONE_OF_THEM = {
 
 
 def main(argv: list[str]) -> int:
-    """Run a plan; the table goes to stdout, all talk to stderr.
-
-    Parameters
-    ----------
-    argv : list of str
-        Arguments after the name of the command.
-
-    Returns
-    -------
-    int
-        0; 130 when interrupted.
-
-    Raises
-    ------
-    P2mperfError
-        For bad input, a results directory that cannot be used, and failed cells.
-    """
+    """Run a plan; the table goes to stdout, all talk to stderr; 130 when interrupted."""
     arguments = _parser().parse_args(argv)
     from p2mperf.errors import CellsFailedError
     from p2mperf.study.knees import measured_knees
@@ -116,28 +105,22 @@ def _parser() -> Parser:
         _EPILOG.format(operations=_operations()),
     )
     parser.add_argument("--plan", default="default", metavar="NAME", help="quick, default, full or life")
-    many: dict[str, Any] = {"action": "append", "default": []}
-    parser.add_argument("--guest", metavar="NAME", help="only this preset; may be repeated", **many)
-    parser.add_argument("--size", metavar="SIZE", help="only a guest of this size; may be repeated", **many)
+    add_repeated(parser, "--guest", "only this preset; may be repeated")
+    add_repeated(parser, "--size", "only a guest of this size; may be repeated", metavar="SIZE")
     parser.add_argument("--entry-bits", type=int, choices=(32, 64), help="only guests of this width")
-    parser.add_argument("--design", metavar="NAME", help="only this design; may be repeated", **many)
-    parser.add_argument(
+    add_repeated(parser, "--design", "only this design; may be repeated")
+    add_repeated(
+        parser,
         "--stream",
-        metavar="NAME",
-        help="only this stream: sequential, uniform, zipf, leaf-stride; uniform:hole=0.5; may be repeated",
-        **many,
+        "only this stream: sequential, uniform, zipf, leaf-stride; uniform:hole=0.5; may be repeated",
     )
-    parser.add_argument(
-        "--operation", metavar="NAME", help="only this operation, see below; may be repeated", **many
-    )
+    add_repeated(parser, "--operation", "only this operation, see below; may be repeated")
     parser.add_argument(
         "--limit",
         metavar="SIZE",
         help="memory that may be hot-plugged later, as 512G: tables have room for it",
     )
-    parser.add_argument(
-        "--backing", metavar="NAME", help="page sizes: kernel, small, huge, swapped; may be repeated", **many
-    )
+    add_repeated(parser, "--backing", "page sizes: kernel, small, huge, swapped; may be repeated")
     parser.add_argument("--replicates", type=int, metavar="N", help="fresh processes for each point")
     parser.add_argument(
         "--control", action="store_true", default=None, help="time a design against itself as well"
@@ -154,7 +137,7 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _show_plan(plan: Any, arguments: Namespace) -> int:
+def _show_plan(plan: Plan, arguments: Namespace) -> int:
     from p2mperf.study.executors.local import LocalExecutor
     from p2mperf.study.jobs import fit, jobs
     from p2mperf.study.specs import left_out
@@ -211,7 +194,7 @@ def _report(path: Path, arguments: Namespace) -> None:
         show.say(f"draw it with  python -m p2mperf plot --results {path.parent}")
 
 
-def as_text(table: Any) -> str:
+def as_text(table: pd.DataFrame) -> str:
     """Lay the table of ratios out for a person.
 
     Parameters
@@ -224,20 +207,22 @@ def as_text(table: Any) -> str:
     str
         One block for each pair of designs, a line for each cell.
     """
-    from p2mperf.analysis.summary import short_name
+    from p2mperf.analysis.summary import pairs_of, short_name
 
     blocks = []
     for (family, design, reference), part in table.groupby(["family", "design", "reference"], sort=False):
-        short = short_name(reference, family), short_name(design, family)
+        short = short_name(str(reference), str(family)), short_name(str(design), str(family))
         head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':12}"
         costs = f"{short[0]:>11}{short[1]:>11}"
         lines = [f"{head}{costs}  {short[1]}/{short[0]} [95 % interval]   verdict"]
-        for row in part.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"]).itertuples():
-            said = f"{row.faster} faster" if row.faster else row.verdict
+        ordered = part.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"])
+        cells = ordered[["guest", "backing", "operation"]].itertuples(index=False, name=None)
+        for (guest, backing, operation), pair in zip(cells, pairs_of(ordered), strict=True):
+            said = f"{pair.faster} faster" if pair.faster else pair.verdict
             lines.append(
-                f"{row.guest:16} {row.backing:8} {row.stream_label:24} {row.operation:12}"
-                f"{format_ns(row.reference_ns):>11}{format_ns(row.cost_ns):>11}"
-                f"  {row.ratio:6.3f} [{row.low:.3f}, {row.high:.3f}]".ljust(28)
+                f"{guest:16} {backing:8} {pair.stream_label:24} {operation:12}"
+                f"{format_ns(pair.reference_ns):>11}{format_ns(pair.cost_ns):>11}"
+                f"  {pair.ratio:6.3f} [{pair.low:.3f}, {pair.high:.3f}]".ljust(28)
                 + f"   {said}"
             )
         blocks.append("\n".join(lines))

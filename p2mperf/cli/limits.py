@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from p2mperf.cli import show
@@ -121,7 +122,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _defaults(defaults: Any) -> str:
+def _defaults(defaults: Mapping[str, str | None]) -> str:
     stated = ", ".join(f"{value} on {geometry}" for geometry, value in defaults.items() if value)
     return f"default: {stated}" if stated else f"for {', '.join(defaults)}"
 
@@ -158,7 +159,7 @@ def _question_names(asked: list[str]) -> list[str]:
     return list(QUESTIONS) if "all" in asked else list(dict.fromkeys(asked))
 
 
-def _show_table(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
+def _show_table(arguments: argparse.Namespace, settings: dict[str, str | None]) -> int:
     widths = (64, 32) if arguments.entry_bits is None else (arguments.entry_bits,)
     rows = table(arguments.table or TABLE_SIZES, widths, without=arguments.without, **settings)
     if arguments.json:
@@ -169,7 +170,7 @@ def _show_table(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
     return 0
 
 
-def _table_row(row: dict[str, Any]) -> tuple[Any, ...]:
+def _table_row(row: dict[str, Any]) -> tuple[object, ...]:
     sizes = (readable_size(row[name]) for name in ("list_bytes", "area_bytes", "available_bytes"))
     counts = (row["entry_bits"], row["n_pages"], row["n_padding_entries"])
     verdict = "yes" if row["fits"] else "no"
@@ -205,7 +206,7 @@ def _show_answer(answer: Answer, proof: Proof | None, arguments: argparse.Namesp
     return 0 if proof is None or proof.holds else 1
 
 
-def _brief(found: Reply) -> dict[str, Any]:
+def _brief(found: Reply) -> dict[str, object]:
     return {key: value for key, value in found.to_dict().items() if key != "cases"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from p2mperf.errors import ResultsError
 from p2mperf.progress import Bar, Progress
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from p2mperf.designs.base import Design
+    from p2mperf.designs.pv.scenarios import P2m
     from p2mperf.guests.guest import Guest
 
 SHIPPED = {
@@ -126,8 +127,8 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
     from p2mperf.host.memory import require_memory
 
     check(scenario, find(design))
-    p2m: Any = build(design, guest, limit=limit)  # `check` has seen that scenarios can happen to it
-    with p2m:
+    # `check` has seen that scenarios can happen to it
+    with cast("P2m", build(design, guest, limit=limit)) as p2m:
         require_memory(p2m.end_pfn * _SCENARIO_BYTES, f"{scenario} of {p2m.guest.name}")
         names = {"guest": p2m.guest.name, "scenario": scenario, "design": design}
         return pd.DataFrame([{**names, **step._asdict()} for step in run_scenario(scenario, p2m)])

@@ -73,20 +73,7 @@ class Breaking:
         self.break_leaves(leaves[in_order], needed[index[in_order]])
 
     def break_leaves(self, leaves: Frames, written: Words | None = None) -> int:
-        """Make shared leaves private, with what they mean now.
-
-        Parameters
-        ----------
-        leaves : ndarray of int64, shape (n,)
-            Leaf numbers, without repeats, the most wanted first; private ones are left alone.
-        written : ndarray of uint64, shape (n,), optional
-            The frame that each is broken for.
-
-        Returns
-        -------
-        int
-            Leaves that are private now; the others could not be had, and are as they were.
-        """
+        """Make shared leaves private, with what they mean now: see `changing.break_leaves`."""
         store = self._store
         store.require_running()
         leaves = np.asarray(leaves, np.int64)

@@ -25,7 +25,6 @@ from p2mperf.designs.pv.showing import InWindow
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.guests.guest import Guest
-from p2mperf.tables.m2p import Overrides
 
 
 class PvLinear(Design):
@@ -63,6 +62,8 @@ class PvLinear(Design):
         ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "limit", "invalidated"]
     )
     known_quirks: ClassVar[tuple[str, ...]] = LIST_QUIRKS
+    store: LeafStore
+    way_back: WayBack
 
     # Bound functions: `reading` and `changing` say what each does, and hand on to the part that does it.
     pool, plan, end_pfn = property(reading.pool), property(reading.plan), property(reading.end_pfn)
@@ -108,31 +109,17 @@ class PvLinear(Design):
         with self.building():
             plan = plan_list(guest, above, limit, invalidated)
             self.pages = list_pages(plan)
-            self.store = self.kept.enter_context(
-                LeafStore(
-                    self.name,
-                    guest,
-                    plan if boot_list is None else classified(plan, guest, boot_list),
-                    sum(self.pages.values()),
-                    area_entries(guest, limit_pages(limit), above),
-                    n_spare=n_spare,
-                    direct_bytes=self.backing.direct_bytes,
-                    run_frames=run_frames,
-                )
-            )
-            self.way_back = self.kept.enter_context(
-                WayBack(self.store, Overrides() if m2p_override else None)
-            )
-            self.list_tables = self.kept.enter_context(ListTables(self.store, self.backing.window_bytes))
+            if boot_list is not None:
+                plan = classified(plan, guest, boot_list)
+            end_pfn = area_entries(guest, limit_pages(limit), above)
+            store = reading.open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
+            self.list_tables = self.kept.enter_context(ListTables(store, self.backing.window_bytes))
             if "half-window" in names:
                 self.list_tables.unlink_second_halves()
-            self.tables = self.store.tables = self.list_tables.walk_tables((Linear64, Linear32), above)
-            self.store.write_tables = self.list_tables.write_tables()
-            address = AREA[guest.geometry.entry_bits]
-            self.life = Life(
-                self.store, self.way_back, names, InWindow(self.list_tables.window), list_address=address
-            )
-        self.mfn_generation_ns = self.store.mfn_generation_ns
+            self.tables = store.tables = self.list_tables.walk_tables((Linear64, Linear32), above)
+            store.write_tables = self.list_tables.write_tables()
+            showing, address = InWindow(self.list_tables.window), AREA[guest.geometry.entry_bits]
+            self.life = Life(store, self.way_back, names, showing, list_address=address)
 
     @classmethod
     def predict_footprint(

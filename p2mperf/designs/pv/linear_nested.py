@@ -45,6 +45,8 @@ class PvLinearNested(Design):
     follows = "Linux 3.19"
     family = "pv"
     options = frozenset({"above", "run_frames", "boot_list", "limit", "invalidated"})
+    store: LeafStore
+    way_back: WayBack
 
     # Bound functions: `reading` and `changing` say what each does, and hand on to the part that does it.
     pool, plan, end_pfn = property(reading.pool), property(reading.plan), property(reading.end_pfn)
@@ -73,29 +75,19 @@ class PvLinearNested(Design):
         with self.building():
             plan = plan_list(guest, above, limit, invalidated)
             self.pages = list_pages(plan)
-            self.store = self.kept.enter_context(
-                LeafStore(
-                    self.name,
-                    guest,
-                    plan if boot_list is None else classified(plan, guest, boot_list),
-                    sum(self.pages.values()),
-                    area_entries(guest, limit_pages(limit), above),
-                    n_spare=0,
-                    direct_bytes=self.backing.direct_bytes,
-                    run_frames=run_frames,
-                )
-            )
-            self.way_back = self.kept.enter_context(WayBack(self.store))
-            pool, first_pfn = self.store.pool, _own_memory(guest, self.store.pool.n_frames)
+            if boot_list is not None:
+                plan = classified(plan, guest, boot_list)
+            end_pfn = area_entries(guest, limit_pages(limit), above)
+            store = reading.open_store(self, plan, end_pfn, run_frames)
+            pool, first_pfn = store.pool, _own_memory(guest, store.pool.n_frames)
             numbers = guest.entries(np.arange(first_pfn, first_pfn + pool.n_frames, dtype=np.uint64))
             base = pool.base - (first_pfn << PAGE_SHIFT)
             self.list_tables = self.kept.enter_context(
-                ListTables(self.store, self.backing.window_bytes, numbers.astype(np.int64), base)
+                ListTables(store, self.backing.window_bytes, numbers.astype(np.int64), base)
             )
-            self.tables = self.store.tables = self.list_tables.walk_tables(
+            self.tables = store.tables = self.list_tables.walk_tables(
                 (LinearNested64, LinearNested32), above, self.way_back.m2p.base
             )
-        self.mfn_generation_ns = self.store.mfn_generation_ns
 
     @classmethod
     def predict_footprint(

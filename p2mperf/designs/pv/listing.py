@@ -18,12 +18,9 @@ class Listed(Readable, Protocol):
     ----------
     list_tables : ListTables
         What finds them.
-    pages : dict of str to int
-        Pages by kind that building takes.
     """
 
     list_tables: ListTables
-    pages: dict[str, int]
 
     def page_table_bytes(self) -> int:
         """Page tables that this process has grown since the design was begun [bytes]."""

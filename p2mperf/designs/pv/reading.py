@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from contextlib import ExitStack
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.designs.backing import Backing
 from p2mperf.designs.pv import entries
 from p2mperf.designs.pv.leaf_plan import LeafPlan
 from p2mperf.designs.pv.store import LeafStore
@@ -14,7 +16,7 @@ from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames, PagePool
-from p2mperf.tables.m2p import M2p
+from p2mperf.tables.m2p import M2p, Overrides
 from p2mperf.tables.radix import RadixTable
 from p2mperf.units import round_up
 
@@ -30,17 +32,65 @@ class Readable(Protocol):
         Its leaves.
     way_back : WayBack
         From machine frames to the guest's.
+    pages : dict of str to int
+        Pages by kind that building takes.
+    backing, kept, mfn_generation_ns
+        As `Design`.
     """
 
+    name: ClassVar[str]
     guest: Guest
+    backing: Backing
+    kept: ExitStack
+    mfn_generation_ns: int
     store: LeafStore
     way_back: WayBack
+    pages: dict[str, int]
 
     def lookup(self, pfns: Any) -> Words:
         """Translate frames."""
         ...
 
     def _frames(self, pfns: Any) -> Words: ...
+
+
+def open_store(
+    self: Readable,
+    plan: LeafPlan,
+    end_pfn: int,
+    run_frames: int,
+    n_spare: int | None = 0,
+    m2p_override: bool = False,
+) -> LeafStore:
+    """Make the leaves of a design, which it keeps until it is closed, and the way back to them.
+
+    Parameters
+    ----------
+    plan, end_pfn, run_frames, n_spare
+        As `LeafStore`.
+    m2p_override : bool
+        Whether frames of other domains are found in a table beside the m2p.
+
+    Returns
+    -------
+    LeafStore
+        The design's store from now on.
+    """
+    self.store = self.kept.enter_context(
+        LeafStore(
+            self.name,
+            self.guest,
+            plan,
+            sum(self.pages.values()),
+            end_pfn,
+            n_spare=n_spare,
+            direct_bytes=self.backing.direct_bytes,
+            run_frames=run_frames,
+        )
+    )
+    self.mfn_generation_ns = self.store.mfn_generation_ns
+    self.way_back = self.kept.enter_context(WayBack(self.store, Overrides() if m2p_override else None))
+    return self.store
 
 
 def pfn_to_mfn(self: Readable, pfns: Any) -> Words:

@@ -26,7 +26,6 @@ from p2mperf.designs.pv.tree_plan import max_domain_frames, plan_tree, tree_page
 from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.guests.geometry import Kind, above_mask
 from p2mperf.guests.guest import Guest
-from p2mperf.tables.m2p import Overrides
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, round_up
 
 
@@ -83,6 +82,8 @@ class PvTree(Design):
         ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "max_domain_pages", "limit"]
     )
     known_quirks: ClassVar[tuple[str, ...]] = TREE_QUIRKS
+    store: LeafStore
+    way_back: WayBack
 
     # Bound functions: `reading` and `changing` say what each does, and hand on to the part that does it.
     pool, plan, end_pfn = property(reading.pool), property(reading.plan), property(reading.end_pfn)
@@ -129,27 +130,14 @@ class PvTree(Design):
             self.pages = tree_pages(plan, guest, max_domain_pages)
             # What lies above MAX_P2M_PFN is answered without a table: there is no slot to write to.
             end_pfn = min(area_entries(guest, limit_pages(limit), above), guest.geometry.max_frames)
-            self.store = self.kept.enter_context(
-                LeafStore(
-                    self.name,
-                    guest,
-                    plan if boot_list is None else copied(plan, guest, boot_list),
-                    sum(self.pages.values()),
-                    end_pfn,
-                    n_spare=n_spare,
-                    direct_bytes=self.backing.direct_bytes,
-                    run_frames=run_frames,
-                )
-            )
-            self.way_back = self.kept.enter_context(
-                WayBack(self.store, Overrides() if m2p_override else None)
-            )
-            labels = (self.store.missing_leaf, self.store.identity_leaf)
-            self.store.build_table(tree_shape(guest.geometry), tree_sharing(labels, guest, max_domain_pages))
-            self.tables = self.store.tables = _walk_tables(self.store, above)
-            self.store.write_tables = _write_tables(self.store)
-            self.life = Life(self.store, self.way_back, names, InTable(), TreeCovering)
-        self.mfn_generation_ns = self.store.mfn_generation_ns
+            if boot_list is not None:
+                plan = copied(plan, guest, boot_list)
+            store = reading.open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
+            labels = (store.missing_leaf, store.identity_leaf)
+            store.build_table(tree_shape(guest.geometry), tree_sharing(labels, guest, max_domain_pages))
+            self.tables = store.tables = _walk_tables(store, above)
+            store.write_tables = _write_tables(store)
+            self.life = Life(store, self.way_back, names, InTable(), TreeCovering)
 
     @classmethod
     def out_of_reach(cls, guest: Guest) -> str:

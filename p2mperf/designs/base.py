@@ -18,6 +18,7 @@ from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.host.maps import page_table_bytes
 from p2mperf.kernels import trace, translate_into
+from p2mperf.memory.owned import Owned
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Lookup(NamedTuple):
     steps: tuple[Load, ...]
 
 
-class Design(ABC):
+class Design(Owned, ABC):
     """One translation layout, built for one guest.
 
     Attributes

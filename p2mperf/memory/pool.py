@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from p2mperf.errors import ClosedError, DoesNotFitError
 from p2mperf.memory import smaps, vm
+from p2mperf.memory.owned import Owned
 from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
 
 Frames = NDArray[np.int64]
 _HUGE_FRAMES = HUGE_SIZE // PAGE_SIZE
 
 
-class PagePool:
+class PagePool(Owned):
     """Frames of 4 KiB in a memfd, allocated once and mapped as the direct map.
 
     Parameters

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from p2mperf.errors import BadInputError, ClosedError, DoesNotFitError
 from p2mperf.host.maps import n_maps_available, require_maps
 from p2mperf.memory import smaps, vm
+from p2mperf.memory.owned import Owned
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
@@ -47,7 +48,7 @@ def _run_starts(frames: Frames, writable: NDArray[np.bool_], holes: bool = True)
     return np.concatenate([[0], np.flatnonzero(~joined) + 1])[: frames.size]
 
 
-class Window:
+class Window(Owned):
     """A virtual area of `n_pages` pages over frames of `pool`.
 
     Parameters

@@ -19,6 +19,7 @@ from p2mperf.designs.capabilities import Traceable
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
+from p2mperf.memory.owned import Owned
 from p2mperf.units import PAGE_SHIFT
 
 
@@ -75,7 +76,7 @@ def empty_bitmap(guest: Guest) -> tuple[int, Words]:
     return first, np.zeros(-(-(int(guest.ram.end_pfn[-1]) - first) // 64), np.uint64)
 
 
-class Tracer:
+class Tracer(Owned):
     """Traces the writes of one guest through one design.
 
     Parameters

@@ -11,11 +11,12 @@ from p2mperf.errors import ClosedError
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.memory import vm
+from p2mperf.memory.owned import Owned
 from p2mperf.tables.fill_kernels import fill_runs
 from p2mperf.units import PAGE_SIZE, round_up
 
 
-class M2p:
+class M2p(Owned):
     """mfn -> pfn for one guest; all ones where the guest does not own the frame.
 
     Parameters

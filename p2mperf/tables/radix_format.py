@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.memory.owned import Owned
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
@@ -85,7 +86,7 @@ class Radix:
 
 
 @dataclass
-class RadixTable:
+class RadixTable(Owned):
     """A table in pool pages.
 
     Attributes

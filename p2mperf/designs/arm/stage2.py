@@ -30,6 +30,7 @@ from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.lpae import Stage2
 from p2mperf.memory import vm
+from p2mperf.memory.owned import Owned
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.fill_kernels import fill_runs
 from p2mperf.tables.radix import RadixTable, build, read_back
@@ -41,7 +42,7 @@ Require = Callable[[Any, str], None]
 OPTIONS = frozenset({"domid", "run_frames", "n_regions", "like"})
 
 
-class Stage2Table:
+class Stage2Table(Owned):
     """The stage-2 table of one guest, and the pages that a design has beside it.
 
     Parameters

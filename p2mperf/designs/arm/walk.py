@@ -17,9 +17,10 @@ from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
+from p2mperf.memory.owned import Owned
 
 
-class MapSlots:
+class MapSlots(Owned):
     """The map-slot table of one CPU, in pages beside a stage-2 table.
 
     Parameters

@@ -23,11 +23,12 @@ from p2mperf.designs.arm.layout import ENTRIES
 from p2mperf.designs.arm.stage2 import Require, Stage2Table
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Words
+from p2mperf.memory.owned import Owned
 from p2mperf.memory.window import Window
 from p2mperf.units import PAGE_SIZE
 
 
-class VlptWindow:
+class VlptWindow(Owned):
     """Xen's side of the window: the slots of xen_second, and the area of this process that they stand for.
 
     One table serves all domains; whoever was prepared or restored last is what the window shows.
@@ -101,7 +102,7 @@ class VlptWindow:
         self.events.update(dsb=2, isb=1, tlbi=n_slots * INVALIDATIONS_PER_SLOT)
 
 
-class VlptDomain:
+class VlptDomain(Owned):
     """A domain's side: what it wants in the window, and the switch to it.
 
     Parameters

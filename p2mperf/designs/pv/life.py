@@ -17,9 +17,10 @@ from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.tools import Tools
 from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.designs.pv.writer import Writer
+from p2mperf.memory.owned import Owned
 
 
-class Life:
+class Life(Owned):
     """The parts of a p2m that can be written; each takes the store and those it needs, none the design.
 
     Parameters

@@ -13,6 +13,7 @@ from p2mperf.designs.pv.linear_kernels import WriteLinear32, WriteLinear64
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.guests.geometry import above_mask
+from p2mperf.memory.owned import Owned
 from p2mperf.memory.pool import Frames
 from p2mperf.memory.smaps import mappings
 from p2mperf.memory.window import Window
@@ -20,7 +21,7 @@ from p2mperf.tables.radix import Sharing, covered_by
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
 
-class ListTables:
+class ListTables(Owned):
     """What finds the leaves of a list: the MMU in the window, software in the page table.
 
     Parameters

@@ -20,12 +20,13 @@ from p2mperf.designs.pv.leaf_plan import Flags, Leaf, LeafPlan
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
+from p2mperf.memory.owned import Owned
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build
 from p2mperf.units import PAGE_SHIFT
 
 
-class LeafStore:
+class LeafStore(Owned):
     """Private leaves in a pool, two shared ones for holes, and the table above them.
 
     Parameters

@@ -17,6 +17,7 @@ from p2mperf.designs.pv.quirks import BugError
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.errors import AuditError, BadInputError, DoesNotFitError
 from p2mperf.guests.geometry import Kind, Words
+from p2mperf.memory.owned import Owned
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.radix import read_back
 from p2mperf.units import round_up
@@ -33,7 +34,7 @@ _INFO = np.dtype(
 TOO_LARGE = 2**64 - 1
 
 
-class ToolsView:
+class ToolsView(Owned):
     """The tools' tree of a p2m, and the page through which they find it.
 
     Parameters
@@ -253,7 +254,7 @@ class ToolsView:
             raise AuditError(f"{self._store.subject}: the tools see another leaf")
 
 
-class Tools:
+class Tools(Owned):
     """The tools' view of a p2m, once somebody has asked for it; until then nobody is told of changes.
 
     Parameters

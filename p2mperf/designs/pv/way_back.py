@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.guests.geometry import Words
+from p2mperf.memory.owned import Owned
 from p2mperf.tables.m2p import M2p, Overrides
 
 
-class WayBack:
+class WayBack(Owned):
     """The machine-to-physical table of one p2m.
 
     Parameters

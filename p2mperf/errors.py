@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import Repr
+
+_LONGEST = 80  # characters of an argument that a sentence shows
+_MANY_BITS = 200
 
 
 class P2mperfError(Exception):
@@ -67,29 +71,117 @@ class ClosedError(P2mperfError, ValueError):
     """A design or pool was used after it was closed."""
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> BadInputError:
+def cut(text: str, longest: int = _LONGEST) -> str:
+    r"""Put what somebody else wrote into a sentence: in one line, and no more of it than one can read.
+
+    Parameters
+    ----------
+    text : str
+        What may be of any length.
+    longest : int
+        Characters that are shown.
+
+    Examples
+    --------
+    >>> cut("two\nlines"), cut("x" * 1000, 4)
+    ('two lines', 'xxxx...')
+    """
+    line = " ".join(text[: 8 * longest].split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in line[: longest + 1])
+    is_whole = len(line) <= longest and len(text) <= 8 * longest
+    return line if is_whole else f"{line[:longest]}..."
+
+
+class _Shown(Repr):
+    """Writes no more of anything than is shown, so that a list of millions costs nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+
+    def repr1(self, value: object, level: int) -> str:
+        if isinstance(value, str | bytes | bytearray):
+            text = repr(value[:_LONGEST])
+            return text if len(value) <= _LONGEST else f"{text[:-1]}...{text[-1]}"
+        if isinstance(value, int) and abs(value).bit_length() > _MANY_BITS:
+            return f"a number of {abs(value).bit_length()} bits"
+        return super().repr1(value, level)
+
+
+_SHOWN = _Shown()
+
+
+def shown(value: object) -> str:
+    """Show an argument in a sentence: what it is, in one line, cut where it is long.
+
+    Parameters
+    ----------
+    value : object
+        Anything that a user has handed over.
+
+    Examples
+    --------
+    >>> shown("512 Q"), shown(range(10**9)), shown([[1], [2, 3]]), shown(10**400)
+    ("'512 Q'", 'range(0, 1000000000)', '[[1], [2, 3]]', 'a number of 1329 bits')
+    """
+    try:
+        text = _SHOWN.repr(value)
+    except Exception:  # `repr` runs code of the value's own class
+        text = f"an object of type {type(value).__name__}"
+    return cut(text, _LONGEST + 10)
+
+
+def known(what: str, name: object, names: Collection[str]) -> str:
+    """Check that a name is one of those that there are.
+
+    Parameters
+    ----------
+    what : str
+        The kind of thing, as the user knows it ("guest", "design", "stream" ...).
+    name : object
+        What was asked for: whatever it is, and not only text.
+    names : collection of str
+        All names that are accepted.
+
+    Returns
+    -------
+    str
+        The name.
+
+    Raises
+    ------
+    BadInputError
+        When it is none of them.
+    """
+    if isinstance(name, str) and name in names:
+        return name
+    raise unknown(what, name, names)
+
+
+def unknown(what: str, name: object, names: Iterable[str]) -> BadInputError:
     """Say that `name` is not a known `what`, and which names come nearest.
 
     Parameters
     ----------
     what : str
         The kind of thing, as the user knows it ("guest", "design", "stream" ...).
-    name : str
+    name : object
         What was asked for.
-    known : iterable of str
+    names : iterable of str
         All names that would have been accepted.
 
     Returns
     -------
     BadInputError
-        To be raised by the caller.
+        To be raised by the caller; `known` does both.
 
     Examples
     --------
     >>> print(unknown("stream", "unifrom", ["sequential", "uniform"]))
     unknown stream 'unifrom': did you mean 'uniform'? (known: sequential, uniform)
     """
-    known = list(known)
-    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    names = list(names)
+    asked = name[:_LONGEST] if isinstance(name, str) else ""
+    near = get_close_matches(asked, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return BadInputError(f"unknown {what} {name!r}: {hint}(known: {', '.join(known)})")
+    return BadInputError(f"unknown {what} {shown(name)}: {hint}(known: {', '.join(names)})")

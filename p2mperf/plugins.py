@@ -187,7 +187,7 @@ class Registry(Generic[T]):
         """All names; nothing is imported for it."""
         return [*dict.fromkeys([*self.shipped, *(point.name for point in offered(self.group))])]
 
-    def find(self, name: str) -> T:
+    def find(self, name: object) -> T:
         """Find one by name.
 
         Raises
@@ -197,7 +197,7 @@ class Registry(Generic[T]):
         PluginError
             When the package that offers it is broken.
         """
-        if name in self.shipped:
+        if isinstance(name, str) and name in self.shipped:
             return self.shipped[name]
         for point in offered(self.group):
             if point.name == name:

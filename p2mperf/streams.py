@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.runs import Runs
@@ -91,8 +91,7 @@ def make_stream(
     >>> make_stream("sequential", Guest.plain("8K"), 4, seed=2)
     array([0, 1, 0, 1], dtype=uint64)
     """
-    if name not in STREAMS:
-        raise unknown("stream", name, STREAMS)
+    name = known("stream", name, STREAMS)
     check_fractions(guest, hole_fraction, identity_fraction)
     rng = np.random.default_rng([seed, sorted(STREAMS).index(name)])
     ranks = STREAMS[name](n_lookups, int(guest.ram.n_frames.sum()), guest.geometry.leaf_frames, rng)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from operator import index
 
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, shown
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
@@ -14,6 +14,7 @@ HUGE_SIZE = 1 << HUGE_SHIFT
 
 KIB, MIB, GIB, TIB = (1 << shift for shift in (10, 20, 30, 40))
 _SUFFIX = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}
+_MOST_BITS = 128  # of a size: no machine will ever have so much, and more cannot be shown
 _SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([A-Za-z]*)")
 
 
@@ -56,17 +57,21 @@ def parse_size(text: str | int) -> int:
         try:
             n_bytes: float = index(text)
         except TypeError:
-            raise BadInputError(f"{text!r} is not a size: write 512M, or a whole number of bytes") from None
+            raise BadInputError(
+                f"{shown(text)} is not a size: write 512M, or a whole number of bytes"
+            ) from None
     else:
         match = _SIZE.fullmatch(text.strip())
         suffix = match[2].upper().removesuffix("B").removesuffix("I") if match else "?"
         if match is None or suffix not in _SUFFIX:
             raise BadInputError(
-                f"{text!r} is not a size: write a positive number with K, M, G or T, as in 512M or 43G"
+                f"{shown(text)} is not a size: write a positive number with K, M, G or T, as in 512M or 43G"
             )
         n_bytes = float(match[1]) * _SUFFIX[suffix] if "." in match[1] else int(match[1]) * _SUFFIX[suffix]
     if n_bytes <= 0 or n_bytes != int(n_bytes):
-        raise BadInputError(f"{text!r} is not a size: it must be a positive, whole number of bytes")
+        raise BadInputError(f"{shown(text)} is not a size: it must be a positive, whole number of bytes")
+    if int(n_bytes).bit_length() > _MOST_BITS:
+        raise BadInputError(f"{shown(text)} is more memory than there can be")
     return int(n_bytes)
 
 
@@ -96,7 +101,7 @@ def parse_pages(text: str | int) -> int:
     n_bytes = parse_size(text)
     if n_bytes % PAGE_SIZE:
         raise BadInputError(
-            f"{text!r} is {n_bytes / PAGE_SIZE:g} pages: guest memory is a whole number of 4 KiB pages"
+            f"{shown(text)} is {n_bytes / PAGE_SIZE:g} pages: guest memory is a whole number of 4 KiB pages"
         )
     return n_bytes >> PAGE_SHIFT
 

@@ -60,7 +60,7 @@ DESIGN_FAULTS = {
     ),
     "senseless": (
         "from p2mperf.designs.pv.tree import PvTree\nclass Mine(PvTree): family = ['pv']\n",
-        "(TypeError)",
+        "says a family that there is not",
     ),
     "guessing": (
         "from p2mperf.designs.pv.tree import PvTree\nclass Mine(PvTree):\n"

@@ -11,7 +11,7 @@ import os
 import sys
 from importlib import import_module
 
-from p2mperf.errors import P2mperfError, unknown
+from p2mperf.errors import P2mperfError, known
 from p2mperf.progress import say
 
 COMMANDS = {
@@ -71,9 +71,8 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(f"p2mperf {__version__}\n")
         return 0
     try:
-        if argv[0] not in COMMANDS:
-            raise unknown("command", argv[0], COMMANDS)
-        return int(import_module(f"p2mperf.cli.{argv[0].replace('-', '_')}").main(argv[1:]))
+        command = known("command", argv[0], COMMANDS)
+        return int(import_module(f"p2mperf.cli.{command.replace('-', '_')}").main(argv[1:]))
     except P2mperfError as error:
         say(str(error))
         return error.exit_code

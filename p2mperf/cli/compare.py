@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import Parser, make_parser
+from p2mperf.errors import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +85,7 @@ def _limit(text: str) -> float:
     except ValueError:
         limit = math.nan
     if not (math.isfinite(limit) and limit > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a ratio: give a positive number such as 1.10")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a ratio: give a positive number such as 1.10")
     return limit
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known, shown
 
 if TYPE_CHECKING:
     from p2mperf.migration.precopy import Migration
@@ -34,8 +34,7 @@ examples:
 def main(argv: list[str]) -> int:
     """Migrate a guest and show its rounds on stdout; 0 also when it does not converge: that is its answer."""
     arguments = _parser().parse_args(argv)
-    if arguments.tracer not in TRACERS:
-        raise unknown("tracer", arguments.tracer, TRACERS)
+    known("tracer", arguments.tracer, TRACERS)
     expected, found = _migrate(arguments, parse_rate(arguments.dirty_rate), parse_rate(arguments.bandwidth))
     if arguments.json:
         show.data({"recurrence": _plain(expected), "traced": _plain(found)})
@@ -75,7 +74,9 @@ def parse_rate(text: str) -> float:
     """
     match = _RATE.fullmatch(text.strip())
     if match is None:
-        raise BadInputError(f"{text!r} is not a rate: write a number with k, M or G, as in 125M or 20000")
+        raise BadInputError(
+            f"{shown(text)} is not a rate: write a number with k, M or G, as in 125M or 20000"
+        )
     return float(match[1]) * _DECIMAL[match[2].replace("K", "k")]
 
 

@@ -6,10 +6,12 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, cut
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
+
+_LONGEST_MESSAGE = 300
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,6 +34,8 @@ class Parser(argparse.ArgumentParser):
         BadInputError
             Always.
         """
+        # argparse repeats whole arguments, whatever is in them.
+        message = cut(" ".join(map(cut, message.split())), _LONGEST_MESSAGE)
         raise BadInputError(f"{self.prog.partition(' ')[2]}: {message}; see `python -m {self.prog} --help`")
 
 

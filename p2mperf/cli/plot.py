@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
-from p2mperf.errors import BadInputError, ResultsError, unknown
+from p2mperf.errors import BadInputError, ResultsError, known
 
 if TYPE_CHECKING:
     from p2mperf.figures import FigureSpec
@@ -27,20 +27,19 @@ def main(argv: list[str]) -> int:
     """Draw figures and print the names of their files on stdout."""
     from p2mperf.figures import figures
 
-    known = figures()
+    there = figures()
     parser = make_parser("plot", "Draw the figures from results, or from the shipped data.", _EPILOG)
     parser.add_argument(
-        "figure", nargs="*", default=["all"], metavar="FIGURE", help=f"all, {', '.join(known)}"
+        "figure", nargs="*", default=["all"], metavar="FIGURE", help=f"all, {', '.join(there)}"
     )
     parser.add_argument("--results", metavar="DIR", help="results directory, journal or .parquet file")
     parser.add_argument("--out", default="figures", metavar="DIR", help="where to write (figures)")
     parser.add_argument("--format", nargs="+", default=["svg", "png"], choices=("svg", "png", "pdf"))
     arguments = parser.parse_args(argv)
     for name in arguments.figure:
-        if name not in [*known, "all"]:
-            raise unknown("figure", name, [*known, "all"])
+        known("figure", name, [*there, "all"])
     is_all = "all" in arguments.figure
-    specs = _specs(list(known) if is_all else arguments.figure, is_all)
+    specs = _specs(list(there) if is_all else arguments.figure, is_all)
     from p2mperf.api import load
     from p2mperf.figures import figure, save
 

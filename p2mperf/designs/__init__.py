@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from p2mperf.errors import BadInputError, PluginError, unknown
+from p2mperf.errors import BadInputError, PluginError, known, shown
 from p2mperf.families import FAMILIES, DesignSpec, families, find_family
 from p2mperf.plugins import import_target, load, offered
 from p2mperf.units import MIB
@@ -40,12 +40,14 @@ def find(name: str) -> type[Design]:
     PluginError
         When the package that offers it is broken, or offers something else by that name.
     """
-    known = registry()
-    if name not in known:
+    there = registry()
+    try:
+        name = known("design", name, there)
+    except BadInputError:
         for reason in FAMILIES.broken():
-            raise PluginError(f"unknown design {name!r}, and {reason}")
-        raise unknown("design", name, known)
-    spec = known[name]
+            raise PluginError(f"unknown design {shown(name)}, and {reason}") from None
+        raise
+    spec = there[name]
     if is_shipped(name):
         return cast("type[Design]", import_target(spec.target))
     return cast("type[Design]", load("design", name, spec.target, lambda kind: _wrong(name, kind)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from p2mperf.errors import unknown
+from p2mperf.errors import known
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE
 
 
@@ -45,6 +45,4 @@ def backing(name: str) -> Backing:
     BadInputError
         When there is none of that name.
     """
-    if name not in BACKINGS:
-        raise unknown("page backing", name, BACKINGS)
-    return BACKINGS[name]
+    return BACKINGS[known("page backing", name, BACKINGS)]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.backing import Backing, backing as find_backing
-from p2mperf.errors import AuditError, BadInputError, ClosedError
+from p2mperf.errors import AuditError, BadInputError, ClosedError, cut, shown
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.host.maps import page_table_bytes
@@ -137,7 +137,7 @@ class Design(Owned, ABC):
             Naming the options that are none of its own.
         """
         if strange := [name for name in options if name not in cls.options | {"guest", "backing"}]:
-            raise BadInputError(f"{cls.name} has no option {', '.join(strange)}")
+            raise BadInputError(f"{cls.name} has no option {', '.join(map(cut, strange))}")
 
     @classmethod
     def out_of_reach(cls, guest: Guest) -> str:
@@ -273,7 +273,7 @@ class Design(Owned, ABC):
         if array.size == 0:
             return np.zeros(array.shape, np.uint64)
         if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0):
-            raise BadInputError(f"frames must be whole and not negative, not {array.dtype} {pfns!r:.60}")
+            raise BadInputError(f"frames must be whole and not negative, not {array.dtype} {shown(pfns)}")
         return np.ascontiguousarray(array, np.uint64).reshape(array.shape)
 
     def _require(self, holds: Any, invariant: str) -> None:

@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.plugins import foreign, import_target, load, offered
 
@@ -60,12 +60,11 @@ def find(name: str) -> FigureSpec:
     PluginError
         When the package that offers it is broken, or offers something else by that name.
     """
-    known = figures()
-    if name not in known:
-        raise unknown("figure", name, known)
+    there = figures()
+    name = known("figure", name, there)
     if name in _SHIPPED:
-        return cast(FigureSpec, import_target(known[name]))
-    return cast(FigureSpec, load("figure", name, known[name], lambda spec: _wrong(name, spec)))
+        return cast(FigureSpec, import_target(there[name]))
+    return cast(FigureSpec, load("figure", name, there[name], lambda spec: _wrong(name, spec)))
 
 
 def _wrong(name: str, spec: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known
 from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size
 
 Words = NDArray[np.uint64]
@@ -75,9 +75,8 @@ class Geometry:
         """
         if n_pages > self.max_guest_pages:
             most, asked = (format_size(n << PAGE_SHIFT) for n in (self.max_guest_pages, n_pages))
-            raise BadInputError(
-                f"a {self.entry_bits}-bit guest has at most {most}, not {asked}: use 64-bit entries"
-            )
+            advice = ": use 64-bit entries" if self.entry_bits == 32 else ""
+            raise BadInputError(f"a {self.entry_bits}-bit guest has at most {most}, not {asked}{advice}")
         if end_pfn >= self.max_frames * (1 if self.entry_bits == 32 else 8):
             raise BadInputError(f"the map ends at pfn {end_pfn:#x}, beyond the reach of {self.name}")
 
@@ -140,6 +139,4 @@ def above_mask(geometry: Geometry, above: str) -> np.uint64:
         For any policy but "identity" and "invalid".
     """
     masks = {"identity": geometry.identity_bit, "invalid": geometry.invalid}
-    if above not in masks:
-        raise unknown("policy above the end", above, masks)
-    return np.uint64(masks[above])
+    return np.uint64(masks[known("policy above the end", above, masks)])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known
 from p2mperf.guests.e820 import Row, checked_rows, lay_out
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.geometry import Geometry, Kind, Words
@@ -75,9 +75,7 @@ class Guest:
         BadInputError
             When there is no such preset.
         """
-        if name not in PRESETS:
-            raise unknown("guest", name, PRESETS)
-        preset = PRESETS[name]
+        preset = PRESETS[known("guest", name, PRESETS)]
         return cls.from_e820(
             preset.rows, preset.boot, preset.maximum, geometry=preset.geometry, seed=seed, name=name
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known
 from p2mperf.guests.geometry import Words
 from p2mperf.migration.tracing import Tracer, frames_of, marked
 from p2mperf.migration.writers import Writer, all_frames
@@ -83,9 +83,7 @@ def stop_rule(name: str) -> StopRule:
     BadInputError
         When there is none of that name.
     """
-    if name not in RULES:
-        raise unknown("stop rule", name, RULES)
-    return RULES[name]
+    return RULES[known("stop rule", name, RULES)]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 
@@ -217,9 +217,7 @@ def make_writer(name: str, guest: Guest, n_pages: int | None = None, seed: int =
     BadInputError
         For an unknown name, or a working set that does not lie in RAM.
     """
-    if name not in WRITERS:
-        raise unknown("writer", name, WRITERS)
-    return WRITERS[name](guest, n_pages, seed)
+    return WRITERS[known("writer", name, WRITERS)](guest, n_pages, seed)
 
 
 def _distinct(n_pages: float, n_writes: float) -> float:

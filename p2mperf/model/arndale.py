@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2mperf.designs.arm.checks import INVALIDATIONS_PER_SLOT
-from p2mperf.errors import unknown
+from p2mperf.errors import known
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,7 @@ def find_ns(way: str, residency: str, assumed: Assumption, board: Board = ARNDAL
     BadInputError
         For an unknown way or residency.
     """
-    if way not in EVENTS:
-        raise unknown("way", way, EVENTS)
-    events = EVENTS[way]
+    events = EVENTS[known("way", way, EVENTS)]
     cycles = (
         events.get("dsb", 0) * assumed.dsb_cycles
         + events.get("tlbi", 0) * assumed.tlbi_cycles
@@ -144,8 +142,7 @@ def entry_load_ns(residency: str, board: Board = ARNDALE) -> float:
     BadInputError
         For an unknown residency.
     """
-    if residency not in RESIDENCIES:
-        raise unknown("residency", residency, RESIDENCIES)
+    known("residency", residency, RESIDENCIES)
     if residency == "L1":
         return board.ns(board.l1_cycles)
     return board.ns(board.l2_cycles) + (board.ram_ns if residency == "RAM" else 0.0)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, cut, known, shown
 from p2mperf.units import GIB, HUGE_SIZE, PAGE_SIZE, format_size, parse_size
 
 ENTRIES_PER_PAGE_TABLE = 512
@@ -213,8 +213,7 @@ def parameters(
     geometry = _geometry(entry_bits, design)
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given:
-        if name not in SETTINGS:
-            raise unknown("limits parameter", name, SETTINGS)
+        known("limits parameter", name, SETTINGS)
         _check_applies(SETTINGS[name], geometry)
     values: dict[str, Any] = {}
     for setting in SETTINGS.values():
@@ -227,11 +226,10 @@ def parameters(
 
 def _geometry(entry_bits: int, design: str) -> str:
     if entry_bits not in (32, 64):
-        raise BadInputError(f"entry bits of {entry_bits!r} are unknown: the lists have 32 or 64")
+        raise BadInputError(f"entry bits of {shown(entry_bits)} are unknown: the lists have 32 or 64")
     if design == "pv-linear":
         return f"pv{entry_bits}"
-    if design != "arm-vlpt":
-        raise unknown("limits design", design, ("pv-linear", "arm-vlpt"))
+    known("limits design", design, ("pv-linear", "arm-vlpt"))
     if entry_bits == 32:
         raise BadInputError("arm-vlpt with 32-bit entries contradicts itself: LPAE entries have 64 bits")
     return "lpae"
@@ -249,14 +247,13 @@ def _read(setting: Setting, value: str | int | None) -> str | int | None:
     if value is None:
         return None
     if setting.choices:
-        if value not in setting.choices:
-            raise unknown(setting.name, str(value), setting.choices)
-        return value
+        return known(setting.name, value, setting.choices)
     if re.fullmatch(r"\s*0+\s*[A-Za-z]*\s*", str(value)):
         if setting.zero_allowed:
             return 0
         raise BadInputError(
-            f"{setting.name.replace('_', '-')}={value} leaves nothing: give a positive size, or leave it out"
+            f"{setting.name.replace('_', '-')}={cut(str(value))} leaves nothing: give a positive size, or"
+            " leave it out"
         )
     return parse_size(value)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from p2mperf.errors import unknown
+from p2mperf.errors import known
 from p2mperf.sizing.answer import Answer, limits
 from p2mperf.sizing.arithmetic import low_memory_parts
 from p2mperf.units import readable_size as size_text
@@ -84,9 +84,7 @@ def reply(name: str) -> Reply:
     >>> reply("64g-32bit").answers[0].list_bytes >> 20
     64
     """
-    if name not in QUESTIONS:
-        raise unknown("question", name, QUESTIONS)
-    question = QUESTIONS[name]
+    question = QUESTIONS[known("question", name, QUESTIONS)]
     answers = tuple(limits(**case) for case in question.cases)
     return Reply(question, question.sentence(answers), answers)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from p2mperf.designs.backing import BACKINGS
-from p2mperf.errors import unknown
+from p2mperf.errors import known
 from p2mperf.families import families, family_of_geometry
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.guest import Guest
@@ -139,8 +139,7 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     BadInputError
         For any other name.
     """
-    if name not in PLANS:
-        raise unknown("plan", name, PLANS)
+    name = known("plan", name, PLANS)
     operations = operations_of(name)
     guests = (*_plain_guests(name), *_presets(name))
     if name == "quick":

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2mperf.errors import BadInputError, PluginError, unknown
+from p2mperf.errors import BadInputError, PluginError, known, shown
 from p2mperf.families import FAMILIES, family_of_geometry
 from p2mperf.guests.geometries import GEOMETRIES
 from p2mperf.guests.geometry import Kind
@@ -47,8 +47,7 @@ class GuestSpec:
         BadInputError
             When there is none of that name.
         """
-        if name not in PRESETS:
-            raise unknown("guest", name, PRESETS)
+        name = known("guest", name, PRESETS)
         return cls(name, PRESETS[name].geometry)
 
     @classmethod
@@ -158,17 +157,17 @@ def parse_stream(text: str) -> StreamSpec:
     StreamSpec(name='uniform', hole_fraction=0.5, identity_fraction=0.0)
     """
     name, _, rest = text.partition(":")
-    if name not in STREAMS:
-        raise unknown("stream", name, STREAMS)
+    known("stream", name, STREAMS)
     fractions = {"hole": 0.0, "identity": 0.0}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
-        if key not in fractions:
-            raise unknown(f"option of stream {name!r}", key, fractions)
+        known(f"option of stream {name!r}", key, fractions)
         try:
             fractions[key] = float(value)
         except ValueError:
-            raise BadInputError(f"{part!r} of stream {text!r}: {value!r} is not a number") from None
+            raise BadInputError(
+                f"{shown(part)} of stream {shown(text)}: {shown(value)} is not a number"
+            ) from None
     if not (min(fractions.values()) >= 0 and sum(fractions.values()) <= 1):  # nor may they be nan
-        raise BadInputError(f"stream {text!r}: fractions lie in [0, 1] and do not exceed 1 together")
+        raise BadInputError(f"stream {shown(text)}: fractions lie in [0, 1] and do not exceed 1 together")
     return StreamSpec(name, fractions["hole"], fractions["identity"])

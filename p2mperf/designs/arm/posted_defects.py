@@ -15,7 +15,7 @@ from p2mperf.designs.arm.posted_cpus import (
     PostedWritable,
     leaf_of,
 )
-from p2mperf.errors import unknown
+from p2mperf.errors import known
 from p2mperf.units import GIB
 
 
@@ -173,8 +173,7 @@ def run_scenario(name: str, as_posted: bool) -> Outcome:
     BadInputError
         When there is no such scenario.
     """
-    if name not in DEFECTS:
-        raise unknown("scenario", name, DEFECTS)
+    name = known("scenario", name, DEFECTS)
     posted = Posted if name == "bit-7" else PostedWritable
     holds, found = DEFECTS[name](posted() if as_posted else Mended())
     return Outcome(name, holds, found)

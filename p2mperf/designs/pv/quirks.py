@@ -13,7 +13,7 @@ import numpy as np
 
 from p2mperf.designs.pv.leaf_plan import Leaf
 from p2mperf.designs.pv.store import LeafStore
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known
 from p2mperf.guests.geometry import Words
 
 
@@ -83,14 +83,14 @@ TREE_QUIRKS = tuple(name for name, quirk in QUIRKS.items() if _TREE[0] in quirk.
 LIST_QUIRKS = tuple(name for name, quirk in QUIRKS.items() if _LIST[0] in quirk.designs)
 
 
-def checked_quirks(names: Iterable[str], known: Collection[str], design: str) -> frozenset[str]:
+def checked_quirks(names: Iterable[str], there: Collection[str], design: str) -> frozenset[str]:
     """Check that a design has the quirks it is asked for.
 
     Parameters
     ----------
     names : iterable of str
         What is asked for; a single name counts as one.
-    known : collection of str
+    there : collection of str
         Those it has, as `TREE_QUIRKS`.
     design : str
         What an error calls it.
@@ -102,8 +102,7 @@ def checked_quirks(names: Iterable[str], known: Collection[str], design: str) ->
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
-        if name not in known:
-            raise unknown(f"quirk of {design}", name, known)
+        known(f"quirk of {design}", name, there)
     return frozenset(names)
 
 

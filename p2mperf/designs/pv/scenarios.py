@@ -18,7 +18,7 @@ from p2mperf.designs.capabilities import missing
 from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.designs.pv.saving import Saved
 from p2mperf.designs.pv.tree import PvTree
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
@@ -78,8 +78,7 @@ def check(name: str, design: Any) -> None:
     BadInputError
         For an unknown name, or a design that cannot be written.
     """
-    if name not in SCENARIOS:
-        raise unknown("scenario", name, SCENARIOS)
+    known("scenario", name, SCENARIOS)
     if missing(design if isinstance(design, type) else type(design), ["Writable"]):
         raise BadInputError(f"{design.name} cannot be written: take pv-tree or pv-linear")
 

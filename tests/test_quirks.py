@@ -241,7 +241,10 @@ def test_hint_is_a_pfn(bits: int) -> None:
 def test_bug_beyond_end(design: str, bits: int) -> None:
     wrong, right = with_and_without("bug-beyond-end", design, bits)
     with wrong, right:
-        end, shape, (mfn,) = wrong.end_pfn, wrong.guest.geometry, unused(wrong, 1)
+        shape, (mfn,) = wrong.guest.geometry, unused(wrong, 1)
+        # A list ends with its area of 3 mids; a tree where its top page does: 512^3 or 1024^3 frames.
+        leaf = LEAF_PAGES[bits]
+        end = {"pv-tree": leaf**3, "pv-linear": 3 * leaf**2}[design]
         with pytest.raises(BugError, match="beyond the end"):
             wrong.set([0, end, 1], [mfn, mfn, mfn])
         # What came before had happened.
@@ -251,6 +254,127 @@ def test_bug_beyond_end(design: str, bits: int) -> None:
         with pytest.raises(BugError):
             wrong.set([end], mfn | shape.foreign_bit)
         assert right.set([0, end], [mfn, mfn]).tolist() == [True, False]
+
+
+def test_a_write_beyond_the_map_is_lost_in_the_tree() -> None:
+    # 8 GiB of memory; 2^22 frames are 16 GiB, beyond its map, and three levels of 512 reach 2^27.
+    guest = Guest.preset("dom0-64-8g")
+    with p2mperf.build("pv-tree", guest, quirks=("bug-beyond-end",)) as tree:
+        assert tree.end_pfn < 0x400000
+        assert tree.set([0x400000, 0x7FFFFFF], [5, 6]).tolist() == [True, True]
+        assert tree.lookup([0x400000, 0x7FFFFFF]).tolist() == [0x400000 | 1 << 62, 0x7FFFFFF | 1 << 62]
+        # In the page that all identity shares they are: the first frame of a leaf and the last.
+        words = tree.pool.words(tree.identity_leaf, np.uint64)
+        assert words[[0, 511]].tolist() == [5, 6]
+        assert tree.set([0x400000], 2**64 - 1).all()
+        assert words[0] == 2**64 - 1
+        with pytest.raises(BugError, match="0x8000000"):
+            tree.set([0x8000000], 5)
+    with p2mperf.build("pv-tree", guest) as tree:
+        assert tree.set([0x400000, 0x8000000], [5, 6]).tolist() == [False, False]
+
+
+def test_a_range_of_identity_does_not_widen() -> None:
+    # RAM 0-8M and 8M-64M, 8 MiB = 2048 frames at boot: frames 2048 to 16383 are missing.
+    guest = Guest.from_e820([(0, "8M", "ram"), ("8M", "64M", "ram")], "8M")
+    with p2mperf.build("pv-tree", guest, quirks=("identity-widens",)) as tree:
+        assert tree.set_identity(5000, 3) == 3
+        seen = tree.lookup([4999, 5000, 5001, 5002, 5003]).tolist()
+        assert seen == [2**64 - 1, *(pfn | 1 << 62 for pfn in (5000, 5001, 5002)), 2**64 - 1]
+        # 5000 = 9 * 512 + 392: one leaf was split off. A single write still covers its leaf, 6144 to 6655.
+        assert tree.n_breaks == {"leaf": 1, "mid": 0}
+        assert tree.set([6200], 6200 | 1 << 62).all()
+        assert tree.lookup([6144, 6655]).tolist() == [6144 | 1 << 62, 6655 | 1 << 62]
+
+
+def test_identity_is_misnamed_at_boot() -> None:
+    # Balloonable memory goes on at 2001 MiB = frame 512256 = 0x7d100, index 256 of the leaf of 512000: what
+    # is before it there counts from 0x7d100 on, up to 0x7d100 + 255. 1024 MiB, where the other run begins,
+    # is the first frame of a leaf, and hides it.
+    wrong, right = [
+        p2mperf.build("pv-linear", "dom0-64-e820", quirks=quirks)
+        for quirks in (("identity-from-written-pfn",), ())
+    ]
+    with wrong, right:
+        asked = [512000, 512255, 512256, 511999, 263424]
+        assert [hex(entry) for entry in wrong.lookup(asked)] == [
+            "0x400000000007d100",
+            "0x400000000007d1ff",
+            "0xffffffffffffffff",
+            "0x400000000007cfff",
+            "0x4000000000040500",
+        ]
+        assert [hex(entry) for entry in right.lookup(asked[:2])] == [
+            "0x400000000007d000",
+            "0x400000000007d0ff",
+        ]
+        right.audit()
+
+
+def far_guest(*rows: tuple[str, str, str], maximum: str) -> Guest:
+    """512 MiB of memory below holes of many mids of 4 GiB, at 32 bits."""
+    return Guest.from_e820([(0, "512M", "ram"), *rows], "512M", maximum, geometry="pv32")
+
+
+def test_half_a_window_is_not_healed() -> None:
+    # An area of 20 GiB: mids of 2^20 frames, and halves of 2^19. Mid 2 is all identity.
+    guest = far_guest(("512M", "19G", "reserved"), ("19G", "20G", "ram"), maximum="512M")
+    invalid, identity = 2**32 - 1, 1 << 30
+    first, second = 2 * 2**20, 2 * 2**20 + 2**19
+    wrong, right = [p2mperf.build("pv-linear", guest, quirks=quirks) for quirks in (("half-window",), ())]
+    with wrong, right:
+        one, two = unused(wrong, 2)
+        assert wrong.end_pfn == 20 * 2**18
+        # The second of two new pages goes back: no slot had the one that it was to replace.
+        for p2m, n_pages in ((wrong, 1), (right, 2)):
+            assert p2m.set([first + 5], one).all()
+            assert p2m.store.taken == {"pte": n_pages, "leaf": 1}
+            assert p2m.lookup([first + 5, first]).tolist() == [one, first | identity]
+        assert wrong.lookup([second]).tolist() == [invalid]
+        for entry in (two, invalid, second | identity):
+            with pytest.raises(BugError, match="never linked"):
+                wrong.set([second], entry)
+        with pytest.raises(BugError, match="never linked"):
+            wrong.break_leaves(np.array([second // 1024]))
+        assert right.lookup([second]).tolist() == [second | identity]
+        assert right.set([second], two).all()
+        right.audit()
+
+
+@pytest.mark.parametrize("n_gib", [1, 4])
+def test_half_a_window_stops_the_boot(n_gib: int) -> None:
+    # RAM from 20 GiB on, mid 5, of which 3.5 GiB may be ballooned up to: both halves of the mid. With 1 GiB
+    # it is 512 MiB, in the first half: then only that the second page cannot be freed stops the kernel.
+    guest = far_guest(("512M", "20G", "reserved"), ("20G", "24G", "ram"), maximum=f"{n_gib}G")
+    with pytest.raises(BugError, match="freed while booting" if n_gib == 1 else "never linked"):
+        p2mperf.build("pv-linear", guest, quirks=("half-window", "early-free-bug"))
+    for quirk in ("half-window", "early-free-bug"):
+        if (n_gib, quirk) == (4, "half-window"):
+            with pytest.raises(BugError, match="never linked"):
+                p2mperf.build("pv-linear", guest, quirks=(quirk,))
+            continue
+        with p2mperf.build("pv-linear", guest, quirks=(quirk,)) as p2m:
+            assert p2m.lookup([20 * 2**18]).tolist() == [2**32 - 1]
+
+
+@widths
+def test_widening_does_not_tell_the_tools(bits: int) -> None:
+    # Leaf 12 is missing in a private mid. A slot of the tools' tree may lead to either shared page then:
+    # what is lost in the identity page is seen where a leaf was identity at boot, not where it became so.
+    leaf = LEAF_PAGES[bits]
+    quirks = ("identity-widens", "lost-write-under-identity", "invalid-under-identity-ignored")
+    with build("pv-tree", bits, quirks=quirks) as tree:
+        invalid, (mfn,) = tree.guest.geometry.invalid, unused(tree, 1)
+        assert int(tree.tools.read()[12 * leaf + 5]) == invalid
+        assert tree.set([12 * leaf + 5], (12 * leaf + 5) | tree.guest.geometry.identity_bit).all()
+        assert tree.set([leaf**2 + 5], mfn).all()
+        seen = tree.tools.read()
+        assert int(seen[12 * leaf + 5]) == invalid
+        # INVALID, wherever it is written under the shared page, wipes what was lost there before.
+        shared = tree.pool.words(tree.identity_leaf, tree.guest.geometry.dtype)
+        assert shared[5] == mfn
+        assert tree.set([12 * leaf + 5], invalid).all()
+        assert shared[5] == invalid
 
 
 @pytest.mark.parametrize("design", DESIGNS)

@@ -77,6 +77,8 @@ class Breaking:
         store = self._store
         store.require_running()
         leaves = np.asarray(leaves, np.int64)
+        if store.unlinked.size and store.is_unlinked(leaves).any():
+            raise BugError("a leaf in the half of a mid that was never linked is broken: BUG")
         if written is None:
             written = store.first_pfns(leaves)
         seen = store.page_frames[store.page_of(leaves)]
@@ -114,7 +116,7 @@ class Breaking:
         store = self._store
         groups = np.unique(pages // store.group)
         members = (groups[:, None] * store.group + np.arange(store.group)).ravel()
-        members = members[store.is_shared(members)]
+        members = members[store.is_shared(members) & ~np.isin(members, store.unlinked)]
         if not members.size:
             return 0
         olds, news = store.page_frames[members], store.take(members.size, store.last.name)

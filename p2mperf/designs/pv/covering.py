@@ -75,7 +75,8 @@ class TreeCovering:
             if store.page_frames[page[0]] == store.table.shared[store.missing_leaf]:
                 self._cover_mids(page)
             else:
-                self._cover_leaves(np.array([leaf]))
+                # The tools' slot goes on leading to the missing leaf, until it is written anew.
+                self._cover_leaves(np.array([leaf]), tell=False)
 
     def _cover_mids(self, pages: Frames) -> None:
         store, leaf_frames = self._store, self._store.guest.geometry.leaf_frames
@@ -83,8 +84,9 @@ class TreeCovering:
         leaves = (pages[:, None] * leaf_frames + np.arange(leaf_frames)).ravel()
         store.assign(leaves, store.identity_leaf, Leaf.IDENTITY)
 
-    def _cover_leaves(self, leaves: Frames) -> None:
+    def _cover_leaves(self, leaves: Frames, tell: bool = True) -> None:
         store = self._store
         store.point(leaves, np.full(leaves.size, store.identity_leaf))
         store.assign(leaves, store.identity_leaf, Leaf.IDENTITY)
-        self._tools.follow(leaves)
+        if tell:
+            self._tools.follow(leaves)

@@ -20,7 +20,7 @@ from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.linear_kernels import Linear32, Linear64
 from p2mperf.designs.pv.list_plan import classified, plan_list, predict_list
 from p2mperf.designs.pv.list_tables import ListTables
-from p2mperf.designs.pv.quirks import LIST_QUIRKS, checked_quirks
+from p2mperf.designs.pv.quirks import LIST_QUIRKS, checked_quirks, misname_at_boot
 from p2mperf.designs.pv.showing import InWindow
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
@@ -115,7 +115,9 @@ class PvLinear(Design):
             store = reading.open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
             self.list_tables = self.kept.enter_context(ListTables(store, self.backing.window_bytes))
             if "half-window" in names:
-                self.list_tables.unlink_second_halves()
+                self.list_tables.unlink_second_halves("early-free-bug" not in names)
+            if "identity-from-written-pfn" in names and invalidated:
+                misname_at_boot(store)
             self.tables = store.tables = self.list_tables.walk_tables((Linear64, Linear32), above)
             store.write_tables = self.list_tables.write_tables()
             showing, address = InWindow(self.list_tables.window), AREA[guest.geometry.entry_bits]

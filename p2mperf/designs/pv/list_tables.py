@@ -10,6 +10,7 @@ from p2mperf.designs.base import Load
 from p2mperf.designs.pv.area import AREA, N_PTES, WRITE_FLAG, page_table_shape, pages_per_mid
 from p2mperf.designs.pv.leaf_plan import Leaf
 from p2mperf.designs.pv.linear_kernels import WriteLinear32, WriteLinear64
+from p2mperf.designs.pv.quirks import BugError
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.guests.geometry import above_mask
@@ -91,18 +92,39 @@ class ListTables(Owned):
                 shown[wide] = extent[wide % extent.size]
         return shown
 
-    def unlink_second_halves(self) -> None:
+    def unlink_second_halves(self, can_free: bool) -> None:
         """Leave out the page-table pages that a stride of 512 entries instead of a PMD's reach never met.
 
-        A kernel faults there; here the area goes on reading INVALID.
+        A kernel faults there; here the area goes on reading INVALID. When a mid is broken its first page is
+        replaced and its second freed, for no slot has it: the half stays as it is.
+
+        Parameters
+        ----------
+        can_free : bool
+            Whether that can be done while booting.
+
+        Raises
+        ------
+        BugError
+            When something is written to such a mid at boot, and the kernel stops.
         """
-        table, covered = self._store.table, self._covered()
-        pages = np.flatnonzero(np.arange(covered.size) % self._store.group)
-        pages = pages[covered[pages] >= 0]
-        upper = table.shape.levels[1]
-        positions = pages + upper.first_slot
-        holders = table.frames[upper.name][positions // upper.fanout]
-        self._store.pool.pages(np.uint64)[holders, positions % upper.fanout] = 0
+        store, guest = self._store, self._store.guest
+        # What the list was made from: all is identity beyond the boot list, whatever is written there later.
+        state = store.plan.state.copy()
+        state[-(-guest.n_boot_pages // guest.geometry.leaf_frames) :] = Leaf.IDENTITY
+        labels = Sharing((Leaf.MISSING, Leaf.IDENTITY), store.group)
+        covered = covered_by(state, store.table.shape, labels)
+        pages = np.flatnonzero(np.arange(covered.size) % store.group)
+        store.unlinked = pages[covered[pages] >= 0]
+        written = np.unique(store.page_of(np.flatnonzero(store.leaf_state == Leaf.PRIVATE)))
+        if np.isin(store.unlinked, written).any():
+            raise BugError("memory at boot is in the half of a mid that was never linked: BUG")
+        if not can_free and np.isin(store.unlinked - 1, written).any():
+            raise BugError("a page-table page that was not linked cannot be freed while booting: BUG")
+        upper = store.table.shape.levels[1]
+        positions = store.unlinked + upper.first_slot
+        holders = store.table.frames[upper.name][positions // upper.fanout]
+        store.pool.pages(np.uint64)[holders, positions % upper.fanout] = 0
 
     def walk_tables(self, kinds: tuple[Any, Any], above: str, m2p_base: int = 0) -> Any:
         """What a walk takes.

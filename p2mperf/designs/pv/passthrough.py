@@ -39,7 +39,8 @@ class Passthrough:
             n_frames = max(0, store.end_pfn - first_pfn)
         self._covering.cover(first_pfn, first_pfn + n_frames)
         pfns = frame_range(first_pfn, n_frames)
-        return int(np.count_nonzero(self._writer.write(pfns, pfns | store.form.identity)))
+        done = self._writer.write(pfns, pfns | store.form.identity, widens=False)
+        return int(np.count_nonzero(done))
 
     def pass_through(self, first_pfn: int, n_frames: int, to_pfn: int) -> bool:
         """Make a range identity and attach its memory elsewhere.

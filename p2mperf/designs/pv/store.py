@@ -70,6 +70,8 @@ class LeafStore(Owned):
         Pages that writing took, by kind.
     changes : ndarray of int64, shape (3,)
         As `set_entries` counts them, since the p2m was built.
+    unlinked : ndarray of int64, shape (n,)
+        Last-level pages that no slot points to, though they should be there: see the quirk "half-window".
     written, suspended : bool
         Whether anything was written since, and whether the guest is saved.
     lock : RLock
@@ -108,6 +110,7 @@ class LeafStore(Owned):
         self.n_spare = self._enough_spare() if n_spare is None else n_spare
         self.taken: dict[str, int] = {}
         self.changes = np.zeros(3, np.int64)
+        self.unlinked = np.zeros(0, np.int64)
         self.written = self.suspended = False
         self.lock = RLock()
         self.pool = PagePool(
@@ -306,6 +309,10 @@ class LeafStore(Owned):
     def is_shared(self, pages: Frames) -> Flags:
         """Whether last-level pages are shared ones."""
         return np.isin(self.page_frames[pages], list(self.table.shared.values()))
+
+    def is_unlinked(self, leaves: Frames) -> Flags:
+        """Whether the table has lost the last-level pages of leaves."""
+        return np.isin(self.page_of(leaves), self.unlinked)
 
     def assign(self, leaves: Frames, frames: Frames | int, state: Leaf) -> None:
         """Note what leaves are now, once their slots say so.

@@ -10,7 +10,7 @@ import numpy as np
 
 from p2mperf.designs.pv.breaking import Breaking
 from p2mperf.designs.pv.leaf_plan import Flags
-from p2mperf.designs.pv.quirks import BugError, QuirkyWrites
+from p2mperf.designs.pv.quirks import QuirkyWrites
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.designs.pv.write_kernels import find_unfit, set_entries
@@ -73,7 +73,7 @@ class Writer:
             raise self._unfit(int(entries.reshape(-1)[unfit]))
         return self.write(pfns, entries, only_holes)
 
-    def write(self, pfns: Words, entries: Words, only_holes: bool = False) -> Flags:
+    def write(self, pfns: Words, entries: Words, only_holes: bool = False, widens: bool = True) -> Flags:
         """Write entries that are known to fit.
 
         Parameters
@@ -82,6 +82,8 @@ class Writer:
             Raw entries, one a frame.
         only_holes : bool
             As `set`.
+        widens : bool
+            As `QuirkyWrites.write_instead`.
 
         Returns
         -------
@@ -94,7 +96,7 @@ class Writer:
         first = self._pass(flat[:n_before_bug], values, only_holes, 0, True, done)
         while first < n_before_bug:
             quirky = bool(self._quirks.names)
-            if quirky and self._quirks.write_instead(int(flat[first]), int(values[first])):
+            if quirky and self._quirks.write_instead(int(flat[first]), int(values[first]), widens):
                 first = self._pass(flat[:n_before_bug], values, only_holes, first + 1, True, done)
                 continue
             last = first + 1 if quirky else n_before_bug
@@ -102,9 +104,10 @@ class Writer:
             first = self._pass(flat[:last], values, only_holes, first, False, done)
             if last < n_before_bug:
                 first = self._pass(flat[:n_before_bug], values, only_holes, first, True, done)
+        if not only_holes:
+            self._quirks.lose_beyond(flat[:n_before_bug], values[:n_before_bug], done)
         if n_before_bug < flat.size:
-            end = self._store.end_pfn
-            raise BugError(f"pfn {int(flat[n_before_bug]):#x} is beyond the end at {end:#x}: BUG")
+            raise self._quirks.bug_of(int(flat[n_before_bug]))
         return done.reshape(pfns.shape)
 
     def _pass(

@@ -7,10 +7,10 @@ sentence and an exit code here.
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 
+from p2mperf.cli import process
 from p2mperf.errors import P2mperfError, known
 from p2mperf.progress import say
 
@@ -83,13 +83,4 @@ def main(argv: list[str]) -> int:
 
 def entry() -> None:
     """Run the command line of this process and exit with its code."""
-    code = 0
-    try:
-        try:
-            code = main(sys.argv[1:])
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    sys.exit(process.run(main, sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""The command line as a process: streams that are closed, full or narrow, and limits of the shell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+P2MPERF = f'"{sys.executable}" -m p2mperf'
+LOOKUP = "lookup --design pv-tree --size 64M 5"
+
+
+def shell(line: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of shell in which P stands for the program."""
+    return subprocess.run(
+        ["bash", "-c", f'P() {{ {P2MPERF} "$@"; }}; {line}'],
+        capture_output=True,
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"} | variables,
+    )
+
+
+def one_sentence(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What was said, if it is one line of ours."""
+    said = done.stderr.decode()
+    assert said.startswith("p2mperf: "), said
+    assert said.count("\n") == 1, said
+    return said
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["--help", "limits --help", "limits"])
+@pytest.mark.parametrize("stdout", [">&-", ">/dev/full"])
+def test_an_answer_that_cannot_be_written_is_an_error(
+    tmp_path: Path, command: str, stdout: str, unbuffered: str
+) -> None:
+    done = shell(f"P {command} {stdout}", tmp_path, PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 1
+    assert "cannot write to standard output: " in one_sentence(done)
+
+
+@pytest.mark.parametrize("stdout", [">&-", ">/dev/full"])
+def test_what_was_wrong_before_keeps_its_sentence_and_its_code(tmp_path: Path, stdout: str) -> None:
+    done = shell(f"P nope {stdout}", tmp_path)
+    assert done.returncode == 2
+    assert "unknown command 'nope'" in one_sentence(done)
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_a_sentence_that_cannot_be_said_changes_no_code(tmp_path: Path, stderr: str) -> None:
+    assert shell(f"P nope {stderr}", tmp_path).returncode == 2
+    done = shell(f"P limits --guest-memory 400G {stderr}", tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"guest    400G")
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
+    # The first file that is opened would be descriptor 1, and get what was meant for standard output.
+    done = shell("P plot limit-area --out figures <&- >&- 2>&-", tmp_path)
+    assert done.returncode == 1
+    assert (tmp_path / "figures" / "limit-area.svg").read_text().startswith("<?xml")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    done = shell("P limits --question all --json | head -c 10; exit ${PIPESTATUS[0]}", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"[\n  {\n    ", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "shown"),
+    [
+        ("fü", {"LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict"}, rb"f\xfc/"),
+        ("fü", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "fü/".encode()),
+        ("$'f\\xff'", {"PYTHONIOENCODING": "utf-8:strict"}, b"f\xff/"),
+    ],
+)
+def test_a_path_that_the_locale_cannot_say_is_shown_all_the_same(
+    tmp_path: Path, name: str, variables: dict[str, str], shown: bytes
+) -> None:
+    done = shell(f"P plot limit-area --out {name}", tmp_path, **variables)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+
+
+@pytest.mark.parametrize("command", [LOOKUP, "life"])
+def test_a_compiler_that_finds_no_memory_is_no_broken_design(tmp_path: Path, command: str) -> None:
+    done = shell(f"ulimit -v 200000; P {command}", tmp_path)
+    assert done.returncode == 4
+    assert "memory" in one_sentence(done)
+
+
+def test_few_descriptors_are_told_as_that(tmp_path: Path) -> None:
+    line = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))"
+    done = shell(f'"{sys.executable}" -c "from p2mperf.cli import entry; {line}; entry()" {LOOKUP}', tmp_path)
+    assert done.returncode == 4
+    assert "no file descriptor is left" in one_sentence(done)
+
+
+def test_a_fault_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
+    faulty = "def f(argv): open('nothing')"
+    done = shell(
+        f'"{sys.executable}" -c "from p2mperf.cli import process\n{faulty}\nprocess.run(f, [])"', tmp_path
+    )
+    assert done.returncode == 1
+    assert b"Traceback" in done.stderr
+    assert b"FileNotFoundError" in done.stderr

@@ -124,7 +124,7 @@ SETTINGS = {
         Setting(
             "hotplug_limit",
             {"pv32": "0", "pv64": "0"},
-            "memory-hotplug limit the list is sized for; later 64-bit kernels default to 512G",
+            "memory-hotplug limit the list is sized for; 64-bit kernels since 3.19.8 default to 512G",
             zero_allowed=True,
         ),
         Setting(

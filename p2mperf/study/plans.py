@@ -152,7 +152,7 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
         chosen = dict.fromkeys((*_plain_guests(name), *_around_knees(knee_bytes), *_presets(name)))
         return Plan(name, tuple(chosen), tuple(BACKINGS), streams=_ALL_STREAMS, operations=operations)
     streams = (StreamSpec("sequential"), StreamSpec("uniform"))
-    # Room for hotplug as kernels have had it since 4.0.
+    # Room for hotplug as 64-bit kernels have it by default; at 32 bits 64 GiB is the most there can be.
     return Plan(name, guests, streams=streams, operations=operations, limit_bytes=512 * GIB)
 
 

@@ -89,7 +89,7 @@ def area_entries(guest: Guest, limit_pages: int = 0, above: str = "identity") ->
     guest : Guest
         Whose.
     limit_pages : int
-        Memory that may be hot-plugged later: XEN_MEMORY_HOTPLUG_LIMIT, since 4.0 [pages].
+        Memory that may be hot-plugged later: P2M_LIMIT, which 3.19.8 has already [pages].
     above : str
         Policy beyond the end: where that is "invalid", identity at the end of the map needs entries too.
 

@@ -65,7 +65,7 @@ def break_leaves(self: Living, leaves: Frames, written: Words | None = None) -> 
     Returns
     -------
     int
-        Leaves that are private now; the others could not be had, and are as they were.
+        Leaves that are private now; the others could not be had, and are as they were, their mids included.
     """
     return self.life.breaking.break_leaves(leaves, written)
 
@@ -165,7 +165,7 @@ def invalidate_extra_memory(self: Living) -> bool:
 
 
 def set_identity(self: Living, first_pfn: int, n_frames: int) -> int:
-    """Make a range of frames identity, as set_phys_range_identity does.
+    """Make a range of frames identity.
 
     Parameters
     ----------
@@ -179,8 +179,9 @@ def set_identity(self: Living, first_pfn: int, n_frames: int) -> int:
 
     Notes
     -----
-    The tree breaks at most a mid and a leaf at either end and shares all between; the list, once it is
-    in its area, has a leaf of its own for each that was not identity.
+    The tree does as set_phys_range_identity of 3.18: it breaks at most a mid and a leaf at either end and
+    shares all between. The list's own is for boot alone, before there is an area; here, in its area, each
+    frame is written as `set` does, and each leaf that was not identity becomes private.
     """
     return self.life.passthrough.set_identity(*_whole(self, first_pfn, n_frames))
 
@@ -224,8 +225,10 @@ def set_foreign(self: Living, pfns: Any, mfns: Any) -> Flags:
 
     Notes
     -----
-    set_foreign_p2m_mapping of Linux 4.4 for the order of operations. With `m2p_override`, a frame of the
-    guest's own that is mapped a second time has its first entry marked foreign while it is shared.
+    set_foreign_p2m_mapping of Linux 4.4 for the order of operations; but that leaves off at the first slot
+    that fails, and where a frame does not read INVALID it warns and overwrites it. With `m2p_override`, a
+    frame of the guest's own that is mapped a second time has its first entry marked foreign while it is
+    shared.
     """
     return self.life.foreign.map(self._frames(pfns), self._frames(mfns))
 

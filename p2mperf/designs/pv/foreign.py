@@ -1,4 +1,7 @@
-"""Frames of other domains: set_foreign_p2m_mapping of Linux 4.4, and m2p_override of the tree's time."""
+"""Frames of other domains, in the order of set_foreign_p2m_mapping (4.4), and m2p_override of old.
+
+Unlike that, a slot that fails does not end the call, and memory that is there already is not overwritten.
+"""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ class PvLinear(Design):
     guest, backing, above, run_frames, boot_list, quirks, n_spare, m2p_override
         As `p2mperf.designs.pv.tree.PvTree`.
     limit : str or int
-        Memory that may be hot-plugged later, which makes the area larger: 512G in kernels since 4.0; 0 as
-        in 3.19 [bytes].
+        Memory that may be hot-plugged later, which makes the area larger: P2M_LIMIT, which 3.19.8 has
+        already; by default 512G, and 4G of at most 64G at 32 bits. 0 as the list landed [bytes].
     invalidated : bool
         Whether balloonable memory was made INVALID, as xen_inv_extra_mem does at boot; False leaves it
         identity, as it is just before.

@@ -1,4 +1,4 @@
-"""Making room for devices: xen_set_identity_and_remap and set_phys_range_identity (3.19)."""
+"""Making room for devices: xen_set_identity_and_remap (3.19), set_phys_range_identity of the tree (3.18)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ QUIRKS = {
         "INVALID written under the shared identity page goes into that page: the frame stays identity",
     ),
     "alloc-forgets-identity": Quirk(
-        _TREE, "3.18", "a leaf made from the shared identity page is all INVALID: neighbours lose identity"
+        _TREE, "3.18", "a leaf made from identity is all INVALID; in 3.18 it takes a race to come to it"
     ),
     "identity-widens": Quirk(
         _TREE, "3.18", "identity written under a shared missing leaf or mid makes all of it identity"

@@ -24,7 +24,9 @@ class BreakLeaves(Operation[NDArray[np.bool_]]):
     """Make shared leaves beyond the map private, by a write of INVALID as hotplug does; tools look on.
 
     Both designs break the same leaves in the same order: neighbours, or such as stand alone. The pages that
-    this takes are there before: what a virtual machine's new memory costs is not the design's.
+    this takes are there before: what a virtual machine's new memory costs is not the design's. The tree is a
+    mended one: 3.18's own leaves INVALID under the shared identity page, and reaches alloc_p2m only from
+    missing.
     """
 
     n_fixed = 128

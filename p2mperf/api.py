@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from p2mperf.errors import ResultsError
 from p2mperf.progress import Bar, Progress
 from p2mperf.sizing import limits
+from p2mperf.units import PAGE_SHIFT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,14 +125,30 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
 
     from p2mperf.designs import find
     from p2mperf.designs.pv.scenarios import check, run_scenario
-    from p2mperf.host.memory import require_memory
+    from p2mperf.guests.guest import Guest
 
-    check(scenario, find(design))
+    kind = find(design)
+    check(scenario, kind)
+    guest = Guest.preset(guest) if isinstance(guest, str) else guest
+    _require_life(kind, guest, scenario, limit)
     # `check` has seen that scenarios can happen to it
     with cast("P2m", build(design, guest, limit=limit)) as p2m:
-        require_memory(p2m.end_pfn * _SCENARIO_BYTES, f"{scenario} of {p2m.guest.name}")
         names = {"guest": p2m.guest.name, "scenario": scenario, "design": design}
         return pd.DataFrame([{**names, **step._asdict()} for step in run_scenario(scenario, p2m)])
+
+
+def _require_life(kind: type[Design], guest: Guest, scenario: str, limit: str | int) -> None:
+    """Refuse a limit that there cannot be, and what memory does not hold, before anything is built."""
+    from p2mperf.designs.pv.area import area_entries
+    from p2mperf.families import find_family
+    from p2mperf.host.memory import require_memory
+    from p2mperf.study.narrow import parse_limit
+
+    limit_pages = parse_limit(limit) >> PAGE_SHIFT
+    if guest.geometry.name in find_family(kind.family).geometries:  # the design says better what is wrong
+        reach = guest.geometry.hotplug_reach_bytes >> PAGE_SHIFT
+        n_entries = area_entries(guest, min(limit_pages, reach))
+        require_memory(n_entries * _SCENARIO_BYTES, f"{scenario} of {guest.name}")
 
 
 def sweep(

@@ -72,9 +72,9 @@ def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
     from p2mperf.designs import find
     from p2mperf.designs.pv.scenarios import SCENARIOS, check
     from p2mperf.guests.guest import Guest
-    from p2mperf.units import parse_size
+    from p2mperf.study.narrow import parse_limit
 
-    limit = parse_size(arguments.limit)
+    limit = parse_limit(arguments.limit)
     guests = [Guest.preset(name) for name in arguments.guest or _GUESTS]
     scenarios = SCENARIOS if arguments.scenario == "all" else [arguments.scenario]
     designs = arguments.design or _DESIGNS

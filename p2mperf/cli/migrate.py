@@ -84,7 +84,7 @@ def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tu
     from p2mperf.api import build
     from p2mperf.designs.capabilities import Traceable
     from p2mperf.guests.guest import Guest
-    from p2mperf.migration.precopy import Sender, recurrence, stop_rule
+    from p2mperf.migration.precopy import Sender, check_traceable, recurrence, stop_rule
     from p2mperf.migration.tracing import Tracer
     from p2mperf.migration.writers import make_writer
     from p2mperf.units import parse_pages
@@ -92,6 +92,7 @@ def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tu
     rule = stop_rule(arguments.rule)
     base = 0 if arguments.ram_base == "0" else arguments.ram_base
     guest = Guest.plain(arguments.memory, geometry="lpae", seed=arguments.seed, base=base)
+    check_traceable(rate, bandwidth, guest.max_pages)
     n_pages = parse_pages(arguments.working_set) if arguments.working_set else None
     writers = [make_writer(arguments.writer, guest, n_pages, arguments.seed) for _ in range(2)]
     expected = recurrence(writers[0], rate, bandwidth, rule)

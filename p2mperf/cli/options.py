@@ -21,6 +21,8 @@ class Parser(argparse.ArgumentParser):
         """Take ``--size -1G`` for a size that is none, not for an option without its value."""
         words: list[str] = []
         for word in args or ():
+            if "--" not in words and re.fullmatch(r"--[^=]+=--", word):  # argparse would make a list of it
+                self.error(f"argument {word[:-3]}: expected one argument")
             if words and words[-1].startswith("--") and re.fullmatch(r"-[0-9.]+[A-Za-z]+", word):
                 word = f"{words.pop()}={word}"
             words.append(word)

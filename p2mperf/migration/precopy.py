@@ -19,6 +19,10 @@ from p2mperf.migration.writers import Writer, all_frames
 from p2mperf.units import PAGE_SIZE
 
 BATCH_PAGES = 1024  # MAX_BATCH_SIZE of the legacy loop
+# Writes that are made at once: more of them would take memory, and tell nothing else.
+_WRITES_AT_ONCE = 1 << 24
+# Writes of one round that are traced at all: about a minute's.
+_MOST_WRITES = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -168,11 +172,44 @@ class Migration:
         return not self.stopped_by.startswith("fewer") and last.n_left >= last.n_sent + last.n_skipped
 
 
-def _check(writes_per_second: float, bytes_per_second: float) -> None:
+def _check(writes_per_second: float, bytes_per_second: float, n_pages: int) -> float:
+    """Refuse rates that are none; give the writes of the first round, which sends all memory."""
     if not (writes_per_second >= 0 and np.isfinite(writes_per_second)):
         raise BadInputError(f"a dirty rate of {writes_per_second} pages/s is none: it must be 0 or more")
     if not (bytes_per_second > 0 and np.isfinite(bytes_per_second)):
         raise BadInputError(f"a bandwidth of {bytes_per_second} bytes/s is none: it must be positive")
+    seconds = n_pages * PAGE_SIZE / bytes_per_second
+    if not np.isfinite(seconds * max(1.0, writes_per_second)):
+        raise BadInputError(
+            f"{writes_per_second:g} pages/s over {bytes_per_second:g} bytes/s are more writes than can be "
+            "counted"
+        )
+    return seconds * writes_per_second
+
+
+def check_traceable(writes_per_second: float, bytes_per_second: float, n_pages: int) -> None:
+    """Refuse a migration whose writes would never all be made.
+
+    Parameters
+    ----------
+    writes_per_second : float
+        Dirty rate [pages/s].
+    bytes_per_second : float
+        Bandwidth.
+    n_pages : int
+        Memory of the guest [pages].
+
+    Raises
+    ------
+    BadInputError
+        For rates that are none, and for too many writes.
+    """
+    n_writes = _check(writes_per_second, bytes_per_second, n_pages)
+    if n_writes > _MOST_WRITES:
+        raise BadInputError(
+            f"while all memory is sent {n_writes:.3g} pages are written, of which {_MOST_WRITES:.3g} can be "
+            "traced: take a lower dirty rate, more bandwidth or less memory"
+        )
 
 
 def recurrence(
@@ -201,8 +238,8 @@ def recurrence(
     BadInputError
         For rates that are none.
     """
-    _check(writes_per_second, bytes_per_second)
     total = int(writer.guest.ram.n_frames.sum())
+    _check(writes_per_second, bytes_per_second, total)
     rounds: list[Round] = []
     dirty, sent = float(total), 0.0
     stopped_by = ""
@@ -235,7 +272,7 @@ class Sender:
     Raises
     ------
     BadInputError
-        For rates that are none.
+        For rates that are none, or that make more writes than can be traced.
     """
 
     def __init__(
@@ -247,7 +284,7 @@ class Sender:
         *,
         peek: bool = False,
     ) -> None:
-        _check(writes_per_second, bytes_per_second)
+        check_traceable(writes_per_second, bytes_per_second, int(writer.guest.ram.n_frames.sum()))
         self.tracer, self.writer = tracer, writer
         self.writes_per_second, self.bytes_per_second = writes_per_second, bytes_per_second
         self.peek = peek
@@ -312,5 +349,8 @@ class Sender:
         due = self._owed + self.writes_per_second * n_pages * PAGE_SIZE / self.bytes_per_second
         n_writes = int(due)
         self._owed = due - n_writes
-        self.tracer.write(self.writer.write(n_writes))
+        while n_writes:
+            n_now = min(n_writes, _WRITES_AT_ONCE)
+            self.tracer.write(self.writer.write(n_now))
+            n_writes -= n_now
         return n_pages

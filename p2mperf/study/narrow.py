@@ -9,15 +9,17 @@ from typing import TypeVar
 from p2mperf.designs import find
 from p2mperf.designs.backing import backing as find_backing
 from p2mperf.designs.capabilities import missing
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, shown
 from p2mperf.families import Family, families, find_family, geometries_of
 from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.measure.operations.registry import find_operation, why_not
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import GuestSpec, designs_of, parse_stream
-from p2mperf.units import parse_size
+from p2mperf.units import PAGE_SIZE, parse_size
 
 T = TypeVar("T")
+
+_MOST_REPLICATES = 10_000  # a process each, which takes a second or more
 
 
 def narrow(
@@ -72,6 +74,8 @@ def narrow(
         find_backing(name)
     if n_replicates is not None and n_replicates < 1:
         raise BadInputError(f"{n_replicates} replicates: at least one process must measure")
+    if n_replicates is not None and n_replicates > _MOST_REPLICATES:
+        raise BadInputError(f"{shown(n_replicates)} replicates: more than {_MOST_REPLICATES} never end")
     settings = plan.settings if control is None else {**plan.settings, "control": control}
     narrowed = replace(
         plan,
@@ -82,7 +86,7 @@ def narrow(
         backings=_each_once(backings) or plan.backings,
         n_replicates=n_replicates or plan.n_replicates,
         settings=settings,
-        limit_bytes=plan.limit_bytes if limit is None else _parse_limit(limit),
+        limit_bytes=plan.limit_bytes if limit is None else parse_limit(limit),
     )
     _check_reach(narrowed)
     if next(narrowed.units(), None) is None:
@@ -91,10 +95,31 @@ def narrow(
     return narrowed
 
 
-def _parse_limit(text: str | int) -> int:
+def parse_limit(text: str | int) -> int:
+    """Read up to how much memory there may be later.
+
+    Parameters
+    ----------
+    text : str or int
+        A size, as 512G; 0 for none.
+
+    Returns
+    -------
+    int
+        The limit [bytes].
+
+    Raises
+    ------
+    BadInputError
+        When it is no size, or beyond what any PV table indexes.
+    """
     limit_bytes = 0 if text in (0, "0") else parse_size(text)
+    if limit_bytes % PAGE_SIZE:
+        raise BadInputError(f"limit {shown(text)} is not a whole number of 4 KiB pages")
     if limit_bytes > max(shape.hotplug_reach_bytes for shape in geometries().values()):
-        raise BadInputError(f"limit {text} is beyond 512G, which is what three levels index (64G at 32 bits)")
+        raise BadInputError(
+            f"limit {shown(text)} is beyond 512G, which is what three levels index (64G at 32 bits)"
+        )
     return limit_bytes
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from p2mperf.errors import ClosedError
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
+from p2mperf.host.memory import require_memory
 from p2mperf.memory import vm
 from p2mperf.memory.owned import Owned
 from p2mperf.tables.fill_kernels import fill_runs
@@ -34,13 +35,14 @@ class M2p(Owned):
     Raises
     ------
     DoesNotFitError
-        When address space gives out.
+        When memory or address space does not suffice.
     """
 
     def __init__(self, guest: Guest) -> None:
         self.n_frames = guest.machine.n_frames
         self._dtype: Any = guest.geometry.dtype
         self.memory_bytes = predict_bytes(guest)
+        require_memory(self.memory_bytes, f"the m2p of {guest.name}", "take a smaller guest")
         self.base = vm.map_pages(0, self.memory_bytes, vm.READ_WRITE)
         words = self.words()
         words[:] = guest.geometry.invalid

@@ -260,7 +260,7 @@ def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:
     """
     from p2mperf.results.export import load as load_frame
 
-    return load_frame(shipped(str(source)) if source in SHIPPED else source, run)
+    return load_frame(shipped(source) if isinstance(source, str) and source in SHIPPED else source, run)
 
 
 def shipped(name: str = "shipped") -> Path:

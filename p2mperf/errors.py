@@ -63,6 +63,16 @@ class ResultsError(P2mperfError):
     exit_code = 2
 
 
+class DamagedResultsWarning(UserWarning):
+    """One file of a results directory cannot be read; the others are."""
+
+
+class ResultsLostError(ResultsError):
+    """Results that are being written are no longer where they were: whoever removed them ended the sweep."""
+
+    exit_code = 1
+
+
 class NotPrivateError(P2mperfError):
     """A directory that must be ours alone is another's, or others can write to it."""
 

@@ -8,10 +8,12 @@ sentence and an exit code here.
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
+from typing import TextIO
 
 from p2mperf.cli import process
-from p2mperf.errors import P2mperfError, known
+from p2mperf.errors import DamagedResultsWarning, P2mperfError, known
 from p2mperf.progress import say
 
 COMMANDS = {
@@ -72,13 +74,29 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         command = known("command", argv[0], COMMANDS)
-        return int(import_module(f"p2mperf.cli.{command.replace('-', '_')}").main(argv[1:]))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("default", category=DamagedResultsWarning)
+            warnings.showwarning = _say_warning
+            return int(import_module(f"p2mperf.cli.{command.replace('-', '_')}").main(argv[1:]))
     except P2mperfError as error:
         say(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("\np2mperf: interrupted\n")
         return 130
+
+
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Tell what is warned of as all else is told: in one line, without the line of code."""
+    kind = "" if issubclass(category, DamagedResultsWarning) else f"{category.__name__}: "
+    say(" ".join(f"{kind}{message}".split()))
 
 
 def entry() -> None:

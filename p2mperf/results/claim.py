@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from p2mperf.errors import ResultsError
 from p2mperf.results.fields import VERSION
-from p2mperf.results.files import TEMPORARY, make_directory, replace_file
+from p2mperf.results.files import (
+    TEMPORARY,
+    as_path,
+    make_directory,
+    read_regular,
+    replace_file,
+    status_of,
+    told,
+)
+from p2mperf.results.plain import decoded, encoded
 from p2mperf.results.records import check_version
+from p2mperf.results.values import is_whole
 
 MARKER = "p2mperf-results.json"
 
@@ -31,11 +40,11 @@ def claim_directory(directory: str | Path) -> Path:
     ResultsError
         When it is not ours, of a newer schema, or cannot be made or written to.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     make_directory(directory)
     if not is_ours(directory):
-        content = json.dumps({"p2mperf_results": VERSION}) + "\n"
-        replace_file(directory / MARKER, lambda path: path.write_text(content))
+        content = encoded({"p2mperf_results": VERSION}) + b"\n"
+        replace_file(directory / MARKER, lambda path: path.write_bytes(content))
     return directory
 
 
@@ -57,18 +66,21 @@ def is_ours(directory: Path) -> bool:
     ResultsError
         When it holds something else, is of a newer schema, or cannot be read.
     """
-    try:
-        version = json.loads((directory / MARKER).read_text())["p2mperf_results"]
-    except FileNotFoundError:
+    marker = directory / MARKER
+    if status_of(marker) is None:
         return _refuse_foreign(directory)
-    except OSError as error:
-        raise ResultsError(f"cannot read results in {directory}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    content = read_regular(marker)
+    try:
+        said = decoded(content)
+    except (ValueError, ResultsError):
+        said = None
+    version = said.get("p2mperf_results") if isinstance(said, dict) else None
+    if not is_whole(version) or version < 1:
         raise ResultsError(
-            f"{directory / MARKER} is damaged: if the directory holds p2mperf results, write "
+            f"{told(marker)} is damaged: if the directory holds p2mperf results, write "
             f'{{"p2mperf_results": {VERSION}}} into that file'
-        ) from error
-    check_version(version, f"{directory}")
+        )
+    check_version(version, told(directory))
     return True
 
 
@@ -78,10 +90,10 @@ def _refuse_foreign(directory: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise ResultsError(f"cannot read results in {directory}: {error.strerror}") from error
+        raise ResultsError(f"cannot read results in {told(directory)}: {error.strerror}") from error
     if any(not name.startswith(TEMPORARY) for name in names):
         raise ResultsError(
-            f"{directory} is not a p2mperf results directory (it has files but no {MARKER}): "
+            f"{told(directory)} is not a p2mperf results directory (it has files but no {MARKER}): "
             "name another one, new or empty"
         )
     return False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from p2mperf.errors import ResultsError, unknown
-from p2mperf.results.files import make_directory, replace_file
+from p2mperf.errors import BadInputError, ResultsError, shown, unknown
+from p2mperf.results.files import as_path, make_directory, replace_file, status_of, told
 from p2mperf.results.frame import to_frame
 from p2mperf.results.journal import SUFFIX, Journal
 from p2mperf.results.parquet import PARQUET, read_parquet, write_parquet
@@ -39,13 +40,15 @@ def load(source: str | Path, run: str = "latest") -> pd.DataFrame:
     BadInputError
         When there is no such run.
     """
-    source = Path(source)
+    source = as_path(source)
     if source.suffix == PARQUET:
         return read_parquet(source)
     if source.suffix == SUFFIX:
         return to_frame([source])
-    if source.is_file():
-        raise ResultsError(f"{source} holds no results: name a directory, a {SUFFIX} or a {PARQUET} file")
+    if _is_no_directory(source):
+        raise ResultsError(
+            f"{told(source)} holds no results: name a directory, a {SUFFIX} or a {PARQUET} file"
+        )
     return to_frame(info.path for info in _chosen(source, run))
 
 
@@ -69,10 +72,10 @@ def export(source: Journal | str | Path, out: str | Path) -> list[Path]:
     ResultsError
         When there is nothing to export, or it cannot be written.
     """
-    out = Path(out)
-    if isinstance(source, Journal) or Path(source).is_file():
+    out = as_path(out)
+    if isinstance(source, Journal) or _is_no_directory(as_path(source)):
         return _export_frame(to_frame([source]), out)
-    frame = to_frame(info.path for info in _chosen(Path(source), "all"))
+    frame = to_frame(info.path for info in _chosen(as_path(source), "all"))
     runs = frame.attrs["runs"]
     written = []
     for run, samples in frame.groupby("run", sort=False):
@@ -82,11 +85,20 @@ def export(source: Journal | str | Path, out: str | Path) -> list[Path]:
     return written
 
 
+def _is_no_directory(path: Path) -> bool:
+    """Whether something is there that cannot hold journals."""
+    status = status_of(path)
+    return status is not None and not stat.S_ISDIR(status.st_mode)
+
+
 def _chosen(directory: Path, run: str) -> list[RunInfo]:
+    if not isinstance(run, str):
+        raise BadInputError(f"a run is named by text, as latest, not by {shown(run)}")
     known = [info for info in find_runs(directory) if info.n_finished]
     if not known:
         raise ResultsError(
-            f"no results in {directory}: `python -m p2mperf sweep --out {directory}` measures some"
+            f"no results in {told(directory)}: "
+            f"`python -m p2mperf sweep --out {told(directory)}` measures some"
         )
     if run == "all":
         return known
@@ -94,7 +106,9 @@ def _chosen(directory: Path, run: str) -> list[RunInfo]:
         run = next((info for info in reversed(known) if info.n_done), known[-1]).run
     chosen = [info for info in known if info.run == run]
     if not chosen:
-        raise unknown("run", run, dict.fromkeys(info.run for info in known))
+        raise unknown(
+            "run", run if len(run) <= 64 else f"{run[:61]}...", dict.fromkeys(info.run for info in known)
+        )
     return chosen
 
 

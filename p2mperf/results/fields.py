@@ -13,19 +13,23 @@ from typing import Any
 
 from p2mperf.results.values import (
     CHANGES_BY_DESIGN,
+    COST,
     COUNT,
     COUNTS_BY_DESIGN,
     ELAPSED_BY_DESIGN,
     FRACTION,
     HEXADECIMAL,
+    KEY,
     LIST,
+    NAME,
     NAMED_TABLE,
     NAMES,
+    PAGES,
     POSITIVE,
-    REAL,
     SUM,
     TABLE,
     TEXT,
+    TEXTS,
     TEXTS_BY_DESIGN,
     TIME,
     ValueType,
@@ -92,6 +96,11 @@ class Field:
     def dtype(self) -> str:
         return self.type.dtype
 
+    @property
+    def cell_type(self) -> ValueType:
+        """What one value of its column may be."""
+        return self.type.each or self.type
+
 
 _RUN, _END, _CELL, _DESIGN, _ROUND = (("run",), ("end",), ("cell",), ("design",), ("round",))
 _UNIT = ("unit", "cell")  # what a unit is stands in its cells too
@@ -100,20 +109,20 @@ _UNIT = ("unit", "cell")  # what a unit is stands in its cells too
 FIELDS = (
     Field("schema", POSITIVE, "version of this format", records=_RUN, is_column=False),
     Field("run", HEXADECIMAL, "run id; journals of several hosts may share one", records=_RUN),
-    Field("host", TEXT, "name of the host that measured", records=_RUN),
+    Field("host", NAME, "name of the host that measured", records=_RUN),
     Field("started", TIME, "start of the run", records=_RUN, is_column=False),
     Field("finished", TIME, "end of the run", records=_END, is_column=False),
     Field("machine", NAMED_TABLE, "machine card; as a column its key", records=_RUN),
     Field(
         "machine_key",
-        TEXT,
+        NAME,
         "hash of what makes timings comparable: only a run of the same machine is continued",
         records=_RUN,
         is_column=False,
     ),
     Field(
         "code",
-        TEXT,
+        NAME,
         "hash of all sources that decide a number, and of their settings: only a run of the same code is "
         "continued",
         records=_RUN,
@@ -121,7 +130,7 @@ FIELDS = (
     Field("plan", NAMED_TABLE, "name of the plan and its full grid; as a column its name", records=_RUN),
     Field(
         "plan_key",
-        TEXT,
+        NAME,
         "fingerprint of the grid: only a run of the same plan is continued",
         records=_RUN,
         is_column=False,
@@ -130,21 +139,21 @@ FIELDS = (
     Field("n_cells", COUNT, "cells of the plan", records=_RUN, is_column=False),
     Field(
         "left_out",
-        LIST,
+        TEXTS,
         "what other packages offer and could not be used, a sentence each",
         records=_RUN,
         is_column=False,
         optional=True,
     ),
     Field("n_done", COUNT, "cells measured over the whole run", records=_END, is_column=False),
-    Field("unit", TEXT, "key of the unit, made of its fields", records=_UNIT, is_column=False),
-    Field("cell", TEXT, "key of the cell, made of its fields", records=_CELL, is_column=False),
-    Field("guest", TEXT, "guest name", records=_UNIT, is_axis=True, key="{}"),
-    Field("geometry", TEXT, "radix geometry of the guest's tables", records=_UNIT, is_axis=True, key="{}"),
+    Field("unit", KEY, "key of the unit, made of its fields", records=_UNIT, is_column=False),
+    Field("cell", KEY, "key of the cell, made of its fields", records=_CELL, is_column=False),
+    Field("guest", NAME, "guest name", records=_UNIT, is_axis=True, key="{}"),
+    Field("geometry", NAME, "radix geometry of the guest's tables", records=_UNIT, is_axis=True, key="{}"),
     Field("entry_bits", POSITIVE, "width of one p2m entry, as its geometry has it", "bit", records=_UNIT),
-    Field("guest_pages", POSITIVE, "guest memory", "page", records=_UNIT, is_axis=True, key="{}-pages"),
+    Field("guest_pages", PAGES, "guest memory", "page", records=_UNIT, is_axis=True, key="{}-pages"),
     Field("guest_bytes", POSITIVE, "guest memory", "byte"),
-    Field("backing", TEXT, "page backing asked for", records=_UNIT, is_axis=True, key="{}"),
+    Field("backing", NAME, "page backing asked for", records=_UNIT, is_axis=True, key="{}"),
     Field(
         "limit_bytes",
         COUNT,
@@ -161,7 +170,7 @@ FIELDS = (
     Field("designs", TABLE, "what was built, by name of the design", records=("unit",), is_column=False),
     Field(
         "family",
-        TEXT,
+        NAME,
         "designs that answer the same question",
         records=("design", "cell"),
         is_axis=True,
@@ -169,10 +178,10 @@ FIELDS = (
     ),
     Field(
         "design",
-        TEXT,
+        NAME,
         "translation layout, or control:<design>; missing for cells that were not measured",
     ),
-    Field("stream", TEXT, "name of the access pattern", records=_CELL, is_axis=True, key="{}"),
+    Field("stream", NAME, "name of the access pattern", records=_CELL, is_axis=True, key="{}"),
     Field(
         "hole_fraction",
         FRACTION,
@@ -191,8 +200,8 @@ FIELDS = (
         is_axis=True,
         key="identity-{}",
     ),
-    Field("operation", TEXT, "what is timed", records=_CELL, is_axis=True, key="{}"),
-    Field("status", TEXT, "done, skipped_memory, skipped_maps or failed", records=_CELL),
+    Field("operation", NAME, "what is timed", records=_CELL, is_axis=True, key="{}"),
+    Field("status", NAME, "done, skipped_memory, skipped_maps or failed", records=_CELL),
     Field(
         "error",
         TEXT,
@@ -213,7 +222,7 @@ FIELDS = (
         optional=True,
     ),
     Field("elapsed_ns", ELAPSED_BY_DESIGN, "time of one timed pass", "ns", records=_ROUND),
-    Field("cost_ns", REAL, "elapsed_ns per lookup, frame, leaf or whole table", "ns"),
+    Field("cost_ns", COST, "elapsed_ns per lookup, frame, leaf or whole table", "ns"),
     Field(
         "n_pages_grown",
         CHANGES_BY_DESIGN,

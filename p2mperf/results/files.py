@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the sentence for a place that cannot be written to."""
+"""Files: written whole or not at all, read only when they are files, and a sentence where that cannot be."""
 
 from __future__ import annotations
 
@@ -6,14 +6,141 @@ import contextlib
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
-from p2mperf.errors import ResultsError
+from p2mperf.errors import BadInputError, ResultsError, shown
 
 # What a file is called while it is being written; one that a crash left is nobody's.
 TEMPORARY = ".p2mperf-"
+# A whole plan is a few MB. What is larger is none of ours, and must not fill the memory before that is found.
+LARGEST_BYTES = 1 << 30
+
+
+def as_path(name: object) -> Path:
+    """Take what somebody called results for a path.
+
+    Parameters
+    ----------
+    name : object
+        Text or a path.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BadInputError
+        When it is neither, or no file can be called so.
+    """
+    text = os.fspath(name) if isinstance(name, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise BadInputError(f"results are named by a path, not by {shown(name)}")
+    if "\0" in text:
+        raise BadInputError(f"no file is called {shown(text)}")
+    return Path(text)
+
+
+def told(path: Path) -> str:
+    """Write a path as a sentence can hold it: in one line, not too long, and printable."""
+    text = str(path)
+    return text if text.isprintable() and len(text) <= 250 else shown(text)
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """Look up what stands at a path, links followed.
+
+    Parameters
+    ----------
+    path : Path
+        Where to look.
+
+    Returns
+    -------
+    os.stat_result or None
+        None when nothing is there.
+
+    Raises
+    ------
+    ResultsError
+        When that cannot be told.
+    """
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _refuse_to_read(path, error)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, if it is one: a pipe would make us wait, and a device may never end.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or a link to it.
+
+    Returns
+    -------
+    file object
+
+    Raises
+    ------
+    ResultsError
+        When it is something else, cannot be opened, or is larger than any results.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        _refuse_to_read(path, error)
+    try:
+        _refuse_irregular(path, descriptor)
+    except ResultsError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """Read a file whole, if it is one.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or a link to it.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ResultsError
+        As `open_regular`.
+    """
+    with open_regular(path) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            _refuse_to_read(path, error)
+
+
+def _refuse_irregular(path: Path, descriptor: int) -> None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        what = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+        raise ResultsError(f"cannot read {told(path)}: it is {what}, no file")
+    if status.st_size > LARGEST_BYTES:
+        raise ResultsError(f"cannot read {told(path)}: {status.st_size} bytes are more than results can be")
+
+
+def _refuse_to_read(path: Path, error: OSError | ValueError) -> NoReturn:
+    reason = error.strerror if isinstance(error, OSError) else error
+    raise ResultsError(f"cannot read {told(path)}: {reason}") from error
 
 
 def make_directory(directory: Path) -> None:
@@ -27,8 +154,8 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise ResultsError(f"{directory} is a file: results need a directory") from error
-    except OSError as error:
+        raise ResultsError(f"{told(directory)} is a file: results need a directory") from error
+    except (OSError, ValueError) as error:
         refuse_to_write(directory, error)
 
 
@@ -62,7 +189,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     flush_directory(path.parent)
 
 
-def refuse_to_write(path: Path, error: OSError) -> NoReturn:
+def refuse_to_write(path: Path, error: OSError | ValueError) -> NoReturn:
     """Say where results cannot be written to, and why.
 
     Raises
@@ -70,8 +197,9 @@ def refuse_to_write(path: Path, error: OSError) -> NoReturn:
     ResultsError
         Always.
     """
+    reason = error.strerror if isinstance(error, OSError) else error
     raise ResultsError(
-        f"cannot write results to {path}: {error.strerror}; name a directory you can write to"
+        f"cannot write results to {told(path)}: {reason}; name a directory you can write to"
     ) from error
 
 
@@ -96,19 +224,24 @@ def open_locked(path: Path, extra_flags: int = 0) -> int:
         When it cannot be opened or locked, or another process has locked it.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | extra_flags, 0o666)
-    except OSError as error:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | extra_flags, 0o666)
+    except (OSError, ValueError) as error:
         refuse_to_write(path, error)
+    try:
+        _refuse_irregular(path, descriptor)
+    except ResultsError:
+        os.close(descriptor)
+        raise
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
             raise ResultsError(
-                f"{path} is in use by another sweep: wait for it, or give this one another directory"
+                f"{told(path)} is in use by another sweep: wait for it, or give this one another directory"
             ) from error
         raise ResultsError(
-            f"cannot lock {path}: {error.strerror}; name a directory on a file system that knows locks"
+            f"cannot lock {told(path)}: {error.strerror}; name a directory on a file system that knows locks"
         ) from error
     return descriptor
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 from collections import Counter
@@ -19,10 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from p2mperf.errors import ResultsError
+from p2mperf.errors import ResultsError, cut
 from p2mperf.results.claim import claim_directory
 from p2mperf.results.fields import Record
-from p2mperf.results.files import flush_directory, open_locked
+from p2mperf.results.files import as_path, flush_directory, open_locked, read_regular, told
+from p2mperf.results.plain import decoded, encoded
 from p2mperf.results.records import validate
 
 SUFFIX = ".jsonl"
@@ -106,7 +106,7 @@ class Journal:
             When another process has it open, when it cannot be written to, or when it is damaged elsewhere
             than at its end.
         """
-        path = Path(path)
+        path = as_path(path)
         journal = cls(path, open_locked(path))
         try:
             n_whole_bytes = journal._read()
@@ -136,7 +136,7 @@ class Journal:
         ResultsError
             When it cannot be read or is damaged elsewhere than at its end.
         """
-        journal = cls(Path(path))
+        journal = cls(as_path(path))
         journal._read()
         return journal
 
@@ -155,7 +155,7 @@ class Journal:
             file then ends where it ended before.
         """
         if self._descriptor is None:
-            raise ResultsError(f"{self.path} is not open for appending: use Journal.open")
+            raise ResultsError(f"{told(self.path)} is not open for appending: use Journal.open")
         validate(record)
         self._refuse_doubles(record)
         line = _encoded(record)
@@ -168,7 +168,7 @@ class Journal:
             with contextlib.suppress(OSError):
                 self._truncate(n_bytes_before)
             raise ResultsError(
-                f"cannot write to {self.path}: {error.strerror}; all records before this one are kept: "
+                f"cannot write to {told(self.path)}: {error.strerror}; all records before this one are kept: "
                 "make room, then give the same command again to go on from there"
             ) from error
         self._remember(record)
@@ -229,33 +229,32 @@ class Journal:
 
     def _read(self) -> int:
         """Take in the file; returns the length of it that holds records [bytes]."""
-        try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            raise ResultsError(f"cannot read {self.path}: {error.strerror}") from error
+        content = read_regular(self.path)
         *lines, torn = content.split(b"\n")
         n_torn_bytes = len(torn)
-        while lines and _decoded(lines[-1]) is None:
+        while lines and _is_torn(lines[-1]):
             n_torn_bytes += len(lines.pop()) + 1
         self.recovered_bytes = n_torn_bytes
         for number, line in enumerate(lines, start=1):
             self._take(line, number)
         if not self.run:
-            raise ResultsError(f"{self.path} holds no run record: its run died at birth; delete the file")
+            raise ResultsError(
+                f"{told(self.path)} holds no run record: its run died at birth; delete the file"
+            )
         return len(content) - n_torn_bytes
 
     def _take(self, line: bytes, number: int) -> None:
-        record = _decoded(line)
-        if record is None:
-            raise ResultsError(
-                f"{self.path}, line {number}: not a JSON record, but records follow, so no torn write: "
-                "remove or repair the line, or move the file away"
-            )
+        where = f"{told(self.path)}, line {number}"
         try:
-            validate(record)
+            record = validate(decoded(line))
             self._refuse_doubles(record)
+        except ValueError as error:
+            raise ResultsError(
+                f"{where}: not a JSON record, but records follow, so no torn write: "
+                "remove or repair the line, or move the file away"
+            ) from error
         except ResultsError as error:
-            raise ResultsError(f"{self.path}, line {number}: {error}") from error
+            raise ResultsError(f"{where}: {error}") from error
         self._remember(record)
 
     def _refuse_doubles(self, record: Record) -> None:
@@ -265,7 +264,9 @@ class Journal:
             raise ResultsError("the run record must be the first record, and the only one of its kind")
         known = self._cells.get(record["cell"]) if name == "cell" else None
         if known is not None and known[0]["status"] != "failed":
-            raise ResultsError(f"cell {record['cell']} is finished already and must not be recorded twice")
+            raise ResultsError(
+                f"cell {cut(record['cell'], 200)} is finished already and must not be recorded twice"
+            )
 
     def _remember(self, record: Record) -> None:
         name = record["record"]
@@ -299,15 +300,16 @@ def started(run_record: Record) -> datetime:
 
 def _encoded(record: Record) -> bytes:
     try:
-        return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-    except (TypeError, ValueError) as error:
+        return encoded(record) + b"\n"
+    except (TypeError, ValueError, ResultsError) as error:
         raise ResultsError(f"{record['record']} record cannot be written as JSON: {error}") from error
 
 
-def _decoded(line: bytes) -> Record | None:
-    """Table that a line holds, or None when it holds none."""
+def _is_torn(line: bytes) -> bool:
+    """Whether a line holds no table, as the end of a file after a crash; a table that is wrong is none."""
     try:
-        record = json.loads(line)
+        return not isinstance(decoded(line), dict)
     except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
+        return True
+    except ResultsError:
+        return False

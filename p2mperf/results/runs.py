@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from p2mperf.errors import DamagedResultsWarning, ResultsError
 from p2mperf.results.claim import is_ours
+from p2mperf.results.files import as_path, open_regular
 from p2mperf.results.journal import SUFFIX, Journal, started
 
 
@@ -59,13 +62,30 @@ def find_runs(directory: str | Path) -> list[RunInfo]:
     Raises
     ------
     ResultsError
-        When the directory is not ours or of a newer schema, or a journal cannot be read.
+        When the directory is not ours or of a newer schema, or when none of its journals can be read.
+
+    Warns
+    -----
+    DamagedResultsWarning
+        For each journal that is passed over because it cannot be read, while others can.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     if not is_ours(directory):
         return []
-    paths = (path for path in sorted(directory.glob("*" + SUFFIX)) if not _died_at_birth(path))
-    return sorted(map(_run_info, paths), key=lambda info: (info.started, info.path))
+    found, damaged = [], []
+    for path in sorted(directory.glob("*" + SUFFIX)):
+        try:
+            if not _died_at_birth(path):
+                found.append(_run_info(path))
+        except ResultsError as error:
+            damaged.append(error)
+    if damaged and not found:
+        raise damaged[0]
+    for reason in damaged:
+        warnings.warn(
+            f"passed over, the other results are read: {reason}", DamagedResultsWarning, stacklevel=1
+        )
+    return sorted(found, key=lambda info: (info.started, info.path))
 
 
 def _run_info(path: Path) -> RunInfo:
@@ -89,8 +109,5 @@ def _run_info(path: Path) -> RunInfo:
 
 def _died_at_birth(path: Path) -> bool:
     """Whether a journal has no whole line: its process died while creating it, or is just doing so."""
-    try:
-        with path.open("rb") as file:
-            return not file.readline().endswith(b"\n")
-    except OSError:
-        return False  # `Journal.read` says why
+    with open_regular(path) as file:
+        return not file.readline().endswith(b"\n")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeGuard
 
 
@@ -23,11 +24,18 @@ class ValueType:
         pandas dtype of a column of such values, or of those in the tables that a record has of them:
         ``string``, ``Int64``, ``UInt64`` (all three know missing values) or ``float64``; empty when they are
         no column.
+    each : ValueType, optional
+        What stands in a column of the samples frame, where a record has a table of such values.
     """
 
     holds: Callable[[object], bool]
     wants: str
     dtype: str = ""
+    each: ValueType | None = None
+
+
+# Longer ones would fill a figure, and a sentence that tells of them.
+LONGEST_NAME = 200
 
 
 def is_whole(value: object) -> TypeGuard[int]:
@@ -37,8 +45,9 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 def _is_time(value: object) -> bool:
     try:
-        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
-    except ValueError:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return time is not None and time.tzinfo is not None and time.astimezone(UTC) is not None
+    except (ValueError, OverflowError):  # the year 1 began earlier elsewhere
         return False
 
 
@@ -50,8 +59,25 @@ def _is_fraction(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+def _is_cost(value: object) -> bool:
+    return isinstance(value, float) and 0 < value < math.inf
+
+
 def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    if not isinstance(value, str):
+        return False
+    try:
+        return bool(value.encode()) or not value
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
+
+
+def _is_key(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
 
 
 def _is_hexadecimal(value: object) -> bool:
@@ -59,38 +85,47 @@ def _is_hexadecimal(value: object) -> bool:
 
 
 def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_name, value))
+
+
+def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
 def _count(least: int = 0, below: int = 1 << 63) -> ValueType:
     return ValueType(
         lambda value: is_whole(value) and least <= value < below,
-        f"a whole number from {least} to below 2**{below.bit_length() - 1}",
+        f"a whole number from {least if least >= 0 else '-2**63'} to below 2**{below.bit_length() - 1}",
         "Int64" if below <= 1 << 63 else "UInt64",
     )
 
 
-def _by_design(holds: Callable[[object], bool], wants: str, dtype: str) -> ValueType:
+def _by_design(each: ValueType) -> ValueType:
     """One value for each design of a round."""
     return ValueType(
-        lambda value: isinstance(value, dict) and all(map(holds, value.values())),
-        f"a table of design: {wants}",
-        dtype,
+        lambda value: isinstance(value, dict) and all(map(each.holds, value.values())),
+        f"a table of design: {each.wants}",
+        each.dtype,
+        each,
     )
 
 
-TEXT = ValueType(_is_text, "text", "string")
+# What may be drawn and stands in keys, and what is only told: sentences, which may come from other packages.
+NAME = ValueType(_is_name, f"a name of 1 to {LONGEST_NAME} printable characters", "string")
+KEY = ValueType(_is_key, "text in printable characters", "string")
+TEXT = ValueType(_is_text, "text that UTF-8 can write", "string")
 HEXADECIMAL = ValueType(_is_hexadecimal, "4 to 64 hexadecimal digits", "string")
 TIME = ValueType(_is_time, "an ISO 8601 time with its UTC offset")
 COUNT, POSITIVE, SUM = _count(), _count(least=1), _count(below=1 << 64)
+# Less than 2**63 bytes.
+PAGES = _count(least=1, below=1 << 51)
 FRACTION = ValueType(_is_fraction, "a number from 0 to 1", "float64")
-REAL = ValueType(lambda value: isinstance(value, float), "a number", "float64")
+COST = ValueType(_is_cost, "a positive, finite number", "float64")
 TABLE = ValueType(_is_table, "a table")
 # A table of which the samples frame shows one text: a name, a key, the form of one loop.
-NAMED_TABLE = ValueType(_is_table, "a table", "string")
+NAMED_TABLE = ValueType(_is_table, "a table", "string", TEXT)
 LIST = ValueType(lambda value: isinstance(value, list), "a list")
+TEXTS = ValueType(_is_list_of_texts, "a list of texts")
 NAMES = ValueType(_is_list_of_names, "a list of designs")
-COUNTS_BY_DESIGN = _by_design(COUNT.holds, COUNT.wants, COUNT.dtype)
-ELAPSED_BY_DESIGN = _by_design(POSITIVE.holds, POSITIVE.wants, POSITIVE.dtype)
-CHANGES_BY_DESIGN = _by_design(is_whole, "a whole number", "Int64")
-TEXTS_BY_DESIGN = _by_design(_is_text, "text", "string")
+COUNTS_BY_DESIGN, ELAPSED_BY_DESIGN = _by_design(COUNT), _by_design(POSITIVE)
+CHANGES_BY_DESIGN, TEXTS_BY_DESIGN = _by_design(_count(least=-(1 << 63))), _by_design(TEXT)

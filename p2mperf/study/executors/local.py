@@ -31,7 +31,7 @@ class LocalExecutor:
         """Describe this machine and this code."""
         card = machine_card()
         code = f"{source_hash(SHOWING)}-{surroundings_hash()}"
-        return Place(socket.gethostname(), card, card_key(card), code)
+        return Place(socket.gethostname() or "unnamed", card, card_key(card), code)
 
     def capacity(self) -> Capacity:
         """Ask the budgets that the unit itself will ask; a fresh process has no mappings yet."""

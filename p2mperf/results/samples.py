@@ -1,0 +1,121 @@
+"""Whether a samples frame could be what a sweep has measured: it is held to what records are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from p2mperf.errors import ResultsError, shown
+from p2mperf.results.fields import CELL_AXES, COLUMNS, RECORDS, STATUS, Field, footprint_column
+from p2mperf.results.records import is_design
+from p2mperf.units import PAGE_SIZE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What a run's rows repeat of its record.
+_ORIGIN = ("run", "host", "machine", "code", "plan")
+# What a row has of one pass of one design; a cell that was not measured has none of it.
+_TIMED = ("design", "round", "position", "elapsed_ns", "cost_ns")
+_OF_A_PASS = (*_TIMED, "n_involuntary_switches", "n_steal_ticks")
+_CELL = (*_ORIGIN, *CELL_AXES, "replicate", "seed")
+
+
+def check_samples(frame: pd.DataFrame) -> None:
+    """Refuse samples that no sweep can have measured.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns and dtypes as `p2mperf.results.frame.to_frame` gives them, run records in its attributes.
+
+    Raises
+    ------
+    ResultsError
+        Naming the first column that is wrong.
+    """
+    if frame.empty:
+        raise ResultsError("it has no samples")
+    known = {column.name: column for column in COLUMNS}
+    for name in frame:
+        _check_values(frame[name], known.get(str(name)) or footprint_column("any"))
+    _check_present(frame)
+    _check_sums(frame)
+    _check_runs(frame)
+    _check_unique(frame)
+
+
+def _check_values(values: pd.Series, column: Field) -> None:
+    """Each value for itself; of numbers the least and the greatest tell of all others."""
+    there = values.dropna()
+    if there.empty:
+        return
+    samples = (
+        there.unique().tolist() if values.dtype == "string" else [there.min().item(), there.max().item()]
+    )
+    holds = is_design if column.name == "design" else column.cell_type.holds
+    for value in samples:
+        if not holds(value):
+            wants = "a design's name" if column.name == "design" else column.cell_type.wants
+            raise ResultsError(f"its column {values.name} has {shown(value)}, but must have {wants}")
+
+
+def _check_present(frame: pd.DataFrame) -> None:
+    """What each row must have, and what rows of its status must have or lack."""
+    of_pass = frozenset(_OF_A_PASS)
+    always = [
+        *_ORIGIN,
+        "guest_bytes",
+        *(
+            field.name
+            for record in ("unit", "cell")
+            for field in RECORDS[record].values()
+            if field.is_column and (not field.optional or field.absent is not None)
+        ),
+    ]
+    _need(frame, [name for name in always if name not in of_pass], "a sample")
+    if wrong := next((status for status in frame["status"].unique().tolist() if status not in STATUS), None):
+        raise ResultsError(f"its column status has {shown(wrong)}, but must have one of {', '.join(STATUS)}")
+    for status, needed in STATUS.items():
+        rows = frame[frame["status"] == status]
+        named = [name for name in needed if name in frame]
+        if status == "done":
+            _need(rows, [*named, *_OF_A_PASS], "a sample that was measured")
+            continue
+        _need(rows, named, f"a cell of status {status}")
+        if has := next((name for name in _TIMED if rows[name].notna().any()), None):
+            raise ResultsError(f"its column {has} has a value where nothing was measured")
+
+
+def _need(rows: pd.DataFrame, names: Iterable[str], whose: str) -> None:
+    if lacking := next((name for name in names if rows[name].isna().any()), None):
+        raise ResultsError(f"its column {lacking} lacks a value of {whose}")
+
+
+def _check_sums(frame: pd.DataFrame) -> None:
+    """What follows from other columns must be what follows."""
+    if (frame["guest_bytes"] != frame["guest_pages"] * PAGE_SIZE).any():
+        raise ResultsError("its column guest_bytes is not guest_pages in bytes")
+    done = frame[frame["status"] == "done"]
+    costs = done["elapsed_ns"].astype("float64") / done["n_lookups"].astype("float64")
+    if ((costs - done["cost_ns"]).abs() > 1e-12 * costs).any():
+        raise ResultsError("its column cost_ns is not elapsed_ns by n_lookups")
+
+
+def _check_runs(frame: pd.DataFrame) -> None:
+    """Every row is of a run of the metadata, and no run is there of which there is no row."""
+    runs = frame.attrs["runs"]
+    told = {(run["run"], run["host"], run["machine_key"], run["code"], run["plan"]["name"]) for run in runs}
+    named = set(frame[list(_ORIGIN)].drop_duplicates().itertuples(index=False, name=None))
+    if not named <= told or {run["run"] for run in runs} != {name[0] for name in named}:
+        raise ResultsError("its runs are others than those that its samples name")
+
+
+def _check_unique(frame: pd.DataFrame) -> None:
+    """No design is timed twice in a block, no two have one place in it, and no cell has two ends."""
+    cell = list(_CELL)
+    for name in ("design", "position"):
+        if frame.duplicated([*cell, "round", name]).any():
+            raise ResultsError(f"its column {name} names one pass twice")
+    if frame[[*cell, "status"]].drop_duplicates().duplicated(cell).any():
+        raise ResultsError("one of its cells has two statuses")

@@ -1,0 +1,273 @@
+"""Results of any kind are read or refused in one sentence: no hang, no traceback, no number made up."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import record_samples as samples
+from test_results import python, written
+
+from p2mperf import api
+from p2mperf.errors import BadInputError, DamagedResultsWarning, P2mperfError, ResultsError
+from p2mperf.results.claim import MARKER, claim_directory
+from p2mperf.results.export import export, load
+from p2mperf.results.journal import Journal
+from p2mperf.results.records import validate
+from p2mperf.results.runs import find_runs
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+LONGEST_SENTENCE = 600
+
+
+def refusal(act: Callable[[], object], kind: type[P2mperfError] = ResultsError) -> str:
+    with pytest.raises(kind) as refused:
+        act()
+    sentence = str(refused.value)
+    assert "\n" not in sentence
+    assert 0 < len(sentence) <= LONGEST_SENTENCE
+    return sentence
+
+
+# ---- what is no file ----
+
+READER = """
+import sys
+from p2mperf.errors import P2mperfError
+from p2mperf.results.export import export, load
+from p2mperf.results.journal import Journal
+from p2mperf.results.runs import find_runs
+doors = {"load": load, "read": Journal.read, "open": Journal.open, "find": find_runs, "export": export}
+rest = sys.argv[3:]
+try:
+    doors[sys.argv[1]](sys.argv[2], *rest)
+except P2mperfError as error:
+    print(error)
+"""
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def listener(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as ear:
+        here = os.getcwd()
+        os.chdir(path.parent)
+        try:
+            ear.bind(path.name)
+        finally:
+            os.chdir(here)
+
+
+@pytest.mark.parametrize("make", [fifo, device, listener])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    journal, parquet, directory = tmp_path / "a.jsonl", tmp_path / "a.parquet", tmp_path / "marked"
+    directory.mkdir()
+    for path in (journal, parquet, directory / MARKER):
+        make(path)
+    inside = claim_directory(tmp_path / "inside")
+    make(inside / "b.jsonl")
+    calls = [
+        ("load", journal),
+        ("load", parquet),
+        ("load", directory),
+        ("load", inside),
+        ("read", journal),
+        ("find", inside),
+        ("export", inside, tmp_path / "out"),
+        ("export", journal, tmp_path / "out"),
+        ("open", journal),
+    ]
+    for call in calls:
+        said, errors = python(READER, *call).communicate(timeout=30)
+        assert said.startswith("cannot "), (call, said, errors)
+        assert said.count("\n") == 1
+
+
+def test_a_name_that_no_file_has(tmp_path: Path) -> None:
+    for name in (None, 5, 1.5, b"results", [], {}, "a\0b"):
+        for act in (api.load, load, Journal.read, find_runs, lambda name: export(name, tmp_path)):
+            refusal(lambda act=act, name=name: act(name), BadInputError)  # type: ignore[misc]
+    for name in ("x" * 5000, "x" * 300 + ".jsonl", "x" * 300 + ".parquet", "a\nb", "a\nb.jsonl"):
+        refusal(lambda name=name: load(name))  # type: ignore[misc]
+    written(tmp_path, samples.cell())
+    for run in (5, None, "x" * 1000):
+        refusal(lambda run=run: load(tmp_path, run), BadInputError)  # type: ignore[misc, arg-type]
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "a.parquet"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(1 << 42)  # a hole: it takes no room
+        assert "more than results can be" in refusal(lambda name=name: load(tmp_path / name))  # type: ignore[misc]
+
+
+# ---- journals ----
+
+
+def journal_with(path: Path, *lines: bytes) -> Path:
+    """A results directory whose only journal is of these lines."""
+    claim_directory(path)
+    (path / "a.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    return path / "a.jsonl"
+
+
+def line(record: object) -> bytes:
+    return json.dumps(record).encode()
+
+
+def knees(*found: object, **changes: Any) -> dict[str, Any]:
+    return samples.run(machine={"knees": list(found), "ladder": {}, **changes})
+
+
+KNEE = {"name": "L2", "bytes": 1 << 20, "source": "system"}
+
+
+def in_round(name: str, value: object) -> dict[str, Any]:
+    return samples.cell(rounds=[samples.block(2000, 3000) | {name: {"pv-tree": value}}])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [DEEP],
+        [b'{"a":' * 100_000 + b"1" + b"}" * 100_000],
+        [b'{"record":["cell"]}'],
+        [b'{"record":{}}'],
+        [line(samples.cell())[:-1] + b',"seed":7}'],
+        [line(samples.cell()).replace(b"2000", b"1" * 9000)],
+        [line(samples.cell()).replace(b"0.0", b"1e400", 1)],
+        [line(samples.failed(error="\udcff"))],
+        [line(samples.cell(stream="zi\udcffpf"))],
+        [line(samples.cell(stream="zi\0pf"))],
+        [line(samples.cell(stream="zi\npf"))],
+        [line(samples.cell(stream=""))],
+        [line(samples.cell(stream="x" * 3000))],
+        [line(samples.unit(guest_pages=2**62))],
+        [line(samples.cell(guest_pages=2**51))],
+        [line(in_round("n_pages_grown", 2**70))],
+        [line(in_round("n_vmas_grown", -(2**63) - 1))],
+        [line(samples.unit({"pv-tree": samples.design(footprint={"leaf": 2**70})}))],
+        [line(samples.unit({"": samples.design()}))],
+        [line(samples.unit({"control:pv-tree": samples.design()}))],
+        [line(samples.cell(rounds=[samples.block(1, order=("",))]))],
+        [line(samples.cell(rounds=[samples.block(1, order=("control:",))]))],
+        [line(samples.cell(rounds=[samples.block(1, order=("control:control:pv-tree",))]))],
+    ],
+)
+def test_lines_that_no_sweep_has_written(tmp_path: Path, lines: list[bytes]) -> None:
+    # At the end, where a torn line would be passed over, and in the midst.
+    for number, content in enumerate(([*lines, line(samples.end())], lines)):
+        path = journal_with(tmp_path / str(number), line(samples.run()), *content)
+        for source in (path, path.parent):
+            sentence = refusal(lambda source=source: load(source))  # type: ignore[misc]
+            assert f"{path.name}, line 2: " in sentence
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        samples.run(started="0001-01-01T00:00:00+14:00"),
+        samples.run(started="9999-12-31T23:59:59-14:00"),
+        samples.run(plan={"name": ""}),
+        samples.run(plan={"name": "a\nb"}),
+        samples.run(host="\udcff"),
+        samples.run(machine_key="a\0b"),
+        samples.run(left_out=[5]),
+        samples.run(machine={"knees": 5}),
+        knees(5),
+        knees({"name": 5, "bytes": "x"}),
+        knees(KNEE | {"bytes": 10**400}),
+        knees(KNEE | {"bytes": 0}),
+        knees(KNEE | {"more": 1}),
+        knees(KNEE, ladder=[]),
+        samples.run(machine={"cpu_model": ["x"]}),
+        samples.run(machine={"kernel_release": {"a": 1}}),
+        samples.run(machine={"hypervisor": 5}),
+    ],
+)
+def test_runs_that_no_machine_has_made(tmp_path: Path, run: dict[str, Any]) -> None:
+    refusal(lambda: validate(run))
+    try:
+        path = journal_with(tmp_path, json.dumps(run).encode(), line(samples.cell()))
+    except ValueError:  # a number that Python does not write
+        return
+    refusal(lambda: load(path))
+
+
+def test_a_right_machine_card_passes() -> None:
+    validate(knees(KNEE, cpu_model="Example 9000", kernel_release="3.18.0", hypervisor=None))
+
+
+@pytest.mark.parametrize("version", ['"x"', "null", "true", "0", "-1", "1.5", "[" * 100_000, '{"a": 1}'])
+def test_a_marker_of_no_version(tmp_path: Path, version: str) -> None:
+    written(tmp_path, samples.cell())
+    (tmp_path / MARKER).write_text(f'{{"p2mperf_results": {version}}}')
+    for act in (load, find_runs, claim_directory):
+        assert "is damaged" in refusal(lambda act=act: act(tmp_path))  # type: ignore[misc]
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for odd in (deep, 1 << 64, "\udcff", float("inf")):
+        refusal(lambda odd=odd: Journal.create(tmp_path, samples.run(machine={"odd": odd})))  # type: ignore[misc]
+    assert list(tmp_path.glob("*.jsonl")) == []
+
+
+# ---- one damaged file among others ----
+
+
+def spoil(directory: Path, how: str) -> str:
+    path = directory / "beta-20261122T100000-beef.jsonl"
+    if how == "directory":
+        path.mkdir()
+    elif how == "pipe":
+        os.mkfifo(path)
+    elif how == "link to nowhere":
+        path.symlink_to("nowhere")
+    else:
+        path.write_bytes(line(samples.run(run="beef")) + b"\n" + DEEP + b"\n")
+    return path.name
+
+
+@pytest.mark.parametrize("how", ["directory", "pipe", "link to nowhere", "damaged"])
+def test_one_damaged_file_does_not_block_the_others(tmp_path: Path, how: str) -> None:
+    written(tmp_path, samples.unit(), samples.cell())
+    name = spoil(tmp_path, how)
+    for act in (load, find_runs, lambda directory: export(directory, tmp_path / "out")):
+        with pytest.warns(DamagedResultsWarning, match=name) as warned:
+            assert len(act(tmp_path))
+        assert ["\n" in str(warning.message) for warning in warned] == [False]
+
+
+def test_the_command_line_tells_of_a_damaged_file_in_one_line(tmp_path: Path) -> None:
+    written(tmp_path / "results", samples.unit(), samples.cell())
+    name = spoil(tmp_path / "results", "pipe")
+    command = [sys.executable, "-m", "p2mperf", "plot", "cost", "--format", "svg"]
+    root = str(Path(__file__).resolve().parents[1])
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=os.environ | {"PYTHONPATH": root},
+    )
+    assert done.returncode == 0, done.stderr
+    # Its results are looked at twice: whether there are any, and what they are.
+    assert [name in said for said in done.stderr.splitlines()].count(True) == 1
+    assert all(said.startswith("p2mperf: ") for said in done.stderr.splitlines())

@@ -10,7 +10,9 @@ with another P2MPERF_CACHE_DIR.
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
+from threading import current_thread, main_thread
 from typing import Any
 
 from p2mperf.host.cache import cache_directory
@@ -20,6 +22,7 @@ os.environ["NUMBA_CACHE_DIR"] = str(cache_directory())
 
 import numba
 from numba import types
+from numba.core import event
 from numba.extending import overload as _overload
 
 # nogil frees a second thread; error_model "numpy" drops the zero-division branch.
@@ -36,6 +39,40 @@ def walk_overload(stub: Any, forceinline: bool = True) -> Any:
 
 
 __all__ = ["instance_class", "njit", "types", "walk_overload"]
+
+
+class _HoldInterrupts(event.Listener):  # type: ignore[misc]
+    """Lets Ctrl-C wait while numba compiles or loads: inside callbacks of LLVM it is lost, or kills."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._handler: Any = None
+        self._is_pending = False
+
+    def on_start(self, event: Any) -> None:
+        if current_thread() is not main_thread():
+            return
+        if self._depth == 0:
+            self._handler = signal.getsignal(signal.SIGINT)
+            if callable(self._handler):
+                signal.signal(signal.SIGINT, self._note)
+        self._depth += 1
+
+    def on_end(self, event: Any) -> None:
+        if current_thread() is not main_thread():
+            return
+        self._depth -= 1
+        if self._depth == 0 and callable(self._handler):
+            signal.signal(signal.SIGINT, self._handler)
+            if self._is_pending:
+                self._is_pending = False
+                self._handler(signal.SIGINT, None)
+
+    def _note(self, number: int, frame: object) -> None:
+        self._is_pending = True
+
+
+event.register("numba:compiler_lock", _HoldInterrupts())
 
 
 def instance_class(typ: types.Type) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
-from p2mperf.errors import BadInputError, ResultsError, known
+from p2mperf.errors import BadInputError, ResultsError, known, shown
 
 if TYPE_CHECKING:
     from p2mperf.figures import FigureSpec
@@ -50,6 +50,8 @@ def main(argv: list[str]) -> int:
     if frames:
         show.say(f"figures are drawn from {source}")
     out = Path(arguments.out)
+    if "\0" in arguments.out:
+        raise BadInputError(f"cannot write figures to {shown(arguments.out)}: no path has a NUL in it")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for spec in specs:

@@ -29,6 +29,47 @@ def round_up(value: int, granule: int) -> int:
     return -(-value // granule) * granule
 
 
+def whole_number(value: object, what: str, least: int | None = None, most: int | None = None) -> int:
+    """Take one whole number: what is no single one, or out of range, is refused.
+
+    Parameters
+    ----------
+    value : object
+        An int, or what stands for one, as numpy's integers do; True and False do not.
+    what : str
+        What an error calls it.
+    least, most : int, optional
+        Its bounds, themselves included.
+
+    Returns
+    -------
+    int
+        Python's own, which nothing that is added to it can overflow.
+
+    Raises
+    ------
+    BadInputError
+        For anything else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> whole_number(np.int8(127), "seed", 0) + 1
+    128
+    """
+    try:
+        number = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise BadInputError(f"{what} must be a whole number, not {shown(value)}") from None
+    if isinstance(value, bool):
+        raise BadInputError(f"{what} must be a whole number, not {value}")
+    if least is not None and number < least:
+        raise BadInputError(f"{what} must be at least {least}, not {shown(number)}")
+    if most is not None and number > most:
+        raise BadInputError(f"{what} must be at most {most}, not {shown(number)}")
+    return number
+
+
 def parse_size(text: str | int) -> int:
     """Read a size such as ``512M``, ``43G`` or ``1T``.
 

@@ -10,10 +10,10 @@ from time import perf_counter_ns
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from p2mperf.designs.backing import Backing, backing as find_backing
-from p2mperf.errors import AuditError, BadInputError, ClosedError, cut, shown
+from p2mperf.errors import AuditError, BadInputError, ClosedError, cut
+from p2mperf.guests.frames import frame_numbers, word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.host.maps import page_table_bytes
@@ -260,21 +260,17 @@ class Design(Owned, ABC):
         BadInputError, ClosedError
             As `lookup`.
         """
-        frame = self._frames([pfn])[0]
+        frame = self._frames([word(pfn)])[0]
         probe = np.zeros(64, np.uint64)
         entry = trace(self.tables, self.state, probe, frame)
         addresses = probe[1 : 1 + int(probe[0])].tolist()
-        return Lookup(int(frame), int(entry), tuple(map(self.step_at, addresses)))
+        entry = int(entry) & (2**self.guest.geometry.entry_bits - 1)  # as `translated`
+        return Lookup(int(frame), entry, tuple(map(self.step_at, addresses)))
 
     def _frames(self, pfns: Any) -> Words:
         if self.closed:
             raise ClosedError(f"this {self.name} is closed: build it again")
-        array = _whole(pfns)
-        if array.size == 0:
-            return np.zeros(array.shape, np.uint64)
-        if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0):
-            raise BadInputError(f"frames must be whole and not negative, not {array.dtype} {shown(pfns)}")
-        return np.ascontiguousarray(array, np.uint64).reshape(array.shape)
+        return frame_numbers(pfns)
 
     def _require(self, holds: Any, invariant: str) -> None:
         if not np.all(holds):
@@ -302,13 +298,3 @@ def translated(tables: Any, state: Any, pfns: Words, entry_bits: int) -> Words:
     translate_into(tables, state, pfns.ravel(), out.reshape(-1))
     # A frame that no register of a 32-bit kernel holds: above the map, in what its entries can say.
     return out & np.uint64(2**entry_bits - 1)
-
-
-def _whole(numbers: Any) -> NDArray[Any]:
-    """As an array; a list of both small numbers and some above 2**63 would be floating-point to numpy."""
-    array = np.asarray(numbers)
-    if array.dtype.kind == "f" and not isinstance(numbers, np.ndarray):
-        exact = np.asarray(numbers, object)
-        if all(isinstance(number, int | np.integer) and 0 <= number < 2**64 for number in exact.flat):
-            return exact.astype(np.uint64)
-    return array

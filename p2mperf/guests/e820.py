@@ -5,13 +5,13 @@ Linux does it in xen_memory_setup and xen_set_identity_and_remap (arch/x86/xen/s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, cut, shown
 from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.machine import Machine
 from p2mperf.guests.runs import Runs
@@ -26,15 +26,15 @@ class Row(NamedTuple):
     type: str
 
 
-def checked_rows(rows: Sequence[tuple[int | str, int | str, str]]) -> list[Row]:
+def checked_rows(rows: object) -> list[Row]:
     """Read rows as (start, end, type), in bytes or sizes.
 
     Raises
     ------
     BadInputError
-        When one ends before it starts, they overlap or are out of order, or none is RAM.
+        When one ends before it starts, they overlap or are out of order, none is RAM, or they are no rows.
     """
-    table = [Row(0 if start == 0 else parse_size(start), parse_size(end), kind) for start, end, kind in rows]
+    table = [_read_row(row) for row in (rows if isinstance(rows, Iterable) else [rows])]
     if not table or not any(row.type == "ram" for row in table):
         raise BadInputError("this memory map has no RAM row: a guest needs at least one page")
     for row in table:
@@ -47,6 +47,18 @@ def checked_rows(rows: Sequence[tuple[int | str, int | str, str]]) -> list[Row]:
                 "are out of order: sort them and cut the overlap"
             )
     return table
+
+
+def _read_row(row: object) -> Row:
+    if isinstance(row, str) or not isinstance(row, Sequence) or len(row) != 3 or not isinstance(row[2], str):
+        raise BadInputError(f"an E820 row is (start, end, type), not {shown(row)}")
+    start, end, kind = row
+    return Row(0 if is_zero(start) else parse_size(start), parse_size(end), cut(kind))
+
+
+def is_zero(size: object) -> bool:
+    """Tell whether a size is the number 0, which `parse_size` refuses."""
+    return isinstance(size, int | np.integer) and size == 0
 
 
 def lay_out(

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, known
-from p2mperf.guests.e820 import Row, checked_rows, lay_out
+from p2mperf.errors import BadInputError, known, shown
+from p2mperf.guests.e820 import Row, checked_rows, is_zero, lay_out
+from p2mperf.guests.frames import frame_numbers
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.geometry import Geometry, Kind, Words
-from p2mperf.guests.machine import Machine
+from p2mperf.guests.machine import MAX_FRAMES, Machine, checked_seed
 from p2mperf.guests.presets import PRESETS
 from p2mperf.guests.runs import Runs
-from p2mperf.units import PAGE_SHIFT, format_size, parse_pages
+from p2mperf.units import PAGE_SHIFT, format_size, parse_pages, round_up, whole_number
+
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,40 @@ class Guest:
     coincident_pfn: int
     seed: int = 1
     rows: tuple[Row, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        """Hold every invariant that tables, kernels and raw addresses rely on, however it was made."""
+        if not _is_name(self.name):
+            raise BadInputError(
+                f"a guest's name is a word of up to {_LONGEST_NAME} letters, not {shown(self.name)}"
+            )
+        for part, kind in ((self.geometry, Geometry), (self.runs, Runs), (self.machine, Machine)):
+            if not isinstance(part, kind):
+                raise BadInputError(f"{self.name} needs a {kind.__name__}, not {shown(part)}")
+        if fault := self.runs.fault(
+            min(self.machine.n_frames, self.geometry.max_machine_frames or MAX_FRAMES)
+        ):
+            raise BadInputError(f"the map of {self.name} cannot be: {fault}")
+        covered = self.covered_pfn
+        most = {
+            "n_boot_pages": covered,
+            "max_pages": 2**52,
+            "end_pfn": covered,
+            "coincident_pfn": covered - 1,
+        }
+        for what, bound in most.items():
+            least = -1 if what == "coincident_pfn" else 1
+            object.__setattr__(self, what, whole_number(getattr(self, what), what, least, bound))
+        object.__setattr__(self, "seed", checked_seed(self.seed))
+        self.geometry.check_map(max(self.max_pages, self.end_pfn), self.max_pages)
+        padded = round_up(self.n_boot_pages, self.geometry.leaf_frames)
+        if int(self.ram.n_frames.sum()) != self.n_boot_pages or covered != max(self.end_pfn, padded):
+            raise BadInputError(
+                f"the map of {self.name} cannot be: it is not that of {self.n_boot_pages} pages at boot, to"
+                f" pfn {self.end_pfn:#x} in {self.geometry.name}"
+            )
+        if self.max_pages < self.n_boot_pages:
+            raise BadInputError(f"{self.name} boots with more than its maximum, {self.max_pages} pages")
 
     @classmethod
     def preset(cls, name: str, seed: int = 1) -> Guest:
@@ -111,9 +148,10 @@ class Guest:
         """
         shape = find_geometry(geometry)
         n_bytes = parse_pages(size) << PAGE_SHIFT
-        name = name or f"{shape.short_name or shape.name}-{format_size(n_bytes).lower()}"
+        if _is_blank(name):
+            name = f"{shape.short_name or shape.name}-{format_size(n_bytes).lower()}"
         base = shape.ram_base_bytes if base is None else base
-        start = parse_pages(base) << PAGE_SHIFT if base else 0
+        start = parse_pages(base) << PAGE_SHIFT if isinstance(base, str) or not is_zero(base) else 0
         rows = [(start, start + n_bytes, "ram")]
         return cls.from_e820(rows, n_bytes, geometry=geometry, seed=seed, name=name)
 
@@ -167,7 +205,11 @@ class Guest:
         shape.check_map(max(n_max, table[-1].end >> PAGE_SHIFT), n_max)
         if n_max < n_boot:
             raise BadInputError(f"maximum memory ({n_max} pages) is below boot memory ({n_boot} pages)")
-        machine = machine or Machine.for_guest(n_max, shape, seed)
+        seed = checked_seed(seed)
+        if machine is None:
+            machine = Machine.for_guest(n_max, shape, seed)
+        elif not isinstance(machine, Machine):
+            raise BadInputError(f"{shown(machine)} is no Machine")
         runs, end_pfn, coincident = lay_out(table, n_boot, n_max, shape, machine)
         return cls(name, shape, runs, n_boot, n_max, end_pfn, machine, coincident, seed, tuple(table))
 
@@ -195,11 +237,20 @@ class Guest:
         joined = runs.take(starts)
         return Runs(joined.first_pfn, np.add.reduceat(runs.n_frames, starts), joined.kind, joined.first_mfn)
 
-    def entry_kinds(self, pfns: NDArray[Any]) -> NDArray[np.int8]:
-        """`Kind` of each pfn below `covered_pfn`."""
-        return self.runs.kind[self.runs.at(np.asarray(pfns, np.int64))]
+    def entry_kinds(self, pfns: Any) -> NDArray[np.int8]:
+        """`Kind` of each pfn below `covered_pfn`.
 
-    def entries(self, pfns: NDArray[Any], above: str = "identity") -> Words:
+        Raises
+        ------
+        BadInputError
+            For anything else.
+        """
+        frames = frame_numbers(pfns)
+        if frames.size and int(frames.max()) >= self.covered_pfn:
+            raise BadInputError(f"pfn {int(frames.max()):#x} is beyond the map of {self.name}")
+        return self.runs.kind[self.runs.at(frames.astype(np.int64))]
+
+    def entries(self, pfns: Any, above: str = "identity") -> Words:
         """Tell what every correct p2m of this guest answers: the reference that runs are made of.
 
         Parameters
@@ -215,7 +266,7 @@ class Guest:
             Raw entries, marker bits included; 32-bit entries in the low half.
         """
         shape = self.geometry
-        pfns = np.asarray(pfns, np.uint64)
+        pfns = frame_numbers(pfns)
         run = self.runs.at(np.minimum(pfns, np.uint64(self.covered_pfn - 1)).astype(np.int64))
         first = self.runs.first_pfn[run].astype(np.uint64)
         mfns: Words = (self.runs.first_mfn[run].astype(np.uint64) + (pfns - first)).astype(np.uint64)
@@ -224,3 +275,11 @@ class Guest:
         kind = self.runs.kind[run]
         inside = np.where(kind == Kind.RAM, ram, np.where(kind == Kind.IDENTITY, identity, shape.invalid))
         return np.where(pfns >= np.uint64(self.covered_pfn), shape.entries_above(pfns, above), inside)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()
+
+
+def _is_blank(name: object) -> bool:
+    return isinstance(name, str) and not name

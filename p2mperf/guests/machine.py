@@ -8,7 +8,9 @@ from itertools import pairwise
 
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Geometry
-from p2mperf.units import round_up
+from p2mperf.units import round_up, whole_number
+
+MAX_FRAMES = 1 << 40  # 52 bits of physical address
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,16 @@ class Machine:
     Raises
     ------
     BadInputError
-        When it has no frames.
+        When it has no frames, or more than physical addresses reach, or the seed is none.
     """
 
     n_frames: int
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.n_frames <= 0:
-            raise BadInputError(f"a machine needs at least one frame, not {self.n_frames}")
+        n_frames = whole_number(self.n_frames, "a machine's number of frames", 1, MAX_FRAMES)
+        object.__setattr__(self, "n_frames", n_frames)
+        object.__setattr__(self, "seed", checked_seed(self.seed))
 
     @classmethod
     def for_guest(cls, n_pages: int, geometry: Geometry, seed: int) -> Machine:
@@ -81,6 +84,7 @@ class Machine:
         gives them, about a thousand to a machine. Python's Mersenne Twister keeps its promise of equal
         results across versions, so a seed means the same layout everywhere.
         """
+        n_frames = whole_number(n_frames, "a number of frames", 0, MAX_FRAMES)
         size = 1 << max(0, min(18, self.n_frames.bit_length() - 11))
         starts = list(range(0, self.n_frames - size + 1, size))
         random.Random(self.seed).shuffle(starts)
@@ -97,6 +101,17 @@ class Machine:
                 f"the machine has {self.n_frames} frames, {left} fewer than the guest's {n_frames} need"
             )
         return extents
+
+
+def checked_seed(seed: object) -> int:
+    """Take a seed: equal ones give equal results in every generator.
+
+    Raises
+    ------
+    BadInputError
+        When it is no whole number of at most 64 bits.
+    """
+    return whole_number(seed, "a seed", 0, 2**64 - 1)
 
 
 def _around(start: int, size: int, keep: frozenset[int]) -> list[tuple[int, int]]:

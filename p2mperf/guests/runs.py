@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from p2mperf.guests.geometry import Kind
 
+_MAX_PFN = 1 << 52
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Runs:
     """Consecutive stretches of frames of one kind; values of a RAM run count up from `first_mfn`.
 
@@ -28,6 +30,51 @@ class Runs:
     n_frames: NDArray[np.int64]
     kind: NDArray[np.int8]
     first_mfn: NDArray[np.int64]
+
+    def fault(self, n_machine_frames: int) -> str:
+        """Say what is wrong with runs as the map of a guest; "" for nothing.
+
+        Parameters
+        ----------
+        n_machine_frames : int
+            Machine frames that there are to back it.
+        """
+        columns = self._columns
+        if not all(map(_is_column, columns)):
+            return "its columns are no arrays of one dimension"
+        if [column.dtype for column in columns] != [np.int64, np.int64, np.int8, np.int64]:
+            return "its columns are of other types"
+        if len({column.size for column in columns}) != 1 or not self.kind.size:
+            return "its columns are empty or of several lengths"
+        if not ((self.n_frames > 0) & (self.n_frames <= _MAX_PFN) & (self.first_pfn <= _MAX_PFN)).all():
+            return "a run has no frames, or more than there can be"
+        if self.first_pfn[0] != 0 or (self.first_pfn[1:] != self.end_pfn[:-1]).any():
+            return "it does not begin at 0, or runs overlap or leave gaps"
+        if not np.isin(self.kind, list(Kind)).all():
+            return "a run is of no kind"
+        return self._memory_fault(n_machine_frames)
+
+    def _memory_fault(self, n_machine_frames: int) -> str:
+        ram = self.select(Kind.RAM)
+        order = np.argsort(ram.first_mfn)
+        first, n_frames = ram.first_mfn[order], ram.n_frames[order]
+        if not ram.kind.size:
+            return "it has no RAM"
+        if first[0] < 0 or (first > n_machine_frames - n_frames).any():
+            return f"RAM lies beyond the machine's {n_machine_frames} frames"
+        return "one machine frame backs two" if (first[1:] < (first + n_frames)[:-1]).any() else ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Runs) and all(
+            np.array_equal(ours, its) for ours, its in zip(self._columns, other._columns, strict=True)
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(np.ascontiguousarray(column).tobytes() for column in self._columns))
+
+    @property
+    def _columns(self) -> tuple[NDArray[Any], ...]:
+        return self.first_pfn, self.n_frames, self.kind, self.first_mfn
 
     @classmethod
     def of(cls, rows: Sequence[tuple[int, int, int, int]]) -> Runs:
@@ -59,3 +106,7 @@ class Runs:
         n_frames = np.diff(np.append(first, self.end_pfn[-1]))
         shift = np.where(self.kind[run] == Kind.RAM, first - self.first_pfn[run], 0)
         return Runs(first, n_frames, self.kind[run], self.first_mfn[run] + shift)
+
+
+def _is_column(column: object) -> bool:
+    return isinstance(column, np.ndarray) and column.ndim == 1

@@ -13,6 +13,7 @@ from p2mperf.designs.arm.event_kernels import Recorder
 from p2mperf.designs.arm.stage2 import OPTIONS, Stage2Table, explain, predict_footprint
 from p2mperf.designs.backing import BACKINGS, Backing
 from p2mperf.designs.base import Design, Footprint, Load
+from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.kernels import trace
@@ -99,11 +100,11 @@ class Stage2Door:
 
     def step_at(self, address: int) -> Load:
         """As `Design.step_at`."""
-        return self.table.step_at(address)
+        return self.table.step_at(word(address, "an address"))
 
     def explain(self, entry: int) -> dict[str, Any]:
         """Read a raw entry: ``kind`` is "ram", "ram, write-protected for tracing" or "missing"."""
-        return explain(entry)
+        return explain(word(entry, "an entry"))
 
     def audit(self: _Held) -> None:
         """As `Design.audit`."""
@@ -156,7 +157,7 @@ class Stage2Door:
             As `lookup`.
         """
         recorder = Recorder.empty()
-        trace(self.tables, self.state, recorder, self._frames([pfn])[0])
+        trace(self.tables, self.state, recorder, self._frames([word(pfn)])[0])
         return recorder.counts()
 
 

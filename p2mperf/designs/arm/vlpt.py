@@ -16,6 +16,7 @@ from p2mperf.designs.arm.window import VlptDomain, VlptWindow
 from p2mperf.designs.backing import BACKINGS, Backing
 from p2mperf.designs.base import Design, Footprint, Load
 from p2mperf.errors import BadInputError, ClosedError
+from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.memory import smaps
@@ -191,6 +192,7 @@ class ArmVlpt(Stage2Door, Design):
         return {**super().views(), "window": smaps.view_page_bytes(*self._slots)}
 
     def step_at(self, address: int) -> Load:
+        address = word(address, "an address")
         page = self.window.area.page_at(address)
         slot = FIRST_SLOT + page // ENTRIES
         if page < 0 or not self.first_slot <= slot < self.end_slot:

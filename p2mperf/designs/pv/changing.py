@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from p2mperf.designs.pv.leaf_plan import Flags
 from p2mperf.designs.pv.life import Living
 from p2mperf.designs.pv.saving import Saved
 from p2mperf.designs.pv.tools import ToolsView
+from p2mperf.errors import BadInputError
+from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.m2p import Overrides
@@ -66,8 +70,19 @@ def break_leaves(self: Living, leaves: Frames, written: Words | None = None) -> 
     -------
     int
         Leaves that are private now; the others could not be had, and are as they were, their mids included.
+
+    Raises
+    ------
+    BadInputError
+        For leaves that there are not, or that are named twice, and where `written` is of another shape.
     """
-    return self.life.breaking.break_leaves(leaves, written)
+    numbers = self._frames(leaves)
+    _check_leaves(numbers, self.store.end_pfn // self.guest.geometry.leaf_frames)
+    if written is not None:
+        written = self._frames(written)
+        if written.shape != numbers.shape:
+            raise BadInputError(f"{written.size} frames written for {numbers.size} leaves: give as many")
+    return self.life.breaking.break_leaves(numbers.astype(np.int64), written)
 
 
 def balloon_down(self: Living, pfns: Any) -> Words:
@@ -127,7 +142,7 @@ def unused_mfns(self: Living, n_frames: int) -> Words:
     BadInputError
         When the machine has not so many.
     """
-    return self.life.ballooning.unused_mfns(n_frames)
+    return self.life.ballooning.unused_mfns(*_whole(self, n_frames))
 
 
 def hotplug(self: Living, first_pfn: int, n_frames: int) -> bool:
@@ -149,7 +164,7 @@ def hotplug(self: Living, first_pfn: int, n_frames: int) -> bool:
 
 def has_memory(self: Living, entries: Words) -> Flags:
     """Own or foreign: neither INVALID nor identity."""
-    return self.store.has_memory(entries)
+    return self.store.has_memory(self._frames(entries))
 
 
 def invalidate_extra_memory(self: Living) -> bool:
@@ -364,4 +379,14 @@ def set_suspended(self: Living, is_saved: bool) -> None:
 
 def _whole(self: Living, *numbers: int) -> list[int]:
     """Frames and counts of frames, checked: only whole numbers make a range."""
-    return self._frames(list(numbers)).tolist()
+    self._frames([])
+    return [word(number, "a frame or a number of frames") for number in numbers]
+
+
+def _check_leaves(leaves: Words, n_leaves: int) -> None:
+    if leaves.ndim != 1:
+        raise BadInputError(f"leaves come in a row, not in {leaves.ndim} dimensions")
+    if leaves.size and int(leaves.max()) >= n_leaves:
+        raise BadInputError(f"leaf {int(leaves.max())} is beyond the {n_leaves} that can be written")
+    if not (leaves[1:] > leaves[:-1]).all() and np.unique(leaves).size < leaves.size:
+        raise BadInputError("a leaf can be named only once")

@@ -8,6 +8,7 @@ from p2mperf.designs.base import Footprint, Load
 from p2mperf.designs.pv import audit
 from p2mperf.designs.pv.list_tables import ListTables
 from p2mperf.designs.pv.reading import Readable
+from p2mperf.guests.frames import word
 from p2mperf.memory.window import Window
 
 
@@ -46,7 +47,7 @@ def views(self: Listed) -> dict[str, int]:
 
 def step_at(self: Listed, address: int) -> Load:
     """Say what stands at an address that a walk has read."""
-    return self.list_tables.load_at(address, self.way_back)
+    return self.list_tables.load_at(word(address, "an address"), self.way_back)
 
 
 def check(self: Listed) -> None:

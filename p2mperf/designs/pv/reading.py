@@ -13,6 +13,7 @@ from p2mperf.designs.pv import entries
 from p2mperf.designs.pv.leaf_plan import LeafPlan
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
+from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames, PagePool
@@ -128,12 +129,13 @@ def mfn_to_pfn(self: Readable, mfns: Any) -> Words:
     BadInputError
         When `mfns` are not whole, non-negative numbers.
     """
-    return self.way_back.pfns_of(self._frames(mfns))
+    frames = self._frames(mfns)
+    return self.way_back.pfns_of(frames.reshape(-1)).reshape(frames.shape)
 
 
 def explain(self: Readable, entry: int) -> dict[str, Any]:
     """Read a raw entry: its ``kind``, and its ``mfn`` or None."""
-    return entries.explain(entry, self.guest.geometry)
+    return entries.explain(word(entry, "an entry"), self.guest.geometry)
 
 
 def kind_runs(self: Readable) -> list[tuple[int, int, str]]:

@@ -17,7 +17,7 @@ from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Saved:
     """What a toolstack keeps of a guest's p2m: which frames have memory, but not where.
 
@@ -27,10 +27,23 @@ class Saved:
         Whose.
     has_memory : ndarray of bool, shape (n_entries,)
         By pfn.
+    design : str
+        Whose p2m it was.
     """
 
     guest: Guest
     has_memory: Flags
+    design: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Saved) and (
+            self.design == other.design
+            and self.guest == other.guest
+            and np.array_equal(self.has_memory, other.has_memory)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.design, self.guest))
 
 
 class Saving:
@@ -50,6 +63,7 @@ class Saving:
         self._store = store
         self._tools = tools
         self._way_back = way_back
+        self._kept: Saved | None = None
 
     def save(self) -> Saved:
         """Suspend the guest and keep what a toolstack keeps: see `changing.save`."""
@@ -63,12 +77,16 @@ class Saving:
                 f"first is pfn {int(np.argmax(foreign)):#x}: clear_foreign before saving"
             )
         store.suspended = True
-        return Saved(store.guest, entries & (store.form.identity | store.form.foreign) == 0)
+        has_memory = entries & (store.form.identity | store.form.foreign) == 0
+        has_memory.flags.writeable = False
+        self._kept = Saved(store.guest, has_memory, store.name)
+        return self._kept
 
     def restore(self, saved: Saved, seed: int | None = None) -> None:
         """Resume on other memory: see `changing.restore`."""
         store, guest = self._store, self._store.guest
-        if not store.suspended or saved.guest is not guest:
+        # Nothing can have changed since: what save gave is what is there, or it is of another p2m.
+        if not store.suspended or not (saved is self._kept or saved == self._kept):
             raise BadInputError(f"{guest.name} is not saved, or not this: restore takes what save gave")
         old = store.read(np.flatnonzero(saved.has_memory).astype(np.uint64))
         mfns = _other_mfns(old, guest.machine, guest.machine.seed + 1 if seed is None else seed)
@@ -77,6 +95,7 @@ class Saving:
         self._way_back.refill()
         self._tools.view.move(store.pool.n_frames)
         store.suspended = False
+        self._kept = None
 
 
 def _other_mfns(old: Words, machine: Machine, seed: int) -> Words:

@@ -24,6 +24,7 @@ from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.tree_kernels import Tree32, Tree64, WriteTree32, WriteTree64
 from p2mperf.designs.pv.tree_plan import max_domain_frames, plan_tree, tree_pages, tree_shape, tree_sharing
 from p2mperf.designs.pv.way_back import WayBack
+from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Kind, above_mask
 from p2mperf.guests.guest import Guest
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, round_up
@@ -171,7 +172,7 @@ class PvTree(Design):
         return {"direct": self.store.pool.direct_page_bytes}
 
     def step_at(self, address: int) -> Load:
-        return self.store.load_at(address)
+        return self.store.load_at(word(address, "an address"))
 
     def audit(self) -> None:
         audit.check_table(self.store, self.pages)

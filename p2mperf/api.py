@@ -69,7 +69,7 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
     from p2mperf.guests.guest import Guest
 
     kind = find(design)
-    guest = Guest.preset(guest) if isinstance(guest, str) else guest
+    guest = guest if isinstance(guest, Guest) else Guest.preset(guest)
     _require_room(kind, guest, backing, options)
     return kind(guest, backing, **options)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from p2mperf.errors import known
+from p2mperf.errors import BadInputError, known, shown
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE
 
 
@@ -37,12 +37,17 @@ BACKINGS = {
 }
 
 
-def backing(name: str) -> Backing:
-    """Find a page backing by name.
+def backing(name: str | Backing) -> Backing:
+    """Find a page backing by name; one of your own is taken as it is.
 
     Raises
     ------
     BadInputError
-        When there is none of that name.
+        When there is none of that name, or there are no pages of its sizes.
     """
+    if isinstance(name, Backing):
+        for n_bytes in (name.direct_bytes, name.window_bytes):
+            if n_bytes not in (PAGE_SIZE, HUGE_SIZE):
+                raise BadInputError(f"pages have {PAGE_SIZE} or {HUGE_SIZE} bytes, not {shown(n_bytes)}")
+        return name
     return BACKINGS[known("page backing", name, BACKINGS)]

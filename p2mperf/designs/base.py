@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from p2mperf.designs.backing import Backing, backing as find_backing
-from p2mperf.errors import AuditError, BadInputError, ClosedError, cut
+from p2mperf.errors import AuditError, BadInputError, ClosedError, cut, shown
 from p2mperf.guests.frames import frame_numbers, word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
@@ -115,6 +115,9 @@ class Design(Owned, ABC):
     _options_asked: dict[str, Any]
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        guest = arguments[0] if arguments else options.get("guest")
+        if not isinstance(guest, Guest):
+            raise BadInputError(f"{cls.name} is built for a Guest, not for {shown(guest)}")
         cls.check_options(options)
         design = super().__new__(cls)
         design._options_asked = options
@@ -122,7 +125,7 @@ class Design(Owned, ABC):
 
     def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
         self.guest = guest
-        self.backing = backing if isinstance(backing, Backing) else find_backing(backing)
+        self.backing = find_backing(backing)
         self.closed = False
         self.kept = ExitStack()
         self._page_tables_before_bytes = page_table_bytes()

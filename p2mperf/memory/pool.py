@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from p2mperf.errors import ClosedError, DoesNotFitError
 from p2mperf.memory import smaps, vm
 from p2mperf.memory.owned import Owned
-from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
+from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, format_size, round_up, whole_number
 
 Frames = NDArray[np.int64]
 _HUGE_FRAMES = HUGE_SIZE // PAGE_SIZE
@@ -71,6 +71,7 @@ class PagePool(Owned):
         run_frames: int = 0,
         seed: int = 0,
     ) -> None:
+        run_frames = whole_number(run_frames, "run_frames", 0)
         self.n_frames = round_up(n_frames + n_spare, _HUGE_FRAMES)
         self.n_ready = round_up(n_frames, _HUGE_FRAMES)
         self.fd = os.memfd_create("p2mperf-pool", os.MFD_CLOEXEC)
@@ -263,6 +264,7 @@ class PagePool(Owned):
 
 
 def _run_order(n_frames: int, run_frames: int, seed: int) -> Frames:
+    run_frames = min(run_frames, max(1, n_frames))
     n_runs = n_frames // run_frames
     starts = np.random.default_rng(seed).permutation(n_runs) * run_frames
     order = (starts[:, None] + np.arange(run_frames)).ravel()

@@ -13,6 +13,7 @@ from p2mperf.designs.arm.event_kernels import Recorder
 from p2mperf.designs.arm.stage2 import OPTIONS, Stage2Table, explain, predict_footprint
 from p2mperf.designs.backing import BACKINGS, Backing
 from p2mperf.designs.base import Design, Footprint, Load
+from p2mperf.errors import BadInputError, shown
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
@@ -183,6 +184,8 @@ def hold_table(design: Design, extra_pages: Mapping[str, int], options: dict[str
         As `Stage2Table`.
     """
     like: Stage2Door | None = options.pop("like", None)
+    if not isinstance(like, Stage2Door | None):
+        raise BadInputError(f"{design.name} can be like an ARM design, not {shown(like)}")
     other = like.table if like is not None else None
     table = Stage2Table(design.name, design.guest, design.backing, extra_pages, like=other, **options)
     design.kept.callback(table.close)

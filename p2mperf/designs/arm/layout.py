@@ -20,7 +20,7 @@ from p2mperf.guests.guest import Guest
 from p2mperf.guests.lpae import Stage2
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.radix import Level, Radix, Sharing, count_pages
-from p2mperf.units import PAGE_SIZE
+from p2mperf.units import PAGE_SIZE, whole_number
 
 ENTRIES = 512  # LPAE_ENTRIES
 N_ROOT_PAGES = 2
@@ -101,8 +101,8 @@ def check_options(name: str, guest: Guest, domid: int, n_regions: int) -> None:
             f"{name} translates ARM guests, and {guest.name} is one of geometry {guest.geometry.name}: take "
             'Guest.plain(size, geometry="lpae")'
         )
-    if not 0 <= domid < N_DOMAINS:
-        raise BadInputError(f"domid {domid} must lie in [0, {N_DOMAINS})")
+    whole_number(domid, "domid", 0, N_DOMAINS - 1)
+    whole_number(n_regions, "n_regions", 1)
     most = min(DOMAIN_FRAMES // REGION_FRAMES, plan_tables(guest).n_third)
     if not 1 <= n_regions <= most:
         raise BadInputError(f"n_regions {n_regions} must lie in [1, {most}] for {guest.name}")
@@ -123,6 +123,7 @@ def third_frames(guest: Guest, run_frames: int = 0, n_regions: int = 1) -> Frame
     ndarray of int64
         Frames in order of guest addresses.
     """
+    n_regions = whole_number(n_regions, "n_regions", 1, DOMAIN_FRAMES // REGION_FRAMES)
     page = np.arange(plan_tables(guest).n_third, dtype=np.int64)
     dealt = page % n_regions * REGION_FRAMES + page // n_regions
     return scattered(dealt, run_frames, guest.seed)
@@ -130,6 +131,7 @@ def third_frames(guest: Guest, run_frames: int = 0, n_regions: int = 1) -> Frame
 
 def region_pages(pages: dict[str, int], n_regions: int) -> list[int]:
     """Pages in each region: third-level ones dealt out, all others behind the last of them."""
+    n_regions = whole_number(n_regions, "n_regions", 1, max(1, pages["third"]))
     parts = [len(range(region, pages["third"], n_regions)) for region in range(n_regions)]
     parts[-1] += sum(pages.values()) - pages["third"]
     return parts
@@ -152,6 +154,7 @@ def scattered(frames: Frames, run_frames: int, seed: int) -> Frames:
     ndarray of int64
         The same frames.
     """
+    run_frames = min(whole_number(run_frames, "run_frames", 0), max(1, frames.size))
     if run_frames == 0:
         return frames
     order = np.random.default_rng(seed).permutation(-(-frames.size // run_frames))

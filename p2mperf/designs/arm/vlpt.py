@@ -15,7 +15,7 @@ from p2mperf.designs.arm.vlpt_kernels import VlptTables
 from p2mperf.designs.arm.window import VlptDomain, VlptWindow
 from p2mperf.designs.backing import BACKINGS, Backing
 from p2mperf.designs.base import Design, Footprint, Load
-from p2mperf.errors import BadInputError, ClosedError
+from p2mperf.errors import BadInputError, ClosedError, shown
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
@@ -76,6 +76,8 @@ class ArmVlpt(Stage2Door, Design):
             self.table = hold_table(self, self.extra_pages, options)
             acceptance = judge(guest, checks)
             self.overruns = acceptance.overruns
+            if not isinstance(window, VlptWindow | None):
+                raise BadInputError(f"{shown(window)} is no VlptWindow")
             self.window = window or VlptWindow(self.backing.window_bytes)
             if window is None:
                 self.kept.callback(self.window.close)

@@ -129,6 +129,8 @@ def check_guest(name: str, family: str, guest: Guest) -> None:
         )
 
 
-def limit_pages(limit: str | int) -> int:
+def limit_pages(limit: str | int | None) -> int:
     """Pages below a hotplug limit: a size such as 512G, or bytes; 0 for none."""
-    return parse_pages(limit) if limit else 0
+    if limit is None or (isinstance(limit, int) and limit == 0):
+        return 0
+    return parse_pages(limit)

@@ -13,7 +13,7 @@ import numpy as np
 
 from p2mperf.designs.pv.leaf_plan import Flags, Leaf
 from p2mperf.designs.pv.store import LeafStore
-from p2mperf.errors import BadInputError, known
+from p2mperf.errors import BadInputError, known, unknown
 from p2mperf.guests.geometry import Kind, Words
 
 
@@ -112,6 +112,8 @@ def checked_quirks(names: Iterable[str], there: Collection[str], design: str) ->
     BadInputError
         For a name that is no quirk, or is another design's.
     """
+    if not isinstance(names, Iterable):
+        raise unknown(f"quirk of {design}", names, there)
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         known(f"quirk of {design}", name, there)

@@ -23,7 +23,9 @@ from p2mperf.guests.guest import Guest
 from p2mperf.memory.owned import Owned
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build
-from p2mperf.units import PAGE_SHIFT
+from p2mperf.units import PAGE_SHIFT, whole_number
+
+_MOST_SPARE = 1 << 28  # 1 TiB of pages
 
 
 class LeafStore(Owned):
@@ -107,7 +109,8 @@ class LeafStore(Owned):
         self.plan = plan
         self.end_pfn = end_pfn
         self.form = _entry_format(guest, end_pfn)
-        self.n_spare = self._enough_spare() if n_spare is None else n_spare
+        n_enough = self._enough_spare()
+        self.n_spare = n_enough if n_spare is None else whole_number(n_spare, "n_spare", 0, _MOST_SPARE)
         self.taken: dict[str, int] = {}
         self.changes = np.zeros(3, np.int64)
         self.unlinked = np.zeros(0, np.int64)

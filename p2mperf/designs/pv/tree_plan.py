@@ -10,7 +10,7 @@ from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.runs import Runs
 from p2mperf.tables.radix import Level, Radix, Sharing, count_pages
-from p2mperf.units import GIB, PAGE_SIZE, round_up
+from p2mperf.units import GIB, PAGE_SIZE, round_up, whole_number
 
 # CONFIG_XEN_MAX_DOMAIN_MEMORY just before the option was removed [GiB].
 _MAX_DOMAIN_GIB = {64: 500, 32: 64}
@@ -45,6 +45,8 @@ def plan_tree(guest: Guest, above: str, max_domain_pages: int | None) -> LeafPla
         The plan, of as many leaves as three levels have.
     """
     shape = guest.geometry
+    if max_domain_pages is not None:
+        whole_number(max_domain_pages, "max_domain_pages", 0, shape.max_frames)
     n_taken = max_domain_pages or max_domain_frames(shape)
     runs = extend_above(_clipped(guest, n_taken), shape.max_frames, above)
     kinds = kinds_by_leaf(runs, shape.max_frames // shape.leaf_frames, shape.leaf_frames)

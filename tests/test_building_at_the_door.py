@@ -1,0 +1,72 @@
+"""What tables are built with: taken exactly, or refused before anything is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from own_process import n_memfds
+from test_doors import Mute, refused
+
+import p2mperf
+from p2mperf.designs.backing import Backing
+from p2mperf.errors import P2mperfError, shown
+from p2mperf.guests.guest import Guest
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE
+
+PV, ARM = Guest.plain("8M"), Guest.plain("8M", geometry="lpae")
+NO_NUMBERS = [-1, "x", 2.5, float("nan"), [], [1, 2], True, Mute(), 1e300]
+
+
+@pytest.mark.parametrize("guest", [5, None, b"domu-64-2049m", [], Mute(), 10**5000], ids=shown)
+@pytest.mark.parametrize("design", ["pv-tree", "pv-linear", "arm-walk"])
+def test_a_guest_that_is_none(design: str, guest: Any) -> None:
+    with refused():
+        p2mperf.build(design, guest)
+    with refused():
+        p2mperf.designs.find(design)(guest)
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=shown)
+@pytest.mark.parametrize(
+    ("design", "option"),
+    [
+        *((design, "run_frames") for design in ("pv-tree", "pv-linear", "arm-walk", "arm-vlpt")),
+        ("pv-tree", "n_spare"),
+        ("pv-tree", "max_domain_pages"),
+        ("pv-tree", "limit"),
+        ("arm-walk", "domid"),
+        ("arm-walk", "n_regions"),
+        ("arm-vlpt", "n_regions"),
+        ("arm-walk", "like"),
+        ("arm-vlpt", "window"),
+        ("arm-vlpt", "checks"),
+        ("pv-tree", "quirks"),
+        ("pv-tree", "above"),
+        ("pv-tree", "backing"),
+    ],
+)
+def test_an_option_that_is_none(design: str, option: str, value: Any) -> None:
+    if (option, value) == ("quirks", []):
+        pytest.skip("no quirks at all")
+    n_before = n_memfds()
+    with refused(P2mperfError):
+        p2mperf.build(design, PV if design.startswith("pv") else ARM, **{option: value})
+    assert n_memfds() == n_before
+
+
+@pytest.mark.parametrize("design", ["pv-tree", "arm-walk"])
+@pytest.mark.parametrize("run_frames", [2**40, 2**70, np.int8(3), np.uint64(2)])
+def test_runs_of_any_length(design: str, run_frames: Any) -> None:
+    guest = PV if design.startswith("pv") else ARM
+    with p2mperf.build(design, guest, run_frames=run_frames) as p2m:
+        p2m.audit()
+
+
+def test_pages_that_there_are_not() -> None:
+    for sizes in ((1, 0), (PAGE_SIZE, 0), (HUGE_SIZE, "4K"), (-PAGE_SIZE, PAGE_SIZE)):
+        with refused():
+            p2mperf.build("pv-tree", PV, Backing("x", *sizes))  # type: ignore[arg-type]
+    with p2mperf.build("pv-tree", PV, Backing("mine", PAGE_SIZE, HUGE_SIZE)) as p2m:  # type: ignore[arg-type]
+        assert p2m.backing.name == "mine"

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, known
+from p2mperf.guests.frames import frame_numbers
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
+from p2mperf.guests.machine import checked_seed
 from p2mperf.guests.runs import Runs
+from p2mperf.units import whole_number
 
 
 def _sequential(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -41,6 +44,8 @@ def _leaf_stride(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Genera
     entry = (lap * 8 + int(rng.integers(leaf))) % leaf
     return np.asarray(np.minimum(position * leaf + entry, n_frames - 1), np.int64)
 
+
+_MOST_LOOKUPS = 1 << 40  # 8 TiB of frames
 
 STREAMS = {
     "sequential": _sequential,
@@ -92,6 +97,7 @@ def make_stream(
     array([0, 1, 0, 1], dtype=uint64)
     """
     name = known("stream", name, STREAMS)
+    n_lookups, seed = whole_number(n_lookups, "n_lookups", 0, _MOST_LOOKUPS), checked_seed(seed)
     check_fractions(guest, hole_fraction, identity_fraction)
     rng = np.random.default_rng([seed, sorted(STREAMS).index(name)])
     ranks = STREAMS[name](n_lookups, int(guest.ram.n_frames.sum()), guest.geometry.leaf_frames, rng)
@@ -152,12 +158,7 @@ def replay(pfns: Any, guest: Guest) -> Words:
     BadInputError
         When one of them is no frame number, or lies beyond the guest's map.
     """
-    trace = np.asarray(pfns)
-    if trace.size and (trace.dtype.kind not in "iu" or trace.min() < 0):
-        raise BadInputError(
-            f"a trace holds frame numbers, not {trace.dtype}: they are whole and not negative"
-        )
-    stream = np.ascontiguousarray(trace, np.uint64)
+    stream = frame_numbers(pfns, "a trace holds frame numbers, which")
     if stream.size and int(stream.max()) >= guest.covered_pfn:
         raise BadInputError(f"the trace names pfn {int(stream.max()):#x}, beyond guest {guest.name}")
     return stream

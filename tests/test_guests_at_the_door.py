@@ -16,6 +16,8 @@ from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
 from p2mperf.guests.presets import PRESETS
 from p2mperf.guests.runs import Runs
+from p2mperf.migration.writers import make_writer
+from p2mperf.streams import make_stream, replay
 
 GUEST = Guest.plain("64M")
 N = GUEST.n_boot_pages
@@ -115,6 +117,8 @@ def test_a_seed_that_is_none(seed: Any) -> None:
         lambda: Guest.plain("64M", seed=seed),
         lambda: Guest.preset("domu-64-2049m", seed=seed),
         lambda: Machine(100, seed),
+        lambda: make_stream("uniform", GUEST, 4, seed=seed),
+        lambda: make_writer("uniform", GUEST, 4, seed),
         lambda: Guest.from_e820([(0, "1M", "ram")], "1M", seed=seed, machine=Machine(10**4)),
     ):
         with refused():
@@ -131,6 +135,23 @@ def test_seeds_of_numpy_are_seeds() -> None:
 def test_a_machine_that_cannot_be(n_frames: Any) -> None:
     with refused():
         Machine(n_frames)
+
+
+@pytest.mark.parametrize("n", [*NO_SEEDS, 0.5], ids=shown)
+def test_streams_and_working_sets_of_no_length(n: Any) -> None:
+    with refused():
+        make_stream("uniform", GUEST, n)
+    if n is not None:
+        with refused():
+            make_writer("uniform", GUEST, n)
+
+
+@pytest.mark.parametrize(
+    "pfns", [[[1], [2, 3]], np.ma.array([1, 2], mask=[0, 1]), [None], object()], ids=shown
+)
+def test_recordings_that_are_none(pfns: Any) -> None:
+    with refused():
+        replay(pfns, GUEST)
 
 
 @pytest.mark.parametrize("n_frames", ["x", -1, 10**400, None, 1.5], ids=shown)

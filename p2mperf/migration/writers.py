@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, known
+from p2mperf.errors import BadInputError, known, shown
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
+from p2mperf.guests.machine import checked_seed
+from p2mperf.units import whole_number
 
 
 class Writer(ABC):
@@ -36,12 +38,12 @@ class Writer(ABC):
     def __init__(self, guest: Guest, n_pages: int | None = None, seed: int = 1) -> None:
         self.guest = guest
         n_ram = int(guest.ram.n_frames.sum())
-        self.n_pages = n_ram if n_pages is None else n_pages
+        self.n_pages = n_ram if n_pages is None else whole_number(n_pages, "a working set")
         if not 0 < self.n_pages <= n_ram:
             raise BadInputError(
-                f"a working set of {self.n_pages} pages is not within the {n_ram} of {guest.name}"
+                f"a working set of {shown(self.n_pages)} pages is not within the {n_ram} of {guest.name}"
             )
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng(checked_seed(seed))
 
     def write(self, n_writes: int) -> Words:
         """Give the next `n_writes` frames."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from p2mperf.designs.base import Design
     from p2mperf.designs.pv.scenarios import P2m
     from p2mperf.guests.guest import Guest
+    from p2mperf.study.executors.base import Executor
 
 SHIPPED = {
     "shipped": "default-sweep.parquet",
@@ -167,6 +168,7 @@ def sweep(
     out: str | Path | None = None,
     fresh: bool = False,
     quiet: bool = False,
+    executor: Executor | None = None,
 ) -> pd.DataFrame:
     """Measure a plan, or what is left of it, and return its samples.
 
@@ -191,6 +193,8 @@ def sweep(
         Begin anew instead of resuming.
     quiet : bool
         No progress on stderr.
+    executor : p2mperf.study.executors.base.Executor, optional
+        Where units run; default: here, a fresh process each.
 
     Returns
     -------
@@ -214,7 +218,7 @@ def sweep(
 
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(out or Path(temporary, "results"))
-        knees = measured_knees(directory) if plan == "full" else None
+        knees = measured_knees(directory, executor) if plan == "full" else None
         grid = narrow(
             make_plan(plan, knees.sizes_bytes if knees else ()),
             guests=guests,
@@ -229,7 +233,7 @@ def sweep(
             limit=limit,
         )
         progress = Progress() if quiet else Bar().progress
-        return load_frame(run(grid, directory, fresh, progress, knees))
+        return load_frame(run(grid, directory, fresh, progress, knees, executor))
 
 
 def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:

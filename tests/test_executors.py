@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sweeping import MOMENT, Listener, small_plan
 
+import p2mperf
 from p2mperf.errors import NothingFitsError, P2mperfError
 from p2mperf.measure.ladder import Knee
 from p2mperf.measure.settings import Settings
@@ -87,6 +88,16 @@ def test_a_plan_runs_without_any_process(tmp_path: Path) -> None:
         "code": {"0c0de"},
     }
     assert frame.attrs["runs"][0]["machine"] == {"n_cpus": 96, "key": "fee2"}
+
+
+def test_a_notebook_names_the_executor() -> None:
+    executor = Elsewhere()
+    frame = p2mperf.sweep(
+        sizes=["16M"], designs=["pv-tree", "pv-linear"], n_replicates=1, quiet=True, executor=executor
+    )
+    assert set(frame["host"]) == {"elsewhere"}
+    # One guest of the width that is there when none is named, one backing, one replicate.
+    assert [order.unit.guest.n_bytes for order in executor.orders] == [16 * MIB]
 
 
 @pytest.mark.parametrize(

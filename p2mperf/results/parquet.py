@@ -78,12 +78,12 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise ResultsError(f"{told(path)} is damaged: its digest is another than it was written with")
     try:
         runs = _runs_of(metadata, told(path))
-        names = table.column_names
+        names, bare = table.column_names, table.replace_schema_metadata(None)
         _check_types(table)
         # Without the mapper a missing value would turn whole numbers beyond 2**53 into rounded floats; what
         # pandas noted in the file says nothing that the registry does not.
         nullable = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
-        frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get, ignore_metadata=True)
+        frame: pd.DataFrame = bare.to_pandas(types_mapper=nullable.get)
         known = _columns_of(names)
         # Files of earlier versions lack the later columns.
         frame = frame.reindex(columns=[column.name for column in known])

@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
         return _show_plan(plan, arguments)
     try:
         with line:
-            path = sweep(plan, arguments.out, arguments.fresh, line.progress, knees)
+            path = sweep(plan, arguments.out, arguments.fresh, line.progress, knees, will_export=True)
     except KeyboardInterrupt:
         show.say("interrupted; every finished cell is kept: the same command goes on")
         return 130

@@ -112,12 +112,30 @@ def _chosen(directory: Path, run: str) -> list[RunInfo]:
     return chosen
 
 
+def is_exported(info: RunInfo) -> bool:
+    """Tell whether both files of a run are beside its journal.
+
+    Parameters
+    ----------
+    info : RunInfo
+        The run.
+
+    Returns
+    -------
+    bool
+    """
+    return all(path.exists() for path in _files_of(info.run, info.path.parent))
+
+
+def _files_of(run: str, out: Path) -> list[Path]:
+    return [out / f"{run}{PARQUET}", out / f"{run}.csv"]
+
+
 def _export_frame(frame: pd.DataFrame, out: Path) -> list[Path]:
     if frame.empty:
         raise ResultsError("nothing to export: the run has no finished cell yet")
     make_directory(out)
-    stem = str(frame["run"].iloc[0])
-    paths = [out / f"{stem}{PARQUET}", out / f"{stem}.csv"]
+    paths = _files_of(str(frame["run"].iloc[0]), out)
     replace_file(paths[0], lambda path: write_parquet(frame, path))
     replace_file(paths[1], lambda path: frame.to_csv(path, index=False, lineterminator="\n"))
     return paths

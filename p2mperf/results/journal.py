@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from p2mperf.errors import ResultsError, cut
+from p2mperf.errors import ResultsError, ResultsLostError, cut
 from p2mperf.results.claim import claim_directory
 from p2mperf.results.fields import Record
 from p2mperf.results.files import as_path, flush_directory, open_locked, read_regular, told
@@ -153,13 +153,15 @@ class Journal:
         ResultsError
             When the record is malformed, its cell is already finished, or the file cannot take all of it. The
             file then ends where it ended before.
+        ResultsLostError
+            When the file is no longer where it was.
         """
         if self._descriptor is None:
             raise ResultsError(f"{told(self.path)} is not open for appending: use Journal.open")
         validate(record)
         self._refuse_doubles(record)
         line = _encoded(record)
-        n_bytes_before = os.fstat(self._descriptor).st_size
+        n_bytes_before = self._require_there(self._descriptor)
         try:
             if os.write(self._descriptor, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -281,6 +283,20 @@ class Journal:
                 self._statuses[self._cells[key][0]["status"]] -= 1
             self._statuses[record["status"]] += 1
             self._cells[key] = (record, self._units.get(record["unit"]))
+
+    def _require_there(self, descriptor: int) -> int:
+        """See that the file still has its name, or what follows would be lost; returns its size [bytes]."""
+        status = os.fstat(descriptor)
+        try:
+            is_there = os.path.samestat(status, self.path.stat())
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise ResultsLostError(
+                f"{told(self.path)} is no longer there: it was removed, moved or replaced while the "
+                "sweep wrote to it, so the sweep ends here"
+            )
+        return status.st_size
 
     def _truncate(self, n_bytes: int) -> None:
         assert self._descriptor is not None

@@ -10,7 +10,9 @@ from pathlib import Path
 from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, ResultsError
 from p2mperf.measure.settings import Settings
 from p2mperf.progress import Progress
+from p2mperf.results.export import is_exported
 from p2mperf.results.fields import VERSION, Record
+from p2mperf.results.files import as_path
 from p2mperf.results.journal import Journal
 from p2mperf.results.keys import fingerprint
 from p2mperf.results.runs import RunInfo, find_runs
@@ -30,6 +32,7 @@ def sweep(
     progress: Progress | None = None,
     knees: Knees | None = None,
     executor: Executor | None = None,
+    will_export: bool = False,
 ) -> Path:
     """Run a plan, or what is left of it.
 
@@ -47,6 +50,9 @@ def sweep(
         From `measured_knees`, where the plan was made with them; measured when needed.
     executor : Executor, optional
         Where its units run; default: here, each in a process of its own.
+    will_export : bool
+        The caller exports the run. Where the newest one of this plan, code and machine came to its end but
+        was not exported, as after a death between the two, it is taken and nothing is measured again.
 
     Returns
     -------
@@ -66,7 +72,9 @@ def sweep(
     for reason in left_out(plan.designs):
         progress.say(f"{reason}: left out")
     work = _Sweep(plan, tuple(jobs(plan)), executor or LocalExecutor(), progress)
-    with work.executor.alone(), work.journal(Path(out), fresh, knees) as journal:
+    if will_export and not fresh and (ended := work.ended_without_export(as_path(out))):
+        return ended
+    with work.executor.alone(), work.journal(as_path(out), fresh, knees) as journal:
         if journal.recovered_bytes:
             work.progress.say(
                 f"{journal.path.name} ended in a torn line of {journal.recovered_bytes} bytes: cut off; "
@@ -88,6 +96,23 @@ class _Sweep:
     @property
     def n_cells(self) -> int:
         return sum(len(job.cells) for job in self.jobs)
+
+    def ended_without_export(self, out: Path) -> Path | None:
+        """Find the journal of the newest run that would be this one, if it only lacks its export."""
+        place, plan_key = self.executor.place(), fingerprint(self.plan.as_dict())
+        same = (
+            info
+            for info in reversed(find_runs(out))
+            if (info.plan_key, info.code, info.machine_key) == (plan_key, place.code, place.card_key)
+        )
+        info = next(same, None)
+        if info is None or not info.ended or not info.n_done or is_exported(info):
+            return None
+        self.progress.say(
+            f"{info.path.name} came to its end but was not exported: that is done now, and nothing is "
+            "measured again; --fresh measures"
+        )
+        return info.path
 
     def journal(self, out: Path, fresh: bool, knees: Knees | None) -> Journal:
         """Continue a run of this plan, or begin one."""

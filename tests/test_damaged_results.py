@@ -271,3 +271,22 @@ def test_the_command_line_tells_of_a_damaged_file_in_one_line(tmp_path: Path) ->
     # Its results are looked at twice: whether there are any, and what they are.
     assert [name in said for said in done.stderr.splitlines()].count(True) == 1
     assert all(said.startswith("p2mperf: ") for said in done.stderr.splitlines())
+
+
+# ---- names that matplotlib would take for formulas ----
+
+
+def test_a_dollar_in_a_name_is_drawn_as_a_dollar(tmp_path: Path) -> None:
+    from p2mperf.figures import save
+
+    odd = {"guest": "$x_{$ a \\frac{$", "stream": "$\\oops{$"}
+    run = samples.run(machine={"cpu_model": "$\\frac{$ 9000"})
+    with Journal.create(tmp_path, run) as journal:
+        journal.append(samples.unit(guest=odd["guest"]))
+        journal.append(samples.cell(**odd))
+        journal.append(samples.cell(guest=odd["guest"], stream="uniform"))
+    frame = api.load(tmp_path)
+    for name in ("cost", "footprint"):
+        (drawn,) = save(api.figure(name, frame), tmp_path, name, ("svg",))
+        assert "$\\frac{$ 9000" in drawn.read_text()
+    assert set(frame["guest"]) == {odd["guest"]}

@@ -130,8 +130,10 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
     BadInputError
         As `table`.
     """
+    from p2mperf.figures.style import as_written
+
     spec = find(name)
-    data = _table(spec, frame)
+    data = _table(spec, frame if frame is None else as_written(frame))
     with _answered_for(name):
         return _drawn(spec, data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,10 +11,34 @@ from p2mperf.sizing import readable_size
 from p2mperf.units import format_size
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
 FALLBACK = "#000000"
+
+
+def as_written(frame: pd.DataFrame) -> pd.DataFrame:
+    r"""Let names in samples be drawn as they stand: between two dollars matplotlib reads a formula.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same, with ``\$`` for a dollar where there is one.
+    """
+    texts = [name for name in frame if str(frame[name].dtype) == "string"]
+    odd = [name for name in texts if frame[name].str.contains("$", regex=False).any()]
+    runs = json.dumps(frame.attrs.get("runs", []))
+    if not odd and "$" not in runs:
+        return frame
+    changed = frame.assign(**{str(name): frame[name].str.replace("$", r"\$", regex=False) for name in odd})
+    changed.attrs = {**frame.attrs, "runs": json.loads(runs.replace("$", r"\\$"))}
+    return changed
 
 
 class Look(NamedTuple):

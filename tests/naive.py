@@ -113,6 +113,19 @@ class Oracle:
         self.ram_after_boot = clip(self.ram, n_boot_pages, self.map_end)
         self.not_ram = list(self._gaps(self.ram))
         self.displaced = clip(self.not_ram, 0, n_boot_pages)
+        # One stretch of RAM takes what is displaced, the first that reaches the end of boot memory, even if
+        # it has no room; what is left over then is given back.
+        reaching: list[Range] = []
+        for low, high in self.ram:
+            if reaching and low == reaching[0][1]:
+                reaching = [(reaching[0][0], high)]
+            elif not reaching or reaching[0][1] < n_boot_pages:
+                reaching = [(low, high)]
+        reaching = [(low, high) for low, high in reaching if high >= n_boot_pages]
+        n_room = sum(high - low for low, high in clip(reaching, n_boot_pages, self.map_end))
+        self.n_remapped = min(n_room, sum(high - low for low, high in self.displaced))
+        # Ten times boot memory may come on top, or ten times low memory, 727 MiB = 727 * 256 pages.
+        self.n_extra_most = 10 * (n_boot_pages if entry_bits == 64 else min(n_boot_pages, 727 * 256))
 
         self.extents = boot_extents
         self.extent_firsts = [0]
@@ -156,7 +169,8 @@ class Oracle:
             return None
         if pfn < self.n_boot_pages:
             return pfn
-        return nth(self.displaced, n_before(self.ram_after_boot, pfn))
+        n_before_it = n_before(self.ram_after_boot, pfn)
+        return nth(self.displaced, n_before_it) if n_before_it < self.n_remapped else None
 
     def boot_mfn(self, index: int) -> int:
         """The frame at place `index` of the boot list."""
@@ -168,7 +182,8 @@ class Oracle:
         # In pfn order the RAM pages come with frames first; extra are the next ones, up to the maximum.
         if not self.is_ram(pfn) or self.boot_index(pfn) is not None or pfn >= self.end_of_frames:
             return False
-        return n_before(self.ram, pfn) < self.n_max_pages
+        n_extra_before = n_before(self.ram_after_boot, pfn) - self.n_remapped
+        return n_extra_before < self.n_extra_most and n_before(self.ram, pfn) < self.n_max_pages
 
     def entry(self, pfn: int) -> int:
         """The raw entry of `pfn`, marker bits included."""
@@ -201,8 +216,8 @@ class Oracle:
         points |= {pfn for one_range in self.ram for pfn in one_range}
         points |= {self._pfn_of_boot_index(first) for first in self.extent_firsts}
         points |= {self._pfn_of_boot_index(low) for low, _ in self.displaced}
-        n_displaced = sum(high - low for low, high in self.displaced)
-        points |= {nth(self.ram_after_boot, n_displaced), nth(self.ram, self.n_max_pages)}
+        points |= {nth(self.ram_after_boot, self.n_remapped), nth(self.ram, self.n_max_pages)}
+        points |= {nth(self.ram_after_boot, self.n_remapped + self.n_extra_most)}
         return sorted(pfn for pfn in points if pfn is not None)
 
     def _pfn_of_boot_index(self, index: int) -> int | None:
@@ -210,7 +225,8 @@ class Oracle:
             return self.n_boot_pages
         if self.is_ram(index):
             return index
-        return nth(self.ram_after_boot, n_before(self.displaced, index))
+        n_before_it = n_before(self.displaced, index)
+        return nth(self.ram_after_boot, n_before_it) if n_before_it < self.n_remapped else None
 
     def boundaries(self) -> list[int]:
         """Every pfn worth asking for: around each change, the leaf and mid edges next to it, and the ends."""

@@ -54,7 +54,8 @@ class Life:
     @cached_property
     def boot_pfns(self) -> list[int]:
         """Frames that have memory at boot; of a large guest nobody asks for all."""
-        return [self.boot._pfn_of_boot_index(index) for index in range(self.boot.n_boot_pages)]
+        pfns = [self.boot._pfn_of_boot_index(index) for index in range(self.boot.n_boot_pages)]
+        return [pfn for pfn in pfns if pfn is not None]
 
     def fresh(self, n_spare: int) -> Life:
         """As at boot, without working it out again."""

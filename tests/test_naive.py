@@ -110,18 +110,18 @@ def test_padding_gives_way_to_the_map() -> None:
 
 
 def test_displaced_frames_are_attached_again_in_order() -> None:
-    # Boot pages 0..9; 3, 4 (a row) and 7 (a gap) are not RAM: frames 3, 4, 7 go to the RAM pages from 10 on,
-    # which are 10, 11 and, after the hole at 12, 13.
+    # Boot pages 0..9; 3, 4 (a row) and 7 (a gap) are not RAM: frames 3, 4 go to the RAM pages from 10 on, 10
+    # and 11. Then that stretch ends, and frame 7 goes back to Xen, though there is RAM after the hole at 12.
     page = 4096
     rows = [(0, 3 * page, "ram"), (3 * page, 5 * page, "acpi"), (5 * page, 7 * page, "ram")]
     rows += [(8 * page, 12 * page, "ram"), (12 * page, 13 * page, "reserved"), (13 * page, 20 * page, "ram")]
     oracle = Oracle(rows, 10, 12, 64, [(4, 500), (6, 900)])
-    # Frame of boot page 3 is 503, of 4 is 900, of 7 is 903.
-    assert [oracle.entry(pfn) for pfn in (10, 11, 13)] == [503, 900, 903]
+    # Frame of boot page 3 is 503, of 4 is 900, of 7 would be 903.
+    assert [oracle.entry(pfn) for pfn in (10, 11, 13)] == [503, 900, INVALID[64]]
     assert [oracle.kind(pfn) for pfn in (3, 4, 7, 12)] == ["identity"] * 4
-    # 10 pages have frames and 12 are the most: RAM pages 14 and 15 are extra, 16 to 19 are not.
-    assert [pfn for pfn in range(25) if oracle.is_extra(pfn)] == [14, 15]
-    assert {oracle.entry(pfn) for pfn in range(14, 20)} == {INVALID[64]}
+    # 9 pages have frames and 12 are the most: RAM pages 13, 14 and 15 are extra, 16 to 19 are not.
+    assert [pfn for pfn in range(25) if oracle.is_extra(pfn)] == [13, 14, 15]
+    assert {oracle.entry(pfn) for pfn in range(13, 20)} == {INVALID[64]}
 
 
 def test_the_moved_frames_of_dom0() -> None:
@@ -245,9 +245,13 @@ def page_by_page(configuration: Configuration, mfns: list[int], above: str) -> d
             entries[pfn] = mfns[pfn]
         else:
             moved.append(mfns[pfn])
-    for pfn, ram in is_ram.items():
-        if pfn >= configuration.n_boot_pages and ram:
+    first = configuration.n_boot_pages
+    if is_ram.get(first - 1) and not is_ram.get(first):
+        moved = []  # RAM ends just where boot memory does
+    for pfn in range(first, end):
+        if is_ram[pfn]:
             entries[pfn] = moved.pop(0) if moved else INVALID[bits]
+            moved = moved if is_ram.get(pfn + 1) else []
     padded = configuration.n_boot_pages
     while padded % leaf:
         padded += 1

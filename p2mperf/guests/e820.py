@@ -15,7 +15,10 @@ from p2mperf.errors import BadInputError, cut, shown
 from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.machine import Machine
 from p2mperf.guests.runs import Runs
-from p2mperf.units import PAGE_SHIFT, parse_size, round_up
+from p2mperf.units import MIB, PAGE_SHIFT, PAGE_SIZE, parse_size, round_up
+
+_EXTRA_MEM_RATIO = 10  # balloonable memory is at most so many times boot memory, or low memory at 32 bits
+_LOW_FRAMES = 727 * MIB // PAGE_SIZE  # what PV guests were seen with at 32 bits
 
 
 class Row(NamedTuple):
@@ -129,8 +132,13 @@ def _place(
 ) -> list[tuple[int, int, int, int]]:
     """Assign kinds; the last column is the index into the boot list of a RAM stretch's first page."""
     displaced = [(first, min(last, n_boot)) for first, last, ram in zones if not ram and first < n_boot]
+    most_extra = n_max
+    if geometry.gap_kind == Kind.IDENTITY:  # a PV guest, whose kernel arranges its memory by itself
+        displaced = _remapped(displaced, zones, n_boot)
+        low = _LOW_FRAMES if geometry.entry_bits == 32 else n_boot
+        most_extra = _EXTRA_MEM_RATIO * min(n_boot, low)
     n_present = sum(max(0, min(last, n_boot) - first) for first, last, ram in zones if ram)
-    budget = n_max - n_present - sum(last - first for first, last in displaced)
+    budget = min(most_extra, n_max - n_present - sum(last - first for first, last in displaced))
     rows: list[tuple[int, int, int, int]] = []
     for first, last, ram in zones:
         if not ram:
@@ -156,6 +164,24 @@ def _place(
         )
     padded = round_up(n_boot, geometry.leaf_frames)
     return [*rows, (zones[-1][1], max(0, padded - zones[-1][1]), Kind.MISSING, 0)]
+
+
+def _remapped(
+    displaced: list[tuple[int, int]], zones: list[tuple[int, int, bool]], n_boot: int
+) -> list[tuple[int, int]]:
+    """What of the displaced memory finds a place; the rest goes back to Xen, and may be ballooned up again.
+
+    xen_find_pfn_range looks for RAM from the end of the last place on, and a stretch that ends just there
+    counts as found, with no room (`e_pfn < *min_pfn`, 3.18 to 4.0). So the first stretch that does not end
+    below boot memory has all the room there is.
+    """
+    room = next((last - max(first, n_boot) for first, last, ram in zones if ram and last >= n_boot), 0)
+    kept: list[tuple[int, int]] = []
+    for first, last in displaced:
+        n_kept = min(last - first, room)
+        room -= n_kept
+        kept += [(first, first + n_kept)] if n_kept else []
+    return kept
 
 
 def _coincident(plan: list[tuple[int, int, int, int]], machine: Machine) -> int:

@@ -41,9 +41,10 @@ class Guest:
     runs : Runs
         Without gaps over [0, covered_pfn).
     n_boot_pages : int
-        Pages the domain builder hands over: start_info.nr_pages.
+        Pages the domain builder hands over: start_info.nr_pages. A PV guest gives back what lies under a hole
+        and finds no place elsewhere.
     max_pages : int
-        Pages it may balloon up to.
+        Pages it may have; of a PV guest no more than ten times boot memory can be ballooned up to.
     end_pfn : int
         End of the memory map; above it (and above the padding) the p2m answers by policy.
     machine : Machine
@@ -95,13 +96,21 @@ class Guest:
         object.__setattr__(self, "seed", checked_seed(self.seed))
         self.geometry.check_map(max(self.max_pages, self.end_pfn), self.max_pages)
         padded = round_up(self.n_boot_pages, self.geometry.leaf_frames)
-        if int(self.ram.n_frames.sum()) != self.n_boot_pages or covered != max(self.end_pfn, padded):
+        n_lost = self.n_boot_pages - int(self.ram.n_frames.sum())
+        if not 0 <= n_lost <= self._most_released() or covered != max(self.end_pfn, padded):
             raise BadInputError(
                 f"the map of {self.name} cannot be: it is not that of {self.n_boot_pages} pages at boot, to"
                 f" pfn {self.end_pfn:#x} in {self.geometry.name}"
             )
         if self.max_pages < self.n_boot_pages:
             raise BadInputError(f"{self.name} boots with more than its maximum, {self.max_pages} pages")
+
+    def _most_released(self) -> int:
+        """Pages that a PV guest may have given back at boot: those of its holes."""
+        holes = self.runs.select(Kind.IDENTITY)
+        n_frames = np.minimum(holes.end_pfn, self.n_boot_pages) - holes.first_pfn
+        is_pv = self.geometry.gap_kind == Kind.IDENTITY
+        return int(np.maximum(n_frames, 0).sum()) if is_pv else 0
 
     @classmethod
     def preset(cls, name: str, seed: int = 1) -> Guest:

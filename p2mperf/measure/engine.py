@@ -225,7 +225,7 @@ def calibrate(designs: Mapping[str, Design], stream: Words, work: Operation[Any]
     slices = _Slices(stream)
     least, most = settings.min_lookups, settings.max_lookups
     if work.distinct:
-        n_frames = min(design.guest.n_boot_pages for design in designs.values())
+        n_frames = min(int(design.guest.ram.n_frames.sum()) for design in designs.values())
         least, most = min(least, n_frames), min(most, n_frames)
     slowest = 0.0
     for design in designs.values():

@@ -9,6 +9,7 @@ from p2mperf.designs.pv import audit
 from p2mperf.designs.pv.list_tables import ListTables
 from p2mperf.designs.pv.reading import Readable
 from p2mperf.guests.frames import word
+from p2mperf.guests.geometry import Kind
 from p2mperf.memory.window import Window
 
 
@@ -60,4 +61,4 @@ def check(self: Listed) -> None:
     """
     audit.check_table(self.store, self.pages)
     audit.check_window(self.store, self.list_tables.window)
-    audit.check_leaves(self.store, self.guest.n_boot_pages)
+    audit.check_leaves(self.store, int(self.store.plan.runs.select(Kind.RAM).n_frames.sum()))

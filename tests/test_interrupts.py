@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numba.core.event
 import pytest
 
 from p2mperf.jit import njit
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Interrupt(numba.core.event.Listener):  # type: ignore[misc]
@@ -51,3 +57,59 @@ def test_ctrl_c_waits_until_numba_is_done(kind: str) -> None:
     assert len(twice.signatures) == 1
     assert signal.getsignal(signal.SIGINT) is handler
     assert twice(21) == 42
+
+
+SLEEPS = """
+import hashlib, sys, time
+from p2mperf.cli import process, waiting
+from p2mperf.cli.waiting import Waiting
+
+waiting._LOG_SECONDS = 1.0
+
+def main(argv):
+    seconds, n_rounds = float(argv[0]), int(argv[1])
+    with Waiting("sleeping"):
+        print("asleep", flush=True)
+        time.sleep(seconds)
+        # As compiled code does, it lets other threads run, and no handler of Python before its end.
+        hashlib.pbkdf2_hmac("sha256", b"", b"", n_rounds)
+    return 0
+
+sys.exit(process.run(main, sys.argv[1:]))
+"""
+
+
+def asleep(seconds: float, n_rounds: int = 1) -> subprocess.Popen[str]:
+    """Start what sleeps, and then is busy in compiled code; wait until it has begun."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", SLEEPS, str(seconds), str(n_rounds)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert child.stdout
+    assert child.stdout.readline() == "asleep\n"
+    return child
+
+
+def test_long_silent_work_is_told_of() -> None:
+    _, said = asleep(1.5).communicate()
+    assert said == "p2mperf: sleeping: 1 s\n"
+
+
+def test_work_that_does_not_last_is_not_told_of() -> None:
+    child = asleep(0.001)
+    assert child.communicate() == ("", "")
+    assert child.returncode == 0
+
+
+def test_ctrl_c_ends_work_that_does_not_hear_of_it() -> None:
+    child = asleep(0, 2**31 - 1)  # a quarter of an hour
+    time.sleep(0.2)
+    start = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate()
+    assert child.returncode == 130
+    assert said.splitlines()[-1] == "p2mperf: interrupted"
+    assert time.monotonic() - start < 10

@@ -6,6 +6,7 @@ import sys
 
 from p2mperf.cli import show
 from p2mperf.cli.options import add_design_and_guest, build_design, make_parser
+from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError
 
 _EPILOG = """\
@@ -26,12 +27,14 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     from p2mperf.designs.capabilities import Dumpable  # numba, which --help does without
 
-    with build_design(arguments) as p2m:
+    what = f"dumping {arguments.design} of {arguments.guest or arguments.size}"
+    with Waiting(what), build_design(arguments) as p2m:
         if not isinstance(p2m, Dumpable):
             raise BadInputError(f"{arguments.design} has no dump: take a PV design")
-        if arguments.json:
-            rows = [{"first_pfn": a, "end_pfn": b, "kind": kind} for a, b, kind in p2m.kind_runs()]
-            show.data(rows)
-        else:
-            sys.stdout.write(p2m.dump())
+        rows = p2m.kind_runs() if arguments.json else None
+        text = "" if arguments.json else p2m.dump()
+    if rows is None:
+        sys.stdout.write(text)
+    else:
+        show.data([{"first_pfn": a, "end_pfn": b, "kind": kind} for a, b, kind in rows])
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import Parser, add_repeated, make_parser
+from p2mperf.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,9 @@ def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
     for guest, scenario, design in product(guests, scenarios, designs):
         if not arguments.quiet:
             show.say(f"{guest.name}, {scenario}, {design}")
-        yield life(guest, scenario, design, limit)
+        with Waiting(f"{scenario} of {guest.name}", arguments.quiet):
+            steps = life(guest, scenario, design, limit)
+        yield steps
 
 
 def _parser() -> Parser:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import add_design_and_guest, build_design, make_parser
+from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError, shown
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="answers as JSON")
     arguments = parser.parse_args(argv)
     frames = [_frame(text) for text in arguments.pfn]
-    with build_design(arguments) as p2m:
+    where = f"{arguments.design} of {arguments.guest or arguments.size}"
+    with Waiting(f"looking up in {where}"), build_design(arguments) as p2m:
         found = [p2m.lookup_path(frame) for frame in frames]
         answers = [(lookup, p2m.explain(lookup.entry)) for lookup in found]
     if arguments.json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
+from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError, known, shown
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def main(argv: list[str]) -> int:
     """Migrate a guest and show its rounds on stdout; 0 also when it does not converge: that is its answer."""
     arguments = _parser().parse_args(argv)
     known("tracer", arguments.tracer, TRACERS)
-    expected, found = _migrate(arguments, parse_rate(arguments.dirty_rate), parse_rate(arguments.bandwidth))
+    rates = parse_rate(arguments.dirty_rate), parse_rate(arguments.bandwidth)
+    with Waiting(f"migrating by {arguments.tracer}"):
+        expected, found = _migrate(arguments, *rates)
     if arguments.json:
         show.data({"recurrence": _plain(expected), "traced": _plain(found)})
     else:

@@ -56,6 +56,37 @@ def test_an_option_that_is_none(design: str, option: str, value: Any) -> None:
     assert n_memfds() == n_before
 
 
+@pytest.mark.parametrize("boot_list", ["x", 5, [[1], [2, 3]], [1, 2], np.zeros(7, np.uint64)], ids=shown)
+@pytest.mark.parametrize("design", ["pv-tree", "pv-linear", "pv-linear-nested"])
+def test_a_boot_list_that_is_none(design: str, boot_list: Any) -> None:
+    with refused():
+        p2mperf.build(design, PV, boot_list=boot_list)
+
+
+@pytest.mark.parametrize("design", ["pv-tree", "pv-linear", "pv-linear-nested", "arm-walk", "arm-vlpt"])
+def test_predictions_for_what_is_none(design: str) -> None:
+    kind = p2mperf.designs.find(design)
+    for guest in (5, None, "x", Mute()):
+        with refused():
+            kind.predict_footprint(guest)  # type: ignore[arg-type]
+    for backing in (5, None, "x", Mute()):
+        with refused():
+            kind.predict_footprint(PV if design.startswith("pv") else ARM, backing=backing)
+
+
+@pytest.mark.parametrize("part", ["designs", "sizes", "guests", "streams", "operations", "backings"])
+@pytest.mark.parametrize("names", [5, "abc", [5], [[]], [Mute()]], ids=shown)
+def test_a_part_of_a_plan_that_is_none(part: str, names: Any) -> None:
+    with refused():
+        p2mperf.sweep(**{part: names})
+
+
+@pytest.mark.parametrize("n_replicates", ["x", 0, -1, 2**70, 1.5, []], ids=shown)
+def test_replicates_that_are_none(n_replicates: Any) -> None:
+    with refused():
+        p2mperf.sweep(n_replicates=n_replicates)
+
+
 @pytest.mark.parametrize("design", ["pv-tree", "arm-walk"])
 @pytest.mark.parametrize("run_frames", [2**40, 2**70, np.int8(3), np.uint64(2)])
 def test_runs_of_any_length(design: str, run_frames: Any) -> None:

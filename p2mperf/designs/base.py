@@ -12,10 +12,10 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from p2mperf.designs.backing import Backing, backing as find_backing
-from p2mperf.errors import AuditError, BadInputError, ClosedError, cut, shown
+from p2mperf.errors import AuditError, BadInputError, ClosedError, cut
 from p2mperf.guests.frames import frame_numbers, word
 from p2mperf.guests.geometry import Words
-from p2mperf.guests.guest import Guest
+from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.host.maps import page_table_bytes
 from p2mperf.kernels import trace, translate_into
 from p2mperf.memory.owned import Owned
@@ -115,9 +115,7 @@ class Design(Owned, ABC):
     _options_asked: dict[str, Any]
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        guest = arguments[0] if arguments else options.get("guest")
-        if not isinstance(guest, Guest):
-            raise BadInputError(f"{cls.name} is built for a Guest, not for {shown(guest)}")
+        require_guest(arguments[0] if arguments else options.get("guest"))
         cls.check_options(options)
         design = super().__new__(cls)
         design._options_asked = options

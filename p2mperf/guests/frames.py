@@ -34,7 +34,7 @@ def frame_numbers(numbers: Any, what: str = "frames") -> Words:
     BadInputError
         When they are not whole, non-negative numbers, all there, in the shape of an array.
     """
-    array = _as_array(numbers, what)
+    array = as_array(numbers, what)
     if array.size == 0:
         return np.zeros(array.shape, np.uint64)
     if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0):
@@ -53,8 +53,27 @@ def word(number: object, what: str = "a frame") -> int:
     return whole_number(number, what, 0, MAX_WORD)
 
 
-def _as_array(numbers: Any, what: str) -> NDArray[Any]:
-    """As an array; a list of both small numbers and some above 2**63 would be floating-point to numpy."""
+def as_array(numbers: Any, what: str) -> NDArray[Any]:
+    """Take anything for an array, if it has the shape of one; what the numbers are is not looked at.
+
+    A list of both small numbers and some above 2**63 would be floating-point to numpy.
+
+    Parameters
+    ----------
+    numbers : array_like
+        Anything.
+    what : str
+        What an error calls them.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    BadInputError
+        For lists of different lengths, and arrays of which not all is there.
+    """
     if isinstance(numbers, np.ndarray):
         if isinstance(numbers, np.ma.MaskedArray) and np.ma.is_masked(numbers):
             raise BadInputError(f"{what} must all be there: some of these are masked")

@@ -286,6 +286,18 @@ class Guest:
         return np.where(pfns >= np.uint64(self.covered_pfn), shape.entries_above(pfns, above), inside)
 
 
+def require_guest(guest: object) -> None:
+    """Refuse what is no guest.
+
+    Raises
+    ------
+    BadInputError
+        Naming it.
+    """
+    if not isinstance(guest, Guest):
+        raise BadInputError(f"tables are built for a Guest, not for {shown(guest)}")
+
+
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()
 

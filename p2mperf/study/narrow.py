@@ -15,7 +15,7 @@ from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.measure.operations.registry import find_operation, why_not
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import GuestSpec, designs_of, parse_stream
-from p2mperf.units import PAGE_SIZE, parse_size
+from p2mperf.units import PAGE_SIZE, parse_size, whole_number
 
 T = TypeVar("T")
 
@@ -66,6 +66,11 @@ def narrow(
     BadInputError
         For names and sizes that are none, or when nothing is left.
     """
+    designs, streams = _in_a_row("designs", designs), _in_a_row("streams", streams)
+    operations, backings = _in_a_row("operations", operations), _in_a_row("backings", backings)
+    guests, sizes = _in_a_row("guests", guests), _in_a_row("sizes", sizes)
+    if n_replicates is not None:
+        n_replicates = whole_number(n_replicates, "n_replicates")
     measured = sorted({find(name).family for name in designs} or {next(iter(families()))})
     chosen = _chosen_guests(plan, guests, sizes, entry_bits, map(find_family, measured))
     for name in operations:
@@ -93,6 +98,12 @@ def narrow(
         raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
     _check_cells(narrowed)
     return narrowed
+
+
+def _in_a_row(what: str, names: object) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise BadInputError(f"{what} are given in a row, as [...], not as {shown(names)}")
+    return tuple(names)
 
 
 def parse_limit(text: str | int) -> int:

@@ -156,7 +156,7 @@ def parse_stream(text: str) -> StreamSpec:
     >>> parse_stream("uniform:hole=0.5")
     StreamSpec(name='uniform', hole_fraction=0.5, identity_fraction=0.0)
     """
-    name, _, rest = text.partition(":")
+    name, _, rest = _checked_text(text).partition(":")
     known("stream", name, STREAMS)
     fractions = {"hole": 0.0, "identity": 0.0}
     for part in filter(None, rest.split(",")):
@@ -171,3 +171,7 @@ def parse_stream(text: str) -> StreamSpec:
     if not (min(fractions.values()) >= 0 and sum(fractions.values()) <= 1):  # nor may they be nan
         raise BadInputError(f"stream {shown(text)}: fractions lie in [0, 1] and do not exceed 1 together")
     return StreamSpec(name, fractions["hole"], fractions["identity"])
+
+
+def _checked_text(text: object) -> str:
+    return text if isinstance(text, str) else known("stream", text, STREAMS)

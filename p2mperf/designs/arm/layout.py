@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError
-from p2mperf.guests.guest import Guest
+from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.guests.lpae import Stage2
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.radix import Level, Radix, Sharing, count_pages
@@ -64,6 +64,7 @@ class Layout(NamedTuple):
 
 def plan_tables(guest: Guest) -> Layout:
     """Say which table pages a guest needs: those that map RAM, and their parents."""
+    require_guest(guest)
     ram = guest.ram
     n_seconds = -(-int(ram.end_pfn[-1]) >> FIRST_SHIFT)
     has_third = np.zeros(n_seconds * ENTRIES, np.bool_)

@@ -13,12 +13,12 @@ from p2mperf.designs.arm.layout import ENTRIES, N_DOMAINS, plan_tables, third_fr
 from p2mperf.designs.arm.stage2 import OPTIONS
 from p2mperf.designs.arm.vlpt_kernels import VlptTables
 from p2mperf.designs.arm.window import VlptDomain, VlptWindow
-from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.backing import BACKINGS, Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint, Load
 from p2mperf.errors import BadInputError, ClosedError, shown
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
-from p2mperf.guests.guest import Guest
+from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.memory import smaps
 from p2mperf.memory.pool import Frames
 from p2mperf.memory.window import n_runs
@@ -97,7 +97,8 @@ class ArmVlpt(Stage2Door, Design):
         like: Stage2Door | None = None,
         **options: Any,
     ) -> Footprint:
-        found = judge(guest, checks)
+        require_guest(guest)
+        backing, found = find_backing(backing), judge(guest, checks)
         base = super().predict_footprint(guest, backing, n_regions, like=like)
         shown = _shown(guest, found, third_frames(guest, run_frames, n_regions or cls.n_regions))
         window_tables = shown.size * PAGE_SIZE // backing.window_bytes * 8

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError
+from p2mperf.guests.frames import as_array
 from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.runs import Runs
@@ -122,14 +123,14 @@ def copied(plan: LeafPlan, guest: Guest, boot_list: NDArray[Any]) -> ListedLeave
     BadInputError
         When the list does not hold the memory of the guest, in a row.
     """
-    array = np.asarray(boot_list)
+    array = as_array(boot_list, "entries of a boot list")
     if array.dtype != guest.geometry.dtype or array.shape != (guest.n_boot_pages,) or not guest.is_flat:
         raise BadInputError(
             f"a flat list of {array.size} entries ({array.dtype}) does not hold the memory of "
             f"{guest.name}: it takes {guest.n_boot_pages} of {guest.geometry.entry_bits} bits in a row, "
             "of a guest without holes"
         )
-    return ListedLeaves(plan.geometry, plan.runs, plan.state, boot_list)
+    return ListedLeaves(plan.geometry, plan.runs, plan.state, array)
 
 
 def kinds_by_leaf(runs: Runs, n_leaves: int, leaf_frames: int) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.backing import Backing
+from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Footprint
 from p2mperf.designs.pv.area import (
     N_PTES,
@@ -23,7 +23,7 @@ from p2mperf.designs.pv.boot_kernels import classify_list
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, copied, extend_above, kinds_by_leaf
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind
-from p2mperf.guests.guest import Guest
+from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.memory.window import n_runs
 from p2mperf.tables.radix import covered_by
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, round_up
@@ -55,6 +55,7 @@ def plan_list(guest: Guest, above: str, limit: str | int, invalidated: bool) -> 
     DoesNotFitError
         When the kernel has not so many addresses.
     """
+    require_guest(guest)
     shape = guest.geometry
     n_entries = area_entries(guest, limit_pages(limit), above)
     check_area(guest, n_entries)
@@ -113,7 +114,7 @@ def predict_list(plan: LeafPlan, backing: Backing, more_bytes: int = 0) -> Footp
     Footprint
         What `footprint` will count.
     """
-    pages = list_pages(plan)
+    backing, pages = find_backing(backing), list_pages(plan)
     shown = plan.rank
     shared = plan.state != Leaf.PRIVATE
     covered = np.repeat(covered_by(*page_table_of(plan)), N_PTES)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.backing import BACKINGS, Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint, Load
 from p2mperf.designs.pv import audit, changing, reading
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages
@@ -162,7 +162,7 @@ class PvTree(Design):
         cls.check_options(others)
         pages = tree_pages(plan_tree(guest, above, max_domain_pages), guest, max_domain_pages)
         memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
-        return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
+        return Footprint(pages, 0, memory, memory // find_backing(backing).direct_bytes * 8)
 
     def footprint(self) -> Footprint:
         pool = self.store.pool

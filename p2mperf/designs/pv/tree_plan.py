@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
 from p2mperf.guests.geometry import Geometry, Kind
-from p2mperf.guests.guest import Guest
+from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.guests.runs import Runs
 from p2mperf.tables.radix import Level, Radix, Sharing, count_pages
 from p2mperf.units import GIB, PAGE_SIZE, round_up, whole_number
@@ -44,6 +44,7 @@ def plan_tree(guest: Guest, above: str, max_domain_pages: int | None) -> LeafPla
     LeafPlan
         The plan, of as many leaves as three levels have.
     """
+    require_guest(guest)
     shape = guest.geometry
     if max_domain_pages is not None:
         whole_number(max_domain_pages, "max_domain_pages", 0, shape.max_frames)

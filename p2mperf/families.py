@@ -118,7 +118,13 @@ def _wrong(family: Family) -> str:
     from p2mperf.guests.guest import Guest
     from p2mperf.guests.presets import PRESETS
 
-    taken = {geometry: other.name for other in _FAMILIES for geometry in other.geometries}
+    others = list(FAMILIES.before(family.name))
+    taken = {geometry: other.name for other in others for geometry in other.geometries}
+    declared = {spec.name: other.name for other in others for spec in other.designs}
+    for spec in family.designs:
+        if spec.name in declared:
+            return f"declares design {spec.name}, which is of family {declared[spec.name]}"
+        declared[spec.name] = family.name
     for geometry in family.geometries:
         if geometry not in GEOMETRIES.names():
             return f"names geometry {geometry}, and there is none"

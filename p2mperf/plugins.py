@@ -8,7 +8,7 @@ Each kind of thing has a group of its own (``p2mperf.families``, ``p2mperf.geome
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
@@ -109,6 +109,7 @@ def said_by(error: BaseException) -> str:
 # What cannot be imported would be tried anew each time that all of its kind are listed.
 _unimportable: dict[tuple[str, str, str], PluginError] = {}
 _passed: dict[tuple[str, str, str], object] = {}
+_refused: dict[tuple[str, str, str], tuple[object, PluginError]] = {}
 
 
 def load(what: str, name: str, target: str, check: Callable[[Any], str]) -> Any:
@@ -144,12 +145,43 @@ def load(what: str, name: str, target: str, check: Callable[[Any], str]) -> Any:
     except PluginError as error:
         _unimportable[key] = error
         raise
-    if _passed.get(key) is not found:
+    if _passed.get(key) is found:
+        return found
+    before, refusal = _refused.get(key, (None, None))
+    if refusal and before is found:
+        raise PluginError(str(refusal)) from refusal.__cause__
+    try:
         with foreign(what, name, target):
             if wrong := check(found):
                 raise PluginError(f"{what} {name} is declared as {target}, which {wrong}")
-        _passed[key] = found
+    except PluginError as error:
+        _refused[key] = found, error
+        raise
+    _passed[key] = found
     return found
+
+
+def taken(what: str, group: str, targets: Mapping[str, str]) -> list[str]:
+    """Say which entry points of a group have a name that is another's; a sentence each.
+
+    Parameters
+    ----------
+    what : str
+        The kind of thing, as the user knows it.
+    group : str
+        The entry point group.
+    targets : mapping of str to str
+        Where things are declared that are there before them; "" for what comes with p2mperf.
+    """
+    there, reasons = dict(targets), []
+    for point in offered(group):
+        first = there.setdefault(point.name, point.value)
+        if first != point.value:
+            whose = f"declared as {first}" if first else "p2mperf's own"
+            reasons.append(
+                f"{what} {point.name} is declared as {point.value}, and there is one of that name, {whose}"
+            )
+    return reasons
 
 
 class Registry(Generic[T]):
@@ -210,7 +242,17 @@ class Registry(Generic[T]):
 
     def broken(self) -> list[str]:
         """What is wrong with each that cannot be used."""
-        return self._sorted_out()[1]
+        return [*self._sorted_out()[1], *taken(self.what, self.group, dict.fromkeys(self.shipped, ""))]
+
+    def before(self, name: str) -> Iterator[T]:
+        """Those whose claims come before those of another package's: what ships, and what sorts before it."""
+        yield from self.shipped.values()
+        for other in dict.fromkeys(point.name for point in offered(self.group)):
+            if other == name:
+                return
+            if other not in self.shipped:
+                with suppress(PluginError):
+                    yield self.find(other)
 
     def _sorted_out(self) -> tuple[dict[str, T], list[str]]:
         found, reasons = {}, []

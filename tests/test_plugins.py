@@ -57,6 +57,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
     )
     monkeypatch.setattr(plugins, "_unimportable", {})
     monkeypatch.setattr(plugins, "_passed", {})
+    monkeypatch.setattr(plugins, "_refused", {})
     # Names of a module of designs are bound when it is imported.
     monkeypatch.setattr("p2mperf.designs.offered", plugins.offered)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from p2mperf.errors import BadInputError, PluginError, known, shown
 from p2mperf.families import FAMILIES, DesignSpec, families, find_family
-from p2mperf.plugins import import_target, load, offered
+from p2mperf.plugins import import_target, load, offered, taken
 from p2mperf.units import MIB
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ _TRIAL_BYTES = 16 * MIB
 
 def registry() -> dict[str, DesignSpec]:
     """All designs by name, those of entry points included; none of them is imported."""
-    found = {spec.name: spec for family in families().values() for spec in family.designs}
+    found: dict[str, DesignSpec] = {}
+    for spec in (spec for family in families().values() for spec in family.designs):
+        found.setdefault(spec.name, spec)
     for point in offered("p2mperf.designs"):
         found.setdefault(point.name, DesignSpec(point.name, point.value))
     return found
@@ -66,7 +68,13 @@ def broken() -> list[str]:
             find(name)
         except PluginError as error:
             reasons.append(str(error))
-    return reasons
+    return [*reasons, *taken("design", "p2mperf.designs", _of_families())]
+
+
+def _of_families() -> dict[str, str]:
+    """Where the designs of families are declared; "" for those that come with p2mperf."""
+    declared = (spec for family in families().values() for spec in family.designs)
+    return {spec.name: "" if is_shipped(spec.name) else spec.target for spec in declared}
 
 
 def _wrong(name: str, kind: object) -> str:
@@ -88,11 +96,14 @@ def _wrong(name: str, kind: object) -> str:
     declared = _declared_family(name)
     if declared not in ("", kind.family):
         raise PluginError(f"design {name} is declared in family {declared}, and says family {kind.family}")
+    for attribute in ("name", "follows"):
+        if not isinstance(said := getattr(kind, attribute, None), str) or not said:
+            return f"does not say its {attribute}"
     # Every plan asks this of the designs that take part, before anything is built.
     guest = Guest.plain(_TRIAL_BYTES, geometry=family.geometries[0])
     kind.out_of_reach(guest)
     kind.predict_footprint(guest, backing=BACKINGS["kernel"])
-    return ""
+    return "" if kind.name == name else f"calls itself {shown(kind.name)}"
 
 
 def _declared_family(name: str) -> str:

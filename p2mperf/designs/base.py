@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
+from traceback import clear_frames
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from p2mperf.designs.backing import Backing, backing as find_backing
-from p2mperf.errors import AuditError, BadInputError, ClosedError, cut
+from p2mperf.designs.passing import lead_through_door, through_door
+from p2mperf.errors import AuditError, BadInputError, cut
 from p2mperf.guests.frames import frame_numbers, word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.host.maps import page_table_bytes
 from p2mperf.kernels import trace, translate_into
+from p2mperf.memory.door import Door
 from p2mperf.memory.owned import Owned
 
 
@@ -98,6 +101,10 @@ class Design(Owned, ABC):
         What the compiled loops take.
     state : tuple
         What a walk starts with.
+    one_at_a_time : bool
+        Whether a lookup writes, so that threads must take turns.
+    shows_any : frozenset of str
+        Methods for which it does not matter whose tables a shared view shows.
     build_ns, mfn_generation_ns : int
         Time to build, and of that, to write the entries [ns].
     kept : ExitStack
@@ -112,19 +119,26 @@ class Design(Owned, ABC):
     state: Any = ()
     build_ns: int = 0
     mfn_generation_ns: int = 0
+    one_at_a_time: ClassVar[bool] = False
+    shows_any: ClassVar[frozenset[str]] = frozenset()
     _options_asked: dict[str, Any]
+    _door: Door
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         require_guest(arguments[0] if arguments else options.get("guest"))
         cls.check_options(options)
         design = super().__new__(cls)
         design._options_asked = options
+        design._door = Door(f"this {cls.name}", "build it again", one_at_a_time=cls.one_at_a_time)
         return design
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        lead_through_door(cls, Design)
 
     def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
         self.guest = guest
         self.backing = find_backing(backing)
-        self.closed = False
         self.kept = ExitStack()
         self._page_tables_before_bytes = page_table_bytes()
 
@@ -188,9 +202,32 @@ class Design(Owned, ABC):
         return {"kind": "entry", "mfn": entry}
 
     def close(self) -> None:
-        """Give everything back; a second call does nothing."""
-        self.kept.close()
-        self.closed = True
+        """Give everything back once nobody is using it; a second call does nothing.
+
+        From then on whoever asks it something is refused. In a fork's child it gives nothing back, and
+        answers nothing: the tables are the parent's.
+        """
+        self._door.close(self.kept.close)
+
+    @property
+    def closed(self) -> bool:
+        """Whether everything was given back."""
+        return self._door.closed
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Hold it open in a with statement: what `tables` lead to stays there until the end of it.
+
+        Every public method does so by itself.
+
+        Raises
+        ------
+        ClosedError
+            When it was closed, or stands on something that was, or belongs to another process.
+        """
+        return self._door
+
+    def _show_own(self) -> None:
+        """Let what is shared with others show what is this design's; nothing, where nothing is shared."""
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -198,7 +235,9 @@ class Design(Owned, ABC):
         start = perf_counter_ns()
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            # Who keeps the error keeps what its frames hold: views, and with them what is to be given back.
+            clear_frames(error.__traceback__)
             self.close()
             raise
         self.build_ns = perf_counter_ns() - start
@@ -231,6 +270,7 @@ class Design(Owned, ABC):
         """Page tables that this process has grown since the design was begun [bytes]."""
         return max(0, page_table_bytes() - self._page_tables_before_bytes)
 
+    @through_door
     def lookup(self, pfns: Any) -> Words:
         """Translate frames.
 
@@ -253,6 +293,7 @@ class Design(Owned, ABC):
         """
         return translated(self.tables, self.state, self._frames(pfns), self.guest.geometry.entry_bits)
 
+    @through_door
     def lookup_path(self, pfn: int) -> Lookup:
         """Translate one frame and tell every load on the way.
 
@@ -269,9 +310,9 @@ class Design(Owned, ABC):
         return Lookup(int(frame), entry, tuple(map(self.step_at, addresses)))
 
     def _frames(self, pfns: Any) -> Words:
-        if self.closed:
-            raise ClosedError(f"this {self.name} is closed: build it again")
-        return frame_numbers(pfns)
+        frames = frame_numbers(pfns)
+        self._door.check()  # again: making an array may run anybody's code
+        return frames
 
     def _require(self, holds: Any, invariant: str) -> None:
         if not np.all(holds):

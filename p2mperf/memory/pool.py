@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from p2mperf.errors import ClosedError, DoesNotFitError
 from p2mperf.memory import smaps, vm
-from p2mperf.memory.owned import Owned
+from p2mperf.memory.owned import Mapped, Owned, Process, require_own_process
 from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, format_size, round_up, whole_number
 
 Frames = NDArray[np.int64]
 _HUGE_FRAMES = HUGE_SIZE // PAGE_SIZE
+_CLOSED = "this pool is closed: build the design again"
 
 
 class PagePool(Owned):
@@ -76,6 +77,8 @@ class PagePool(Owned):
         self.n_ready = round_up(n_frames, _HUGE_FRAMES)
         self.fd = os.memfd_create("p2mperf-pool", os.MFD_CLOEXEC)
         self.base = 0
+        self._mapped: Mapped | None = None
+        self._pid = Process.pid
         self._next = 0
         self._order = _run_order(self.n_ready, run_frames, seed) if run_frames else None
         self._kind_names: list[str] = []
@@ -93,7 +96,8 @@ class PagePool(Owned):
             raise DoesNotFitError(
                 f"a pool of {format_size(self.n_frames << PAGE_SHIFT)}: {error.strerror}"
             ) from error
-        self.base = vm.reserve_aligned(self.n_frames << PAGE_SHIFT)
+        self._mapped = Mapped(vm.reserve_aligned(self.n_frames << PAGE_SHIFT), self.n_frames << PAGE_SHIFT)
+        self.base = self._mapped.address
         vm.map_pages(self.base, self.n_frames << PAGE_SHIFT, vm.READ_WRITE, self.fd)
         self._make_ready(0, self.n_ready)
         if page_bytes == PAGE_SIZE:
@@ -121,10 +125,8 @@ class PagePool(Owned):
         self.close()
 
     def close(self) -> None:
-        """Give mapping, memory and descriptor back; a second call does nothing."""
-        if getattr(self, "base", 0):
-            vm.unmap(self.base, self.n_frames << PAGE_SHIFT)
-            self.base = 0
+        """Give the descriptor back, and mapping and memory with the last view; a second call does nothing."""
+        self.base, self._mapped = 0, None
         if getattr(self, "fd", -1) >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -200,7 +202,8 @@ class PagePool(Owned):
 
     def _check_open(self) -> None:
         if self.fd < 0:
-            raise ClosedError("this pool is closed: build the design again")
+            raise ClosedError(_CLOSED)
+        require_own_process(self._pid, "pool")
 
     def kind(self, frame: int) -> str:
         """Name what a frame was allocated for; "" if it was not."""
@@ -237,15 +240,18 @@ class PagePool(Owned):
         Returns
         -------
         ndarray, shape (n_frames * 4096 / itemsize,)
-            A view, not a copy; it must not be used after `close`.
+            A view, not a copy; what it shows stays mapped as long as it is used.
 
         Raises
         ------
         ClosedError
-            When the pool was closed.
+            When the pool was closed, or belongs to another process.
         """
         self._check_open()
-        return vm.view(self.address(first), n_frames << PAGE_SHIFT, dtype)
+        mapped = self._mapped
+        if mapped is None:
+            raise ClosedError(_CLOSED)
+        return mapped.view(first << PAGE_SHIFT, n_frames << PAGE_SHIFT, dtype)
 
     def pages(self, dtype: Any) -> NDArray[Any]:
         """View the whole direct map as one row of words a frame, shape (n_frames, words a page)."""

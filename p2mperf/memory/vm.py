@@ -145,7 +145,7 @@ def populate(address: int, n_bytes: int, write: bool = False) -> None:
             ctypes.c_char.from_address(page).value  # noqa: B018
 
 
-def view(address: int, n_bytes: int, dtype: Any) -> NDArray[Any]:
+def view(address: int, n_bytes: int, dtype: Any, keeping: object = None) -> NDArray[Any]:
     """Look at memory as an array.
 
     Parameters
@@ -154,6 +154,8 @@ def view(address: int, n_bytes: int, dtype: Any) -> NDArray[Any]:
         Range [bytes]; it must stay mapped as long as the array is used.
     dtype : dtype
         Type of a word.
+    keeping : object, optional
+        Lives as long as the array and whatever is sliced from it.
 
     Returns
     -------
@@ -161,4 +163,5 @@ def view(address: int, n_bytes: int, dtype: Any) -> NDArray[Any]:
         A view, not a copy.
     """
     buffer: Any = (ctypes.c_char * n_bytes).from_address(address)
+    buffer.keeping = keeping
     return np.frombuffer(buffer, dtype)

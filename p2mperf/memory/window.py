@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from p2mperf.errors import BadInputError, ClosedError, DoesNotFitError
 from p2mperf.host.maps import n_maps_available, require_maps
 from p2mperf.memory import smaps, vm
-from p2mperf.memory.owned import Owned
+from p2mperf.memory.owned import Mapped, Owned, Process, require_own_process
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
+
+_CLOSED = "this window is closed: build the design again"
 
 
 def n_runs(frames: Frames, writable: NDArray[np.bool_], *, holes: bool = False) -> int:
@@ -91,7 +93,9 @@ class Window(Owned):
         self.page_bytes = page_bytes
         self.frames = np.full(n_pages, -1, np.int64)
         self.writable = np.zeros(n_pages, np.bool_)
-        self.base = vm.reserve_aligned(n_pages << PAGE_SHIFT)
+        self._mapped: Mapped | None = Mapped(vm.reserve_aligned(n_pages << PAGE_SHIFT), n_pages << PAGE_SHIFT)
+        self.base = self._mapped.address
+        self._pid = Process.pid
         self._maps_left = 0
 
     def __enter__(self) -> Window:
@@ -100,14 +104,9 @@ class Window(Owned):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Give the area back; a second call does nothing."""
-        if getattr(self, "base", 0):
-            vm.unmap(self.base, self.n_pages << PAGE_SHIFT)
-            self.base = 0
+        """Give the area back, with the last view of it; a second call does nothing."""
+        self.base, self._mapped = 0, None
 
     def map(
         self, first_page: int, frames: Frames, writable: NDArray[np.bool_], pool: PagePool | None = None
@@ -151,10 +150,11 @@ class Window(Owned):
         Raises
         ------
         ClosedError
-            When it was.
+            When it was, or when it belongs to another process.
         """
         if not self.base:
-            raise ClosedError("this window is closed: build the design again")
+            raise ClosedError(_CLOSED)
+        require_own_process(self._pid, "window")
 
     def hide(self, first_page: int, n_pages: int) -> None:
         """Let pages show nothing: a read traps there until something is mapped again."""
@@ -243,9 +243,12 @@ class Window(Owned):
         return self.base + (page << PAGE_SHIFT)
 
     def words(self, dtype: Any) -> NDArray[Any]:
-        """View the whole area as one array; it must not be read where it traps, nor after `close`."""
+        """View the whole area as one array, which keeps it mapped; it must not be read where it traps."""
         self.require_open()
-        return vm.view(self.base, self.n_pages << PAGE_SHIFT, dtype)
+        mapped = self._mapped
+        if mapped is None:
+            raise ClosedError(_CLOSED)
+        return mapped.view(0, mapped.n_bytes, dtype)
 
     def shown(self, first_page: int = 0, n_pages: int | None = None) -> tuple[Frames, NDArray[np.bool_]]:
         """Read from /proc/self/smaps what pages of the area really show.

@@ -8,6 +8,8 @@ and finds the entry the way the design does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from threading import RLock
 from time import perf_counter_ns
 from typing import Any, ClassVar, Protocol
 
@@ -29,6 +31,10 @@ class Traced(Traceable, Protocol):
     name: ClassVar[str]
     guest: Guest
     tables: Any
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Hold it open in a with statement."""
+        ...
 
 
 def protect_all(tables: Sequence[Words]) -> None:
@@ -110,6 +116,7 @@ class Tracer(Owned):
     def __init__(self, design: Traced) -> None:
         self.design = design
         self._ram = design.guest.ram
+        self._lock = RLock()  # a mark that two threads set in one word would be lost
         self.active = False
         self.n_faults = self.n_writes = 0
         self.fault_ns = self.protect_ns = 0
@@ -117,15 +124,17 @@ class Tracer(Owned):
 
     def start(self) -> None:
         """Protect all memory and begin with an empty bitmap (ENABLE_LOGDIRTY)."""
-        self._dirty[:] = 0
-        self._protect()
-        self._handle(np.zeros(0, np.uint64))  # compiled, so that no timed fault waits for it
-        self.active = True
+        with self._lock, self.design.in_use():
+            self._dirty[:] = 0
+            self._protect()
+            self._handle(np.zeros(0, np.uint64))  # compiled, so that no timed fault waits for it
+            self.active = True
 
     def stop(self) -> None:
         """Make all memory writable again (OFF)."""
-        restore_all(self.design.third_tables())
-        self.active = False
+        with self._lock, self.design.in_use():
+            restore_all(self.design.third_tables())
+            self.active = False
 
     def write(self, gfns: Any) -> int:
         """Let the guest write to pages, one after the other.
@@ -149,13 +158,14 @@ class Tracer(Owned):
         """
         stream = self.design.frames(gfns)
         self._check_ram(stream)
-        self.design.require_ready()
-        self.design.switch_to()
-        start = perf_counter_ns()
-        found = self._handle(stream)
-        self.fault_ns += perf_counter_ns() - start
-        self.n_writes += stream.size
-        self.n_faults += found
+        with self._lock, self.design.in_use():
+            self.design.require_ready()
+            self.design.switch_to()
+            start = perf_counter_ns()
+            found = self._handle(stream)
+            self.fault_ns += perf_counter_ns() - start
+            self.n_writes += stream.size
+            self.n_faults += found
         return found
 
     def _handle(self, stream: Words) -> int:
@@ -167,10 +177,11 @@ class Tracer(Owned):
 
     def clean(self) -> Words:
         """Copy the bitmap, clear it, and protect all memory again (CLEAN)."""
-        dirty = self._dirty.copy()
-        self._dirty[:] = 0
-        if self.active:
-            self._protect()
+        with self._lock:
+            dirty = self._dirty.copy()
+            self._dirty[:] = 0
+            if self.active:
+                self._protect()
         return dirty
 
     @property
@@ -180,7 +191,8 @@ class Tracer(Owned):
 
     def _protect(self) -> None:
         start = perf_counter_ns()
-        protect_all(self.design.third_tables())
+        with self.design.in_use():
+            protect_all(self.design.third_tables())
         self.protect_ns += perf_counter_ns() - start
 
     def _check_ram(self, stream: Words) -> None:

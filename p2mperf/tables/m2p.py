@@ -12,7 +12,7 @@ from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.host.memory import require_memory
 from p2mperf.memory import vm
-from p2mperf.memory.owned import Owned
+from p2mperf.memory.owned import Mapped, Owned, Process, require_own_process
 from p2mperf.tables.fill_kernels import fill_runs
 from p2mperf.units import PAGE_SIZE, round_up
 
@@ -43,7 +43,11 @@ class M2p(Owned):
         self._dtype: Any = guest.geometry.dtype
         self.memory_bytes = predict_bytes(guest)
         require_memory(self.memory_bytes, f"the m2p of {guest.name}", "take a smaller guest")
-        self.base = vm.map_pages(0, self.memory_bytes, vm.READ_WRITE)
+        self._mapped: Mapped | None = Mapped(
+            vm.map_pages(0, self.memory_bytes, vm.READ_WRITE), self.memory_bytes
+        )
+        self.base = self._mapped.address
+        self._pid = Process.pid
         words = self.words()
         words[:] = guest.geometry.invalid
         ram = guest.runs.select(Kind.RAM)
@@ -51,20 +55,16 @@ class M2p(Owned):
         fill_runs(words, ram.first_mfn, ram.n_frames, ram.first_pfn.astype(self._dtype), step)
 
     def words(self) -> NDArray[Any]:
-        """View the entries, shape (n_frames,); not to be used after `close`."""
-        if not self.base:
+        """View the entries, shape (n_frames,), which keeps them mapped."""
+        mapped = self._mapped
+        if mapped is None:
             raise ClosedError("this m2p is closed: build the design again")
-        size = self.n_frames * np.dtype(self._dtype).itemsize
-        return vm.view(self.base, size, self._dtype)
+        require_own_process(self._pid, "m2p")
+        return mapped.view(0, self.n_frames * np.dtype(self._dtype).itemsize, self._dtype)
 
     def close(self) -> None:
-        """Give the memory back; a second call does nothing."""
-        if getattr(self, "base", 0):
-            vm.unmap(self.base, self.memory_bytes)
-            self.base = 0
-
-    def __del__(self) -> None:
-        self.close()
+        """Give the memory back, with the last view of it; a second call does nothing."""
+        self.base, self._mapped = 0, None
 
 
 def predict_bytes(guest: Guest) -> int:

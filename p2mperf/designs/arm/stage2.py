@@ -30,6 +30,7 @@ from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.lpae import Stage2
 from p2mperf.memory import vm
+from p2mperf.memory.door import Door
 from p2mperf.memory.owned import Owned
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.fill_kernels import fill_runs
@@ -65,12 +66,16 @@ class Stage2Table(Owned):
         home among the map slots. From 3 on, walks keep taking a slot from each other.
     like : Stage2Table, optional
         Another one of the same guest whose pages to use: another way to the same entries, not to a copy. The
-        options above are then its.
+        options above are then its. Once it is closed, this one cannot be used any more.
 
     Attributes
     ----------
     radix : RadixTable
         Its second level and root.
+    door : Door
+        Of the design that holds it.
+    source : Stage2Table
+        Whose pages it uses: its own, or those of the one that it is like, or that one is.
     pool, extra_pool : PagePool
         Where the table's pages are, and where those beside it: the same, unless the table is another's.
     machine_base : int
@@ -92,6 +97,8 @@ class Stage2Table(Owned):
 
     guest: Guest
     closed: bool
+    source: Stage2Table
+    door: Door
     domid: int
     machine_base: int
     pool: PagePool
@@ -112,7 +119,7 @@ class Stage2Table(Owned):
         like: Stage2Table | None = None,
     ) -> None:
         check_options(name, guest, domid, n_regions)
-        if like is not None and (like.closed or like.guest is not guest):
+        if like is not None and (like.closed or like.source.closed or like.guest is not guest):
             raise BadInputError(f"{name} can only be like an open design of the same guest")
         self.name = name
         self.guest = guest
@@ -121,6 +128,7 @@ class Stage2Table(Owned):
         self.mfn_generation_ns = 0
         self._extra_pages = dict(extra_pages)
         self._like = like
+        self.source = self if like is None else like.source
         if like is not None:
             self.domid, self.machine_base = like.domid, like.machine_base
             self.pool, self.third, self.radix = like.pool, like.third, like.radix

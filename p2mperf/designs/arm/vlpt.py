@@ -15,7 +15,7 @@ from p2mperf.designs.arm.vlpt_kernels import VlptTables
 from p2mperf.designs.arm.window import VlptDomain, VlptWindow
 from p2mperf.designs.backing import BACKINGS, Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint, Load
-from p2mperf.errors import BadInputError, ClosedError, shown
+from p2mperf.errors import BadInputError, shown
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest, require_guest
@@ -35,7 +35,8 @@ class ArmVlpt(Stage2Door, Design):
     checks : str
         "correct", or "as-posted": what the patch accepts is built, over-runs and all, and named.
     window : VlptWindow, optional
-        Window to share with other domains; default: one of its own.
+        Window to share with other domains; default: one of its own. Once it is closed, none of them can be
+        used any more.
     **options
         As `ArmWalk`.
 
@@ -60,6 +61,10 @@ class ArmVlpt(Stage2Door, Design):
     options = OPTIONS | {"checks", "window"}
     follows = "xen-devel, live migration on Arndale v5 4/6 (2013)"
     extra_pages = VlptDomain.PAGES
+    shows_any = frozenset(
+        ["prepare", "restore", "cleanup", "neighbour", "switch_to", "require_ready", "copy", "first_slot"]
+        + ["end_slot", "pool", "frames", "explain", "root_words", "third_words", "third_tables"]
+    )
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class ArmVlpt(Stage2Door, Design):
             self.window = window or VlptWindow(self.backing.window_bytes)
             if window is None:
                 self.kept.callback(self.window.close)
+            self._door.lead_on(self.window.door)
             self.domain = VlptDomain(self.window, self.table, acceptance)
             self.kept.callback(self.domain.close)
             self.prepare()
@@ -131,7 +137,6 @@ class ArmVlpt(Stage2Door, Design):
         ClosedError
             When design or window was closed.
         """
-        self._require_open()
         self.domain.prepare()
         first, end = _ram(self.guest)
         self.tables = VlptTables(*map(np.uint64, (self.window.base, first, end - first)))
@@ -144,7 +149,6 @@ class ArmVlpt(Stage2Door, Design):
         ClosedError
             When design or window was closed.
         """
-        self._require_open()
         self.domain.restore()
 
     def neighbour(self) -> ArmVlpt:
@@ -165,22 +169,16 @@ class ArmVlpt(Stage2Door, Design):
         self.domain.cleanup()
         self.tables = self.tables._replace(n_frames=np.uint64(0))
 
-    def lookup(self, pfns: Any) -> Words:
-        self.switch_to()
-        return super().lookup(pfns)
-
     def require_ready(self) -> None:
         if not self.domain.is_prepared:
             raise BadInputError(f"the window of {self.guest.name} was cleaned up: prepare it again")
 
     def switch_to(self) -> None:
         """Restore this domain's window where another one's is shown."""
-        if not self.closed:
-            self.domain.switch_to()
+        self.domain.switch_to()
 
-    def _require_open(self) -> None:
-        if self.closed:
-            raise ClosedError(f"this {self.name} is closed: build it again")
+    def _show_own(self) -> None:
+        self.domain.switch_to()
 
     @property
     def _slots(self) -> tuple[int, int]:

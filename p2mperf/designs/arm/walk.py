@@ -82,6 +82,7 @@ class ArmWalk(Stage2Door, Design):
 
     name = "arm-walk"
     extra_pages = MapSlots.PAGES
+    one_at_a_time = True  # the slots are those of one CPU
 
     def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
         super().__init__(guest, backing)
@@ -112,6 +113,7 @@ class ArmWalkThrashing(Stage2Door, Design):
 
     name = "arm-walk-thrashing"
     extra_pages = MapSlots.PAGES
+    one_at_a_time = True  # the slots are those of one CPU
     n_regions = 4
 
     def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:

@@ -8,6 +8,7 @@ table moves every index down one level, so that the last page of Xen's own walk 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import ClassVar
 
 import numpy as np
@@ -21,8 +22,9 @@ from p2mperf.designs.arm.checks import (
 )
 from p2mperf.designs.arm.layout import ENTRIES
 from p2mperf.designs.arm.stage2 import Require, Stage2Table
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, ClosedError
 from p2mperf.guests.geometry import Words
+from p2mperf.memory.door import Door
 from p2mperf.memory.owned import Owned
 from p2mperf.memory.window import Window
 from p2mperf.units import PAGE_SIZE
@@ -51,6 +53,8 @@ class VlptWindow(Owned):
         Domains that are prepared.
     events : Counter
         What Xen would have executed so far: dsb, isb, tlbi, entry_store, compare.
+    door : Door
+        Whoever uses what is shown passes it, one domain at a time: the switch and what follows are one.
     """
 
     def __init__(self, page_bytes: int = PAGE_SIZE) -> None:
@@ -60,6 +64,7 @@ class VlptWindow(Owned):
         self.events: Counter[str] = Counter()
         n_pages = (N_SECOND - FIRST_SLOT) * ENTRIES
         self.area = Window(None, n_pages, page_bytes=page_bytes, zero_holes=True)
+        self.door = Door("this window", "build the design again", one_at_a_time=True)
 
     @property
     def is_open(self) -> bool:
@@ -72,8 +77,8 @@ class VlptWindow(Owned):
         return self.area.base
 
     def close(self) -> None:
-        """Give the area back; a second call does nothing."""
-        self.area.close()
+        """Give the area back once nobody is using it; its domains cannot be used from then on."""
+        self.door.close(self.area.close)
 
     def page_of(self, slot: int) -> int:
         """Page of the area that the entries of a slot begin with."""
@@ -193,8 +198,9 @@ class VlptDomain(Owned):
 
     def close(self) -> None:
         """Clean up where that was not done; the copy is not there any more."""
-        if self.is_prepared and self.window.is_open:
-            self.cleanup()
+        with suppress(ClosedError), self.window.door:
+            if self.is_prepared:
+                self.cleanup()
         del self.copy
 
     def audit(self, require: Require, beyond_is_empty: bool) -> None:

@@ -280,7 +280,8 @@ class Tools(Owned):
         """
         if self._view is None:
             with self._store.lock:
-                self._view = ToolsView(self._store, self._quirks, self._list_address)
+                if self._view is None:  # another thread may have been first
+                    self._view = ToolsView(self._store, self._quirks, self._list_address)
         return self._view
 
     def lacks(self, leaves: Frames) -> NDArray[np.int64]:

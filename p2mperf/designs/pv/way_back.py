@@ -44,10 +44,12 @@ class WayBack(Owned):
     def m2p(self) -> M2p:
         """The table, built when first asked for and kept in step from then on."""
         if self._m2p is None:
-            table = M2p(self._store.guest)
-            if self._store.written:
-                self._store.invert(table.words())
-            self._m2p = table
+            with self._store.lock:
+                if self._m2p is None:  # another thread may have been first
+                    table = M2p(self._store.guest)
+                    if self._store.written:
+                        self._store.invert(table.words())
+                    self._m2p = table
         return self._m2p
 
     def words(self) -> NDArray[Any]:

@@ -20,6 +20,7 @@ class Lookup(Operation[np.uint64]):
     """One of the loops; designs agree in it before it is timed."""
 
     def prepare(self, design: Design, frames: Words) -> Callable[[], np.uint64]:
+        # On the tables themselves: the timed call does not pass the design's door, which nobody closes here.
         return partial(self.kernel, design.tables, design.state, frames, _ZERO)
 
     def mark(self, designs: Mapping[str, Design]) -> None:

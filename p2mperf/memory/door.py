@@ -69,10 +69,15 @@ class Door(Owned):
         self._giving_back = RLock()
 
     def lead_on(self, door: Door) -> None:
-        """Let who comes in here go through another door as well: what is behind that is used here."""
+        """Let who comes in here go through another door as well, but not through those behind it."""
         self._behind += (door,)
 
     def __enter__(self) -> None:
+        self._enter()
+        if self._behind:
+            self._go_on()
+
+    def _enter(self) -> None:
         me = get_ident()
         inside = self._only or self._inside.get(me) or self._inside.setdefault(me, _Inside())
         if Process.pid != self._pid:  # before the lock: its holder may not be here
@@ -83,28 +88,28 @@ class Door(Owned):
             inside.lock.release()
             raise self._refusal()
         inside.depth += 1
-        if self._behind:
-            self._go_on(inside)
 
     def __exit__(self, *exc: object) -> None:
         if self._behind:
             for door in reversed(self._behind):
-                door.__exit__()
+                door._leave()
+        self._leave()
+
+    def _leave(self) -> None:
         inside = self._only or self._inside[get_ident()]
         inside.depth -= 1
         inside.lock.release()
 
-    def _go_on(self, inside: _Inside) -> None:
+    def _go_on(self) -> None:
         passed: list[Door] = []
         try:
             for door in self._behind:
-                door.__enter__()
+                door._enter()
                 passed.append(door)
         except BaseException:
             for door in reversed(passed):
-                door.__exit__()
-            inside.depth -= 1
-            inside.lock.release()
+                door._leave()
+            self._leave()
             raise
 
     def check(self) -> None:

@@ -276,6 +276,13 @@ def test_the_command_line_tells_of_a_damaged_file_in_one_line(tmp_path: Path) ->
 # ---- names that matplotlib would take for formulas ----
 
 
+def test_tables_of_private_leaves_alone_are_drawn(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, samples.unit({"pv-linear": samples.design(footprint={"leaf": 1})}), samples.cell()
+    )
+    assert len(api.figure("footprint", api.load(path)).axes) == 2
+
+
 def test_a_dollar_in_a_name_is_drawn_as_a_dollar(tmp_path: Path) -> None:
     from p2mperf.figures import save
 

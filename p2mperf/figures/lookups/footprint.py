@@ -55,7 +55,9 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """All pages in proportion to the guest, and those that are not private leaves."""
     refuse_empty(table, "no design was built")
     share = table.assign(value=table["n_pages"].astype(float) * 4 / (table["guest_bytes"] / GIB))
-    count = table[table["kind"] != "leaf"].assign(value=table["n_pages"].astype(float))
+    # Where nothing is left, values of the whole table would come in as rows of their own.
+    others = table[table["kind"] != "leaf"]
+    count = others.assign(value=others["n_pages"].astype(float))
     share.attrs["label"], count.attrs["label"] = "KiB for each GiB of guest", "4 KiB pages"
     return [("all pages, in proportion to the guest", share), ("without the private leaves", count)]
 

@@ -11,7 +11,7 @@ from p2mperf.errors import known
 from p2mperf.families import families, family_of_geometry
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.guest import Guest
-from p2mperf.measure.operations.registry import find_operation, lookups, operations_of, why_not
+from p2mperf.measure.operations.registry import can_do, find_operation, lookups, operations_of
 from p2mperf.study.specs import WHOLE_TABLE, GuestSpec, StreamSpec, Unit, designs_of
 from p2mperf.units import GIB, PAGE_SHIFT, parse_size
 
@@ -88,7 +88,7 @@ class Plan:
         specs = [
             spec
             for spec in map(find_operation, self.operations)
-            if any(not why_not(spec, kind, guest) for kind in kinds)
+            if any(can_do(spec, kind, guest) for kind in kinds)
         ]
         streams = [stream for stream in self.streams if stream.fits(guest)]
         cells = [(stream, spec) for stream in streams for spec in specs if stream.serves(spec.name)]

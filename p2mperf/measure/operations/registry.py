@@ -8,17 +8,20 @@ derives from `p2mperf.measure.operations.base.Operation`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from p2mperf.errors import PluginError
-from p2mperf.plugins import Registry, import_target, load
+from p2mperf.errors import P2mperfError, PluginError
+from p2mperf.plugins import Registry, foreign, import_target, load
+from p2mperf.units import MIB
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
     from p2mperf.guests.guest import Guest
     from p2mperf.measure.operations.base import Operation
 
+_TRIAL_BYTES = 16 * MIB
 PER = ("lookup", "frame", "leaf", "table")
 
 
@@ -277,9 +280,20 @@ def _without_class() -> Iterator[tuple[OperationSpec, str]]:
     for name, spec in operations().items():
         if name not in OPERATIONS.shipped:
             try:
-                spec.load()
+                _ask_on_trial(spec)
             except PluginError as error:
                 yield spec, str(error)
+
+
+def _ask_on_trial(spec: OperationSpec) -> None:
+    """Every plan asks this of what takes part, before anything is built."""
+    from p2mperf.designs import find
+    from p2mperf.families import FAMILIES
+    from p2mperf.guests.guest import Guest
+
+    spec.load()
+    for family in FAMILIES.shipped.values():
+        why_not(spec, find(family.reference), Guest.plain(_TRIAL_BYTES, geometry=family.geometries[0]))
 
 
 def why_not(spec: OperationSpec, kind: type[Design], guest: Guest) -> str:
@@ -305,4 +319,50 @@ def why_not(spec: OperationSpec, kind: type[Design], guest: Guest) -> str:
         return f"{kind.name} is not {' and '.join(without)}"
     if without := [name for name in spec.options if name not in kind.options]:
         return f"{kind.name} cannot be built with {' and '.join(without)}"
-    return spec.load().why_not(kind, guest)
+    with answered_for(spec):
+        return spec.load().why_not(kind, guest)
+
+
+def can_do(spec: OperationSpec, kind: type[Design], guest: Guest) -> bool:
+    """Tell whether an operation can be done; one of another package that cannot say so cannot.
+
+    Parameters
+    ----------
+    spec, kind, guest
+        As `why_not`.
+    """
+    try:
+        return not why_not(spec, kind, guest)
+    except PluginError:
+        return False
+
+
+@contextmanager
+def answered_for(spec: OperationSpec) -> Iterator[None]:
+    """What an operation of another package raises is its own, in one sentence; its refusals stay such.
+
+    Parameters
+    ----------
+    spec : OperationSpec
+        Whose code is run.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    PluginError
+        When it raised what is none of our errors.
+    """
+    if OPERATIONS.shipped.get(spec.name) is spec:
+        yield
+        return
+    refusal = None
+    with foreign("operation", spec.name, spec.target):
+        try:
+            yield
+        except P2mperfError as error:
+            refusal = error
+    if refusal:
+        raise refusal

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from p2mperf.cli import show
 from p2mperf.cli.options import add_design_and_guest, build_design, make_parser
 from p2mperf.cli.waiting import Waiting
-from p2mperf.errors import BadInputError, shown
+from p2mperf.errors import BadInputError, cut, shown
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Lookup
@@ -48,7 +48,7 @@ def _frame(text: str) -> int:
     except ValueError:
         raise BadInputError(f"{shown(text)} is not a frame number: write it in decimal or as 0x...") from None
     if not 0 <= frame < 1 << 64:
-        raise BadInputError(f"frame {text} does not fit 64 bits")
+        raise BadInputError(f"frame {cut(text)} does not fit 64 bits")
     return frame
 
 

@@ -79,7 +79,7 @@ def narrow(
     for name in backings:
         find_backing(name)
     if n_replicates is not None and n_replicates < 1:
-        raise BadInputError(f"{n_replicates} replicates: at least one process must measure")
+        raise BadInputError(f"{shown(n_replicates)} replicates: at least one process must measure")
     if n_replicates is not None and n_replicates > _MOST_REPLICATES:
         raise BadInputError(f"{shown(n_replicates)} replicates: more than {_MOST_REPLICATES} never end")
     settings = plan.settings if control is None else {**plan.settings, "control": control}

@@ -190,15 +190,16 @@ def format_size(n_bytes: float) -> str:
 
 
 def readable_size(n_bytes: int) -> str:
-    """Write a size in at most four digits, exact where that can be, with suffixes up to Y.
+    """Write a size in at most four digits, exact where that can be, with suffixes up to Y; beyond, in more.
 
     Examples
     --------
-    >>> readable_size(2049 * 2**20), readable_size(604205056), readable_size(2**74)
-    ('2049M', '576.2M', '16Z')
+    >>> readable_size(2049 * 2**20), readable_size(604205056), readable_size(2**74), readable_size(2**100)
+    ('2049M', '576.2M', '16Z', '1048576Y')
     """
     exact = format_size(n_bytes)
     if len(exact) <= 5 and n_bytes < 1 << 50:
         return exact
-    power = (n_bytes.bit_length() - 1) // 10
-    return f"{n_bytes / (1 << 10 * power):.1f}".removesuffix(".0") + "BKMGTPEZY"[power]
+    suffixes = "BKMGTPEZY"
+    power = min((n_bytes.bit_length() - 1) // 10, len(suffixes) - 1)
+    return f"{n_bytes / (1 << 10 * power):.1f}".removesuffix(".0") + suffixes[power]

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import p2mperf
 from p2mperf.analysis import samples as analysed
-from p2mperf.analysis.summary import COLUMNS, summary
+from p2mperf.analysis.summary import COLUMNS, SHOWN_AXES, summary
 from p2mperf.cli import main
 from p2mperf.cli.sweep import as_text
 from p2mperf.errors import BadInputError
@@ -32,6 +32,7 @@ CARD = {
     "cpu_model": "Example 9000",
     "kernel_release": "6.1.0",
     "hypervisor": "kvm",
+    "ladder": {},
     # 1 MiB and 1 GiB of 64-bit list: 512 MiB and 512 GiB of guest.
     "knees": [
         {"name": "L2", "bytes": 1 * MIB, "source": "measured"},
@@ -215,10 +216,6 @@ def test_a_cell_without_its_reference_has_no_ratio(tmp_path: Path) -> None:
     assert len(data) == 0
 
 
-def test_summary_is_the_table_of_ratios(frame: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(p2mperf.summary(frame), table("ratio", frame))
-
-
 def test_ratios_are_drawn_with_their_intervals(frame: pd.DataFrame) -> None:
     fig = figure("ratio", frame)
     ram, mixed = fig.axes
@@ -229,6 +226,71 @@ def test_ratios_are_drawn_with_their_intervals(frame: pd.DataFrame) -> None:
     assert ram.get_ylabel() == "pv-tree / pv-linear"
     # One guest alone is drawn by name.
     assert [label.get_text() for label in mixed.get_xticklabels()] == ["uniform, 50 % holes\npv-64-256m"]
+
+
+# ---- what tells cells apart ----
+
+LIMITED = {**SMALL, "limit_bytes": 4 * GIB}
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> pd.DataFrame:
+    """One guest with and without room for hotplug; the room takes the list two pages more."""
+    records = []
+    for guest, n_ptes, nanoseconds in ((SMALL, 2, 2000), (LIMITED, 4, 8000)):
+        designs = {
+            "pv-linear": samples.design(footprint={"leaf": 128, "pte": n_ptes}),
+            "pv-tree": samples.design(footprint={"leaf": 128, "mid": 1}),
+        }
+        records += [samples.unit(designs, **guest), cell(guest, 0, (nanoseconds, nanoseconds))]
+        broken = cell(guest, 0, (nanoseconds, nanoseconds), operation="cow", stream="uniform")
+        for block in broken["rounds"]:
+            block["n_pages_grown"] = block["n_vmas_grown"] = {"pv-linear": 0, "pv-tree": 0}
+        records.append(broken)
+    return frame_of(tmp_path / "limited", *records)
+
+
+def test_two_limits_are_two_costs(limited: pd.DataFrame) -> None:
+    rows = by(cost.data(limited), "limit_bytes", "design")
+    assert [rows[limit, "pv-linear"].cost_ns for limit in (0, 4 * GIB)] == pytest.approx([2, 8])
+    titles = [ax.get_title(loc="left") for ax in figure("cost", limited).axes]
+    assert titles == ["pv: latency, uniform, no limit", "pv: latency, uniform, up to 4G"]
+
+
+def test_two_limits_are_two_footprints(limited: pd.DataFrame) -> None:
+    rows = by(footprint.data(limited), "limit_bytes", "design", "kind")
+    assert [rows[limit, "pv-linear", "pte"].n_pages for limit in (0, 4 * GIB)] == [2, 4]
+    labels = [label.get_text() for label in figure("footprint", limited).axes[0].get_xticklabels()]
+    assert labels[:2] == ["pv-64-256m linear, no limit", "pv-64-256m linear, up to 4G"]
+
+
+def test_two_limits_are_two_lives_and_two_ratios(limited: pd.DataFrame) -> None:
+    titles = [ax.get_title(loc="left") for ax in figure("life", limited).axes]
+    assert [title.rsplit(", ", 1)[1] for title in titles] == ["no limit", "up to 4G"]
+    assert len(figure("ratio", limited).axes) == 2
+
+
+def test_two_geometries_are_two_lines(tmp_path: Path) -> None:
+    other = {**SMALL, "geometry": "pv64-other"}
+    frame = frame_of(tmp_path, *(cell(guest, 0, (2000, 3000)) for guest in (SMALL, other)))
+    assert len(cost.data(frame)) == 4
+    labels = [line.get_label() for line in figure("cost", frame).axes[0].lines]
+    assert {"pv-linear, pv64", "pv-linear, pv64-other"} <= set(labels)
+
+
+def test_figures_group_by_all_declared_axes() -> None:
+    for keys in (cost.KEYS, life.KEYS):
+        assert set(keys) == {*SHOWN_AXES, "design"}
+
+
+def test_a_footprint_that_only_the_backing_tells_apart_is_drawn_once(tmp_path: Path) -> None:
+    designs = {"pv-tree": samples.design(footprint={"leaf": 128, "mid": 1})}
+    units = [samples.unit(designs, **SMALL, backing=backing) for backing in ("4k", "kernel")]
+    cells = [cell(SMALL, 0, (2000, 3000), backing=backing) for backing in ("4k", "kernel")]
+    frame = frame_of(tmp_path, *units, *cells)
+    assert set(footprint.data(frame)["backing"]) == {"4k", "kernel"}
+    share = figure("footprint", frame).axes[0]
+    assert [label.get_text() for label in share.get_xticklabels()] == ["pv-64-256m tree"]
 
 
 # ---- footprint ----

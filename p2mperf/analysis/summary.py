@@ -16,15 +16,11 @@ from p2mperf.analysis.statistics import Ratio, process_ratio, ratio_interval, ve
 from p2mperf.families import families
 from p2mperf.results.fields import CELL_AXES, CONTROL
 
-# What a cell is, and whose machine and code measured it; a guest's size is shown in bytes, not in pages.
+# What a cell is, whoever measured it; a guest's size is shown in bytes, not in pages.
 _SHOWN_AS = {"geometry": ("geometry", "entry_bits"), "guest_pages": ("guest_bytes",)}
-_OTHER_AXES = (axis for axis in CELL_AXES if axis != "family")
-CELL_COLUMNS = (
-    "family",
-    "machine",
-    "code",
-    *(column for axis in _OTHER_AXES for column in _SHOWN_AS.get(axis, (axis,))),
-)
+SHOWN_AXES = tuple(column for axis in CELL_AXES for column in _SHOWN_AS.get(axis, (axis,)))
+# The same, and whose machine and code measured it.
+CELL_COLUMNS = ("family", "machine", "code", *(column for column in SHOWN_AXES if column != "family"))
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.samples import host_note, medians, of_designs, refuse_empty
+from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import design_colour
+from p2mperf.figures.style import design_colour, room_keys, room_note
 from p2mperf.measure.operations.registry import lookups, operations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-KEYS = ["operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing", "limit_bytes"]
+KEYS = [*SHOWN_AXES, "design"]
 GROWTH = ["n_pages_grown", "n_vmas_grown"]
 # Time between the lines of a boot log that name the area, of 1 GiB, and the end of remapping: three logs of
 # kernels that have room for 512 GiB (728641, 440771 and 0 pages were remapped).
@@ -58,15 +59,16 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One panel an operation and stream; several page backings have panels of their own."""
+    """One panel an operation and stream; several page backings, and limits, have panels of their own."""
     refuse_empty(table, "no cell of it is anything but lookups; `sweep --plan life` measures them")
     guests = table.sort_values("guest_bytes")["guest"].unique().tolist()
-    several = len(set(table["backing"])) > 1
     named, found = cell_titles(), []
-    for (backing, operation, stream), part in table.groupby(["backing", "operation", "stream"], sort=False):
+    for _, part in table.groupby([*room_keys(table), "operation", "stream"], sort=False):
         part.attrs = {"guests": guests}
-        title = named.get((str(operation), str(stream)), f"{operation}, {stream}")
-        found.append((f"{title}, {backing} pages" if several else title, part))
+        first = part.iloc[0]
+        operation, stream = str(first["operation"]), str(first["stream"])
+        title = named.get((operation, stream), f"{operation}, {stream}")
+        found.append((title + room_note(table, first), part))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from p2mperf.designs import registry
 from p2mperf.sizing import readable_size
@@ -99,6 +99,21 @@ def stream_look(stream: str, entry_bits: int) -> Look:
 def design_look(design: str, entry_bits: int) -> Look:
     """Look of a design."""
     return of_width(Look(design_colour(design), marker="o"), entry_bits)
+
+
+def room_keys(table: pd.DataFrame) -> list[str]:
+    """Name what has panels of its own: page backings, and limits of memory where one guest has several."""
+    limits = table.drop_duplicates(["guest", "geometry", "backing", "limit_bytes"])
+    several = limits.duplicated(["guest", "geometry", "backing"]).any()
+    return ["backing", "limit_bytes"] if several else ["backing"]
+
+
+def room_note(table: pd.DataFrame, row: Any) -> str:
+    """What to add to a title of a row of a table: its page backing and limit, where there are several."""
+    note = f", {row.backing} pages" if len(set(table["backing"])) > 1 else ""
+    if "limit_bytes" in room_keys(table):
+        note += f", up to {format_size(int(row.limit_bytes))}" if row.limit_bytes else ", no limit"
+    return note
 
 
 def size_axis(ax: Axes, sizes: Iterable[float]) -> None:

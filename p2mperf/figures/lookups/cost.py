@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from p2mperf.analysis.samples import Knee, host_note, knees_of, medians, of_designs, refuse_empty
+from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import design_look, plain_ticks, size_axis
+from p2mperf.figures.style import design_look, plain_ticks, room_keys, room_note, size_axis
 from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-KEYS = ["family", "operation", "stream", "design", "entry_bits", "guest", "guest_bytes", "backing"]
+KEYS = [*SHOWN_AXES, "design"]
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -34,21 +35,24 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One panel an operation and stream, streams in one order for every operation."""
+    """One panel an operation and stream, streams in one order for every operation.
+
+    Several page backings, and several limits, have panels of their own.
+    """
     refuse_empty(table, "no cell was measured with all frames in RAM")
     found = []
-    several = len(set(table["backing"])) > 1
-    keys = ["family", "backing", "operation", "stream"]
-    for (family, backing, operation, stream), part in table.groupby(keys):
+    for _, part in table.groupby(["family", *room_keys(table), "operation", "stream"]):
         part.attrs = table.attrs
-        where = f", {backing} pages" if several else ""
-        found.append((f"{family}: {operation}, {stream}{where}", part))
+        first = part.iloc[0]
+        title = f"{first['family']}: {first['operation']}, {first['stream']}"
+        found.append((title + room_note(table, first), part))
     return found
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw cost over guest size; the band is the range over processes."""
-    for (design, bits), part in table.groupby(["design", "entry_bits"], sort=False):
+    several = table.groupby("entry_bits")["geometry"].nunique().to_dict()
+    for (design, bits, geometry), part in table.groupby(["design", "entry_bits", "geometry"], sort=False):
         part = part.sort_values("guest_bytes")
         look = design_look(str(design), int(part["entry_bits"].iloc[0]))
         size = part["guest_bytes"].to_numpy(float)
@@ -59,7 +63,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
             color=look.colour,
             marker=look.marker,
             markerfacecolor=look.face,
-            label=f"{design}, {bits}-bit",
+            label=f"{design}, {geometry if several[bits] > 1 else f'{bits}-bit'}",
         )
         low, high = part["low_ns"].to_numpy(float), part["high_ns"].to_numpy(float)
         ax.fill_between(size, low, high, color=look.colour, alpha=0.12, linewidth=0)

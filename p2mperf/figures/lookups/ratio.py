@@ -10,7 +10,7 @@ import pandas as pd
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import summary
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import plain_ticks, size_axis, stream_look
+from p2mperf.figures.style import plain_ticks, room_keys, room_note, size_axis, stream_look
 from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """One panel for each pair of designs and operation over guest size; others where streams leave RAM."""
     table = table[table["operation"].isin(lookups())]
     refuse_empty(table, "no lookup was measured with two designs of a family")
-    keys = ["family", "operation", "design", "backing"]
-    several = len(set(table["backing"])) > 1
+    keys = ["family", "operation", "design", *room_keys(table)]
     mixed = (table["hole_fraction"] + table["identity_fraction"]).to_numpy() > 0
     found = []
     for where, part in (
         ("frames in RAM", table[~mixed]),
         ("half of the frames in holes or identity", table[mixed]),
     ):
-        for (family, operation, _, backing), group in part.groupby(keys, sort=False):
-            title = f"{family}: {operation}, {where}"
-            found.append((f"{title}, {backing} pages" if several else title, group))
+        for _, group in part.groupby(keys, sort=False):
+            first = group.iloc[0]
+            title = f"{first['family']}: {first['operation']}, {where}"
+            found.append((title + room_note(table, first), group))
     return found
 
 

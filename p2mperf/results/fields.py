@@ -141,7 +141,7 @@ FIELDS = (
         "left_out",
         TEXTS,
         "what other packages offer and could not be used, a sentence each",
-        records=_RUN,
+        records=("run", "unit"),
         is_column=False,
         optional=True,
     ),

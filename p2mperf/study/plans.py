@@ -72,7 +72,8 @@ class Plan:
                     designs = designs_of(guest.family, self.designs)
                     if designs:
                         seed = self.seed + replicate
-                        yield Unit(guest, backing, replicate, seed, designs, self.limit_of(guest))
+                        limit_bytes, asked = self.limit_of(guest), bool(self.designs)
+                        yield Unit(guest, backing, replicate, seed, designs, limit_bytes, asked)
 
     def limit_of(self, guest: GuestSpec) -> int:
         """Limit that a guest's tables are built with [bytes]."""

@@ -107,6 +107,7 @@ class Unit:
     seed: int
     designs: tuple[str, ...]
     limit_bytes: int = 0
+    asked: bool = False  # whether its designs were named by the user, not chosen for being there
 
 
 def build_options(kind: type[Design], limit_bytes: int) -> dict[str, int]:

@@ -212,6 +212,8 @@ class _Sweep:
             for record in self.executor.run(job.order(settings, warm_up)):
                 journal.append(record)
                 if record["record"] == "unit" and job.unit.replicate == 0:
+                    for reason in record.get("left_out", ()):
+                        self.progress.say(f"{reason}: left out of {job.unit.guest.name}")
                     self._tell_backing(record)
                 left.pop(record.get("cell", ""), None)
                 self._advance(journal, job.unit.guest.name)

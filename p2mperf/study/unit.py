@@ -18,16 +18,17 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 
-from p2mperf.designs import family_of, find
+from p2mperf.designs import family_of, find, is_shipped, registry
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError, PluginError
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
+from p2mperf.kernels import throughput
 from p2mperf.measure.code_form import code_form
-from p2mperf.measure.engine import measure_cell, rehearse, warm_up
+from p2mperf.measure.engine import check_agreement, measure_cell, rehearse, warm_up
 from p2mperf.measure.operations.registry import answered_for, find_operation, lookups
 from p2mperf.measure.settings import Settings
-from p2mperf.plugins import said_by
+from p2mperf.plugins import foreign, said_by
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.streams import STREAMS, make_stream
@@ -39,6 +40,7 @@ from p2mperf.units import GIB
 Emit = Callable[[Record], None]
 _END_WITH = "--end-with="
 _PR_SET_PDEATHSIG = 1
+_TRIED = 1 << 12  # lookups of each stream
 _LADDER_BYTES = 1 * GIB  # beyond the 800 MiB list of a 400 GB guest
 
 
@@ -105,14 +107,14 @@ def run_unit(order: Order, emit: Emit) -> int:
     unit = unit_id(order.unit, guest)
     designs: dict[str, Design] = {}
     try:
-        facts = {name: _build(name, guest, order, designs) for name in order.unit.designs}
+        facts, left_out = _build_all(guest, order, designs)
         if order.warm_up:
             stream = make_stream("uniform", guest, order.settings.min_lookups)
             warm_up(next(iter(designs.values())), stream, order.settings.warm_up_ns)
         for name, design in designs.items():
             facts[name]["code_form"] = _code_forms(design, {cell.operation for cell in order.cells})
         told = {**unit.to_json(), "limit_bytes": unit.limit_bytes}
-        emit({"record": "unit", **told, "designs": facts})
+        emit({"record": "unit", **told, "designs": facts, **left_out})
         failed = False
         for cell in order.cells:
             record = _measure(cell, designs, order.settings, unit)
@@ -122,6 +124,41 @@ def run_unit(order: Order, emit: Emit) -> int:
     finally:
         for design in designs.values():
             design.close()
+
+
+def _build_all(guest: Guest, order: Order, designs: dict[str, Design]) -> tuple[Record, Record]:
+    """Build all designs; one of another package that breaks, and that nobody asked for, is left out."""
+    facts, reasons = {}, []
+    for name in order.unit.designs:
+        if is_shipped(name) or order.unit.asked:
+            facts[name] = _build(name, guest, order, designs)
+            continue
+        try:
+            with foreign("design", name, registry()[name].target):
+                built = _build(name, guest, order, designs)
+                for cell in order.cells:
+                    stream = partial(_stream, cell, guest, seed=order.unit.seed)
+                    check_agreement({name: designs[name]}, stream(_TRIED), throughput)
+            facts[name] = built
+        except PluginError as error:
+            reasons.append(str(error))
+            if broken := designs.pop(name, None):
+                with suppress(PluginError), foreign("design", name, ""):
+                    broken.close()
+    if not designs:
+        raise PluginError(reasons[0])
+    return facts, {"left_out": reasons} if reasons else {}
+
+
+def _stream(cell: CellSpec, guest: Guest, n_lookups: int, seed: int) -> Words:
+    return make_stream(
+        cell.stream if cell.stream in STREAMS else "uniform",
+        guest,
+        n_lookups,
+        seed=seed,
+        hole_fraction=cell.hole_fraction,
+        identity_fraction=cell.identity_fraction,
+    )
 
 
 def _build(name: str, guest: Guest, order: Order, designs: dict[str, Design]) -> Record:
@@ -170,14 +207,7 @@ def _measure(cell: CellSpec, designs: dict[str, Design], settings: Settings, uni
     draws = iter(range(1 << 30))
 
     def make(n_lookups: int) -> Words:
-        return make_stream(
-            cell.stream if cell.stream in STREAMS else "uniform",
-            guest,
-            n_lookups,
-            seed=unit.seed * 1000 + next(draws),
-            hole_fraction=cell.hole_fraction,
-            identity_fraction=cell.identity_fraction,
-        )
+        return _stream(cell, guest, n_lookups, unit.seed * 1000 + next(draws))
 
     record = {"record": "cell", "cell": cell.key_in(unit.key), **unit.to_json(), **cell.to_json()}
     try:

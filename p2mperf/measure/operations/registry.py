@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from p2mperf.errors import P2mperfError, PluginError
 from p2mperf.plugins import Registry, foreign, import_target, load
-from p2mperf.units import MIB
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
     from p2mperf.guests.guest import Guest
     from p2mperf.measure.operations.base import Operation
 
-_TRIAL_BYTES = 16 * MIB
+# What operations of other packages raised when they were asked what they can do, by name.
+_unable: dict[str, str] = {}
 PER = ("lookup", "frame", "leaf", "table")
 
 
@@ -272,7 +272,7 @@ def operations_of(plan: str) -> tuple[str, ...]:
 
 def broken() -> list[str]:
     """What is wrong with each operation that cannot be done."""
-    return [*OPERATIONS.broken(), *(reason for _, reason in _without_class())]
+    return [*OPERATIONS.broken(), *(reason for _, reason in _without_class()), *_unable.values()]
 
 
 def _without_class() -> Iterator[tuple[OperationSpec, str]]:
@@ -280,20 +280,9 @@ def _without_class() -> Iterator[tuple[OperationSpec, str]]:
     for name, spec in operations().items():
         if name not in OPERATIONS.shipped:
             try:
-                _ask_on_trial(spec)
+                spec.load()
             except PluginError as error:
                 yield spec, str(error)
-
-
-def _ask_on_trial(spec: OperationSpec) -> None:
-    """Every plan asks this of what takes part, before anything is built."""
-    from p2mperf.designs import find
-    from p2mperf.families import FAMILIES
-    from p2mperf.guests.guest import Guest
-
-    spec.load()
-    for family in FAMILIES.shipped.values():
-        why_not(spec, find(family.reference), Guest.plain(_TRIAL_BYTES, geometry=family.geometries[0]))
 
 
 def why_not(spec: OperationSpec, kind: type[Design], guest: Guest) -> str:
@@ -333,7 +322,8 @@ def can_do(spec: OperationSpec, kind: type[Design], guest: Guest) -> bool:
     """
     try:
         return not why_not(spec, kind, guest)
-    except PluginError:
+    except PluginError as error:
+        _unable[spec.name] = str(error)
         return False
 
 

@@ -128,13 +128,13 @@ def run_unit(order: Order, emit: Emit) -> int:
 
 def _build_all(guest: Guest, order: Order, designs: dict[str, Design]) -> tuple[Record, Record]:
     """Build all designs; one of another package that breaks, and that nobody asked for, is left out."""
-    facts, reasons = {}, []
+    facts, reasons, there = {}, [], registry()
     for name in order.unit.designs:
-        if is_shipped(name) or order.unit.asked:
+        if is_shipped(name) or name not in there or order.unit.asked:
             facts[name] = _build(name, guest, order, designs)
             continue
         try:
-            with foreign("design", name, registry()[name].target):
+            with foreign("design", name, there[name].target):
                 built = _build(name, guest, order, designs)
                 for cell in order.cells:
                     stream = partial(_stream, cell, guest, seed=order.unit.seed)

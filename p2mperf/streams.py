@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,12 +48,33 @@ def _leaf_stride(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Genera
 
 _MOST_LOOKUPS = 1 << 40  # 8 TiB of frames
 
+
+class Pattern(NamedTuple):
+    """A stream, as it is declared.
+
+    Attributes
+    ----------
+    draw : callable
+        Makes ranks of frames, given how many, the number of frames, the entries of a leaf, and a generator.
+    is_scattered : bool
+        Whether neighbours in the stream lie apart in memory.
+    """
+
+    draw: Callable[[int, int, int, np.random.Generator], NDArray[np.int64]]
+    is_scattered: bool = True
+
+
 STREAMS = {
-    "sequential": _sequential,
-    "uniform": _uniform,
-    "zipf": _zipf,
-    "leaf-stride": _leaf_stride,
+    "sequential": Pattern(_sequential, is_scattered=False),
+    "uniform": Pattern(_uniform),
+    "zipf": Pattern(_zipf),
+    "leaf-stride": Pattern(_leaf_stride),
 }
+
+
+def is_scattered(name: str) -> bool:
+    """Tell whether a stream's loads lie apart; those of what is no stream here, as of a whole table, do."""
+    return name not in STREAMS or STREAMS[name].is_scattered
 
 
 def make_stream(
@@ -100,7 +122,7 @@ def make_stream(
     n_lookups, seed = whole_number(n_lookups, "n_lookups", 0, _MOST_LOOKUPS), checked_seed(seed)
     check_fractions(guest, hole_fraction, identity_fraction)
     rng = np.random.default_rng([seed, sorted(STREAMS).index(name)])
-    ranks = STREAMS[name](n_lookups, int(guest.ram.n_frames.sum()), guest.geometry.leaf_frames, rng)
+    ranks = STREAMS[name].draw(n_lookups, int(guest.ram.n_frames.sum()), guest.geometry.leaf_frames, rng)
     pfns = _frames_at(guest.ram, ranks)
     if hole_fraction or identity_fraction:
         draw = rng.random(n_lookups)

@@ -40,6 +40,7 @@ def small_plan(
         n_replicates=n_replicates,
         settings=MOMENT,
         limit_bytes=limit_bytes,
+        has_ladder=False,
     )
 
 

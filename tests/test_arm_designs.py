@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import hypothesis
 import numpy as np
@@ -328,6 +329,14 @@ def test_a_guest_can_end_at_the_last_address_of_40_bits() -> None:
             assert p2m.root_words().nonzero()[0].tolist() == [1023]
     with pytest.raises(BadInputError, match="40 bits"):
         Guest.plain("17M", geometry="lpae", base=(1 << 40) - (16 << 20))
+
+
+def test_a_guest_whose_geometry_is_derived_from_lpae_is_taken() -> None:
+    arm = GUESTS["odd"]
+    mine = replace(arm, geometry=replace(arm.geometry, name="lpae2"))
+    with ArmWalk(arm) as p2m, ArmWalk(mine) as other:
+        pfns = np.arange(int(arm.ram.first_pfn[0]), int(arm.ram.first_pfn[0]) + 12)
+        assert (other.lookup(pfns) == p2m.lookup(pfns)).all()
 
 
 def test_bad_input_is_refused() -> None:

@@ -294,3 +294,9 @@ def test_streams_as_they_are_written(text: str, expected: StreamSpec) -> None:
 def test_what_is_no_stream_is_said(text: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         parse_stream(text)
+
+
+def test_only_a_quick_plan_goes_without_the_ladder_which_is_not_of_the_grid() -> None:
+    plans = [make_plan(name) for name in PLANS]
+    assert [plan.name for plan in plans if not plan.has_ladder] == ["quick"]
+    assert all("has_ladder" not in plan.as_dict() for plan in plans)

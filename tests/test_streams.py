@@ -11,7 +11,7 @@ import pytest
 from p2mperf import Guest
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind
-from p2mperf.streams import STREAMS, check_fractions, make_stream, replay
+from p2mperf.streams import STREAMS, check_fractions, is_scattered, make_stream, replay
 
 N_LOOKUPS = 1 << 14
 E820 = Guest.preset("dom0-64-e820")
@@ -53,6 +53,13 @@ def test_streams_stay_in_memory_unless_told(guest: str, name: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_guest_of_one_page_has_streams_too(name: str) -> None:
     assert make_stream(name, Guest.plain("4K"), 5).tolist() == [0] * 5
+
+
+def test_a_stream_says_whether_it_is_scattered(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [name for name in STREAMS if not is_scattered(name)] == ["sequential"]
+    assert is_scattered("whole-table")
+    monkeypatch.setitem(STREAMS, "in-order-too", STREAMS["sequential"])
+    assert not is_scattered("in-order-too")
 
 
 def test_sequential_goes_through_all_memory_and_around() -> None:

@@ -435,7 +435,7 @@ def test_a_plan_that_is_not_quick_keeps_its_ladder(
         return iter([found]) if order["task"] == "ladder" else units(order, seed)
 
     monkeypatch.setattr(local, "child", child)
-    plan = replace(PLAN, name="default")
+    plan = replace(PLAN, has_ladder=True)
     run = records(sweep(plan, tmp_path))[0]
     assert tasks == ["ladder", "unit", "unit"]
     assert run["machine"]["ladder"] == found["ladder"]
@@ -454,7 +454,7 @@ def test_a_ladder_that_fails_is_said(
     with pytest.raises(P2mperfError, match=f"ladder of this machine could not be measured: {why}"):
         measured_knees(tmp_path)
     listener = Listener()
-    path = sweep(replace(PLAN, name="default"), tmp_path, progress=listener.progress)
+    path = sweep(replace(PLAN, has_ladder=True), tmp_path, progress=listener.progress)
     assert listener.said == [
         f"the latency ladder of this machine could not be measured: {why}; going on without it"
     ]

@@ -44,6 +44,9 @@ class Plan:
         `p2mperf.measure.engine.Settings` as plain data, as far as it differs from the default.
     limit_bytes : int
         Memory that may be hot-plugged later, as far as a width reaches: PV tables have room for it [bytes].
+    has_ladder : bool
+        Whether a run measures the latency ladder of its machine, which explains results and is none of them:
+        it is not of the grid.
     """
 
     name: str
@@ -56,10 +59,12 @@ class Plan:
     seed: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
     limit_bytes: int = 0
+    has_ladder: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: the grid, from which a run's fingerprint is made; no limit is no field."""
         data = asdict(self)
+        del data["has_ladder"]
         if not self.limit_bytes:
             del data["limit_bytes"]
         return data
@@ -146,7 +151,7 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     if name == "quick":
         streams = (StreamSpec("sequential"), StreamSpec("uniform"))
         settings = {"control": False, "warm_up_ns": 500_000_000}
-        return Plan(name, guests, streams=streams, operations=operations, settings=settings)
+        return Plan(name, guests, streams=streams, operations=operations, settings=settings, has_ladder=False)
     if name == "default":
         return Plan(name, guests, streams=_ALL_STREAMS, operations=operations)
     if name == "full":

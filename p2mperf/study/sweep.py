@@ -142,7 +142,7 @@ class _Sweep:
         return Journal.create(out, run)
 
     def _knees(self, out: Path) -> Knees | None:
-        if self.plan.name == "quick":
+        if not self.plan.has_ladder:
             return None
         try:
             return measured_knees(out, self.executor)

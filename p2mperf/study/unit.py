@@ -31,7 +31,7 @@ from p2mperf.measure.settings import Settings
 from p2mperf.plugins import foreign, said_by
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
-from p2mperf.streams import STREAMS, make_stream
+from p2mperf.streams import STREAMS, is_scattered, make_stream
 from p2mperf.study.order import Order, unit_id
 from p2mperf.study.rehearsal import rehearsal_guest
 from p2mperf.study.specs import build_options
@@ -211,7 +211,7 @@ def _measure(cell: CellSpec, designs: dict[str, Design], settings: Settings, uni
 
     record = {"record": "cell", "cell": cell.key_in(unit.key), **unit.to_json(), **cell.to_json()}
     try:
-        scattered = cell.stream != "sequential"
+        scattered = is_scattered(cell.stream)
         with answered_for(find_operation(cell.operation)):
             measured = measure_cell(designs, make, cell.operation, settings, unit.seed, scattered)
         return {**record, "status": "done", **measured.to_json()}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError
 from p2mperf.guests.guest import Guest, require_guest
-from p2mperf.guests.lpae import Stage2
+from p2mperf.guests.lpae import Lpae, Stage2
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.radix import Level, Radix, Sharing, count_pages
 from p2mperf.units import PAGE_SIZE, whole_number
@@ -97,7 +97,7 @@ def check_options(name: str, guest: Guest, domid: int, n_regions: int) -> None:
     BadInputError
         For a guest of another geometry, or a number out of range.
     """
-    if guest.geometry.name != "lpae":
+    if not isinstance(guest.geometry, Lpae):
         raise BadInputError(
             f"{name} translates ARM guests, and {guest.name} is one of geometry {guest.geometry.name}: take "
             'Guest.plain(size, geometry="lpae")'

@@ -64,9 +64,9 @@ def whole_number(value: object, what: str, least: int | None = None, most: int |
     if isinstance(value, bool):
         raise BadInputError(f"{what} must be a whole number, not {value}")
     if least is not None and number < least:
-        raise BadInputError(f"{what} must be at least {least}, not {shown(number)}")
+        raise BadInputError(f"{what} must be a whole number from {least} on, not {shown(number)}")
     if most is not None and number > most:
-        raise BadInputError(f"{what} must be at most {most}, not {shown(number)}")
+        raise BadInputError(f"{what} must be a whole number up to {most}, not {shown(number)}")
     return number
 
 

@@ -345,9 +345,9 @@ def test_bad_input_is_refused() -> None:
         p2mperf.build("arm-walk", pv)
     with pytest.raises(BadInputError, match="no option above"):
         p2mperf.build("arm-vlpt", arm, above="invalid")
-    with pytest.raises(BadInputError, match="n_regions 0"):
+    with pytest.raises(BadInputError, match="n_regions must be a whole number from 1 on, not 0"):
         ArmWalk(arm, n_regions=0)
-    with pytest.raises(BadInputError, match="domid 64"):
+    with pytest.raises(BadInputError, match="domid must be a whole number up to 63, not 64"):
         ArmWalk(arm, domid=64)
     with pytest.raises(BadInputError, match="whole number of 4 KiB pages"):
         Guest.plain("1G", geometry="lpae", base=4097)

@@ -81,6 +81,7 @@ class Mapped(Owned):
 
     Examples
     --------
+    >>> import numpy as np
     >>> mapped = Mapped(vm.map_pages(0, 4096, vm.READ_WRITE), 4096)
     >>> words = mapped.view(0, 4096, np.uint64)
     >>> del mapped
@@ -106,7 +107,8 @@ class Mapped(Owned):
         ndarray, shape (n_bytes / itemsize,)
             A view, not a copy.
         """
-        return vm.view(self.address + offset, n_bytes, dtype, keeping=self)
+        # Frames come as numpy's integers too, which ctypes takes for no address.
+        return vm.view(self.address + int(offset), int(n_bytes), dtype, keeping=self)
 
     def __del__(self) -> None:
         vm.unmap(self.address, self.n_bytes)

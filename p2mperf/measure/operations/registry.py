@@ -73,10 +73,6 @@ class OperationSpec:
         """Tell whether it is done over a stream, of which all frames are in RAM or not."""
         return self.streams is None or (in_ram and stream in self.streams)
 
-    def title_over(self, stream: str) -> str:
-        """What happens, over a stream."""
-        return self.titles.get(stream, f"{self.name}, {stream}")
-
     def load(self) -> type[Operation[Any]]:
         """Import the class.
 

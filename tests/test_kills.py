@@ -16,10 +16,13 @@ from typing import Any
 
 import pytest
 
+from p2mperf.measure.settings import Settings
 from p2mperf.results.runs import find_runs
 from p2mperf.study.jobs import jobs
 from p2mperf.study.narrow import narrow
+from p2mperf.study.order import Order
 from p2mperf.study.plans import make_plan
+from p2mperf.study.specs import GuestSpec, Unit
 
 ROOT = Path(__file__).resolve().parent.parent
 STREAMS = ("sequential", "uniform", "zipf", "leaf-stride")
@@ -162,18 +165,8 @@ def test_twenty_kills_and_a_torn_line(tmp_path: Path, seed: int) -> None:
     kill_and_go_on(tmp_path / "out", n_replicates=24, n_kills=20, longest_seconds=4, seed=seed)
 
 
-ORDER = {
-    "task": "unit",
-    "guest": {"name": "pv-64-16m", "geometry": "pv64", "n_bytes": 1 << 24},
-    "backing": "kernel",
-    "replicate": 0,
-    "seed": 1,
-    "designs": ["pv-linear"],
-    "limit_bytes": 0,
-    "cells": [],
-    "settings": {"warm_up_ns": 60_000_000_000},
-    "warm_up": True,
-}
+UNIT = Unit(GuestSpec.plain("16M", "pv64"), "kernel", 0, 1, ("pv-linear",))
+ORDER = {"task": "unit", **Order(UNIT, (), Settings(warm_up_ns=60_000_000_000), warm_up=True).to_json()}
 
 
 @pytest.mark.parametrize("at_work", [False, True])

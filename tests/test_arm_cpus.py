@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2mperf.designs.arm.posted_cpus import Cpu, Domain, Mended, Posted, PostedWritable
-from p2mperf.designs.arm.posted_defects import DEFECTS, loads_of_an_access, run_scenario
+from p2mperf.designs.arm.posted_defects import DEFECTS, run_scenario
 from p2mperf.errors import BadInputError
 
 GIB = 1 << 30
@@ -53,12 +53,6 @@ def test_one_domain_on_one_cpu_works_either_way(kind: type[Posted]) -> None:
         # Entries are made of the name in bits 31:24, the GiB in bits 31:12, and the flags below.
         assert xen.unprotect(xen.cpus[0], gpa) >> 12 & 0xFFF == 2 + gib
         assert xen.cpus[0].read(xen.entry_address(gpa)) & 1 << 7
-
-
-def test_loads_of_an_access() -> None:
-    # A hit is the entry alone; a miss walks root, second level and the guest's second-level page before it.
-    assert loads_of_an_access(hit=True) == 1
-    assert loads_of_an_access(hit=False) == 3 + 1
 
 
 def test_invalidations_are_local() -> None:

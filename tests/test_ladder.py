@@ -17,7 +17,6 @@ from p2mperf.measure.ladder import (
     Knee,
     Ladder,
     find_steps,
-    knee_guest_bytes,
     knees,
     measure_ladder,
     rung_sizes,
@@ -275,12 +274,6 @@ def test_an_unmeasured_ladder_has_only_the_knees_of_the_card() -> None:
     nothing = (None,) * 3
     ladder = Ladder((16 * KIB, 20 * KIB, 24 * KIB), nothing, nothing, nothing, 0)
     assert [knee.name for knee in knees(ladder, CARD)] == ["L1d", "L2", "L3"]
-
-
-@pytest.mark.parametrize(("entry_bytes", "guest_bytes"), [(8, 16 * GIB), (4, 32 * GIB)])
-def test_guest_of_a_knee(entry_bytes: int, guest_bytes: int) -> None:
-    # 32 MiB of list hold 4 Mi entries of 8 bytes (8 Mi of 4), each for a page of 4 KiB.
-    assert knee_guest_bytes(Knee("L3", 32 * MIB, "system"), entry_bytes) == guest_bytes
 
 
 # This machine.

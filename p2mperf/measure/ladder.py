@@ -171,29 +171,6 @@ def knees(ladder: Ladder, card: Card) -> list[Knee]:
     return sorted(_cache_knees(card) + small + own, key=lambda knee: knee.bytes)
 
 
-def knee_guest_bytes(knee: Knee, entry_bytes: int) -> int:
-    """Guest memory whose linear p2m list is as large as the knee.
-
-    Parameters
-    ----------
-    knee : Knee
-        Size in bytes of list.
-    entry_bytes : int
-        Bytes of one entry, of which there is one for each 4 KiB page of the guest.
-
-    Returns
-    -------
-    int
-        Size of the guest [bytes].
-
-    Examples
-    --------
-    >>> knee_guest_bytes(Knee("L2", 2 * 2**20, "system"), 8) == 2**30
-    True
-    """
-    return knee.bytes * PAGE_SIZE // entry_bytes
-
-
 def find_steps(sizes_bytes: NDArray[np.float64], cost_ns: NDArray[np.float64], floor_ns: float) -> list[int]:
     """Find the sizes after which a cost steps up.
 

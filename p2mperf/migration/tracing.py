@@ -184,11 +184,6 @@ class Tracer(Owned):
                 self._protect()
         return dirty
 
-    @property
-    def n_dirty(self) -> int:
-        """Pages marked since the bitmap was last cleared."""
-        return count(self._dirty)
-
     def _protect(self) -> None:
         start = perf_counter_ns()
         with self.design.in_use():
@@ -214,11 +209,6 @@ class Tracer(Owned):
                 f"write number {int(outside[0])} goes to frame {gfn:#x} (address {gfn << PAGE_SHIFT:#x}), "
                 f"outside the RAM of {self.design.guest.name}: {ranges}"
             )
-
-
-def count(bitmap: Words) -> int:
-    """Count the pages that a bitmap marks."""
-    return int(np.bitwise_count(bitmap).sum())
 
 
 def marked(bitmap: Words, bits: Words) -> NDArray[np.bool_]:

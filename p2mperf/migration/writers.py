@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,47 +150,6 @@ class HotSet(Writer):
         n_cold = self.n_pages - self.hot_pages
         cold = _distinct(n_cold, cold_writes * n_cold / self.n_pages) if n_cold else 0.0
         return _distinct(self.hot_pages, hot_writes) + cold
-
-
-class Recorded(Writer):
-    """A recorded stream of frames, from its beginning again when it ends.
-
-    Parameters
-    ----------
-    guest : Guest
-        Whose RAM it writes to.
-    gfns : array_like of int
-        Frames written to.
-
-    Raises
-    ------
-    BadInputError
-        When the stream is empty.
-    """
-
-    name = "recorded"
-
-    def __init__(self, guest: Guest, gfns: Any) -> None:
-        super().__init__(guest)
-        self._gfns = np.ascontiguousarray(gfns, np.uint64)
-        if not self._gfns.size:
-            raise BadInputError("the recorded stream holds no writes")
-        self.n_pages = int(np.unique(self._gfns).size)
-        self._next = 0
-
-    def write(self, n_writes: int) -> Words:
-        index = (self._next + np.arange(n_writes)) % self._gfns.size
-        self._next = (self._next + n_writes) % self._gfns.size
-        return self._gfns[index]
-
-    def _ranks(self, n_writes: int) -> NDArray[np.int64]:
-        raise NotImplementedError("a recorded stream names frames, not ranks")
-
-    def expected_dirty(self, n_writes: float) -> float:
-        """Different pages among so many writes from the stream's beginning."""
-        if n_writes >= self._gfns.size:
-            return float(self.n_pages)
-        return float(np.unique(self._gfns[: int(n_writes)]).size)
 
 
 WRITERS: dict[str, type[Writer]] = {kind.name: kind for kind in (Sequential, Uniform, HotSet)}

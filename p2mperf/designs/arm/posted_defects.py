@@ -177,21 +177,3 @@ def run_scenario(name: str, as_posted: bool) -> Outcome:
     posted = Posted if name == "bit-7" else PostedWritable
     holds, found = DEFECTS[name](posted() if as_posted else Mended())
     return Outcome(name, holds, found)
-
-
-def loads_of_an_access(hit: bool) -> int:
-    """Count the loads that reading one entry through the window takes, MMU and entry together.
-
-    Parameters
-    ----------
-    hit : bool
-        Whether the window's page is in the TLB.
-    """
-    xen = PostedWritable(1)
-    domain, cpu = xen.create("A"), xen.cpus[0]
-    xen.prepare(cpu, domain)
-    if hit:
-        cpu.read(xen.entry_address(domain.start))
-    before = cpu.n_walk_loads
-    cpu.read(xen.entry_address(domain.start))
-    return cpu.n_walk_loads - before + 1

@@ -83,7 +83,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a cell and design beside the reference: `CELL_COLUMNS` and what `Pair` says of the two.
+        One row a cell and design beside the reference, which the row names: `CELL_COLUMNS` and what `Pair`
+        says of the two.
 
     Notes
     -----
@@ -103,9 +104,9 @@ def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
     wide = cell.pivot_table(index=[*_PROCESS, "round"], columns="design", values="cost_ns", aggfunc="first")
     names = [name for name in wide.columns if not name.startswith(CONTROL)]
     first = cell.iloc[0]
-    reference = reference_of(first["family"], names)
-    if reference not in names:
+    if len(names) < 2:
         return
+    reference = reference_of(first["family"], names)
     control = _control(wide)
     costs = wide.groupby(level=_PROCESS).median().median()
     for name in names:
@@ -139,18 +140,23 @@ def pairs_of(table: pd.DataFrame) -> Iterator[Pair]:
 
 
 def reference_of(family: str, names: Sequence[str]) -> str:
-    """Name the design that the others of a family are compared to.
+    """Name the design that the others of a cell are compared to.
 
     Parameters
     ----------
     family : str
-        Its name.
+        Theirs.
     names : sequence of str
-        Designs that were measured, in alphabetical order: of a family that is not known here, as in results
-        of somebody else's, the first of them.
+        Designs that were measured in the cell.
+
+    Returns
+    -------
+    str
+        The family's reference; where that is none of them, or no family of that name is known here, as in
+        results of somebody else's, the first by name.
     """
-    known = families()
-    return known[family].reference if family in known else names[0]
+    known = families().get(family)
+    return known.reference if known and known.reference in names else min(names)
 
 
 def short_name(design: str, family: str) -> str:

@@ -213,12 +213,12 @@ def sweep(
     from p2mperf.results.export import load as load_frame
     from p2mperf.study.knees import measured_knees
     from p2mperf.study.narrow import narrow
-    from p2mperf.study.plans import make_plan
+    from p2mperf.study.plans import make_plan, wants_knees
     from p2mperf.study.sweep import sweep as run
 
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(out or Path(temporary, "results"))
-        knees = measured_knees(directory, executor) if plan == "full" else None
+        knees = measured_knees(directory, executor) if wants_knees(plan) else None
         grid = narrow(
             make_plan(plan, knees.sizes_bytes if knees else ()),
             guests=guests,

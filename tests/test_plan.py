@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from p2mperf.cli import main
 from p2mperf.designs import family_of, registry
 from p2mperf.designs.backing import BACKINGS
 from p2mperf.errors import BadInputError
@@ -18,9 +19,11 @@ from p2mperf.measure.engine import Settings
 from p2mperf.measure.operations.registry import operations
 from p2mperf.results.keys import fingerprint
 from p2mperf.streams import STREAMS
+from p2mperf.study import plans
+from p2mperf.study.executors.base import Knees
 from p2mperf.study.jobs import PROCESS_BYTES, jobs
 from p2mperf.study.narrow import narrow
-from p2mperf.study.plans import PLANS, Plan, make_plan
+from p2mperf.study.plans import PLANS, Plan, make_plan, wants_knees
 from p2mperf.study.specs import GuestSpec, StreamSpec, designs_of, parse_stream
 from p2mperf.units import GIB, MIB, PAGE_SIZE
 
@@ -300,3 +303,19 @@ def test_only_a_quick_plan_goes_without_the_ladder_which_is_not_of_the_grid() ->
     plans = [make_plan(name) for name in PLANS]
     assert [plan.name for plan in plans if not plan.has_ladder] == ["quick"]
     assert all("has_ladder" not in plan.as_dict() for plan in plans)
+
+
+def test_what_a_plan_wants_is_declared_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [name for name in PLANS if wants_knees(name)] == ["full"]
+    monkeypatch.setitem(plans._PLANS, "wide", plans._PLANS["full"])
+    asked: list[object] = []
+
+    def no_knees(*arguments: object) -> Knees:
+        asked.append(arguments)
+        return Knees({}, ())
+
+    monkeypatch.setattr("p2mperf.study.knees.measured_knees", no_knees)
+    for plan in ("default", "wide"):
+        chosen = ["--size", "16M", "--operation", "latency", "--dry-run", "--json"]
+        assert main(["sweep", "--plan", plan, *chosen]) == 0
+    assert asked == [("results",)]

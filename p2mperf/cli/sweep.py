@@ -52,12 +52,12 @@ def main(argv: list[str]) -> int:
     from p2mperf.errors import CellsFailedError
     from p2mperf.study.knees import measured_knees
     from p2mperf.study.narrow import narrow
-    from p2mperf.study.plans import make_plan
+    from p2mperf.study.plans import make_plan, wants_knees
     from p2mperf.study.sweep import sweep
 
     signal.signal(signal.SIGTERM, _interrupt)
     line = show.Line(quiet=arguments.quiet)
-    knees = measured_knees(arguments.out) if arguments.plan == "full" else None
+    knees = measured_knees(arguments.out) if wants_knees(arguments.plan) else None
     plan = make_plan(arguments.plan, knees.sizes_bytes if knees else ())
     plan = narrow(
         plan,

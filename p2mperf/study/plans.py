@@ -15,8 +15,6 @@ from p2mperf.measure.operations.registry import can_do, find_operation, lookups,
 from p2mperf.study.specs import WHOLE_TABLE, GuestSpec, StreamSpec, Unit, designs_of
 from p2mperf.units import GIB, PAGE_SHIFT, parse_size
 
-PLANS = ("quick", "default", "full", "life")
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -112,6 +110,41 @@ _ALL_STREAMS = (
     StreamSpec("uniform", hole_fraction=0.5),
     StreamSpec("uniform", identity_fraction=0.5),
 )
+_TWO_STREAMS = (StreamSpec("sequential"), StreamSpec("uniform"))
+
+
+@dataclass(frozen=True)
+class _PlanSpec:
+    """What a named plan has that neither families nor operations declare.
+
+    Attributes
+    ----------
+    streams, settings, limit_bytes, has_ladder
+        As `Plan`.
+    all_backings : bool
+        Whether it measures all page backings; else the kernel's alone.
+    at_knees : bool
+        Whether it puts guests around the knees of its machine.
+    """
+
+    streams: tuple[StreamSpec, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    limit_bytes: int = 0
+    has_ladder: bool = True
+    all_backings: bool = False
+    at_knees: bool = False
+
+
+_PLANS = {
+    "quick": _PlanSpec(
+        _TWO_STREAMS, settings={"control": False, "warm_up_ns": 500_000_000}, has_ladder=False
+    ),
+    "default": _PlanSpec(_ALL_STREAMS),
+    "full": _PlanSpec(_ALL_STREAMS, all_backings=True, at_knees=True),
+    # Room for hotplug as 64-bit kernels have it by default; at 32 bits 64 GiB is the most there can be.
+    "life": _PlanSpec(_TWO_STREAMS, limit_bytes=512 * GIB),
+}
+PLANS = tuple(_PLANS)
 
 
 def _plain_guests(plan: str) -> Iterator[GuestSpec]:
@@ -133,8 +166,8 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     name : str
         "quick", "default", "full" or "life".
     knee_bytes : sequence of int
-        For "full": list bytes at which a cache or a translation buffer of this machine is full; it gets
-        points on both sides of each [bytes].
+        For one that `wants_knees`: list bytes at which a cache or a translation buffer of this machine is
+        full; it gets points on both sides of each [bytes].
 
     Returns
     -------
@@ -145,21 +178,29 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     BadInputError
         For any other name.
     """
-    name = known("plan", name, PLANS)
-    operations = operations_of(name)
-    guests = (*_plain_guests(name), *_presets(name))
-    if name == "quick":
-        streams = (StreamSpec("sequential"), StreamSpec("uniform"))
-        settings = {"control": False, "warm_up_ns": 500_000_000}
-        return Plan(name, guests, streams=streams, operations=operations, settings=settings, has_ladder=False)
-    if name == "default":
-        return Plan(name, guests, streams=_ALL_STREAMS, operations=operations)
-    if name == "full":
-        chosen = dict.fromkeys((*_plain_guests(name), *_around_knees(knee_bytes), *_presets(name)))
-        return Plan(name, tuple(chosen), tuple(BACKINGS), streams=_ALL_STREAMS, operations=operations)
-    streams = (StreamSpec("sequential"), StreamSpec("uniform"))
-    # Room for hotplug as 64-bit kernels have it by default; at 32 bits 64 GiB is the most there can be.
-    return Plan(name, guests, streams=streams, operations=operations, limit_bytes=512 * GIB)
+    spec = _PLANS[known("plan", name, _PLANS)]
+    around = _around_knees(knee_bytes) if spec.at_knees else ()
+    return Plan(
+        name,
+        tuple(dict.fromkeys((*_plain_guests(name), *around, *_presets(name)))),
+        backings=tuple(BACKINGS) if spec.all_backings else ("kernel",),
+        streams=spec.streams,
+        operations=operations_of(name),
+        settings=spec.settings,
+        limit_bytes=spec.limit_bytes,
+        has_ladder=spec.has_ladder,
+    )
+
+
+def wants_knees(name: str) -> bool:
+    """Tell whether a named plan puts guests around the knees of its machine, which are to be measured first.
+
+    Raises
+    ------
+    BadInputError
+        When there is no plan of that name.
+    """
+    return _PLANS[known("plan", name, _PLANS)].at_knees
 
 
 def _around_knees(knee_bytes: Sequence[int]) -> Iterator[GuestSpec]:

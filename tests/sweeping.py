@@ -8,21 +8,15 @@ from typing import Any
 
 import record_samples as samples
 
+from p2mperf.measure.settings import Settings
 from p2mperf.progress import Progress
 from p2mperf.study.order import Order, unit_id
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import GuestSpec, StreamSpec
 
 Record = dict[str, Any]
-# Called quick, so that no ladder is measured first.
-MOMENT = {
-    "n_rounds": 2,
-    "target_ns": 10_000,
-    "min_lookups": 128,
-    "max_lookups": 128,
-    "control": False,
-    "warm_up_ns": 0,
-}
+# No cell of it takes more than a moment.
+MOMENT = Settings(n_rounds=2, target_ns=10_000, min_lookups=128, max_lookups=128, control=False, warm_up_ns=0)
 
 
 def small_plan(

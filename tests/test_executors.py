@@ -17,7 +17,6 @@ from sweeping import MOMENT, Listener, small_plan
 import p2mperf
 from p2mperf.errors import NothingFitsError, P2mperfError
 from p2mperf.measure.ladder import Knee
-from p2mperf.measure.settings import Settings
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
@@ -154,5 +153,5 @@ def test_the_ladder_is_that_of_the_place(tmp_path: Path) -> None:
 
 def test_an_order_survives_its_way() -> None:
     for job in jobs(small_plan("16M", streams=("uniform", "zipf"), limit_bytes=1 * GIB)):
-        order = job.order(Settings(**MOMENT), warm_up=True)
+        order = job.order(MOMENT, warm_up=True)
         assert Order.from_json(json.loads(json.dumps(order.to_json()))) == order

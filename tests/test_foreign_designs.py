@@ -16,7 +16,6 @@ from sweeping import Listener, small_plan
 from p2mperf import plugins
 from p2mperf.designs.pv.tree import PvTree
 from p2mperf.errors import P2mperfError
-from p2mperf.measure.settings import Settings
 from p2mperf.results.fields import Record
 from p2mperf.results.journal import Journal
 from p2mperf.results.keys import CellSpec
@@ -67,7 +66,7 @@ def run(told: list[Record], *asked: str) -> int:
     plan = replace(small_plan("16M", streams=("sequential",)), designs=asked)
     (unit,) = plan.units()
     cells = (replace(LATENCY, stream="sequential"),)
-    return run_unit(Order(unit, cells, Settings(**plan.settings)), told.append)
+    return run_unit(Order(unit, cells, plan.settings), told.append)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +121,6 @@ def test_where_nothing_else_is_there_it_is_told(
 ) -> None:
     offer(Building)
     (unit,) = small_plan("16M").units()
-    order = Order(replace(unit, designs=("mine",)), (LATENCY,), Settings(**small_plan().settings))
+    order = Order(replace(unit, designs=("mine",)), (LATENCY,), small_plan().settings)
     with pytest.raises(P2mperfError, match="no such table"):
         run_unit(order, lambda record: None)

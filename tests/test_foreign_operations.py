@@ -15,7 +15,6 @@ from p2mperf import plugins
 from p2mperf.cli import main
 from p2mperf.measure.operations.base import Operation
 from p2mperf.measure.operations.registry import OperationSpec
-from p2mperf.measure.settings import Settings
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec
 from p2mperf.study.order import Order
@@ -95,7 +94,7 @@ def test_what_it_raises_while_it_is_measured_fails_its_own_cells(
     (unit,) = plan.units()
     cells = tuple(CellSpec("pv", "uniform", 0.0, 0.0, name) for name in ("rest", "latency"))
     told: list[Record] = []
-    assert run_unit(Order(unit, cells, Settings(**plan.settings)), told.append) == 1
+    assert run_unit(Order(unit, cells, plan.settings), told.append) == 1
     assert [record.get("status") for record in told] == [None, "failed", "done"]
     ends = "'rest' (KeyError)" if kind is not Ending else "0 (SystemExit)"
     assert told[1]["error"] == SAID.replace("'rest' (KeyError)", ends)

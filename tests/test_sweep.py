@@ -17,7 +17,6 @@ from sweeping import MOMENT, Listener, Units, small_plan
 
 import p2mperf
 from p2mperf.errors import NothingFitsError, P2mperfError, ResultsError
-from p2mperf.measure.settings import Settings
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
@@ -375,7 +374,7 @@ def test_every_unit_has_another_environment(tmp_path: Path, monkeypatch: pytest.
 
 def order(**changes: Any) -> Record:
     (job, *_) = jobs(small_plan(streams=("uniform",)))
-    plain = job.order(Settings(**MOMENT)).to_json()
+    plain = job.order(MOMENT).to_json()
     return {"task": "unit", **plain, "designs": ["pv-linear"], **changes}
 
 

@@ -16,6 +16,7 @@ from p2mperf.units import format_ns, format_size
 if TYPE_CHECKING:
     import pandas as pd
 
+    from p2mperf.study.jobs import Misfit
     from p2mperf.study.plans import Plan
 
 _EPILOG = """\
@@ -167,14 +168,17 @@ def _show_plan(plan: Plan, arguments: Namespace) -> int:
     )
     for job in first:
         misfit = fit(job, capacity)
-        have_bytes = misfit.facts.get("have_bytes") if misfit else None
-        why = f"{format_size(have_bytes)} available" if have_bytes is not None else misfit and misfit.said
-        fits = f"  does not fit: {why}" if misfit else ""
+        fits = f"  does not fit: {_lack(misfit)}" if misfit else ""
         sys.stdout.write(
             f"  {job.unit.guest.name:18} {job.unit.backing:8} {len(job.cells):3} cells"
             f"  needs {format_size(job.need_bytes):>8}{fits}\n"
         )
     return 0
+
+
+def _lack(misfit: Misfit) -> str:
+    have_bytes = misfit.have_bytes
+    return misfit.said if have_bytes is None else f"{format_size(have_bytes)} available"
 
 
 def _report(path: Path, arguments: Namespace) -> None:

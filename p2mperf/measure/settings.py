@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,11 @@ class Settings:
     control: bool = True
     warm_up_ns: int = 1_000_000_000
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, int]:
         """Plain data, as an order has it."""
         return asdict(self)
+
+    def changes(self) -> dict[str, int]:
+        """Plain data, as far as it differs from the default: how a plan is told, whose key is made of it."""
+        default = asdict(Settings())
+        return {name: value for name, value in asdict(self).items() if value != default[name]}

@@ -83,13 +83,20 @@ class Misfit:
         Of its cells, as `p2mperf.results.fields.STATUS` has it.
     said : str
         The same for people.
-    facts : dict
-        What the records of its cells say about it.
+    need_bytes, have_bytes : int or None
+        What it needs and what there is, where it is memory that does not suffice [bytes].
     """
 
     status: str
     said: str
-    facts: Record
+    need_bytes: int | None = None
+    have_bytes: int | None = None
+
+    def to_json(self) -> Record:
+        """What the records of its cells say about it."""
+        if self.have_bytes is None:
+            return {"status": self.status, "error": self.said}
+        return {"status": self.status, "need_bytes": self.need_bytes, "have_bytes": self.have_bytes}
 
 
 def jobs(plan: Plan) -> Iterator[Job]:
@@ -155,8 +162,8 @@ def fit(job: Job, capacity: Capacity) -> Misfit | None:
     have_bytes, have_maps = capacity.memory_bytes, capacity.n_maps
     if job.need_bytes > have_bytes:
         said = f"needs {format_size(job.need_bytes)}, {format_size(have_bytes)} are available"
-        return Misfit("skipped_memory", said, {"need_bytes": job.need_bytes, "have_bytes": have_bytes})
+        return Misfit("skipped_memory", said, job.need_bytes, have_bytes)
     if job.need_maps > have_maps:
         said = f"needs {job.need_maps} mappings, {have_maps} are left: raise vm.max_map_count"
-        return Misfit("skipped_maps", said, {"error": said})
+        return Misfit("skipped_maps", said)
     return None

@@ -82,7 +82,7 @@ def narrow(
         raise BadInputError(f"{shown(n_replicates)} replicates: at least one process must measure")
     if n_replicates is not None and n_replicates > _MOST_REPLICATES:
         raise BadInputError(f"{shown(n_replicates)} replicates: more than {_MOST_REPLICATES} never end")
-    settings = plan.settings if control is None else {**plan.settings, "control": control}
+    settings = plan.settings if control is None else replace(plan.settings, control=control)
     narrowed = replace(
         plan,
         guests=chosen,

@@ -12,6 +12,7 @@ from p2mperf.families import families, family_of_geometry
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.operations.registry import can_do, find_operation, lookups, operations_of
+from p2mperf.measure.settings import Settings
 from p2mperf.study.specs import WHOLE_TABLE, GuestSpec, StreamSpec, Unit, designs_of
 from p2mperf.units import GIB, PAGE_SHIFT, parse_size
 
@@ -38,8 +39,8 @@ class Plan:
         Fresh processes for each guest and backing.
     seed : int
         Seed of the first replicate; each one has its own.
-    settings : dict
-        `p2mperf.measure.engine.Settings` as plain data, as far as it differs from the default.
+    settings : Settings
+        How long and how often a cell is timed.
     limit_bytes : int
         Memory that may be hot-plugged later, as far as a width reaches: PV tables have room for it [bytes].
     has_ladder : bool
@@ -55,13 +56,13 @@ class Plan:
     designs: tuple[str, ...] = ()
     n_replicates: int = 6
     seed: int = 1
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
     limit_bytes: int = 0
     has_ladder: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: the grid, from which a run's fingerprint is made; no limit is no field."""
-        data = asdict(self)
+        data = {**asdict(self), "settings": self.settings.changes()}
         del data["has_ladder"]
         if not self.limit_bytes:
             del data["limit_bytes"]
@@ -128,7 +129,7 @@ class _PlanSpec:
     """
 
     streams: tuple[StreamSpec, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
     limit_bytes: int = 0
     has_ladder: bool = True
     all_backings: bool = False
@@ -137,7 +138,7 @@ class _PlanSpec:
 
 _PLANS = {
     "quick": _PlanSpec(
-        _TWO_STREAMS, settings={"control": False, "warm_up_ns": 500_000_000}, has_ladder=False
+        _TWO_STREAMS, settings=Settings(control=False, warm_up_ns=500_000_000), has_ladder=False
     ),
     "default": _PlanSpec(_ALL_STREAMS),
     "full": _PlanSpec(_ALL_STREAMS, all_backings=True, at_knees=True),

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, ResultsError
-from p2mperf.measure.settings import Settings
 from p2mperf.progress import Progress
 from p2mperf.results.export import is_exported
 from p2mperf.results.fields import VERSION, Record
@@ -167,7 +166,6 @@ class _Sweep:
     def run(self, journal: Journal) -> None:
         """Do all that the journal lacks, and end it when nothing failed."""
         finished = frozenset(journal.finished_cells())
-        settings = Settings(**self.plan.settings)
         cold = True
         for job in self.jobs:
             self._advance(journal, job.unit.guest.name)
@@ -177,7 +175,7 @@ class _Sweep:
             if misfit := fit(left, self.executor.capacity()):
                 self._skip(journal, left, misfit)
             else:
-                self._run_unit(journal, left, settings, warm_up=cold)
+                self._run_unit(journal, left, warm_up=cold)
                 cold = False
         self._advance(journal, "")
         if n_failed := self.n_cells - journal.n_finished:  # the run stays open: they are tried again
@@ -198,18 +196,18 @@ class _Sweep:
 
     def _skip(self, journal: Journal, job: Job, misfit: Misfit) -> None:
         for cell in job.cells:
-            told = {"status": misfit.status, **misfit.facts}
-            journal.append({"record": "cell", **job.to_json(), **job.cell_json(cell), **told})
+            record = {"record": "cell", **job.to_json(), **job.cell_json(cell)}
+            journal.append({**record, **misfit.to_json()})
         if job.unit.replicate == 0:
             self.progress.say(
                 f"{job.unit.guest.name} with {job.unit.backing} pages is skipped: {misfit.said}"
             )
 
-    def _run_unit(self, journal: Journal, job: Job, settings: Settings, warm_up: bool) -> None:
+    def _run_unit(self, journal: Journal, job: Job, warm_up: bool) -> None:
         left = dict(zip(job.keys, job.cells, strict=True))
         error = "the unit's process ended early"
         try:
-            for record in self.executor.run(job.order(settings, warm_up)):
+            for record in self.executor.run(job.order(self.plan.settings, warm_up)):
                 journal.append(record)
                 if record["record"] == "unit" and job.unit.replicate == 0:
                     for reason in record.get("left_out", ()):

@@ -11,12 +11,10 @@ import pytest
 from hypothesis import strategies as st
 
 import p2mperf
-from p2mperf.designs.arm.door import Stage2Door
 from p2mperf.designs.arm.event_kernels import Recorder
 from p2mperf.designs.arm.layout import REGION_FRAMES
 from p2mperf.designs.arm.vlpt import ArmVlpt
 from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect, ArmWalkThrashing
-from p2mperf.designs.base import Design
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
@@ -103,13 +101,6 @@ def test_tables_and_window_are_those_that_all_designs_have() -> None:
         shown, _ = p2m.window.area.shown(first, 8 * 512)
         assert np.array_equal(shown, behind[512 : 9 * 512])
         assert np.array_equal(p2m.window.area.frames[first : first + 8 * 512], shown)
-
-
-def test_no_chain_of_designs() -> None:
-    for kind in (*DESIGNS, ArmWalkThrashing):
-        assert kind.__bases__ == (Stage2Door, Design)
-        # The door keeps nothing of its own: what it says of itself is declared.
-        assert "__init__" not in vars(Stage2Door)
 
 
 def test_entries_name_machine_frames_that_are_not_the_guests_own() -> None:

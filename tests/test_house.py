@@ -20,6 +20,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from p2mperf.designs import find, registry
+from p2mperf.designs.base import Design
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "p2mperf"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -39,6 +42,18 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for pa
 
 def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+# ---- classes ----
+
+
+@pytest.mark.parametrize("name", registry())
+def test_a_design_is_a_design_and_doors(name: str) -> None:
+    kind = find(name)
+    assert [base for base in kind.__mro__[1:] if issubclass(base, Design)] == [Design]
+    for door in (base for base in kind.__bases__ if base is not Design):
+        assert door.__bases__ == (object,)
+        assert "__init__" not in vars(door)  # it has nothing to keep
 
 
 # ---- layers ----

@@ -272,7 +272,7 @@ def is_never_suspended(p2m: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def without_suspending() -> Any:
         saved = save()
-        p2m.suspended = False
+        p2m.store.suspended = False
         return saved
 
     monkeypatch.setattr(p2m, "save", without_suspending)

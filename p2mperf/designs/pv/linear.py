@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.backing import BACKINGS, Backing
 from p2mperf.designs.base import Design, Footprint
-from p2mperf.designs.pv import changing, listing, reading
 from p2mperf.designs.pv.area import AREA, area_entries, check_guest, limit_pages, list_pages
+from p2mperf.designs.pv.changing import WriteDoor
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.linear_kernels import Linear32, Linear64
 from p2mperf.designs.pv.list_plan import classified, plan_list, predict_list
 from p2mperf.designs.pv.list_tables import ListTables
+from p2mperf.designs.pv.listing import ListDoor
 from p2mperf.designs.pv.quirks import LIST_QUIRKS, checked_quirks, misname_at_boot
+from p2mperf.designs.pv.reading import ReadDoor, open_store
 from p2mperf.designs.pv.showing import InWindow
-from p2mperf.designs.pv.store import LeafStore
-from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.guests.guest import Guest
 
 
-class PvLinear(Design):
+class PvLinear(WriteDoor, ListDoor, ReadDoor, Design):
     """The linear list of Linux 3.19, with the defects it had when it landed mended.
 
     Parameters
@@ -62,32 +62,6 @@ class PvLinear(Design):
         ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "limit", "invalidated"]
     )
     known_quirks: ClassVar[tuple[str, ...]] = LIST_QUIRKS
-    store: LeafStore
-    way_back: WayBack
-
-    # Bound functions: `reading` and `changing` say what each does, and hand on to the part that does it.
-    pool, plan, end_pfn = property(reading.pool), property(reading.plan), property(reading.end_pfn)
-    leaves, leaf_state = property(reading.leaves), property(reading.leaf_state)
-    leaf_frames, m2p = property(reading.leaf_frames), property(reading.m2p)
-    missing_leaf, identity_leaf = property(reading.missing_leaf), property(reading.identity_leaf)
-    pfn_to_mfn, mfn_to_pfn, explain = reading.pfn_to_mfn, reading.mfn_to_pfn, reading.explain
-    dump, kind_runs = reading.dump, reading.kind_runs
-    page_table, window = property(reading.table), property(listing.window)
-    footprint, views, step_at = listing.footprint, listing.views, listing.step_at
-
-    tools, overrides = property(changing.tools), property(changing.overrides)
-    n_breaks, n_extra_leaves = property(changing.n_breaks), property(changing.n_extra_leaves)
-    n_spare_left, quirks = property(changing.n_spare_left), property(changing.quirks)
-    before_lock = property(changing.before_lock, changing.set_before_lock)
-    suspended = property(changing.suspended, changing.set_suspended)
-    set, break_leaves, has_memory = changing.set, changing.break_leaves, changing.has_memory
-    balloon_down, balloon_up = changing.balloon_down, changing.balloon_up
-    unused_mfns, hotplug = changing.unused_mfns, changing.hotplug
-    invalidate_extra_memory = changing.invalidate_extra_memory
-    set_identity, pass_through = changing.set_identity, changing.pass_through
-    set_foreign, clear_foreign = changing.set_foreign, changing.clear_foreign
-    save, restore, rebuild_tools = changing.save, changing.restore, changing.rebuild_tools
-    shared_leaves_beyond, make_ready = changing.shared_leaves_beyond, changing.make_ready
 
     def __init__(
         self,
@@ -112,7 +86,7 @@ class PvLinear(Design):
             if boot_list is not None:
                 plan = classified(plan, guest, boot_list)
             end_pfn = area_entries(guest, limit_pages(limit), above)
-            store = reading.open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
+            store = open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
             self.list_tables = self.kept.enter_context(ListTables(store, self.backing.window_bytes))
             if "half-window" in names:
                 self.list_tables.unlink_second_halves("early-free-bug" not in names)
@@ -138,5 +112,5 @@ class PvLinear(Design):
         return predict_list(plan_list(guest, above, limit, invalidated), backing)
 
     def audit(self) -> None:
-        listing.check(self)
+        super().audit()
         self.life.tools.audit()

@@ -9,20 +9,19 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.backing import BACKINGS, Backing
 from p2mperf.designs.base import Design, Footprint
-from p2mperf.designs.pv import listing, reading
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages, list_pages
 from p2mperf.designs.pv.linear_kernels import LinearNested32, LinearNested64
 from p2mperf.designs.pv.list_plan import classified, plan_list, predict_list
 from p2mperf.designs.pv.list_tables import ListTables
-from p2mperf.designs.pv.store import LeafStore
-from p2mperf.designs.pv.way_back import WayBack
+from p2mperf.designs.pv.listing import ListDoor
+from p2mperf.designs.pv.reading import ReadDoor, open_store
 from p2mperf.errors import BadInputError
 from p2mperf.guests.guest import Guest
 from p2mperf.tables.m2p import predict_bytes
 from p2mperf.units import PAGE_SHIFT
 
 
-class PvLinearNested(Design):
+class PvLinearNested(ListDoor, ReadDoor, Design):
     """The linear list whose slow path reads page tables as a PV kernel must: through m2p and p2m.
 
     Page tables of a PV guest hold machine frames. Each level that lookup_address reads goes through
@@ -45,19 +44,6 @@ class PvLinearNested(Design):
     follows = "Linux 3.19"
     family = "pv"
     options = frozenset({"above", "run_frames", "boot_list", "limit", "invalidated"})
-    store: LeafStore
-    way_back: WayBack
-
-    # Bound functions: `reading` and `changing` say what each does, and hand on to the part that does it.
-    pool, plan, end_pfn = property(reading.pool), property(reading.plan), property(reading.end_pfn)
-    leaves, leaf_state = property(reading.leaves), property(reading.leaf_state)
-    leaf_frames, m2p = property(reading.leaf_frames), property(reading.m2p)
-    missing_leaf, identity_leaf = property(reading.missing_leaf), property(reading.identity_leaf)
-    pfn_to_mfn, mfn_to_pfn, explain = reading.pfn_to_mfn, reading.mfn_to_pfn, reading.explain
-    dump, kind_runs = reading.dump, reading.kind_runs
-    page_table, window = property(reading.table), property(listing.window)
-    footprint, views, step_at = listing.footprint, listing.views, listing.step_at
-    audit = listing.check
 
     def __init__(
         self,
@@ -78,7 +64,7 @@ class PvLinearNested(Design):
             if boot_list is not None:
                 plan = classified(plan, guest, boot_list)
             end_pfn = area_entries(guest, limit_pages(limit), above)
-            store = reading.open_store(self, plan, end_pfn, run_frames)
+            store = open_store(self, plan, end_pfn, run_frames)
             pool, first_pfn = store.pool, _own_memory(guest, store.pool.n_frames)
             numbers = guest.entries(np.arange(first_pfn, first_pfn + pool.n_frames, dtype=np.uint64))
             base = pool.base - (first_pfn << PAGE_SHIFT)

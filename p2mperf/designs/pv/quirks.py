@@ -27,20 +27,20 @@ class Quirk:
 
     Attributes
     ----------
-    designs : tuple of str
-        Which designs have it.
+    layouts : tuple of str
+        Which layouts have it: "tree", "list".
     kernels : str
         Which kernels behaved so.
     effect : str
         What it does.
     """
 
-    designs: tuple[str, ...]
+    layouts: tuple[str, ...]
     kernels: str
     effect: str
 
 
-_TREE, _LIST = ("pv-tree",), ("pv-linear",)
+_TREE, _LIST = ("tree",), ("list",)
 
 QUIRKS = {
     "lost-write-under-identity": Quirk(
@@ -91,8 +91,8 @@ QUIRKS = {
 }
 
 
-TREE_QUIRKS = tuple(name for name, quirk in QUIRKS.items() if _TREE[0] in quirk.designs)
-LIST_QUIRKS = tuple(name for name, quirk in QUIRKS.items() if _LIST[0] in quirk.designs)
+TREE_QUIRKS = tuple(name for name, quirk in QUIRKS.items() if "tree" in quirk.layouts)
+LIST_QUIRKS = tuple(name for name, quirk in QUIRKS.items() if "list" in quirk.layouts)
 
 
 def checked_quirks(names: Iterable[str], there: Collection[str], design: str) -> frozenset[str]:

@@ -1,4 +1,8 @@
-"""What every PV p2m can be asked: functions that a design binds, each handing on to the part that knows."""
+"""The door of every PV p2m: what users ask, handed on to the part that knows.
+
+Doors stand beside `Design` among a design's bases and not between the two: they keep no state and decide
+nothing, and without them the same lines would stand in each design.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,6 @@ from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.m2p import M2p, Overrides
-from p2mperf.tables.radix import RadixTable
 from p2mperf.units import round_up
 
 
@@ -52,7 +55,128 @@ class Readable(Protocol):
         """Translate frames."""
         ...
 
+    def kind_runs(self) -> list[tuple[int, int, str]]:
+        """Runs of one kind."""
+        ...
+
     def _frames(self, pfns: Any) -> Words: ...
+
+
+class ReadDoor:
+    """What every PV p2m can be asked.
+
+    Attributes
+    ----------
+    store : LeafStore
+        Its leaves.
+    way_back : WayBack
+        From machine frames to the guest's.
+    """
+
+    store: LeafStore
+    way_back: WayBack
+
+    def pfn_to_mfn(self: Readable, pfns: Any) -> Words:
+        """Translate frames and strip the markers, as pfn_to_mfn of asm/xen/page.h does.
+
+        Parameters
+        ----------
+        pfns : array_like of int
+            Frames.
+
+        Returns
+        -------
+        ndarray of uint64
+            Machine frames; all ones (at the entry's width) where there is none.
+        """
+        return entries.without_markers(self.lookup(pfns), self.guest.geometry)
+
+    def mfn_to_pfn(self: Readable, mfns: Any) -> Words:
+        """Translate machine frames back, verified by the p2m, as mfn_to_pfn of asm/xen/page.h does.
+
+        Parameters
+        ----------
+        mfns : array_like of int
+            Machine frames.
+
+        Returns
+        -------
+        ndarray of uint64
+            Guest frames; the mfn itself where the p2m says identity; all ones (at the entry's width) for
+            foreign and unknown frames.
+
+        Raises
+        ------
+        BadInputError
+            When `mfns` are not whole, non-negative numbers.
+        """
+        frames = self._frames(mfns)
+        return self.way_back.pfns_of(frames.reshape(-1)).reshape(frames.shape)
+
+    def explain(self: Readable, entry: int) -> dict[str, Any]:
+        """Read a raw entry: its ``kind``, and its ``mfn`` or None."""
+        return entries.explain(word(entry, "an entry"), self.guest.geometry)
+
+    def kind_runs(self: Readable) -> list[tuple[int, int, str]]:
+        """Runs (first pfn, end pfn, kind) over [0, end of the map rounded up to a mid)."""
+        end_pfn = round_up(self.guest.covered_pfn, self.guest.geometry.mid_frames)
+        return entries.kind_runs(self.lookup, end_pfn, self.guest.geometry)
+
+    def dump(self: Readable) -> str:
+        """Write the p2m as runs of one kind, as debugfs' mmu/p2m did.
+
+        Returns
+        -------
+        str
+            Lines ``[0x00000000->0x00040000] pfn`` over [0, end of the map rounded up to a mid), end
+            exclusive; kinds are pfn, missing, identity and foreign.
+        """
+        return entries.dump(self.kind_runs())
+
+    @property
+    def m2p(self: Readable) -> M2p:
+        """The machine-to-physical table, built when first asked for and kept in step from then on."""
+        return self.way_back.m2p
+
+    @property
+    def pool(self: Readable) -> PagePool:
+        """Where all pages are."""
+        return self.store.pool
+
+    @property
+    def plan(self: Readable) -> LeafPlan:
+        """Which leaves were private when it was built, and what stood in them."""
+        return self.store.plan
+
+    @property
+    def leaves(self: Readable) -> Frames:
+        """Frame behind each leaf-sized stretch, shared ones repeated."""
+        return self.store.leaves
+
+    @property
+    def leaf_frames(self: Readable) -> Frames:
+        """Frames of the private leaves, in pfn order."""
+        return self.store.leaf_frames
+
+    @property
+    def leaf_state(self: Readable) -> NDArray[np.int8]:
+        """`Leaf` of each leaf-sized stretch, as it is now."""
+        return self.store.leaf_state
+
+    @property
+    def missing_leaf(self: Readable) -> int:
+        """Frame of the shared missing leaf."""
+        return self.store.missing_leaf
+
+    @property
+    def identity_leaf(self: Readable) -> int:
+        """Frame of the shared identity leaf."""
+        return self.store.identity_leaf
+
+    @property
+    def end_pfn(self: Readable) -> int:
+        """First pfn that cannot be written: the memory map's end, or the hotplug limit, in whole mids."""
+        return self.store.end_pfn
 
 
 def open_store(
@@ -92,115 +216,3 @@ def open_store(
     self.mfn_generation_ns = self.store.mfn_generation_ns
     self.way_back = self.kept.enter_context(WayBack(self.store, Overrides() if m2p_override else None))
     return self.store
-
-
-def pfn_to_mfn(self: Readable, pfns: Any) -> Words:
-    """Translate frames and strip the markers, as pfn_to_mfn of asm/xen/page.h does.
-
-    Parameters
-    ----------
-    pfns : array_like of int
-        Frames.
-
-    Returns
-    -------
-    ndarray of uint64
-        Machine frames; all ones (at the entry's width) where there is none.
-    """
-    return entries.without_markers(self.lookup(pfns), self.guest.geometry)
-
-
-def mfn_to_pfn(self: Readable, mfns: Any) -> Words:
-    """Translate machine frames back, verified by the p2m, as mfn_to_pfn of asm/xen/page.h does.
-
-    Parameters
-    ----------
-    mfns : array_like of int
-        Machine frames.
-
-    Returns
-    -------
-    ndarray of uint64
-        Guest frames; the mfn itself where the p2m says identity; all ones (at the entry's width) for
-        foreign and unknown frames.
-
-    Raises
-    ------
-    BadInputError
-        When `mfns` are not whole, non-negative numbers.
-    """
-    frames = self._frames(mfns)
-    return self.way_back.pfns_of(frames.reshape(-1)).reshape(frames.shape)
-
-
-def explain(self: Readable, entry: int) -> dict[str, Any]:
-    """Read a raw entry: its ``kind``, and its ``mfn`` or None."""
-    return entries.explain(word(entry, "an entry"), self.guest.geometry)
-
-
-def kind_runs(self: Readable) -> list[tuple[int, int, str]]:
-    """Runs (first pfn, end pfn, kind) over [0, end of the map rounded up to a mid)."""
-    end_pfn = round_up(self.guest.covered_pfn, self.guest.geometry.mid_frames)
-    return entries.kind_runs(self.lookup, end_pfn, self.guest.geometry)
-
-
-def dump(self: Readable) -> str:
-    """Write the p2m as runs of one kind, as debugfs' mmu/p2m did.
-
-    Returns
-    -------
-    str
-        Lines ``[0x00000000->0x00040000] pfn`` over [0, end of the map rounded up to a mid), end
-        exclusive; kinds are pfn, missing, identity and foreign.
-    """
-    return entries.dump(kind_runs(self))
-
-
-def m2p(self: Readable) -> M2p:
-    """The machine-to-physical table, built when first asked for and kept in step from then on."""
-    return self.way_back.m2p
-
-
-def pool(self: Readable) -> PagePool:
-    """Where all pages are."""
-    return self.store.pool
-
-
-def plan(self: Readable) -> LeafPlan:
-    """Which leaves were private when it was built, and what stood in them."""
-    return self.store.plan
-
-
-def leaves(self: Readable) -> Frames:
-    """Frame behind each leaf-sized stretch, shared ones repeated."""
-    return self.store.leaves
-
-
-def leaf_frames(self: Readable) -> Frames:
-    """Frames of the private leaves, in pfn order."""
-    return self.store.leaf_frames
-
-
-def leaf_state(self: Readable) -> NDArray[np.int8]:
-    """`Leaf` of each leaf-sized stretch, as it is now."""
-    return self.store.leaf_state
-
-
-def missing_leaf(self: Readable) -> int:
-    """Frame of the shared missing leaf."""
-    return self.store.missing_leaf
-
-
-def identity_leaf(self: Readable) -> int:
-    """Frame of the shared identity leaf."""
-    return self.store.identity_leaf
-
-
-def end_pfn(self: Readable) -> int:
-    """First pfn that cannot be written: the memory map's end, or the hotplug limit, in whole mids."""
-    return self.store.end_pfn
-
-
-def table(self: Readable) -> RadixTable:
-    """The table whose last level points to the leaves."""
-    return self.store.table

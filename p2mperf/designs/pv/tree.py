@@ -13,24 +13,26 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.backing import BACKINGS, Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint, Load
-from p2mperf.designs.pv import audit, changing, reading
+from p2mperf.designs.pv import audit
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages
+from p2mperf.designs.pv.changing import WriteDoor
 from p2mperf.designs.pv.covering import TreeCovering
 from p2mperf.designs.pv.leaf_plan import copied
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.quirks import TREE_QUIRKS, checked_quirks
+from p2mperf.designs.pv.reading import ReadDoor, open_store
 from p2mperf.designs.pv.showing import InTable
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.tree_kernels import Tree32, Tree64, WriteTree32, WriteTree64
 from p2mperf.designs.pv.tree_plan import max_domain_frames, plan_tree, tree_pages, tree_shape, tree_sharing
-from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Kind, above_mask
 from p2mperf.guests.guest import Guest
+from p2mperf.tables.radix import RadixTable
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, round_up
 
 
-class PvTree(Design):
+class PvTree(WriteDoor, ReadDoor, Design):
     """The three-level tree of Linux 3.18.
 
     Parameters
@@ -83,31 +85,6 @@ class PvTree(Design):
         ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "max_domain_pages", "limit"]
     )
     known_quirks: ClassVar[tuple[str, ...]] = TREE_QUIRKS
-    store: LeafStore
-    way_back: WayBack
-
-    # Bound functions: `reading` and `changing` say what each does, and hand on to the part that does it.
-    pool, plan, end_pfn = property(reading.pool), property(reading.plan), property(reading.end_pfn)
-    leaves, leaf_state = property(reading.leaves), property(reading.leaf_state)
-    leaf_frames, m2p = property(reading.leaf_frames), property(reading.m2p)
-    missing_leaf, identity_leaf = property(reading.missing_leaf), property(reading.identity_leaf)
-    pfn_to_mfn, mfn_to_pfn, explain = reading.pfn_to_mfn, reading.mfn_to_pfn, reading.explain
-    dump, kind_runs = reading.dump, reading.kind_runs
-    tree = property(reading.table)
-
-    tools, overrides = property(changing.tools), property(changing.overrides)
-    n_breaks, n_extra_leaves = property(changing.n_breaks), property(changing.n_extra_leaves)
-    n_spare_left, quirks = property(changing.n_spare_left), property(changing.quirks)
-    before_lock = property(changing.before_lock, changing.set_before_lock)
-    suspended = property(changing.suspended, changing.set_suspended)
-    set, break_leaves, has_memory = changing.set, changing.break_leaves, changing.has_memory
-    balloon_down, balloon_up = changing.balloon_down, changing.balloon_up
-    unused_mfns, hotplug = changing.unused_mfns, changing.hotplug
-    invalidate_extra_memory = changing.invalidate_extra_memory
-    set_identity, pass_through = changing.set_identity, changing.pass_through
-    set_foreign, clear_foreign = changing.set_foreign, changing.clear_foreign
-    save, restore, rebuild_tools = changing.save, changing.restore, changing.rebuild_tools
-    shared_leaves_beyond, make_ready = changing.shared_leaves_beyond, changing.make_ready
 
     def __init__(
         self,
@@ -133,12 +110,17 @@ class PvTree(Design):
             end_pfn = min(area_entries(guest, limit_pages(limit), above), guest.geometry.max_frames)
             if boot_list is not None:
                 plan = copied(plan, guest, boot_list)
-            store = reading.open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
+            store = open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
             labels = (store.missing_leaf, store.identity_leaf)
             store.build_table(tree_shape(guest.geometry), tree_sharing(labels, guest, max_domain_pages))
             self.tables = store.tables = _walk_tables(store, above)
             store.write_tables = _write_tables(store)
             self.life = Life(store, self.way_back, names, InTable(), TreeCovering)
+
+    @property
+    def tree(self) -> RadixTable:
+        """The table whose last level points to the leaves."""
+        return self.store.table
 
     @classmethod
     def out_of_reach(cls, guest: Guest) -> str:

@@ -21,8 +21,7 @@ from p2mperf.guests.geometry import Kind
 from p2mperf.kernels import latency, throughput, trace
 from p2mperf.measure import code_form, engine
 from p2mperf.measure.engine import Settings, calibrate, check_agreement, measure_cell, warm_up
-from p2mperf.measure.operations.lookups import Latency, Lookup
-from p2mperf.results import fields
+from p2mperf.measure.operations.lookups import Latency, TimedLookup
 from p2mperf.streams import make_stream
 
 SMALL = Guest.plain("16M")
@@ -85,9 +84,9 @@ def designs(*names: str) -> Any:
 # ---- what a cell is made of ----
 
 
-def looking_up(kernel: Any) -> Lookup:
+def looking_up(kernel: Any) -> TimedLookup:
     """The operation that times any kernel."""
-    operation = Lookup()
+    operation = TimedLookup()
     operation.kernel = kernel
     return operation
 
@@ -103,11 +102,6 @@ def test_a_cell_tells_what_was_timed(passes: Passes) -> None:
         assert sorted(block["order"]) == ["control:one", "one", "two"]
         assert block["flagged"] == {}
         assert set(block["n_involuntary_switches"]) == set(block["n_steal_ticks"]) == set(block["order"])
-
-
-def test_a_control_is_called_what_results_call_it() -> None:
-    # What measures does not know of results: the two names are held together by nothing but this.
-    assert engine.CONTROL == fields.CONTROL
 
 
 def test_without_a_control_only_the_designs_are_timed(passes: Passes) -> None:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import p2mperf
 from p2mperf.analysis import samples as analysed
-from p2mperf.analysis.summary import COLUMNS, SHOWN_AXES, summary
+from p2mperf.analysis.summary import SHOWN_AXES, SUMMARY_COLUMNS, summary
 from p2mperf.cli import main
 from p2mperf.cli.sweep import as_text
 from p2mperf.errors import BadInputError
@@ -452,7 +452,7 @@ def test_one_design_alone_has_costs_and_no_ratios(tmp_path: Path) -> None:
     designs = {"pv-tree": samples.design()}
     frame = frame_of(tmp_path, samples.unit(designs, **SMALL), samples.cell(**SMALL, rounds=blocks))
     assert len(cost.data(frame)) == 1
-    assert tuple(p2mperf.summary(frame).columns) == COLUMNS
+    assert tuple(p2mperf.summary(frame).columns) == SUMMARY_COLUMNS
     assert as_text(p2mperf.summary(frame)) == "no cell has two designs to compare"
     with pytest.raises(BadInputError, match="nothing to draw: no lookup was measured with two designs"):
         figure("ratio", frame)
@@ -565,7 +565,7 @@ def test_narrow_entries_look_different() -> None:
     assert wide.colour == narrow.colour
     assert (wide.line, narrow.line) == ("-", "--")
     assert wide.face != narrow.face == "white"
-    assert len({style.stream_look(name, 64).colour for name in style.STREAMS}) == len(style.STREAMS)
+    assert len({style.stream_look(name, 64).colour for name in style.STREAM_LOOKS}) == len(style.STREAM_LOOKS)
 
 
 def test_sizes_that_crowd_share_a_tick() -> None:

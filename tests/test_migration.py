@@ -14,7 +14,7 @@ from p2mperf.errors import BadInputError
 from p2mperf.guests.guest import Guest
 from p2mperf.migration.precopy import RULES, Sender, StopRule, recurrence, stop_rule
 from p2mperf.migration.tracing import Tracer, frames_of
-from p2mperf.migration.writers import HotSet, Sequential, Uniform, Writer, all_frames, make_writer
+from p2mperf.migration.writers import HotSet, PageWriter, Sequential, Uniform, all_frames, make_writer
 
 DESIGNS = (ArmWalk, ArmWalkDirect, ArmVlpt)
 WRITE, LOG_DIRTY = np.uint64(1 << 7), np.uint64(1 << 55)
@@ -229,7 +229,7 @@ def test_peeking_skips_pages_that_are_dirty_again() -> None:
 
 
 @pytest.mark.parametrize("writer", [Sequential, Uniform, HotSet])
-def test_writers_touch_as_many_pages_as_they_expect(writer: type[Writer]) -> None:
+def test_writers_touch_as_many_pages_as_they_expect(writer: type[PageWriter]) -> None:
     for n_writes in (1000, 20_000, 200_000):
         made = writer(ONE_GIB, 40_000, seed=3)
         touched = np.unique(made.write(n_writes)).size

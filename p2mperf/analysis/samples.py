@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pandas as pd
 
+from p2mperf.control import CONTROL
 from p2mperf.errors import BadInputError
-from p2mperf.results.fields import CONTROL
-
-
-class Knee(NamedTuple):
-    """A size of list at which a cache or a translation buffer is full.
-
-    Attributes
-    ----------
-    name : str
-        What is full: "L2", "dTLB" ...
-    list_bytes : int
-        Size of the list that fills it [bytes].
-    """
-
-    name: str
-    list_bytes: int
+from p2mperf.measure.ladder import Knee
 
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
@@ -62,7 +47,7 @@ def knees_of(frame: pd.DataFrame) -> list[Knee]:
     """Knees recorded with the newest run of a frame; none where none were measured."""
     runs = frame.attrs.get("runs") or []
     found = (runs[-1]["machine"].get("knees") or []) if runs else []
-    return [Knee(knee["name"], knee["bytes"]) for knee in found]
+    return [Knee(knee["name"], knee["bytes"], knee["source"]) for knee in found]
 
 
 def host_note(frame: pd.DataFrame) -> str:

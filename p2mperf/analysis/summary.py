@@ -13,8 +13,9 @@ import pandas as pd
 
 from p2mperf.analysis.samples import host_note, measured, stream_label
 from p2mperf.analysis.statistics import Ratio, process_ratio, ratio_interval, verdict
+from p2mperf.control import CONTROL
 from p2mperf.families import families
-from p2mperf.results.fields import CELL_AXES, CONTROL
+from p2mperf.results.fields import CELL_AXES
 
 # What a cell is, whoever measured it; a guest's size is shown in bytes, not in pages.
 _SHOWN_AS = {"geometry": ("geometry", "entry_bits"), "guest_pages": ("guest_bytes",)}
@@ -68,7 +69,7 @@ class Pair:
     faster: str
 
 
-COLUMNS = (*CELL_COLUMNS, *(field.name for field in fields(Pair)))
+SUMMARY_COLUMNS = (*CELL_COLUMNS, *(field.name for field in fields(Pair)))
 _PROCESS = ["run", "replicate"]
 
 
@@ -95,7 +96,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         for key, cell in measured(frame).groupby(list(CELL_COLUMNS), sort=False)
         for pair in _pairs(cell)
     ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
     table.attrs["note"] = host_note(frame)
     return table
 

@@ -67,7 +67,7 @@ class Look(NamedTuple):
         return "white" if self.is_hollow else self.colour
 
 
-STREAMS = {
+STREAM_LOOKS = {
     "sequential": Look("#0072B2", marker="o"),
     "uniform": Look("#D55E00", marker="s"),
     "zipf": Look("#009E73", marker="^"),
@@ -93,7 +93,7 @@ def of_width(look: Look, entry_bits: int) -> Look:
 
 def stream_look(stream: str, entry_bits: int) -> Look:
     """Look of a stream."""
-    return of_width(STREAMS.get(stream, _OTHER_STREAM), entry_bits)
+    return of_width(STREAM_LOOKS.get(stream, _OTHER_STREAM), entry_bits)
 
 
 def design_look(design: str, entry_bits: int) -> Look:

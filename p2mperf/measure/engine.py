@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from p2mperf.control import CONTROL
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError
 from p2mperf.guests.geometry import Words
@@ -20,7 +21,6 @@ from p2mperf.measure.operations.registry import find_operation, why_not
 from p2mperf.measure.rounds import Measured, Pass, Round, flagged, latin_orders
 from p2mperf.measure.settings import Settings
 
-CONTROL = "control:"  # prefix of the design that is timed a second time, against itself
 _ZERO = np.uint64(0)
 _CHECKED = 1 << 14
 _LONGEST_CELL_NS = 5e9  # of passes that cannot be made shorter

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from p2mperf.errors import BadInputError, known
 from p2mperf.guests.geometry import Words
 from p2mperf.migration.tracing import Tracer, frames_of, marked
-from p2mperf.migration.writers import Writer, all_frames
+from p2mperf.migration.writers import PageWriter, all_frames
 from p2mperf.units import PAGE_SIZE
 
 BATCH_PAGES = 1024  # MAX_BATCH_SIZE of the legacy loop
@@ -91,7 +91,7 @@ def stop_rule(name: str) -> StopRule:
 
 
 @dataclass(frozen=True)
-class Round:
+class PrecopyRound:
     """One round over a running guest.
 
     Attributes
@@ -135,7 +135,7 @@ class Migration:
         Memory of the guest [pages].
     bytes_per_second : float
         Bandwidth.
-    rounds : tuple of Round
+    rounds : tuple of PrecopyRound
         Rounds while the guest ran.
     stopped_by : str
         What ended them.
@@ -145,7 +145,7 @@ class Migration:
     rule: StopRule
     n_pages: int
     bytes_per_second: float
-    rounds: tuple[Round, ...]
+    rounds: tuple[PrecopyRound, ...]
     stopped_by: str
 
     @property
@@ -213,13 +213,13 @@ def check_traceable(writes_per_second: float, bytes_per_second: float, n_pages: 
 
 
 def recurrence(
-    writer: Writer, writes_per_second: float, bytes_per_second: float, rule: StopRule
+    writer: PageWriter, writes_per_second: float, bytes_per_second: float, rule: StopRule
 ) -> Migration:
     """Follow D' = dirty(rate * 4096 * D / bandwidth) from D = all memory until the rule stops it.
 
     Parameters
     ----------
-    writer : Writer
+    writer : PageWriter
         Says how many different pages a number of writes touches.
     writes_per_second : float
         Dirty rate [pages/s].
@@ -240,14 +240,14 @@ def recurrence(
     """
     total = int(writer.guest.ram.n_frames.sum())
     _check(writes_per_second, bytes_per_second, total)
-    rounds: list[Round] = []
+    rounds: list[PrecopyRound] = []
     dirty, sent = float(total), 0.0
     stopped_by = ""
     while not stopped_by:
         seconds = dirty * PAGE_SIZE / bytes_per_second
         left = writer.expected_dirty(writes_per_second * seconds)
         sent += dirty
-        rounds.append(Round(len(rounds) + 1, dirty, 0.0, seconds, left))
+        rounds.append(PrecopyRound(len(rounds) + 1, dirty, 0.0, seconds, left))
         stopped_by = rule.verdict(len(rounds), dirty, left, sent / total)
         dirty = left
     return Migration("recurrence", rule, total, bytes_per_second, tuple(rounds), stopped_by)
@@ -260,7 +260,7 @@ class Sender:
     ----------
     tracer : Tracer
         Traces the guest's writes.
-    writer : Writer
+    writer : PageWriter
         What the guest writes to.
     writes_per_second : float
         Its rate [pages/s].
@@ -278,7 +278,7 @@ class Sender:
     def __init__(
         self,
         tracer: Tracer,
-        writer: Writer,
+        writer: PageWriter,
         writes_per_second: float,
         bytes_per_second: float,
         *,
@@ -304,7 +304,7 @@ class Sender:
         """
         to_send = all_frames(self.writer.guest)
         total = to_send.size
-        rounds: list[Round] = []
+        rounds: list[PrecopyRound] = []
         sent, stopped_by = 0.0, ""
         self.tracer.start()
         while not stopped_by:
@@ -317,12 +317,12 @@ class Sender:
         name = self.tracer.design.name
         return Migration(name, rule, total, self.bytes_per_second, tuple(rounds), stopped_by)
 
-    def _round(self, number: int, to_send: Words) -> tuple[Round, Words]:
+    def _round(self, number: int, to_send: Words) -> tuple[PrecopyRound, Words]:
         before = self._counters()
         n_sent = self._send_peeking(to_send) if self.peek else self._send(to_send.size)
         left = frames_of(self.tracer.clean(), self.tracer.first)
         spent = self._counters() - before
-        done = Round(
+        done = PrecopyRound(
             number,
             n_sent,
             to_send.size - n_sent,

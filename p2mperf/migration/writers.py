@@ -15,7 +15,7 @@ from p2mperf.guests.machine import checked_seed
 from p2mperf.units import whole_number
 
 
-class Writer(ABC):
+class PageWriter(ABC):
     """A sequence of page writes that goes on for as long as it is asked.
 
     Parameters
@@ -74,8 +74,8 @@ def all_frames(guest: Guest) -> Words:
     return np.concatenate([np.arange(first, end, dtype=np.uint64) for first, end in ranges])
 
 
-class Sequential(Writer):
-    """One page after the other, round and round; parameters as `Writer`."""
+class Sequential(PageWriter):
+    """One page after the other, round and round; parameters as `PageWriter`."""
 
     name = "sequential"
     _next = 0
@@ -89,8 +89,8 @@ class Sequential(Writer):
         return min(float(self.n_pages), n_writes)
 
 
-class Uniform(Writer):
-    """Any page with equal chance; parameters as `Writer`."""
+class Uniform(PageWriter):
+    """Any page with equal chance; parameters as `PageWriter`."""
 
     name = "uniform"
 
@@ -101,13 +101,13 @@ class Uniform(Writer):
         return _distinct(self.n_pages, n_writes)
 
 
-class HotSet(Writer):
+class HotSet(PageWriter):
     """A share of all writes goes to a small part of the working set, the rest to all of it.
 
     Parameters
     ----------
     guest, n_pages, seed
-        As `Writer`.
+        As `PageWriter`.
     hot_pages : int, optional
         Size of the hot part; default: a tenth of the working set [pages].
     hot_fraction : float
@@ -152,10 +152,10 @@ class HotSet(Writer):
         return _distinct(self.hot_pages, hot_writes) + cold
 
 
-WRITERS: dict[str, type[Writer]] = {kind.name: kind for kind in (Sequential, Uniform, HotSet)}
+WRITERS: dict[str, type[PageWriter]] = {kind.name: kind for kind in (Sequential, Uniform, HotSet)}
 
 
-def make_writer(name: str, guest: Guest, n_pages: int | None = None, seed: int = 1) -> Writer:
+def make_writer(name: str, guest: Guest, n_pages: int | None = None, seed: int = 1) -> PageWriter:
     """Make a writer by name.
 
     Parameters
@@ -171,7 +171,7 @@ def make_writer(name: str, guest: Guest, n_pages: int | None = None, seed: int =
 
     Returns
     -------
-    Writer
+    PageWriter
 
     Raises
     ------

@@ -44,9 +44,6 @@ VERSION = 2
 # One line of a journal, decoded: plain data as JSON has it.
 Record = dict[str, Any]
 
-# A design of this prefix in the rounds of a cell is the design after it, timed once more as an A/A control.
-CONTROL = "control:"
-
 # What a journal holds, line by line, and what stands inside a unit (once a design) and inside a cell.
 LINES = ("run", "unit", "cell", "end")
 PARTS = ("design", "round")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2mperf.results.fields import CONTROL, RECORDS, Field, Record, columns, footprint_column
+from p2mperf.control import CONTROL
+from p2mperf.results.fields import RECORDS, Field, Record, columns, footprint_column
 from p2mperf.results.journal import Journal
 from p2mperf.units import PAGE_SIZE
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from p2mperf.control import CONTROL
 from p2mperf.errors import ResultsError, cut, shown
-from p2mperf.results.fields import CONTROL, LINES, RECORDS, STATUS, VERSION, Field, Record
+from p2mperf.results.fields import LINES, RECORDS, STATUS, VERSION, Field, Record
 from p2mperf.results.keys import CellSpec, UnitId, unit_key
 from p2mperf.results.values import COUNT, KEY, NAME, POSITIVE, TEXT, is_whole
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Gives frames for a number of pages of a named level; those of a concatenated root follow each other.
-Place = Callable[[int, str], Frames]
+Placement = Callable[[int, str], Frames]
 NO_SHARING = Sharing()
 _PRIVATE = -2
 _LEAF = -3
@@ -100,7 +100,7 @@ def build(
     numbers: Frames | None = None,
     *,
     origin: int | None = None,
-    place: Place | None = None,
+    place: Placement | None = None,
     leaves: Mapping[str, Words] | None = None,
 ) -> RadixTable:
     """Build a table whose last-level slots point to `targets`.

@@ -150,7 +150,7 @@ class Stage2Door:
         Returns
         -------
         dict of str to int
-            Events of `p2mperf.designs.arm.event_kernels.EVENTS` that happened.
+            Events of `p2mperf.designs.arm.event_kernels.EVENT_NAMES` that happened.
 
         Raises
         ------

@@ -15,7 +15,7 @@ from p2mperf.jit import instance_class, walk_overload
 from p2mperf.memory.raw import load64, store_once64
 
 # An event's position in `Recorder.events`.
-EVENTS = (
+EVENT_NAMES = (
     "map",
     "unmap",
     "dsb",
@@ -42,7 +42,7 @@ EVENTS = (
     SLOT_TAKEOVER,
     ENTRY_LOAD,
     MMU_LOAD,
-) = range(len(EVENTS))
+) = range(len(EVENT_NAMES))
 
 
 class Recorder(NamedTuple):
@@ -52,7 +52,7 @@ class Recorder(NamedTuple):
     ----------
     loads : ndarray of uint64
         As the array probe of `p2mperf.memory.raw.load64`.
-    events : ndarray of uint64, shape (len(EVENTS),)
+    events : ndarray of uint64, shape (len(EVENT_NAMES),)
         How often each happened.
     """
 
@@ -62,11 +62,11 @@ class Recorder(NamedTuple):
     @classmethod
     def empty(cls, n_loads: int = 64) -> Recorder:
         """Make one with room for `n_loads` addresses."""
-        return cls(np.zeros(n_loads + 1, np.uint64), np.zeros(len(EVENTS), np.uint64))
+        return cls(np.zeros(n_loads + 1, np.uint64), np.zeros(len(EVENT_NAMES), np.uint64))
 
     def counts(self) -> dict[str, int]:
         """Events by name, those that did not happen left out."""
-        return {name: int(n) for name, n in zip(EVENTS, self.events, strict=True) if n}
+        return {name: int(n) for name, n in zip(EVENT_NAMES, self.events, strict=True) if n}
 
 
 @walk_overload(load64)
@@ -84,7 +84,7 @@ def note(probe: Any, event: Any, n_times: Any) -> Any:
     probe : empty tuple, ndarray or Recorder
         Only a `Recorder` counts.
     event : int
-        Position in `EVENTS`.
+        Position in `EVENT_NAMES`.
     n_times : int
         How often it happens here.
     """

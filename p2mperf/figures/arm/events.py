@@ -13,7 +13,7 @@ from p2mperf.model.arndale import CHAIN, EVENTS, WAYS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMES = {
+EVENT_TITLES = {
     "entry_load": "loads of the guest's entries",
     "mmu_load": "loads of Xen's own page walk",
     "slot_load": "loads of map slots",
@@ -40,7 +40,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {"way": way, "event": name, "n_events": EVENTS[way].get(event, 0)}
         for way in WAYS
-        for event, name in NAMES.items()
+        for event, name in EVENT_TITLES.items()
     ]
     rows += [{"way": way, "event": CHAIN_NAME, "n_events": CHAIN[way]} for way in WAYS]
     table = pd.DataFrame(rows)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from p2mperf.analysis.samples import Knee, host_note, knees_of, medians, of_designs, refuse_empty
+from p2mperf.analysis.samples import host_note, knees_of, medians, of_designs, refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import design_look, plain_ticks, room_keys, room_note, size_axis
+from p2mperf.measure.ladder import Knee
 from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _draw_knees(knees: list[Knee], ax: Axes) -> None:
     """Where a 64-bit list is as large as a cache, or as what a translation buffer reaches."""
     low, high = ax.get_xlim()
     for index, knee in enumerate(knees):
-        size = knee.list_bytes * 512.0
+        size = knee.bytes * 512.0
         if low < size < high:
             ax.axvline(size, color="0.45", linewidth=1, linestyle=":")
             place = (size, 0.02 + 0.09 * (index % 3))

@@ -16,7 +16,7 @@ from p2mperf.measure.operations.base import Operation
 _ZERO = np.uint64(0)
 
 
-class Lookup(Operation[np.uint64]):
+class TimedLookup(Operation[np.uint64]):
     """One of the loops; designs agree in it before it is timed."""
 
     def prepare(self, design: Design, frames: Words) -> Callable[[], np.uint64]:
@@ -33,13 +33,13 @@ class Lookup(Operation[np.uint64]):
         return False
 
 
-class Latency(Lookup):
+class Latency(TimedLookup):
     """Each lookup begins when the one before has its answer."""
 
     kernel: ClassVar[Any] = staticmethod(latency)
 
 
-class Throughput(Lookup):
+class Throughput(TimedLookup):
     """Lookups that may overlap."""
 
     kernel: ClassVar[Any] = staticmethod(throughput)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from numbers import Integral
 from operator import index
 
 from p2mperf.errors import BadInputError, shown
@@ -68,6 +69,18 @@ def whole_number(value: object, what: str, least: int | None = None, most: int |
     if most is not None and number > most:
         raise BadInputError(f"{what} must be a whole number up to {most}, not {shown(number)}")
     return number
+
+
+def is_one_of(value: object, *numbers: int) -> bool:
+    """Tell whether a value is one of a few whole numbers; what is no single number is none of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_one_of(np.int64(32), 32, 64), is_one_of(32.0, 32, 64), is_one_of(np.array([32, 64]), 32, 64)
+    (True, False, False)
+    """
+    return isinstance(value, Integral) and value in numbers
 
 
 def parse_size(text: str | int) -> int:

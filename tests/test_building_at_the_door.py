@@ -16,7 +16,7 @@ from p2mperf.guests.guest import Guest
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE
 
 PV, ARM = Guest.plain("8M"), Guest.plain("8M", geometry="lpae")
-NO_NUMBERS = [-1, "x", 2.5, float("nan"), [], [1, 2], True, Mute(), 1e300]
+NO_NUMBERS = [-1, "x", 2.5, float("nan"), [], [1, 2], np.arange(3), True, Mute(), 1e300]
 
 
 @pytest.mark.parametrize("guest", [5, None, b"domu-64-2049m", [], Mute(), 10**5000], ids=shown)
@@ -44,11 +44,12 @@ def test_a_guest_that_is_none(design: str, guest: Any) -> None:
         ("arm-vlpt", "checks"),
         ("pv-tree", "quirks"),
         ("pv-tree", "above"),
+        ("pv-linear", "above"),
         ("pv-tree", "backing"),
     ],
 )
 def test_an_option_that_is_none(design: str, option: str, value: Any) -> None:
-    if (option, value) == ("quirks", []):
+    if option == "quirks" and shown(value) == "[]":
         pytest.skip("no quirks at all")
     n_before = n_memfds()
     with refused(P2mperfError):
@@ -69,6 +70,9 @@ def test_predictions_for_what_is_none(design: str) -> None:
     for guest in (5, None, "x", Mute()):
         with refused():
             kind.predict_footprint(guest)  # type: ignore[arg-type]
+    for n_regions in NO_NUMBERS if design.startswith("arm") else ():
+        with refused():
+            kind.predict_footprint(ARM, n_regions=n_regions)
     for backing in (5, None, "x", Mute()):
         with refused():
             kind.predict_footprint(PV if design.startswith("pv") else ARM, backing=backing)
@@ -87,6 +91,22 @@ def test_replicates_that_are_none(n_replicates: Any) -> None:
         p2mperf.sweep(n_replicates=n_replicates)
 
 
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 33, 64.0], ids=shown)
+def test_a_width_that_is_none(value: Any) -> None:
+    with refused():
+        p2mperf.limits("1G", entry_bits=value)
+    with refused():
+        p2mperf.sweep(entry_bits=value)
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=shown)
+def test_a_limit_that_is_none(value: Any) -> None:
+    with refused():
+        p2mperf.sweep(limit=value)
+    with refused():
+        p2mperf.life("domu-64-2049m", "balloon", "pv-tree", value)
+
+
 @pytest.mark.parametrize("design", ["pv-tree", "arm-walk"])
 @pytest.mark.parametrize("run_frames", [2**40, 2**70, np.int8(3), np.uint64(2)])
 def test_runs_of_any_length(design: str, run_frames: Any) -> None:
@@ -96,7 +116,13 @@ def test_runs_of_any_length(design: str, run_frames: Any) -> None:
 
 
 def test_pages_that_there_are_not() -> None:
-    for sizes in ((1, 0), (PAGE_SIZE, 0), (HUGE_SIZE, "4K"), (-PAGE_SIZE, PAGE_SIZE)):
+    for sizes in (
+        (1, 0),
+        (PAGE_SIZE, 0),
+        (HUGE_SIZE, "4K"),
+        (HUGE_SIZE, np.zeros(2)),
+        (-PAGE_SIZE, PAGE_SIZE),
+    ):
         with refused():
             p2mperf.build("pv-tree", PV, Backing("x", *sizes))  # type: ignore[arg-type]
     with p2mperf.build("pv-tree", PV, Backing("mine", PAGE_SIZE, HUGE_SIZE)) as p2m:  # type: ignore[arg-type]

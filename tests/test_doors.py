@@ -11,7 +11,7 @@ import pytest
 
 import p2mperf
 from p2mperf import cli
-from p2mperf.designs import find
+from p2mperf.designs import family_of, find
 from p2mperf.designs.backing import backing
 from p2mperf.errors import BadInputError, P2mperfError, cut, shown
 from p2mperf.families import find_family
@@ -50,6 +50,7 @@ NO_NAMES = [
     1.5,
     object(),
     Mute(),
+    np.zeros(3),
     "x" * 10**6,
     "two\nlines",
     "\udcff",
@@ -57,6 +58,7 @@ NO_NAMES = [
 ]
 FINDERS: dict[str, Callable[[Any], object]] = {
     "design": find,
+    "family of a design": family_of,
     "preset": Guest.preset,
     "geometry": lambda name: Guest.plain("1M", geometry=name),
     "policy": lambda name: Guest.plain("1M").entries(np.zeros(1, np.uint64), above=name),

@@ -106,9 +106,9 @@ def _wrong(name: str, kind: object) -> str:
     return "" if kind.name == name else f"calls itself {shown(kind.name)}"
 
 
-def _declared_family(name: str) -> str:
+def _declared_family(name: object) -> str:
     for family in families().values():
-        if any(spec.name == name for spec in family.designs):
+        if isinstance(name, str) and any(spec.name == name for spec in family.designs):
             return family.name
     return ""
 

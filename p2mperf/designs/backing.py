@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from p2mperf.errors import BadInputError, known, shown
-from p2mperf.units import HUGE_SIZE, PAGE_SIZE
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE, is_one_of
 
 
 class Backing(NamedTuple):
@@ -47,7 +47,7 @@ def backing(name: str | Backing) -> Backing:
     """
     if isinstance(name, Backing):
         for n_bytes in (name.direct_bytes, name.window_bytes):
-            if n_bytes not in (PAGE_SIZE, HUGE_SIZE):
+            if not is_one_of(n_bytes, PAGE_SIZE, HUGE_SIZE):
                 raise BadInputError(f"pages have {PAGE_SIZE} or {HUGE_SIZE} bytes, not {shown(n_bytes)}")
         return name
     return BACKINGS[known("page backing", name, BACKINGS)]

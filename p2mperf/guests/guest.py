@@ -79,9 +79,12 @@ class Guest:
         for part, kind in ((self.geometry, Geometry), (self.runs, Runs), (self.machine, Machine)):
             if not isinstance(part, kind):
                 raise BadInputError(f"{self.name} needs a {kind.__name__}, not {shown(part)}")
-        if fault := self.runs.fault(
-            min(self.machine.n_frames, self.geometry.max_machine_frames or MAX_FRAMES)
-        ):
+        if self.machine.n_frames > (self.geometry.max_machine_frames or MAX_FRAMES):
+            raise BadInputError(
+                f"a machine of {self.machine.n_frames} frames cannot back {self.name}: entries of"
+                f" {self.geometry.name} number {self.geometry.max_machine_frames}"
+            )
+        if fault := self.runs.fault(self.machine.n_frames):
             raise BadInputError(f"the map of {self.name} cannot be: {fault}")
         covered = self.covered_pfn
         most = {

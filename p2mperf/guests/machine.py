@@ -91,6 +91,8 @@ class Machine:
         extents: list[tuple[int, int]] = []
         left = n_frames
         for start in starts:
+            if not left:
+                break
             for first, length in _around(start, size, keep):
                 taken = min(length, left)
                 if taken:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from p2mperf.errors import BadInputError, cut, known, shown
-from p2mperf.units import GIB, HUGE_SIZE, PAGE_SIZE, format_size, parse_size
+from p2mperf.units import GIB, HUGE_SIZE, PAGE_SIZE, format_size, is_one_of, parse_size
 
 ENTRIES_PER_PAGE_TABLE = 512
 PAGE_OFFSETS = {"3:1": 3 * GIB, "2:2": 2 * GIB}
@@ -225,11 +225,10 @@ def parameters(
 
 
 def _geometry(entry_bits: int, design: str) -> str:
-    if entry_bits not in (32, 64):
+    if not is_one_of(entry_bits, 32, 64):
         raise BadInputError(f"entry bits of {shown(entry_bits)} are unknown: the lists have 32 or 64")
-    if design == "pv-linear":
+    if known("limits design", design, ("pv-linear", "arm-vlpt")) == "pv-linear":
         return f"pv{entry_bits}"
-    known("limits design", design, ("pv-linear", "arm-vlpt"))
     if entry_bits == 32:
         raise BadInputError("arm-vlpt with 32-bit entries contradicts itself: LPAE entries have 64 bits")
     return "lpae"

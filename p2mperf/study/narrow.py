@@ -16,7 +16,7 @@ from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.measure.operations.registry import answered_for, find_operation, why_not
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import GuestSpec, designs_of, parse_stream
-from p2mperf.units import PAGE_SIZE, parse_size, whole_number
+from p2mperf.units import PAGE_SIZE, is_one_of, parse_size, whole_number
 
 T = TypeVar("T")
 
@@ -125,7 +125,8 @@ def parse_limit(text: str | int) -> int:
     BadInputError
         When it is no size, or beyond what any PV table indexes.
     """
-    limit_bytes = 0 if text in (0, "0") else parse_size(text)
+    is_none = is_one_of(text, 0) or (isinstance(text, str) and text == "0")
+    limit_bytes = 0 if is_none else parse_size(text)
     if limit_bytes % PAGE_SIZE:
         raise BadInputError(f"limit {shown(text)} is not a whole number of 4 KiB pages")
     if limit_bytes > max(shape.hotplug_reach_bytes for shape in geometries().values()):
@@ -198,8 +199,8 @@ def _chosen_guests(
     entry_bits: int | None,
     measured: Iterable[Family],
 ) -> tuple[GuestSpec, ...]:
-    if entry_bits not in (None, 32, 64):
-        raise BadInputError(f"entries have 32 or 64 bits, not {entry_bits}")
+    if entry_bits is not None and not is_one_of(entry_bits, 32, 64):
+        raise BadInputError(f"entries have 32 or 64 bits, not {shown(entry_bits)}")
     if not guests and not sizes:
         chosen = plan.guests
     else:

@@ -82,7 +82,8 @@ class Stage2Door:
             Other options change nothing of it.
         """
         if like is None:
-            return predict_footprint(guest, backing, cls.extra_pages, n_regions or cls.n_regions)
+            n_regions = cls.n_regions if n_regions is None else n_regions
+            return predict_footprint(guest, backing, cls.extra_pages, n_regions)
         memory = round_up(max(1, sum(cls.extra_pages.values())) * PAGE_SIZE, HUGE_SIZE)
         return Footprint(dict(cls.extra_pages), 0, memory, memory // backing.direct_bytes * 8)
 

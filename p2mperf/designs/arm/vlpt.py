@@ -105,8 +105,9 @@ class ArmVlpt(Stage2Door, Design):
     ) -> Footprint:
         require_guest(guest)
         backing, found = find_backing(backing), judge(guest, checks)
-        base = super().predict_footprint(guest, backing, n_regions, like=like)
-        shown = _shown(guest, found, third_frames(guest, run_frames, n_regions or cls.n_regions))
+        n_asked = cls.n_regions if n_regions is None else n_regions
+        base = super().predict_footprint(guest, backing, n_asked, like=like)
+        shown = _shown(guest, found, third_frames(guest, run_frames, n_asked))
         window_tables = shown.size * PAGE_SIZE // backing.window_bytes * 8
         return replace(
             base,

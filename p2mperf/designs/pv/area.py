@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan
 from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.families import find_family
-from p2mperf.guests.geometry import Geometry, Kind
+from p2mperf.guests.geometry import Geometry, Kind, above_mask
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.runs import Runs
 from p2mperf.tables.radix import Level, Radix, Sharing, count_pages, covered_by
@@ -103,6 +103,7 @@ def area_entries(guest: Guest, limit_pages: int = 0, above: str = "identity") ->
     xen_vmalloc_p2m_tree rounds entry bytes * xen_max_p2m_pfn up to PMD_SIZE * PMDS_PER_MID_PAGE, which is
     one mid page's worth of list at either width: 1 GiB or 4 GiB of guest.
     """
+    above_mask(guest.geometry, above)  # refuses what is no policy
     ends = guest.runs.end_pfn[(guest.runs.kind != Kind.IDENTITY) | (above == "invalid")]
     return round_up(max(int(ends[-1]), guest.n_boot_pages, limit_pages), guest.geometry.mid_frames)
 

@@ -59,8 +59,13 @@ def check_leaves(store: LeafStore, n_ram: int) -> None:
     pages = store.pool.pages(dtype)[store.leaf_frames]
     first = store.first_pfns(np.flatnonzero(store.leaf_state == Leaf.PRIVATE))
     marks = np.array([shape.invalid, shape.identity_bit, shape.foreign_bit], np.uint64)
-    n_machine = store.guest.machine.n_frames
-    seen = np.zeros(n_machine // 64 + 1, np.uint64)
+    n_machine = n_marked = store.guest.machine.n_frames
+    if n_machine > 64 * pages.size:
+        # A bit for each frame of so large a machine would be more than the leaves: number those that occur.
+        plain = pages < min(n_machine, shape.identity_bit)
+        mfns, pages[plain] = np.unique(pages[plain], return_inverse=True)
+        n_marked = mfns.size
+    seen = np.zeros(n_marked // 64 + 1, np.uint64)
     counts = count_entries(pages, first, marks, np.uint64(n_machine), seen)
     n_plain, _, _, n_foreign, n_astray, n_beyond, n_twice = counts.tolist()
     written = store.changes.tolist()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
-from p2mperf.guests.geometry import Geometry, Kind
+from p2mperf.guests.geometry import Geometry, Kind, above_mask
 from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.guests.runs import Runs
 from p2mperf.tables.radix import Level, Radix, Sharing, count_pages
@@ -46,6 +46,7 @@ def plan_tree(guest: Guest, above: str, max_domain_pages: int | None) -> LeafPla
     """
     require_guest(guest)
     shape = guest.geometry
+    above_mask(shape, above)  # refuses what is no policy
     if max_domain_pages is not None:
         whole_number(max_domain_pages, "max_domain_pages", 0, shape.max_frames)
     n_taken = max_domain_pages or max_domain_frames(shape)

@@ -254,7 +254,7 @@ def leaves_one(p2m: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keeps_mfns(p2m: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(p2m, "restore", lambda saved: setattr(p2m, "suspended", False))
+    monkeypatch.setattr(p2m, "restore", lambda saved: setattr(p2m.store, "suspended", False))
 
 
 def forgets_a_frame(p2m: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from p2mperf.figures import figure, find, table
 NAMES = ("arm-shift", "arm-find", "arm-events", "arm-switch", "precopy")
 
 
-def samples() -> pd.DataFrame:
-    """Two processes of each ARM design over one guest, and a PV cell that must not get in."""
+def samples(**changes: object) -> pd.DataFrame:
+    """Two processes of each ARM design over two guests, and a PV cell that must not get in."""
     rows = [
         {
             "run": "r",
@@ -21,11 +21,16 @@ def samples() -> pd.DataFrame:
             "stream": "uniform",
             "hole_fraction": 0.0,
             "identity_fraction": 0.0,
+            "guest": f"guest-{n_bytes >> 30}g",
+            "geometry": "lpae",
+            "entry_bits": 64,
+            "limit_bytes": 0,
             "guest_bytes": n_bytes,
             "backing": "kernel",
             "status": "done",
             "replicate": replicate,
             "cost_ns": cost + replicate,
+            **changes,
         }
         for design, cost in (("arm-walk", 20.0), ("arm-vlpt", 5.0), ("pv-tree", 99.0))
         for n_bytes in (1 << 30, 16 << 30)
@@ -54,6 +59,15 @@ def test_measured_and_computed_costs_never_share_a_panel() -> None:
     titles = [ax.get_title("left").split(",")[0] for ax in fig.axes]
     assert titles == ["computed", "measured on this host: latency"]
     assert "no figure of the patch's author" in found.attrs["note"]
+
+
+def test_two_backings_are_two_sources() -> None:
+    both = pd.concat([samples(), samples(backing="huge", cost_ns=7.0)])
+    found = table("arm-find", both).groupby("source", sort=False)["cost_ns"].apply(list)
+    kernel = "measured on this host: latency, uniform, kernel pages"
+    # arm-walk with medians of 20 and 22 over two guests, arm-vlpt with 5 and 7.
+    assert sorted(found[kernel]) == [6.0, 6.0, 21.0, 21.0]
+    assert found[kernel.replace("kernel", "huge")] == [7.0] * 4
 
 
 def test_samples_of_other_families_add_nothing() -> None:

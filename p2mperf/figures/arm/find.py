@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from p2mperf.analysis.samples import host_note, medians
+from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import design_colour, design_colours, plain_ticks, size_axis
+from p2mperf.figures.style import design_colour, design_colours, plain_ticks, room_note, size_axis
 from p2mperf.model.arndale import ASSUMPTIONS, RESIDENCIES, WAYS, find_ns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+KEYS = [*SHOWN_AXES, "design"]
 COMPUTED = "computed, Cortex-A15"
 MARKERS = dict(zip(WAYS, ("s", "o", "v", "^"), strict=True))
 # Two ways are one design; the other ways are called like their design.
@@ -54,17 +56,18 @@ def _range(way: str, residency: str) -> list[float]:
 
 
 def _measured(frame: pd.DataFrame) -> pd.DataFrame:
-    ram = frame[(frame["family"] == "arm") & (frame["hole_fraction"] == 0)]
-    chosen = ram[ram["design"].isin(design_colours())]
-    keys = ["operation", "stream", "design", "guest_bytes", "backing"]
-    found = medians(chosen, keys)
-    table: pd.DataFrame = found[found["backing"] == found["backing"].iloc[0]]
-    source = "measured on this host: " + table["operation"] + ", " + table["stream"]
+    ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
+    chosen = ram[(ram["family"] == "arm") & ram["design"].isin(design_colours())]
+    table = medians(chosen, KEYS)
+    source = [
+        f"measured on this host: {row.operation}, {row.stream}{room_note(table, row)}"
+        for row in table.itertuples()
+    ]
     return table.assign(source=source, way=table["design"])
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One panel a source: what is computed and what is measured never share one."""
+    """One panel a source: what is computed and what is measured never share one, nor do two backings."""
     return [(str(source), part) for source, part in table.groupby("source", sort=False)]
 
 

@@ -31,6 +31,22 @@ def calls_to_print(source: str) -> list[str]:
     ]
 
 
+# What a NamedTuple has for everybody, though it begins with an underscore.
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+
+
+def reaches(source: str) -> list[str]:
+    """Where a private name of an object is used that is neither this one nor its class."""
+    return [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and re.match("_[^_]", node.attr)
+        and node.attr not in OF_NAMED_TUPLES
+        and ast.unparse(node.value) not in ("self", "cls", "super()")
+    ]
+
+
 def non_ascii_names(source: str) -> list[str]:
     names = set()
     for node in ast.walk(ast.parse(source)):

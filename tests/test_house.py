@@ -56,6 +56,22 @@ def test_a_design_is_a_design_and_doors(name: str) -> None:
         assert "__init__" not in vars(door)  # it has nothing to keep
 
 
+# A design is made by `Design` and led through its door by the neighbour that binds it.
+MAKERS = {PACKAGE / "designs" / "base.py", PACKAGE / "designs" / "passing.py"}
+
+
+def test_no_part_of_a_design_reaches_for_what_is_private_to_another() -> None:
+    parts = [path for path in SOURCES if path.is_relative_to(PACKAGE / "designs") and path not in MAKERS]
+    found = {path.name: places for path in parts if (places := house.reaches(path.read_text()))}
+    assert found == {}
+
+
+def test_a_reach_is_seen() -> None:
+    sample = "class C:\n  def f(self, part):\n    self._a = part._b.c\n    return part._asdict(), self.d._e\n"
+    assert house.reaches(sample) == ["line 3: part._b", "line 4: self.d._e"]
+    assert house.reaches("def f(self, x):\n  return self._a, super()._b, x.__class__, cls._c") == []
+
+
 # ---- layers ----
 
 LINT_IMPORTS = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
 from traceback import clear_frames
@@ -214,10 +214,10 @@ class Design(Owned, ABC):
         """Whether everything was given back."""
         return self._door.closed
 
-    def in_use(self) -> AbstractContextManager[None]:
+    def in_use(self) -> Door:
         """Hold it open in a with statement: what `tables` lead to stays there until the end of it.
 
-        Every public method does so by itself.
+        Every public method does so by itself. It is the design's door, which parts beside it may keep.
 
         Raises
         ------

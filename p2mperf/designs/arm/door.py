@@ -190,8 +190,8 @@ def hold_table(design: Design, extra_pages: Mapping[str, int], options: dict[str
     other = like.table if like is not None else None
     table = Stage2Table(design.name, design.guest, design.backing, extra_pages, like=other, **options)
     design.kept.callback(table.close)
-    table.door = design._door
+    table.door = design.in_use()
     if table.source is not table:
-        design._door.lead_on(table.source.door)
+        table.door.lead_on(table.source.door)
     design.mfn_generation_ns = table.mfn_generation_ns
     return table

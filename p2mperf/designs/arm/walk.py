@@ -6,7 +6,7 @@ a time through a hash of 1024 slots of 2 MiB per CPU. 64-bit Xen maps all RAM, a
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -53,7 +53,45 @@ class MapSlots(Owned):
         require(counts == 0, "a map slot is held although no walk is under way")
 
 
-class ArmWalk(Stage2Door, Design):
+class _Slotted(Protocol):
+    """What the door to the slots finds in a design."""
+
+    table: Stage2Table
+    slots: MapSlots
+
+    def _require(self, holds: Any, invariant: str) -> None: ...
+
+
+class SlotDoor:
+    """What every design that walks through map slots answers, by asking them.
+
+    Attributes
+    ----------
+    slots : MapSlots
+        Beside the design's table.
+    """
+
+    extra_pages: ClassVar[dict[str, int]] = MapSlots.PAGES
+    one_at_a_time: ClassVar[bool] = True  # the slots are those of one CPU
+    slots: MapSlots
+
+    def slot_words(self) -> Words:
+        """View the map-slot table, shape (1024,): machine block, count in bits 58:55, flags."""
+        return self.slots.words()
+
+    def audit(self: _Slotted) -> None:
+        """As `Design.audit`."""
+        self.table.audit(self._require)
+        self.slots.audit(self._require)
+
+
+def hold_slots(design: Design, options: dict[str, Any]) -> tuple[Stage2Table, MapSlots]:
+    """Make the table that a design will hold, and map slots beside it; `options` as `hold_table`."""
+    table = hold_table(design, MapSlots.PAGES, options)
+    return table, MapSlots(table)
+
+
+class ArmWalk(SlotDoor, Stage2Door, Design):
     """The walk of 32-bit Xen: map a page, load, map the next, three held at once.
 
     Parameters
@@ -81,26 +119,15 @@ class ArmWalk(Stage2Door, Design):
     """
 
     name = "arm-walk"
-    extra_pages = MapSlots.PAGES
-    one_at_a_time = True  # the slots are those of one CPU
 
     def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
         super().__init__(guest, backing)
         with self.building():
-            self.table = hold_table(self, self.extra_pages, {"n_regions": self.n_regions, **options})
-            self.slots = MapSlots(self.table)
+            self.table, self.slots = hold_slots(self, {"n_regions": self.n_regions, **options})
             self.tables = self.slots.tables
 
-    def slot_words(self) -> Words:
-        """View the map-slot table, shape (1024,): machine block, count in bits 58:55, flags."""
-        return self.slots.words()
 
-    def audit(self) -> None:
-        super().audit()
-        self.slots.audit(self._require)
-
-
-class ArmWalkThrashing(Stage2Door, Design):
+class ArmWalkThrashing(SlotDoor, Stage2Door, Design):
     """The walk of 32-bit Xen over tables that keep taking map slots from each other.
 
     Parameters
@@ -112,24 +139,13 @@ class ArmWalkThrashing(Stage2Door, Design):
     """
 
     name = "arm-walk-thrashing"
-    extra_pages = MapSlots.PAGES
-    one_at_a_time = True  # the slots are those of one CPU
     n_regions = 4
 
     def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
         super().__init__(guest, backing)
         with self.building():
-            self.table = hold_table(self, self.extra_pages, {"n_regions": self.n_regions, **options})
-            self.slots = MapSlots(self.table)
+            self.table, self.slots = hold_slots(self, {"n_regions": self.n_regions, **options})
             self.tables = self.slots.tables
-
-    def slot_words(self) -> Words:
-        """View the map-slot table, as `ArmWalk.slot_words`."""
-        return self.slots.words()
-
-    def audit(self) -> None:
-        super().audit()
-        self.slots.audit(self._require)
 
 
 class ArmWalkDirect(Stage2Door, Design):

@@ -12,7 +12,6 @@ from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks import twin_library
 from benchmarks.effort import Effort
@@ -21,6 +20,7 @@ from benchmarks.report import Criterion, Report
 from p2mperf import api
 from p2mperf.analysis.statistics import process_ratio, ratio_interval
 from p2mperf.designs.arm.vlpt import ArmVlpt
+from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.rounds import latin_orders
 from p2mperf.memory.pool import PagePool
@@ -154,10 +154,10 @@ def work(library: str, seed: int, n_rounds: int) -> dict[str, dict[str, float]]:
     return answers
 
 
-Loop = Callable[[NDArray[np.uint64]], int]
+Loop = Callable[[Words], int]
 
 
-def _loops(library: str, design: Any, stream: NDArray[np.uint64]) -> dict[str, Loop]:
+def _loops(library: str, design: Any, stream: Words) -> dict[str, Loop]:
     first = int(stream.min())
     words = np.array([int(word) for word in design.tables], np.uint64)
     twin = ctypes.CDLL(library)[TWINS[design.name]]

@@ -8,20 +8,20 @@ from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.kernels import translate_into
 from p2mperf.measure.rounds import latin_orders
 from p2mperf.streams import make_stream
 
-Loop = Callable[[NDArray[np.uint64]], Any]
+Loop = Callable[[Words], Any]
 
 
 def paired_times(
     loops: Mapping[str, Loop],
-    stream: NDArray[np.uint64],
-    entries: NDArray[np.uint64],
+    stream: Words,
+    entries: Words,
     *,
     n_rounds: int,
     slice_ns: float,
@@ -70,25 +70,25 @@ def paired_times(
     return times
 
 
-def uniform_stream(guest: Guest, seed: int) -> NDArray[np.uint64]:
+def uniform_stream(guest: Guest, seed: int) -> Words:
     """Uniform frames, one for each cache line of 64-bit entries, and at least 2 ** 21."""
     return make_stream("uniform", guest, max(1 << 21, guest.n_boot_pages // 8), seed=seed)
 
 
-def translated(design: Any, stream: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def translated(design: Any, stream: Words) -> Words:
     """Entries of a stream, by the design's own compiled loop."""
     entries = np.empty_like(stream)
     translate_into(design.tables, design.state, stream, entries)
     return entries
 
 
-def _timed(loop: Loop, pfns: NDArray[np.uint64]) -> tuple[int, Any]:
+def _timed(loop: Loop, pfns: Words) -> tuple[int, Any]:
     start = perf_counter_ns()
     result = loop(pfns)
     return perf_counter_ns() - start, result
 
 
-def _slice_length(loops: Mapping[str, Loop], stream: NDArray[np.uint64], slice_ns: float) -> int:
+def _slice_length(loops: Mapping[str, Loop], stream: Words, slice_ns: float) -> int:
     trial = stream[: 1 << 15]
     slowest = max(_timed(loop, trial)[0] for loop in loops.values())
     return int(np.clip(trial.size * slice_ns / slowest, trial.size, stream.size // 4))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from p2mperf.guests.geometry import Words
 from p2mperf.jit import instance_class, walk_overload
 from p2mperf.memory.raw import load64, store_once64
 
@@ -56,8 +56,8 @@ class Recorder(NamedTuple):
         How often each happened.
     """
 
-    loads: NDArray[np.uint64]
-    events: NDArray[np.uint64]
+    loads: Words
+    events: Words
 
     @classmethod
     def empty(cls, n_loads: int = 64) -> Recorder:

@@ -192,7 +192,7 @@ class ToolsView(Owned):
             as_count = (pfn | (self.shape.leaf_frames - 1)) + 1
             self.info["max_pfn"] = pfn if "hint-is-a-pfn" in self._quirks else as_count
 
-    def read(self) -> NDArray[np.uint64]:
+    def read(self) -> Words:
         """Read the whole p2m as a toolstack does: by machine frames from the shared info page on.
 
         Returns
@@ -216,10 +216,10 @@ class ToolsView(Owned):
         mids = pages[self._frame_of(top[:n_mids])]
         return self._frame_of(mids.ravel()[: -(-self.n_entries // self.shape.leaf_frames)])
 
-    def _entries(self, frames: Frames) -> NDArray[np.uint64]:
+    def _entries(self, frames: Frames) -> Words:
         return self._store.pool.pages(self.shape.dtype)[frames].ravel()[: self.n_entries].astype(np.uint64)
 
-    def read_linear(self) -> NDArray[np.uint64]:
+    def read_linear(self) -> Words:
         """Read the list through its page table, again if a mapping changed meanwhile.
 
         Raises

@@ -34,7 +34,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         Rows of part "need" (guest_bytes, area_bytes, entry_bits) and of part "limit", whose guest_bytes is
         the largest guest the limit alone lets be and whose name, unit and available_bytes describe it.
     """
-    rows: list[Row] = []
+    rows: list[AreaRow] = []
     for width in LOOKS:
         size = SMALLEST_GUEST
         # Doubling past the width would be bad input.
@@ -50,7 +50,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-class Row(NamedTuple):
+class AreaRow(NamedTuple):
     """A row of the table, as `data` describes it."""
 
     part: str
@@ -62,17 +62,19 @@ class Row(NamedTuple):
     available_bytes: int
 
 
-def _need(width: int, answer: Answer) -> Row:
-    return Row("need", width, "", AREA_UNIT, answer.guest_bytes, answer.area_bytes, answer.available_bytes)
+def _need(width: int, answer: Answer) -> AreaRow:
+    return AreaRow(
+        "need", width, "", AREA_UNIT, answer.guest_bytes, answer.area_bytes, answer.available_bytes
+    )
 
 
-def _limits(width: int) -> list[Row]:
+def _limits(width: int) -> list[AreaRow]:
     """Every limit of a width, under whichever hypervisor it exists."""
     hypervisors = ("compat", "native") if width == 32 else ("native",)
     answers = [limits(entry_bits=width, hypervisor=hypervisor) for hypervisor in hypervisors]
     verdicts = {verdict.limit: verdict for answer in answers for verdict in answer.verdicts}
     return [
-        Row(
+        AreaRow(
             "limit",
             width,
             verdict.limit,

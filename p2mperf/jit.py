@@ -11,22 +11,80 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from functools import partial
+from pickle import UnpicklingError
 from threading import current_thread, main_thread
 from typing import Any
 
 from p2mperf.host.cache import cache_directory
 
 # Before numba is imported, which reads it then.
-os.environ["NUMBA_CACHE_DIR"] = str(cache_directory())
+if _directory := cache_directory():
+    os.environ["NUMBA_CACHE_DIR"] = str(_directory)
+else:
+    os.environ.pop("NUMBA_CACHE_DIR", None)
 
 import numba
 from numba import types
-from numba.core import event
+from numba.core import caching, event
 from numba.extending import overload as _overload
 
-# nogil frees a second thread; error_model "numpy" drops the zero-division branch.
-njit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
+
+class _Place(caching.CompileResultCacheImpl):  # type: ignore[misc]
+    """Finds where numba keeps a function: in our directory, and nowhere that others may have written to."""
+
+    _locator_classes = [  # noqa: RUF012 (as the class above has it)
+        locator
+        for locator in caching.CompileResultCacheImpl._locator_classes
+        if "UserProvided" in locator.__name__ or "IPython" in locator.__name__
+    ]
+
+
+class _Cache(caching.FunctionCache):  # type: ignore[misc]
+    """numba's disk cache. One that cannot be written, or was torn, costs time and stops nobody."""
+
+    _impl_class = _Place
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except (OSError, EOFError, UnpicklingError):
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError:  # a full disk, a limit on the size of files
+            self.disable()
+
+
+def njit(function: Any = None, *, cache: bool = True, **options: Any) -> Any:
+    """Compile a function as numba's `njit` does, with our defaults.
+
+    Parameters
+    ----------
+    function : callable, optional
+        What to compile; without it a decorator is returned.
+    cache : bool
+        Keep what was compiled on disk, where that can be.
+    **options
+        As numba's.
+
+    Returns
+    -------
+    dispatcher or callable
+    """
+    if function is None:
+        return partial(njit, cache=cache, **options)
+    # nogil frees a second thread; error_model "numpy" drops the zero-division branch.
+    compiled = numba.njit(function, nogil=True, error_model="numpy", **options)
+    if cache and _directory and compiled is not function:  # as it is under NUMBA_DISABLE_JIT
+        with suppress(RuntimeError):  # no place for it
+            compiled._cache = _Cache(function)
+    return compiled
 
 
 def walk_overload(stub: Any, forceinline: bool = True) -> Any:

@@ -14,19 +14,15 @@ from p2mperf.provenance import INTERPRETED, source_hash, surroundings_hash
 
 
 @cache
-def cache_directory() -> Path:
+def cache_directory() -> Path | None:
     """Find or make this user's directory of compiled code for these sources.
 
     Returns
     -------
-    Path
+    Path or None
         Ours alone. Named by a hash of every source that can be compiled, of other packages that add to
-        ours, and of every NUMBA_* setting.
-
-    Raises
-    ------
-    NotPrivateError
-        When there is no such place, not even for temporary files.
+        ours, and of every NUMBA_* setting. None, and a sentence, when there is no such place, not even for
+        temporary files: each process then compiles for itself.
 
     Notes
     -----
@@ -51,8 +47,12 @@ def cache_directory() -> Path:
         except (OSError, RuntimeError):  # a home that cannot be written to, or none
             continue
     else:
-        reason = f"{refused[0]}, and " if refused else ""
-        raise NotPrivateError(f"{reason}there is no other place for compiled code: set P2MPERF_CACHE_DIR")
+        reason = f"{refused[0]}, and there is no other" if refused else "there is no"
+        sys.stderr.write(
+            f"p2mperf: {reason} place to keep compiled code, so that every process compiles anew: name "
+            "one in P2MPERF_CACHE_DIR\n"
+        )
+        return None
     if base_of is not _asked:
         os.environ["P2MPERF_CACHE_DIR"] = str(found.parent)
     if refused:

@@ -52,8 +52,10 @@ def code_form(kernel: Any, tables: Any) -> str:
     numba keeps no assembly of what it loads from its cache, so the form is noted beside the cache when it is
     first asked for, and read from there afterwards.
     """
-    name = f"form-{kernel.__name__}-{type(tables).__name__}.json"
-    path = Path(os.environ.get("NUMBA_CACHE_DIR", "."), name)
+    directory = os.environ.get("NUMBA_CACHE_DIR")
+    if not directory:  # there is no place for compiled code
+        return describe(assembly(kernel, tables))
+    path = Path(directory, f"form-{kernel.__name__}-{type(tables).__name__}.json")
     try:
         return str(json.loads(path.read_text()))
     except (OSError, ValueError):

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
+from traceback import extract_tb
 
 from p2mperf.designs import family_of, find, is_shipped, registry
 from p2mperf.designs.base import Design
@@ -38,6 +40,7 @@ from p2mperf.study.specs import build_options
 from p2mperf.units import GIB
 
 Emit = Callable[[Record], None]
+_PACKAGE = Path(__file__).parents[1]
 _END_WITH = "--end-with="
 _PR_SET_PDEATHSIG = 1
 _TRIED = 1 << 12  # lookups of each stream
@@ -67,8 +70,15 @@ def main(argv: list[str]) -> int:
         emit({"record": "error", "error": str(error)})
         return error.exit_code
     except BaseException as error:  # a fault of ours, or of a design that is not: the journal says which
-        emit({"record": "error", "error": said_by(error)})
+        emit({"record": "error", "error": f"{said_by(error)}{_fault_at(error)}"})
         raise
+
+
+def _fault_at(error: BaseException) -> str:
+    """Where a fault of ours was raised, for nobody sees its traceback; "" for others' code."""
+    at = extract_tb(error.__traceback__)[-1]
+    place = Path(at.filename)
+    return f" at {place.name}, line {at.lineno}" if _PACKAGE in place.parents else ""
 
 
 def _tied_to(parent: int) -> bool:

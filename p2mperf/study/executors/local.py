@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import random
+import selectors
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from p2mperf.errors import P2mperfError
+from p2mperf.errors import P2mperfError, cut
 from p2mperf.host.cache import cache_directory
 from p2mperf.host.card import card_key, machine_card
 from p2mperf.host.lock import alone_on_this_machine
@@ -22,6 +24,8 @@ from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.fields import Record
 from p2mperf.study.executors.base import Capacity, Knees, Place
 from p2mperf.study.order import Order
+
+_PART_BYTES, _N_PARTS = 1 << 16, 16  # of what a child says on stderr the end is kept
 
 
 class LocalExecutor:
@@ -50,7 +54,10 @@ class LocalExecutor:
 
     def knees(self) -> Knees:
         """Measure the latency ladder in a fresh process."""
-        found = next(child({"task": "ladder"}), {"error": "its process ended early"})
+        try:
+            found = next(child({"task": "ladder"}), {"error": "its process ended early"})
+        except P2mperfError as error:
+            found = {"error": str(error)}
         if "error" in found:
             raise P2mperfError(f"the latency ladder of this machine could not be measured: {found['error']}")
         return Knees.from_json(found)
@@ -77,22 +84,62 @@ def child(task: Record, seed: int = 0) -> Iterator[Record]:
         [sys.executable, "-m", "p2mperf.study.unit", f"--end-with={os.getpid()}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        stderr=subprocess.PIPE,
         env=environment,
         start_new_session=True,  # Ctrl-C reaches the sweep alone, which then ends its child
     )
     assert process.stdin is not None
-    assert process.stdout is not None
+    said: deque[bytes] = deque(maxlen=_N_PARTS)  # nobody's but ours
     try:
         # A child that dies before it has read its task is found dead below.
         with contextlib.suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(json.dumps(task))
-        for line in process.stdout:
-            if line.endswith("\n"):
-                yield json.loads(line)
-        if process.wait() < 0:
-            raise P2mperfError(f"the unit's process was killed by signal {-process.returncode}")
+            process.stdin.write(json.dumps(task).encode())
+        answered = False
+        for line in _lines(process, said):
+            answered = True
+            yield json.loads(line)
+        code = process.wait()
+        if code < 0:
+            raise P2mperfError(f"the unit's process was killed by signal {-code}{_last_words(process, said)}")
+        if not answered and (words := _last_words(process, said)):
+            raise P2mperfError(f"the unit's process ended early{words}")
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def _lines(process: subprocess.Popen[bytes], said: deque[bytes]) -> Iterator[bytes]:
+    """Whole lines of a child's stdout, each as soon as it is there; what it says on stderr goes to `said`."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    os.set_blocking(process.stderr.fileno(), False)
+    with selectors.DefaultSelector() as streams:
+        streams.register(process.stdout, selectors.EVENT_READ)
+        streams.register(process.stderr, selectors.EVENT_READ)
+        torn = b""
+        while True:
+            for ready, _ in streams.select():
+                part = os.read(ready.fd, _PART_BYTES)
+                if ready.fileobj is process.stdout:
+                    if not part:  # who else has its stderr may live on
+                        return
+                    *whole, torn = (torn + part).split(b"\n")
+                    yield from whole
+                elif part:
+                    said.append(part)
+                else:
+                    streams.unregister(process.stderr)
+
+
+def _last_words(process: subprocess.Popen[bytes], said: deque[bytes]) -> str:
+    """The last line of what a dead child said on stderr, as the end of a sentence."""
+    assert process.stderr is not None
+    with contextlib.suppress(BlockingIOError):
+        while part := os.read(process.stderr.fileno(), _PART_BYTES):
+            said.append(part)
+    lines = b"".join(said).decode(errors="replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    return f" ({cut(last, 200)})" if last else ""

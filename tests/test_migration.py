@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +121,42 @@ def test_a_write_outside_ram_is_refused_and_changes_nothing(
                 tracer.write([0x40000, gfn])
         assert not tracer.peek().any()
         assert tracer.write([0x40000, 0x405FF, 0xC0000, 0xC0000 + 43 * 256 - 1]) == 4
+
+
+BEYOND = """
+import numpy as np
+from test_migration import BANKS
+from p2mperf.api import build
+from p2mperf.errors import BadInputError
+from p2mperf.migration.tracing import Tracer
+
+with build({design!r}, BANKS) as p2m:
+    tracer = Tracer(p2m)
+    tracer.start()
+    for gfn in (2**63 - 1, 2**63, 2**64 - 1):
+        try:
+            tracer.write(np.array([gfn], np.uint64))
+        except BadInputError as error:
+            print(error)
+"""
+
+
+@each_design
+def test_a_write_beyond_all_banks_is_refused_however_far(
+    design: type[ArmWalk | ArmWalkDirect | ArmVlpt],
+) -> None:
+    # In a process of its own: a fault on a frame without an entry would end it.
+    script = BEYOND.format(design=design.name)
+    child = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    assert child.returncode == 0, child.stderr
+    said = child.stdout.splitlines()
+    assert [f"{gfn:#x} " in one for gfn, one in zip((2**63 - 1, 2**63, 2**64 - 1), said, strict=True)] == [
+        True,
+        True,
+        True,
+    ]
 
 
 def test_bitmaps() -> None:

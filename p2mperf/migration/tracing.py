@@ -197,8 +197,9 @@ class Tracer(Owned):
             if inside:
                 return
         run = np.searchsorted(ends, stream, side="right")
-        first = np.append(self._ram.first_pfn, np.iinfo(np.int64).max).astype(np.uint64)
-        outside = np.flatnonzero(stream < first[run])
+        # Behind the last run nothing is RAM, not even the largest number there is.
+        first = self._ram.first_pfn.astype(np.uint64)[np.minimum(run, ends.size - 1)]
+        outside = np.flatnonzero((run == ends.size) | (stream < first))
         if outside.size:
             gfn = int(stream[outside[0]])
             ranges = ", ".join(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import hypothesis
+import pytest
 
 # Figures are drawn to files; a child process started by a test inherits this.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -15,3 +18,18 @@ os.environ["P2MPERF_LOCK"] = f"p2mperf.test.{os.getpid()}"
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+_TOLD = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[object], None]:
+    """Say in the summary of a run what a proof has counted."""
+    told = request.config.stash.setdefault(_TOLD, [])
+    return lambda counted: told.append(str(counted))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if told := config.stash.get(_TOLD, []):
+        terminalreporter.section("counted")
+        terminalreporter.write_line("\n".join(told))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -168,10 +169,9 @@ class Pairs:
         self.note([leaf * self.leaf for leaf in leaves])
 
     def invalidate_extra_memory(self) -> None:
-        guest = self.p2ms[0].guest
         for p2m, life in self.each():
-            extra = [pfn for pfn in range(guest.covered_pfn) if life.boot.is_extra(pfn)]
-            done = [life.set(pfn, life.invalid) for pfn in extra]
+            runs = (range(*run) for run in pairwise(life.boot.changes()) if life.boot.is_extra(run[0]))
+            done = [life.set(pfn, life.invalid) for run in runs for pfn in run]
             assert p2m.invalidate_extra_memory() is all(done), p2m.name
         self.note([], "extra memory invalidated")
 
@@ -185,6 +185,7 @@ class Pairs:
                     p2m.tools  # noqa: B018
 
     def rebuild_tools(self) -> None:
+        self.tools()
         for p2m, life in self.each():
             if life.tools_mids is not None:
                 p2m.rebuild_tools()
@@ -234,7 +235,8 @@ class Pairs:
     def read(self, pfns: list[int]) -> None:
         """Look frames up in each of the ways there are."""
         for p2m, life in self.each():
-            entries = [life.entry(pfn) for pfn in pfns]
+            # A frame too wide for a 32-bit guest reads as much of identity as its entries hold.
+            entries = [life.entry(pfn) & life.invalid for pfn in pfns]
             assert p2m.lookup(words(pfns)).tolist() == entries, p2m.name
             assert p2m.lookup_path(pfns[0]).entry == entries[0], p2m.name
             markers = life.identity_bit | life.foreign_bit

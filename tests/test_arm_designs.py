@@ -161,6 +161,15 @@ def test_the_window_is_another_view_of_the_same_frames(three_ways: tuple[ArmVlpt
     assert through_window[0].address - window.window.base == 8 * gfn
 
 
+def test_a_frame_between_banks_has_a_path_through_the_window() -> None:
+    # RAM in [1, 4) and [8, 9) GiB: 5 GiB is frame 5 * 2**18, whose slot is shown and leads to no page.
+    gfn = 5 << 18
+    with ArmVlpt(GUESTS["two-banks"]) as p2m:
+        found = p2m.lookup_path(gfn)
+        assert found.entry == int(p2m.lookup([gfn])[0]) == 0
+        assert found.steps == (("hole", "window", -1, 0, p2m.window.base + 8 * gfn),)
+
+
 # Events of one lookup in steady state, by hand. A walk maps three pages: each map saves interrupts, probes
 # one slot and raises its count, then DSB, TLBI, DSB, ISB; the first access after it misses the TLB, and the
 # MMU reads root and slot. Each unmap saves interrupts, reads the slot and lowers its count.
@@ -399,6 +408,20 @@ def test_a_domain_that_goes_takes_only_its_own_slots() -> None:
             with pytest.raises(BadInputError, match="domid 1 shares this window"):
                 ArmVlpt(guests[0], domid=1, window=window)
         assert not window.second.any()
+
+
+def test_a_second_cleanup_gives_no_other_domain_s_domid_away() -> None:
+    guests = [Guest.plain("16M", geometry="lpae", seed=seed) for seed in (1, 2)]
+    with ArmVlpt(guests[0], domid=1) as first:
+        first.cleanup()
+        with ArmVlpt(guests[1], domid=1, window=first.window) as second:
+            first.cleanup()
+            # Theirs would look alike: each would find the other's frames.
+            with pytest.raises(BadInputError, match="domid 1 shares this window"):
+                first.prepare()
+            gfns = make_stream("uniform", guests[1], 500)
+            assert np.array_equal(second.lookup(gfns), guests[1].entries(gfns))
+        first.prepare()
 
 
 def test_the_last_entry_of_the_window() -> None:

@@ -192,7 +192,8 @@ class VlptDomain(Owned):
         window.flush(int(ours.size))
         if window.owner is self:
             window.owner = None
-        window.domids.discard(self.table.domid)
+        if self.is_prepared:  # else another domain may have that domid by now
+            window.domids.discard(self.table.domid)
         self.copy[:] = 0
         self.first_slot = self.end_slot = 0
 

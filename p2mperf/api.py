@@ -304,7 +304,7 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
     Raises
     ------
     BadInputError
-        For an unknown name.
+        For an unknown name, and for what is no samples.
     """
     from p2mperf.figures import figure as draw, find
 
@@ -326,7 +326,13 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row a cell and pair of designs; see `p2mperf.analysis.summary.summary`.
+
+    Raises
+    ------
+    BadInputError
+        For what is no samples.
     """
     from p2mperf.analysis.summary import summary as summarize
+    from p2mperf.results.samples import as_samples
 
-    return summarize(frame)
+    return summarize(as_samples(frame))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.errors import BadInputError
 from p2mperf.results.fields import CELL_AXES
+from p2mperf.results.samples import as_samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,13 +44,15 @@ def compare(
     Raises
     ------
     BadInputError
-        When the samples are of different machines, of several runs, or have no cell in common.
+        For what is no samples, or when they are of different machines, of several runs, or have no cell in
+        common.
 
     Notes
     -----
     Two runs are no pairs; their processes are matched by machine and replicate number, which is a fixed
     choice that does not look at the costs.
     """
+    frame_a, frame_b = as_samples(frame_a), as_samples(frame_b)
     process = _process_columns(frame_a, frame_b, force)
     costs_a, costs_b = _process_costs(frame_a, process), _process_costs(frame_b, process)
     table = _ratios(costs_a, costs_b)

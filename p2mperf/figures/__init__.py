@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from p2mperf.errors import BadInputError, known
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.plugins import foreign, import_target, load, offered
+from p2mperf.results.samples import as_samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,18 +98,24 @@ def table(name: str, frame: pd.DataFrame | None = None) -> pd.DataFrame:
     Raises
     ------
     BadInputError
-        For an unknown figure, or one that needs results when there are none.
+        For an unknown figure, one that needs results when there are none, and what is no samples.
     """
-    return _table(find(name), frame)
+    spec = find(name)
+    return _table(spec, _samples(spec, frame))
 
 
-def _table(spec: FigureSpec, frame: pd.DataFrame | None) -> pd.DataFrame:
-    if spec.measured and (frame is None or not len(frame)):
-        raise BadInputError(f"figure {spec.name!r} needs results: run `python -m p2mperf sweep` first")
-    if frame is None:
-        import pandas as pd
+def _samples(spec: FigureSpec, frame: object) -> pd.DataFrame:
+    """Samples that a figure is made from; none where it needs none and is given none."""
+    import pandas as pd
 
-        frame = pd.DataFrame()
+    if frame is None or (isinstance(frame, pd.DataFrame) and not len(frame)):
+        if spec.measured:
+            raise BadInputError(f"figure {spec.name!r} needs results: run `python -m p2mperf sweep` first")
+        return pd.DataFrame()
+    return as_samples(frame)
+
+
+def _table(spec: FigureSpec, frame: pd.DataFrame) -> pd.DataFrame:
     with _answered_for(spec.name):
         return spec.data(frame)
 
@@ -133,7 +140,7 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
     from p2mperf.figures.style import as_written
 
     spec = find(name)
-    data = _table(spec, frame if frame is None else as_written(frame))
+    data = _table(spec, as_written(_samples(spec, frame)))
     with _answered_for(name):
         return _drawn(spec, data)
 

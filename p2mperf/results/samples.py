@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from p2mperf.errors import ResultsError, shown
+from p2mperf.errors import BadInputError, ResultsError, shown
 from p2mperf.results.fields import CELL_AXES, COLUMNS, RECORDS, STATUS, Field, footprint_column
-from p2mperf.results.records import is_design
+from p2mperf.results.records import is_design, is_footprint_kind, validate
 from p2mperf.units import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -43,6 +43,78 @@ def check_samples(frame: pd.DataFrame) -> None:
     _check_sums(frame)
     _check_runs(frame)
     _check_unique(frame)
+
+
+def as_samples(frame: object) -> pd.DataFrame:
+    """Take what a user hands over as samples: all of what `load` gives, or any rows of it.
+
+    Parameters
+    ----------
+    frame : object
+        A frame that has the columns of samples, in any order, and maybe others.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same, its columns of the types that samples have.
+
+    Raises
+    ------
+    BadInputError
+        When it is no such frame, or holds what no sweep gives.
+    """
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise BadInputError(f"samples are a DataFrame, as p2mperf.load gives it, not {shown(frame)}")
+    if frame.columns.nlevels > 1 or not frame.columns.is_unique:
+        raise BadInputError(
+            "these samples have several columns of one name: take them as p2mperf.load gives them"
+        )
+    columns = [*COLUMNS, *map(footprint_column, _footprint_kinds(frame))]
+    try:
+        frame = frame.assign(**{column.name: _typed(frame, column) for column in columns})
+        for column in columns:
+            _check_values(frame[column.name], column)
+        _check_present(frame)
+        for run in _runs_of(frame):
+            validate(run)
+    except ResultsError as error:
+        raise BadInputError(f"these samples are not as p2mperf.load gives them: {error}") from error
+    return frame
+
+
+def _footprint_kinds(frame: pd.DataFrame) -> list[str]:
+    names = (name for name in frame if isinstance(name, str) and name.startswith("footprint_"))
+    kinds = (name.removeprefix("footprint_").removesuffix("_pages") for name in names)
+    return [kind for kind in kinds if is_footprint_kind(kind) and footprint_column(kind).name in frame]
+
+
+def _typed(frame: pd.DataFrame, column: Field) -> pd.Series:
+    import pandas as pd
+
+    dtype: Any = column.dtype
+    if column.name not in frame:
+        if not column.optional:
+            raise ResultsError(f"it has no column {column.name}")
+        return pd.Series([column.absent] * len(frame), frame.index, dtype)
+    values = frame[column.name]
+    try:
+        typed = values.astype(dtype)
+        return typed if column.absent is None else typed.fillna(column.absent)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ResultsError(
+            f"its column {column.name} is of type {values.dtype}, but must be {column.dtype}"
+        ) from error
+
+
+def _runs_of(frame: pd.DataFrame) -> list[Any]:
+    runs = frame.attrs.get("runs")
+    if runs is None:
+        return []
+    if not isinstance(runs, list):
+        raise ResultsError(f"its runs are {shown(runs)}, but must be a list of run records")
+    return runs
 
 
 def _check_values(values: pd.Series, column: Field) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from p2mperf.measure.settings import Settings
 from p2mperf.results.fields import Record
@@ -13,12 +13,15 @@ from p2mperf.study.executors.base import Capacity
 from p2mperf.study.order import Order, unit_id
 from p2mperf.study.plans import Plan
 from p2mperf.study.rehearsal import rehearsal_guest
-from p2mperf.study.specs import WHOLE_TABLE, Unit, build_options
+from p2mperf.study.specs import WHOLE_TABLE, StreamSpec, Unit, build_options
 from p2mperf.units import MIB, format_size
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Footprint
     from p2mperf.guests.guest import Guest
+
+# Streams and operations that are done to a guest.
+Served: TypeAlias = list[tuple[StreamSpec, str]]
 
 # A unit's interpreter, numba and numpy, and the streams of the longest cell.
 PROCESS_BYTES = 420 * MIB
@@ -101,23 +104,31 @@ class Misfit:
 
 def jobs(plan: Plan) -> Iterator[Job]:
     """List a plan's units with all their cells and what they need, by arithmetic alone."""
+    # Replicates differ in where the guest lies in machine memory, which changes no table: one stands for all.
+    worked_out: dict[Unit, tuple[Guest, tuple[CellSpec, ...], int, int]] = {}
+    for unit in plan.units():
+        alike = replace(unit, replicate=0, seed=plan.seed)
+        if alike not in worked_out:
+            guest = alike.guest.build(alike.seed)
+            served = plan.cells(guest)
+            worked_out[alike] = (guest, _cells(unit, served), *_needs(unit, guest, served))
+        guest, cells, need_bytes, need_maps = worked_out[alike]
+        yield Job(unit, unit_id(unit, guest), cells, need_bytes, need_maps)
+
+
+def _cells(unit: Unit, served: Served) -> tuple[CellSpec, ...]:
     from p2mperf.designs import family_of
 
-    for unit in plan.units():
-        guest = unit.guest.build(unit.seed)
-        family = family_of(unit.designs[0])
-        served = plan.cells(guest)
-        cells = (
-            CellSpec(family, stream.name, stream.hole_fraction, stream.identity_fraction, operation)
-            for stream, operation in served
-        )
-        makes_tables = any(stream == WHOLE_TABLE for stream, _ in served)
-        need_bytes, need_maps = _needs(unit, guest, makes_tables)
-        yield Job(unit, unit_id(unit, guest), tuple(cells), need_bytes, need_maps)
+    family = family_of(unit.designs[0])
+    return tuple(
+        CellSpec(family, stream.name, stream.hole_fraction, stream.identity_fraction, operation)
+        for stream, operation in served
+    )
 
 
-def _needs(unit: Unit, guest: Guest, makes_tables: bool) -> tuple[int, int]:
+def _needs(unit: Unit, guest: Guest, served: Served) -> tuple[int, int]:
     """Memory [bytes] and mappings of a unit's process at most."""
+    makes_tables = any(stream == WHOLE_TABLE for stream, _ in served)
     footprints, rehearsed = (_footprints(unit, whose) for whose in (guest, rehearsal_guest(guest)))
     # Whole tables are made beside those there are, one at a time; so they are when it is rehearsed.
     beside = max(max(f.n_vmas, 2 * r.n_vmas) for f, r in zip(footprints, rehearsed, strict=True))

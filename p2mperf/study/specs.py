@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from p2mperf.errors import BadInputError, PluginError, known, shown
@@ -63,14 +64,19 @@ class GuestSpec:
         return cls(guest.name, geometry, guest.memory_bytes)
 
     def build(self, seed: int) -> Guest:
-        """Make the guest, its machine laid out by `seed`."""
-        if self.n_bytes:
-            return Guest.plain(self.n_bytes, geometry=self.geometry, seed=seed, name=self.name)
-        return Guest.preset(self.name, seed=seed)
+        """Make the guest, its machine laid out by `seed`; the same one as long as it is asked for again."""
+        return _built(self, seed)
 
     @property
     def family(self) -> str:
         return family_of_geometry(self.geometry).name
+
+
+@lru_cache(maxsize=16)
+def _built(spec: GuestSpec, seed: int) -> Guest:
+    if spec.n_bytes:
+        return Guest.plain(spec.n_bytes, geometry=spec.geometry, seed=seed, name=spec.name)
+    return Guest.preset(spec.name, seed=seed)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def main(argv: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, _interrupt)
     line = show.Line(quiet=arguments.quiet)
-    knees = measured_knees(arguments.out) if wants_knees(arguments.plan) else None
+    will_write = not arguments.dry_run
+    knees = measured_knees(arguments.out, will_write=will_write) if wants_knees(arguments.plan) else None
     plan = make_plan(arguments.plan, knees.sizes_bytes if knees else ())
     plan = narrow(
         plan,

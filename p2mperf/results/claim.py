@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from pathlib import Path
 
 from p2mperf.errors import ResultsError
@@ -10,7 +12,9 @@ from p2mperf.results.files import (
     TEMPORARY,
     as_path,
     make_directory,
+    open_locked,
     read_regular,
+    refuse_to_write,
     replace_file,
     status_of,
     told,
@@ -20,6 +24,8 @@ from p2mperf.results.records import check_version
 from p2mperf.results.values import is_whole
 
 MARKER = "p2mperf-results.json"
+# What a sweep of a moment writes: a run record with its ladder, and some cells.
+_LEAST_ROOM = 1 << 16
 
 
 def claim_directory(directory: str | Path) -> Path:
@@ -45,6 +51,40 @@ def claim_directory(directory: str | Path) -> Path:
     if not is_ours(directory):
         content = encoded({"p2mperf_results": VERSION}) + b"\n"
         replace_file(directory / MARKER, lambda path: path.write_bytes(content))
+    return directory
+
+
+def prepare_directory(directory: str | Path) -> Path:
+    """Make a directory ours, and see that a sweep can write to it: to be known before anything is measured.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Results directory to be.
+
+    Returns
+    -------
+    Path
+        The directory.
+
+    Raises
+    ------
+    ResultsError
+        As `claim_directory`; also when no file can be locked or grow there, as on a full disk.
+    """
+    directory = claim_directory(directory)
+    path = directory / f"{TEMPORARY}{secrets.token_hex(8)}"
+    descriptor = open_locked(path, os.O_CREAT | os.O_EXCL)
+    try:
+        n_left = _LEAST_ROOM
+        while n_left:  # a part is taken before the rest is refused
+            n_left -= os.write(descriptor, bytes(n_left))
+        os.fdatasync(descriptor)
+    except OSError as error:
+        refuse_to_write(directory, error)
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
     return directory
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -197,9 +198,11 @@ def refuse_to_write(path: Path, error: OSError | ValueError) -> NoReturn:
     ResultsError
         Always.
     """
-    reason = error.strerror if isinstance(error, OSError) else error
+    # Arrow has words of its own for what the system said.
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+    advice = "raise `ulimit -f`, or " if isinstance(error, OSError) and error.errno == errno.EFBIG else ""
     raise ResultsError(
-        f"cannot write results to {told(path)}: {reason}; name a directory you can write to"
+        f"cannot write results to {told(path)}: {reason}; {advice}name a directory you can write to"
     ) from error
 
 

@@ -122,7 +122,9 @@ def _parquet_table(path: Path) -> pa.Table:
         table.validate(full=True)
         assert all(isinstance(name, str) for name in table.column_names)
     # Arrow tells of damage by what it stumbles over: OSError for a page, ValueError for text in a name.
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+    except MemoryError as error:
+        raise ResultsError(f"cannot read {told(path)}: it is damaged, or more than memory holds") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ResultsError(f"cannot read {told(path)}: it is damaged, or no Parquet file") from error
     return table
 

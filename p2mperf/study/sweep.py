@@ -9,6 +9,7 @@ from pathlib import Path
 
 from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, ResultsError
 from p2mperf.progress import Progress
+from p2mperf.results.claim import prepare_directory
 from p2mperf.results.export import is_exported
 from p2mperf.results.fields import VERSION, Record
 from p2mperf.results.files import as_path
@@ -115,6 +116,7 @@ class _Sweep:
 
     def journal(self, out: Path, fresh: bool, knees: Knees | None) -> Journal:
         """Continue a run of this plan, or begin one."""
+        prepare_directory(out)
         place, plan_key = self.executor.place(), fingerprint(self.plan.as_dict())
         if not fresh:
             for info in reversed(find_runs(out)):

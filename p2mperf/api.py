@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from p2mperf.errors import ResultsError
+from p2mperf.errors import BadInputError, ResultsError, shown
 from p2mperf.progress import Bar, Progress
 from p2mperf.sizing import limits
-from p2mperf.units import PAGE_SHIFT
+from p2mperf.units import PAGE_SHIFT, flag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,11 +126,12 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
 
     from p2mperf.designs import find
     from p2mperf.designs.pv.scenarios import check, run_scenario
-    from p2mperf.guests.guest import Guest
+    from p2mperf.guests.guest import Guest, require_guest
 
     kind = find(design)
     check(scenario, kind)
     guest = Guest.preset(guest) if isinstance(guest, str) else guest
+    require_guest(guest)
     _require_life(kind, guest, scenario, limit)
     # `check` has seen that scenarios can happen to it
     with cast("P2m", build(design, guest, limit=limit)) as p2m:
@@ -204,20 +205,26 @@ def sweep(
     Raises
     ------
     BadInputError
-        For names and sizes that are none.
+        For names and sizes that are none, and for what is no executor.
     ResultsError
         When `out` cannot be used.
     NothingFitsError
         When nothing fits this machine.
     """
     from p2mperf.results.export import load as load_frame
+    from p2mperf.results.files import as_path
+    from p2mperf.study.executors.base import Executor
     from p2mperf.study.knees import measured_knees
     from p2mperf.study.narrow import narrow
     from p2mperf.study.plans import make_plan, wants_knees
     from p2mperf.study.sweep import sweep as run
 
+    if executor is not None and not isinstance(executor, Executor):
+        raise BadInputError(f"units run on an Executor, which {shown(executor)} is not")
+    fresh, quiet = flag(fresh, "fresh"), flag(quiet, "quiet")
     with tempfile.TemporaryDirectory() as temporary:
-        directory = Path(out or Path(temporary, "results"))
+        is_kept = out is not None and not (isinstance(out, str) and not out)
+        directory = as_path(out) if is_kept else Path(temporary, "results")
         knees = measured_knees(directory, executor) if wants_knees(plan) else None
         grid = narrow(
             make_plan(plan, knees.sizes_bytes if knees else ()),

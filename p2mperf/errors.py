@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
+from typing import Any
 
 _LONGEST = 80  # characters of an argument that a sentence shows
 _MANY_BITS = 200
@@ -166,6 +167,35 @@ def known(what: str, name: object, names: Collection[str]) -> str:
     if isinstance(name, str) and name in names:
         return name
     raise unknown(what, name, names)
+
+
+def in_a_row(what: str, names: object) -> tuple[Any, ...]:
+    """Take several of something, given in a row.
+
+    Parameters
+    ----------
+    what : str
+        What they are, in the plural.
+    names : object
+        Anything that can be gone through, but for one text.
+
+    Returns
+    -------
+    tuple
+        What was in it, unchecked.
+
+    Raises
+    ------
+    BadInputError
+        When it is no row.
+    """
+    try:
+        row = iter([] if isinstance(names, str) else names)  # type: ignore[call-overload]
+    except TypeError:
+        row = None
+    if row is None or isinstance(names, str):
+        raise BadInputError(f"{what} are given in a row, as [...], not as {shown(names)}")
+    return tuple(row)
 
 
 def unknown(what: str, name: object, names: Iterable[str]) -> BadInputError:

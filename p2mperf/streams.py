@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from p2mperf.errors import BadInputError, known
 from p2mperf.guests.frames import frame_numbers
 from p2mperf.guests.geometry import Kind, Words
-from p2mperf.guests.guest import Guest
+from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.guests.machine import checked_seed
 from p2mperf.guests.runs import Runs
-from p2mperf.units import whole_number
+from p2mperf.units import real_number, whole_number
 
 
 def _sequential(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -120,6 +120,9 @@ def make_stream(
     """
     name = known("stream", name, STREAMS)
     n_lookups, seed = whole_number(n_lookups, "n_lookups", 0, _MOST_LOOKUPS), checked_seed(seed)
+    hole_fraction = real_number(hole_fraction, "a hole fraction")
+    identity_fraction = real_number(identity_fraction, "an identity fraction")
+    require_guest(guest)
     check_fractions(guest, hole_fraction, identity_fraction)
     rng = np.random.default_rng([seed, sorted(STREAMS).index(name)])
     ranks = STREAMS[name].draw(n_lookups, int(guest.ram.n_frames.sum()), guest.geometry.leaf_frames, rng)
@@ -180,6 +183,7 @@ def replay(pfns: Any, guest: Guest) -> Words:
     BadInputError
         When one of them is no frame number, or lies beyond the guest's map.
     """
+    require_guest(guest)
     stream = frame_numbers(pfns, "a trace holds frame numbers, which")
     if stream.size and int(stream.max()) >= guest.covered_pfn:
         raise BadInputError(f"the trace names pfn {int(stream.max()):#x}, beyond guest {guest.name}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from numbers import Integral
+from math import inf
+from numbers import Integral, Real
 from operator import index
 
 from p2mperf.errors import BadInputError, shown
@@ -69,6 +70,53 @@ def whole_number(value: object, what: str, least: int | None = None, most: int |
     if most is not None and number > most:
         raise BadInputError(f"{what} must be a whole number up to {most}, not {shown(number)}")
     return number
+
+
+def real_number(value: object, what: str) -> float:
+    """Take one number; that it is within bounds is for the caller to see, and whether it is one at all.
+
+    Parameters
+    ----------
+    value : object
+        A float or an int, or what stands for one, as numpy's do; True and False do not.
+    what : str
+        What an error calls it.
+
+    Returns
+    -------
+    float
+        Infinite where the number is beyond all floats.
+
+    Raises
+    ------
+    BadInputError
+        For what is no single number.
+
+    Examples
+    --------
+    >>> real_number(20000, "a dirty rate"), real_number(10**400, "a dirty rate")
+    (20000.0, inf)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise BadInputError(f"{what} must be a number, not {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return -inf if value < 0 else inf
+
+
+def flag(value: object, what: str) -> bool:
+    """Take yes or no: whatever is true or false by itself, as no array of several values is.
+
+    Raises
+    ------
+    BadInputError
+        For what is neither.
+    """
+    try:
+        return bool(value)
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"{what} must be True or False, not {shown(value)}") from error
 
 
 def is_one_of(value: object, *numbers: int) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from p2mperf.errors import BadInputError
 from p2mperf.results.fields import CELL_AXES
 from p2mperf.results.samples import as_samples
+from p2mperf.units import flag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,7 @@ def compare(
     choice that does not look at the costs.
     """
     frame_a, frame_b = as_samples(frame_a), as_samples(frame_b)
-    process = _process_columns(frame_a, frame_b, force)
+    process = _process_columns(frame_a, frame_b, flag(force, "force"))
     costs_a, costs_b = _process_costs(frame_a, process), _process_costs(frame_b, process)
     table = _ratios(costs_a, costs_b)
     cells_a, cells_b = _over_processes(costs_a), _over_processes(costs_b)

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, known
+from p2mperf.errors import BadInputError, known, shown
 from p2mperf.guests.geometry import Words
 from p2mperf.migration.tracing import Tracer, frames_of, marked
-from p2mperf.migration.writers import PageWriter, all_frames
-from p2mperf.units import PAGE_SIZE
+from p2mperf.migration.writers import MOST_WRITES_AT_ONCE, PageWriter, all_frames
+from p2mperf.units import PAGE_SIZE, flag, real_number
 
 BATCH_PAGES = 1024  # MAX_BATCH_SIZE of the legacy loop
-# Writes that are made at once: more of them would take memory, and tell nothing else.
-_WRITES_AT_ONCE = 1 << 24
 # Writes of one round that are traced at all: about a minute's.
 _MOST_WRITES = 1 << 32
 
@@ -174,6 +172,8 @@ class Migration:
 
 def _check(writes_per_second: float, bytes_per_second: float, n_pages: int) -> float:
     """Refuse rates that are none; give the writes of the first round, which sends all memory."""
+    writes_per_second = real_number(writes_per_second, "a dirty rate")
+    bytes_per_second = real_number(bytes_per_second, "a bandwidth")
     if not (writes_per_second >= 0 and np.isfinite(writes_per_second)):
         raise BadInputError(f"a dirty rate of {writes_per_second} pages/s is none: it must be 0 or more")
     if not (bytes_per_second > 0 and np.isfinite(bytes_per_second)):
@@ -212,6 +212,11 @@ def check_traceable(writes_per_second: float, bytes_per_second: float, n_pages: 
         )
 
 
+def _require(part: object, kind: type) -> None:
+    if not isinstance(part, kind):
+        raise BadInputError(f"a migration takes a {kind.__name__}, not {shown(part)}")
+
+
 def recurrence(
     writer: PageWriter, writes_per_second: float, bytes_per_second: float, rule: StopRule
 ) -> Migration:
@@ -238,6 +243,8 @@ def recurrence(
     BadInputError
         For rates that are none.
     """
+    _require(writer, PageWriter)
+    _require(rule, StopRule)
     total = int(writer.guest.ram.n_frames.sum())
     _check(writes_per_second, bytes_per_second, total)
     rounds: list[PrecopyRound] = []
@@ -284,10 +291,12 @@ class Sender:
         *,
         peek: bool = False,
     ) -> None:
+        _require(tracer, Tracer)
+        _require(writer, PageWriter)
         check_traceable(writes_per_second, bytes_per_second, int(writer.guest.ram.n_frames.sum()))
         self.tracer, self.writer = tracer, writer
         self.writes_per_second, self.bytes_per_second = writes_per_second, bytes_per_second
-        self.peek = peek
+        self.peek = flag(peek, "peek")
         self._owed = 0.0
 
     def run(self, rule: StopRule) -> Migration:
@@ -302,6 +311,7 @@ class Sender:
         -------
         Migration
         """
+        _require(rule, StopRule)
         to_send = all_frames(self.writer.guest)
         total = to_send.size
         rounds: list[PrecopyRound] = []
@@ -350,7 +360,7 @@ class Sender:
         n_writes = int(due)
         self._owed = due - n_writes
         while n_writes:
-            n_now = min(n_writes, _WRITES_AT_ONCE)
+            n_now = min(n_writes, MOST_WRITES_AT_ONCE)
             self.tracer.write(self.writer.write(n_now))
             n_writes -= n_now
         return n_pages

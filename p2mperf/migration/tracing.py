@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.arm.fault_kernels import LOG_DIRTY, fault, protect, unprotect
 from p2mperf.designs.capabilities import Traceable
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, shown
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.owned import Owned
@@ -114,6 +114,10 @@ class Tracer(Owned):
     """
 
     def __init__(self, design: Traced) -> None:
+        if not isinstance(design, Traceable):
+            raise BadInputError(
+                f"only the writes of a guest in an ARM design are traced, not {shown(design)}"
+            )
         self.design = design
         self._ram = design.guest.ram
         self._lock = RLock()  # a mark that two threads set in one word would be lost

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, known, shown
 from p2mperf.guests.geometry import Words
-from p2mperf.guests.guest import Guest
+from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.guests.machine import checked_seed
-from p2mperf.units import whole_number
+from p2mperf.units import real_number, whole_number
+
+# More of them would take memory, and tell nothing else.
+MOST_WRITES_AT_ONCE = 1 << 24
 
 
 class PageWriter(ABC):
@@ -36,6 +39,7 @@ class PageWriter(ABC):
     name: ClassVar[str]
 
     def __init__(self, guest: Guest, n_pages: int | None = None, seed: int = 1) -> None:
+        require_guest(guest)
         self.guest = guest
         n_ram = int(guest.ram.n_frames.sum())
         self.n_pages = n_ram if n_pages is None else whole_number(n_pages, "a working set")
@@ -46,7 +50,14 @@ class PageWriter(ABC):
         self._rng = np.random.default_rng(checked_seed(seed))
 
     def write(self, n_writes: int) -> Words:
-        """Give the next `n_writes` frames."""
+        """Give the next `n_writes` frames.
+
+        Raises
+        ------
+        BadInputError
+            When that is no number, or one of more than can be made at once.
+        """
+        n_writes = whole_number(n_writes, "a number of writes", 0, MOST_WRITES_AT_ONCE)
         return frames_at(self.guest, self._ranks(n_writes))
 
     @abstractmethod
@@ -131,12 +142,13 @@ class HotSet(PageWriter):
         hot_fraction: float = 0.9,
     ) -> None:
         super().__init__(guest, n_pages, seed)
-        self.hot_pages = max(1, self.n_pages // 10) if hot_pages is None else hot_pages
-        self.hot_fraction = hot_fraction
-        if not 0 < self.hot_pages <= self.n_pages or not 0 <= hot_fraction <= 1:
+        hot_pages = max(1, self.n_pages // 10) if hot_pages is None else hot_pages
+        self.hot_pages = whole_number(hot_pages, "a hot set")
+        self.hot_fraction = real_number(hot_fraction, "the share of a hot set")
+        if not 0 < self.hot_pages <= self.n_pages or not 0 <= self.hot_fraction <= 1:
             raise BadInputError(
-                f"a hot set of {self.hot_pages} pages with {hot_fraction} of the writes does not lie in a "
-                f"working set of {self.n_pages} pages"
+                f"a hot set of {shown(self.hot_pages)} pages with {self.hot_fraction} of the writes does not "
+                f"lie in a working set of {self.n_pages} pages"
             )
 
     def _ranks(self, n_writes: int) -> NDArray[np.int64]:

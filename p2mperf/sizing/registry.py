@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, in_a_row
 from p2mperf.plugins import Registry
 from p2mperf.sizing.arithmetic import (
     area_bytes,
@@ -290,9 +290,9 @@ def left_out(names: Iterable[str]) -> tuple[str, ...]:
     BadInputError
         For a limit that does not exist or is broken, or that nothing can lift.
     """
-    chosen = tuple(dict.fromkeys(names))
+    chosen = in_a_row("limits to leave out", names)
     for name in chosen:
         _REGISTRY.find(name)
         if name == "entry-width":
             raise BadInputError("entry-width cannot be left out: an entry holds no more bits than it has")
-    return chosen
+    return tuple(dict.fromkeys(chosen))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from p2mperf.errors import in_a_row
 from p2mperf.sizing.answer import Answer, answer_for
 from p2mperf.sizing.parameters import SETTINGS, Parameters, parameters
 from p2mperf.sizing.registry import left_out
@@ -37,9 +38,10 @@ def table(
     >>> [row["area_bytes"] >> 20 for row in table(["43G", "400G"])]
     [86, 44, 800, 400]
     """
-    without = left_out(options.pop("without", ()))
-    built = [replace(_for_width(width, tuple(widths), options), without=without) for width in widths]
-    return [_row(answer_for(each, parse_pages(size) * PAGE_SIZE)) for size, each in product(sizes, built)]
+    without, widths = left_out(options.pop("without", ())), in_a_row("widths", widths)
+    built = [replace(_for_width(width, widths, options), without=without) for width in widths]
+    asked = [parse_pages(size) * PAGE_SIZE for size in in_a_row("sizes", sizes)]
+    return [_row(answer_for(each, n_bytes)) for n_bytes, each in product(asked, built)]
 
 
 def _for_width(width: int, widths: tuple[int, ...], options: dict[str, Any]) -> Parameters:

@@ -36,7 +36,7 @@ def measured_knees(out: str | Path, executor: Executor | None = None, *, will_wr
     ResultsError
         When `out` cannot be read, or not be written to although that is wanted.
     """
-    executor = executor or LocalExecutor()
+    executor = LocalExecutor() if executor is None else executor
     machine_key = executor.place().card_key
     for info in reversed(find_runs(out)):
         card = Journal.read(info.path).run["machine"]

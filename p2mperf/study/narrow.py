@@ -10,13 +10,13 @@ from typing import TypeVar
 from p2mperf.designs import find
 from p2mperf.designs.backing import backing as find_backing
 from p2mperf.designs.capabilities import missing
-from p2mperf.errors import BadInputError, PluginError, shown
+from p2mperf.errors import BadInputError, PluginError, in_a_row, shown
 from p2mperf.families import Family, families, find_family, geometries_of
 from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.measure.operations.registry import answered_for, find_operation, why_not
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import GuestSpec, designs_of, parse_stream
-from p2mperf.units import PAGE_SIZE, is_one_of, parse_size, whole_number
+from p2mperf.units import PAGE_SIZE, flag, is_one_of, parse_size, whole_number
 
 T = TypeVar("T")
 
@@ -67,9 +67,9 @@ def narrow(
     BadInputError
         For names and sizes that are none, or when nothing is left.
     """
-    designs, streams = _in_a_row("designs", designs), _in_a_row("streams", streams)
-    operations, backings = _in_a_row("operations", operations), _in_a_row("backings", backings)
-    guests, sizes = _in_a_row("guests", guests), _in_a_row("sizes", sizes)
+    designs, streams = in_a_row("designs", designs), in_a_row("streams", streams)
+    operations, backings = in_a_row("operations", operations), in_a_row("backings", backings)
+    guests, sizes = in_a_row("guests", guests), in_a_row("sizes", sizes)
     if n_replicates is not None:
         n_replicates = whole_number(n_replicates, "n_replicates")
     measured = sorted({find(name).family for name in designs} or {next(iter(families()))})
@@ -82,6 +82,7 @@ def narrow(
         raise BadInputError(f"{shown(n_replicates)} replicates: at least one process must measure")
     if n_replicates is not None and n_replicates > _MOST_REPLICATES:
         raise BadInputError(f"{shown(n_replicates)} replicates: more than {_MOST_REPLICATES} never end")
+    control = None if control is None else flag(control, "control")
     settings = plan.settings if control is None else replace(plan.settings, control=control)
     narrowed = replace(
         plan,
@@ -99,12 +100,6 @@ def narrow(
         raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
     _check_cells(narrowed, operations)
     return narrowed
-
-
-def _in_a_row(what: str, names: object) -> tuple[str, ...]:
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise BadInputError(f"{what} are given in a row, as [...], not as {shown(names)}")
-    return tuple(names)
 
 
 def parse_limit(text: str | int) -> int:

@@ -71,7 +71,7 @@ def sweep(
     progress = progress or Progress()
     for reason in left_out(plan.designs):
         progress.say(f"{reason}: left out")
-    work = _Sweep(plan, tuple(jobs(plan)), executor or LocalExecutor(), progress)
+    work = _Sweep(plan, tuple(jobs(plan)), LocalExecutor() if executor is None else executor, progress)
     if will_export and not fresh and (ended := work.ended_without_export(as_path(out))):
         return ended
     with work.executor.alone(), work.journal(as_path(out), fresh, knees) as journal:

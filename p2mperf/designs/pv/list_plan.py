@@ -26,7 +26,7 @@ from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.memory.window import n_runs
 from p2mperf.tables.radix import covered_by
-from p2mperf.units import HUGE_SIZE, PAGE_SIZE, round_up
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE, flag, round_up
 
 _FAR = 1 << 40  # pages: beyond every pool; stands for the shared leaves, which continue no other frame
 
@@ -59,7 +59,8 @@ def plan_list(guest: Guest, above: str, limit: str | int, invalidated: bool) -> 
     shape = guest.geometry
     n_entries = area_entries(guest, limit_pages(limit), above)
     check_area(guest, n_entries)
-    runs = extend_above(guest.runs if invalidated else not_invalidated(guest.runs), n_entries, above)
+    is_invalid = flag(invalidated, "invalidated")
+    runs = extend_above(guest.runs if is_invalid else not_invalidated(guest.runs), n_entries, above)
     kinds = kinds_by_leaf(runs, n_entries // shape.leaf_frames, shape.leaf_frames)
     state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
     # Balloonable memory is not shared: xen_inv_extra_mem writes INVALID to each such frame of an area

@@ -22,7 +22,7 @@ from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.m2p import M2p, Overrides
-from p2mperf.units import round_up
+from p2mperf.units import flag, round_up
 
 
 class Readable(Protocol):
@@ -214,5 +214,7 @@ def open_store(
         )
     )
     self.mfn_generation_ns = self.store.mfn_generation_ns
-    self.way_back = self.kept.enter_context(WayBack(self.store, Overrides() if m2p_override else None))
+    self.way_back = self.kept.enter_context(
+        WayBack(self.store, Overrides() if flag(m2p_override, "m2p_override") else None)
+    )
     return self.store

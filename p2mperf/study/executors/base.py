@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from p2mperf.host.card import Card
 from p2mperf.measure.ladder import Knee
@@ -81,6 +81,7 @@ class Knees:
         return cls(data["ladder"], tuple(Knee(**knee) for knee in data["knees"]))
 
 
+@runtime_checkable
 class Executor(Protocol):
     """A place where units run, one at a time: two at once would time each other."""
 

@@ -37,7 +37,8 @@ class Expectation(NamedTuple):
     question : str
         "entries": of a frame; "pages": by kind; "ram", "extra": frames with memory, and balloonable ones;
         "padding": INVALID entries behind the boot list; "area": bytes of list; "writes": what is said of a
-        write; "identity": what a frame reads after set_phys_range_identity; "boot": whether it comes up.
+        write; "identity": what a frame reads after set_phys_range_identity; "boot": whether it comes up;
+        "tools": frames that tools see.
     asked : tuple of int
         The question's own numbers.
     answers : dict
@@ -67,11 +68,19 @@ OF_3_18 = (
     "invalid-under-identity-ignored",
     "identity-widens",
     "bug-beyond-end",
+    "tools-end-early",
 )
 AS_LANDED = ("half-window", "early-free-bug", "identity-from-written-pfn")
 
 FAR_RAM = ((0, 512 * MIB, "ram"), (512 * MIB, 20 * GIB, "reserved"), (20 * GIB, 24 * GIB, "ram"))
 SPLIT_RAM = ((0, 640 * KIB, "ram"), (MIB, 256 * MIB, "ram"), (512 * MIB, GIB, "ram"))
+HALF_PAGES = (
+    (0, 8 * MIB, "ram"),
+    (8 * MIB, 16 * MIB + 2 * KIB, "reserved"),
+    (16 * MIB + 2 * KIB, 32 * MIB + 2 * KIB, "ram"),
+    (32 * MIB + 2 * KIB, 40 * MIB, "reserved"),
+)
+ONE_LEAF_HOLE = ((0, 2 * MIB, "ram"), (2 * MIB, 4 * MIB, "reserved"), (4 * MIB, 32 * MIB, "ram"))
 TWO_ROWS = ((0, 8 * MIB, "ram"), (8 * MIB, 64 * MIB, "ram"))
 
 # The hole from 1029 MiB = pfn 263424 up to 2001 MiB = pfn 512256, end exclusive; around it INVALID.
@@ -93,6 +102,42 @@ EXPECTATIONS = (
     Expectation("the hole of the example, 32 bits", "dom0-32-e820", BOTH, "entries", EDGES_32),
     # 262144 frames of boot list are 512 leaves and a mid; the hole takes a mid and a leaf at either end.
     Expectation("three pages for the hole", "dom0-64-e820", (TREE,), "pages", {"leaf": 514, "mid": 2}),
+    # 262144 frames of boot list are 512 leaves in a mid; the hole ends at frame 262400, half a leaf into the
+    # next mid. Identity goes on behind it, but what was split off there stays.
+    Expectation(
+        "a leaf split at the end of a hole stays",
+        Map(((0, GIB, "ram"), (GIB, 1025 * MIB, "reserved")), GIB, GIB),
+        (TREE,),
+        "pages",
+        {"leaf": 513, "mid": 2},
+    ),
+    # Leaves of 1024 frames, mids of 4 GiB: 1024 and one; frame 1048832 lies inside a leaf and a mid.
+    Expectation(
+        "a leaf split at the end of a hole stays, 32 bits",
+        Map(((0, 4 * GIB, "ram"), (4 * GIB, 4097 * MIB, "reserved")), 4 * GIB, 4 * GIB, 32),
+        (TREE,),
+        "pages",
+        {"leaf": 1025, "mid": 2},
+    ),
+    # 4096 leaves at boot; of the 517 that displaced memory needs, two find no page that could be used again.
+    Expectation("pages used again", "dom0-64-8g", (TREE,), "pages", {"leaf": 4098}),
+    # Four leaves at boot, the second is a hole: its memory moves to a whole leaf, and its page goes along.
+    Expectation(
+        "a page moves to a whole leaf",
+        Map(ONE_LEAF_HOLE, 8 * MIB, 8 * MIB),
+        (TREE,),
+        "pages",
+        {"leaf": 4},
+    ),
+    # Four and a half: the first half of its memory fills up the last, and the rest is moved before there is
+    # any identity: a fresh page.
+    Expectation(
+        "no page moves to half a leaf",
+        Map(ONE_LEAF_HOLE, 9 * MIB, 9 * MIB),
+        (TREE,),
+        "pages",
+        {"leaf": 6},
+    ),
     # As landed, identity there counts from 512256 = 0x7d100, with which the leaf was broken at boot.
     Expectation(
         "identity from the written frame at boot",
@@ -127,6 +172,38 @@ EXPECTATIONS = (
         "identity",
         {4999: INVALID, 5000: IDENTITY | 5000, 5002: IDENTITY | 5002, 5003: INVALID},
         asked=(5000, 3),
+        quirks=OF_3_18,
+    ),
+    # xen_max_p2m_pfn: 8 GiB at boot, behind which displaced memory goes on unseen.
+    Expectation("tools end with boot memory", "dom0-64-8g", (TREE,), "tools", {0: 2097152}, quirks=OF_3_18),
+    # 524288 frames may be ballooned up to: 1280 from 1024 to 1029 MiB, and 523008 from frame 512256 on.
+    Expectation(
+        "tools end where ballooning does", "dom0-64-e820", (TREE,), "tools", {0: 1035264}, quirks=OF_3_18
+    ),
+    # Half of frame 4096 = 16 MiB is balloonable, and half of frame 8192: PFN_DOWN, PFN_UP in 3.19.
+    Expectation(
+        "half a page is rounded out",
+        Map(HALF_PAGES, 8 * MIB, 24 * MIB),
+        (LIST,),
+        "entries",
+        {4095: IDENTITY | 4095, 4096: INVALID, 8192: INVALID, 8193: IDENTITY | 8193},
+        quirks=("extra-memory-rounded-out",),
+    ),
+    Expectation(
+        "half a page is rounded out, 32 bits",
+        Map(HALF_PAGES, 8 * MIB, 24 * MIB, 32),
+        (LIST,),
+        "entries",
+        {4095: IDENTITY_32 | 4095, 4096: INVALID_32, 8192: INVALID_32, 8193: IDENTITY_32 | 8193},
+        quirks=("extra-memory-rounded-out",),
+    ),
+    # 3.18 leaves identity alone that it comes to there.
+    Expectation(
+        "half a page is identity",
+        Map(HALF_PAGES, 8 * MIB, 24 * MIB),
+        (TREE,),
+        "entries",
+        {4096: IDENTITY | 4096, 4097: INVALID, 8191: INVALID, 8192: IDENTITY | 8192},
         quirks=OF_3_18,
     ),
     Expectation(

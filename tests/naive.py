@@ -84,6 +84,8 @@ class Oracle:
         What is above the end of the map: "identity" (Linux 3.18 and later) or "invalid" (up to 3.14).
     max_domain_pages : int, optional
         CONFIG_XEN_MAX_DOMAIN_MEMORY in pages: the boot list is cut there, and RAM above has no frames.
+    rounds_out : bool
+        Whether a page that balloonable memory has in part is INVALID, as in 3.19's list, and not identity.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Oracle:
         boot_extents: list[Extent],
         above: str = "identity",
         max_domain_pages: int | None = None,
+        rounds_out: bool = False,
     ) -> None:
         assert above in ("identity", "invalid")
         assert sum(n_frames for n_frames, _ in boot_extents) == n_boot_pages
@@ -127,6 +130,8 @@ class Oracle:
         # Ten times boot memory may come on top, or ten times low memory, 727 MiB = 727 * 256 pages.
         self.n_extra_most = 10 * (n_boot_pages if entry_bits == 64 else min(n_boot_pages, 727 * 256))
 
+        self.pages_in_part = set(self._pages_in_part()) if rounds_out else set()
+
         self.extents = boot_extents
         self.extent_firsts = [0]
         for n_frames, _ in boot_extents:
@@ -150,6 +155,22 @@ class Oracle:
         for low, high in pairwise(sorted(edges)):
             if self._page_is_ram(low):
                 yield low, high
+
+    def _pages_in_part(self) -> Iterator[int]:
+        """Pages where what is RAM behind boot memory, as far as that is ever used, begins or ends inside."""
+        n_used = n_before(self.ram, self.n_boot_pages) + self.n_remapped
+        n_left = min(self.n_extra_most, self.n_max_pages - n_used) + self.n_remapped
+        ram = [[start, end] for start, end, kind in self.rows if kind == "ram"]
+        while ram:
+            start, end = ram.pop(0)
+            if ram and ram[0][0] == end:
+                ram[0][0] = start
+                continue
+            start = max(start, self.n_boot_pages * PAGE)
+            end = min(end, start + n_left * PAGE)
+            if start < end:
+                n_left -= (end - start) // PAGE
+                yield from (byte // PAGE for byte in (start, end) if byte % PAGE)
 
     def _gaps(self, ranges: list[Range]) -> Iterator[Range]:
         end_of_last = 0
@@ -190,7 +211,7 @@ class Oracle:
         index = self.boot_index(pfn)
         if index is not None:
             return self.boot_mfn(index)
-        if self.is_ram(pfn):
+        if self.is_ram(pfn) or pfn in self.pages_in_part:
             return self.invalid
         if self.map_end <= pfn < self.covered_end:
             return self.invalid

@@ -10,6 +10,7 @@ from copy import copy
 from functools import cache, cached_property
 
 from naive import FOREIGN_BIT, IDENTITY_BIT, INVALID, MAX_P2M_PFN, Oracle
+from naive_boot import BootTree
 
 # Pages that a mid's last level is made of: PMDs of 2 MiB hold 512 leaves; a 32-bit mid holds 1024.
 LIST_GROUP = {64: 1, 32: 2}
@@ -43,8 +44,11 @@ class Life:
         self.n_spare, self.n_taken = n_spare, 0
         self.written: dict[int, int] = {}
         self.boot_entry = cache(oracle.entry)
-        self.shared = self._shared_at_boot()
-        kinds = {mid: self._kinds(mid) for mid in range(end // self.mid)}
+        # What a tree made private at boot stays so, even where all of it is identity by now.
+        booted = BootTree(oracle) if design == "pv-tree" else None
+        self.shared = self._shared_at_boot(set(booted.leaves) if booted else set())
+        own_mids = booted.mids if booted else set()
+        kinds = {mid: self._kinds(mid) for mid in range(end // self.mid) if mid not in own_mids}
         self.shared_mids = {
             mid: found.pop() for mid, found in kinds.items() if len(found) == 1 and None not in found
         }
@@ -68,10 +72,12 @@ class Life:
         )
         return life
 
-    def _shared_at_boot(self) -> dict[int, str]:
+    def _shared_at_boot(self, own: set[int]) -> dict[int, str]:
         changes = sorted({*self.boot.changes(), 0, self.end})
         shared = {}
         for leaf in range(self.end // self.leaf):
+            if leaf in own:
+                continue
             first = leaf * self.leaf
             points = [first, *(pfn for pfn in changes if first < pfn < first + self.leaf)]
             kinds = {self._kind_at_boot(pfn) for pfn in points}

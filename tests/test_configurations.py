@@ -173,11 +173,14 @@ def test_the_pages_of_the_tree(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "n_leaves"),
     [
-        # The boot list brings 4096 leaves, of which the 516 from 3064 MiB to 4 GiB become identity and give
-        # their pages to 516 of the 517 leaves (264288 / 512 = 516.2) that the displaced memory needs.
-        ("dom0-64-8g", 4096 - 516 + 517),
-        # 65536 leaves; the two holes of 2 GiB give 1024 each; 1048672 / 512 = 2048.2 are needed.
-        ("dom0-64-128g-pci", 65536 - 2048 + 2049),
+        # The boot list brings 4096 leaves; 264288 / 512 = 516.2 are needed for displaced memory: 517. The 96
+        # pages below 1 MiB come first, and there is no leaf of identity yet. Then whole leaves move to whole
+        # leaves, each to the page of the last: 515 of 516, for 96 frames of the first are taken. The rest
+        # moves before its own leaf is identity, and takes a page too.
+        ("dom0-64-8g", 4096 - 515 + 517),
+        # 65536 leaves; 1048672 / 512 = 2048.2 are needed: 2049. As above, 1023 of the first 1024 leaves give
+        # their pages; the one that is left serves for the second hole, and one is left of that again.
+        ("dom0-64-128g-pci", 65536 - (1023 + 1024) + 2049),
     ],
 )
 def test_displaced_memory_takes_the_pages_of_identity_leaves(name: str, n_leaves: int) -> None:

@@ -52,6 +52,12 @@ def asked_of_p2m(expected: Expectation, design: str) -> dict[Any, Any]:
         return frames(p2m, expected)
 
 
+def seen_by_tools(expected: Expectation, design: str) -> dict[Any, Any]:
+    """Frames that tools see."""
+    with p2mperf.build(design, guest_of(expected), quirks=expected.quirks) as p2m:
+        return {0: p2m.tools.read().size}
+
+
 def comes_up(expected: Expectation, design: str) -> dict[Any, Any]:
     """Whether it can be built."""
     try:
@@ -91,6 +97,7 @@ ASK: dict[str, Callable[[Expectation, str], dict[Any, Any]]] = {
     "writes": asked_of_p2m,
     "identity": asked_of_p2m,
     "boot": comes_up,
+    "tools": seen_by_tools,
     "pages": pages,
     "ram": n_frames(Kind.RAM),
     "extra": n_frames(Kind.EXTRA),

@@ -146,6 +146,10 @@ def test_pages_that_are_kept_are_private_whatever_they_hold() -> None:
     kept = Sharing((0, 1), n_kept=2)
     assert count_pages(labels, shape, kept) == {"pte": 2, "pte_shared": 2, "pmd": 1}
     assert covered_by(labels, shape, kept)[2:].tolist() == [0, 0]
+    # The first and the last.
+    apart = Sharing((0, 1), kept=(0, 3))
+    assert count_pages(labels, shape, apart) == {"pte": 2, "pte_shared": 2, "pmd": 1}
+    assert covered_by(labels, shape, apart)[1:3].tolist() == [0, 0]
 
 
 def test_a_page_of_one_shared_label_is_one_shared_page() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, event, given, settings, strategies as st
 from naive import LEAF_PAGES, MAX_P2M_PFN, MID_PAGES, PAGE, Extent, Oracle, Row, clip
+from naive_boot import BootTree
 
 import p2mperf
 from p2mperf.designs import find
@@ -282,6 +283,9 @@ def compare(drawn: Drawn, reached: Counter[str]) -> None:
         predicted = find(design).predict_footprint(guest, above=drawn.above)
         assert counted.pages == predicted.pages, design
         assert counted.memory_bytes == predicted.memory_bytes, design
+        if design == "pv-tree":
+            booted = BootTree(oracle)
+            assert (counted.pages["leaf"], counted.pages["mid"]) == (len(booted.leaves), len(booted.mids))
         if not drawn.scattered:
             assert counted.n_vmas == predicted.n_vmas, design
 

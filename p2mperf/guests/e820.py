@@ -104,7 +104,7 @@ def _zones(rows: list[Row]) -> list[tuple[int, int, bool]]:
     """RAM and non-RAM stretches in pfns: non-RAM rows and gaps grow outwards to whole pages."""
     zones: list[tuple[int, int, bool]] = []
     end = 0
-    for start, stop in _joined(rows):
+    for start, stop in ram_rows(rows):
         first, last = -(-start >> PAGE_SHIFT), stop >> PAGE_SHIFT
         if last > first:
             zones += [(end, first, False)] if first > end else []
@@ -114,8 +114,11 @@ def _zones(rows: list[Row]) -> list[tuple[int, int, bool]]:
     return zones + ([(end, map_end, False)] if map_end > end else [])
 
 
-def _joined(rows: list[Row]) -> Iterator[tuple[int, int]]:
-    """RAM rows, neighbours joined, so that a page two of them share is whole [bytes]."""
+def ram_rows(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
+    """RAM rows, neighbours joined, so that a page two of them share is whole [bytes].
+
+    sanitize_e820_map does so before anything is made of them.
+    """
     start = end = 0
     for row in rows:
         if row.type != "ram":
@@ -127,6 +130,43 @@ def _joined(rows: list[Row]) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
+def most_balloonable(n_boot: int, geometry: Geometry) -> int:
+    """Balloonable memory of a PV guest at most: EXTRA_MEM_RATIO [pages]."""
+    low = _LOW_FRAMES if geometry.entry_bits == 32 else n_boot
+    return _EXTRA_MEM_RATIO * min(n_boot, low)
+
+
+def shared_with_extra(rows: Sequence[Row], n_boot: int, n_extra: int) -> list[int]:
+    """Pages at the ends of balloonable memory that it has only a part of.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        The memory map.
+    n_boot : int
+        Memory at boot, behind which extra memory begins [pages].
+    n_extra : int
+        Extra memory, from there on: what displaced memory takes up is part of it [pages].
+
+    Returns
+    -------
+    list of int
+        Frames.
+
+    Notes
+    -----
+    xen_memory_setup of 3.19 keeps the regions in bytes, xen_inv_extra_mem rounds them outwards.
+    """
+    pfns: list[int] = []
+    for row_start, end in ram_rows(rows):
+        start = max(row_start, n_boot << PAGE_SHIFT)
+        n_bytes = min(end - start, n_extra << PAGE_SHIFT)
+        if n_bytes > 0:
+            n_extra -= n_bytes >> PAGE_SHIFT
+            pfns += [byte >> PAGE_SHIFT for byte in (start, start + n_bytes) if byte % PAGE_SIZE]
+    return pfns
+
+
 def _place(
     zones: list[tuple[int, int, bool]], n_boot: int, n_max: int, geometry: Geometry
 ) -> list[tuple[int, int, int, int]]:
@@ -135,8 +175,7 @@ def _place(
     most_extra = n_max
     if geometry.gap_kind == Kind.IDENTITY:  # a PV guest, whose kernel arranges its memory by itself
         displaced = _remapped(displaced, zones, n_boot)
-        low = _LOW_FRAMES if geometry.entry_bits == 32 else n_boot
-        most_extra = _EXTRA_MEM_RATIO * min(n_boot, low)
+        most_extra = most_balloonable(n_boot, geometry)
     n_present = sum(max(0, min(last, n_boot) - first) for first, last, ram in zones if ram)
     budget = min(most_extra, n_max - n_present - sum(last - first for first, last in displaced))
     rows: list[tuple[int, int, int, int]] = []

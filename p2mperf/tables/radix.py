@@ -286,6 +286,7 @@ def _covered(pages: NDArray[np.int64], sharing: Sharing) -> NDArray[np.int64]:
         uniform = (groups == first[:, None]).all(axis=1) & np.isin(first, sharing.labels)
         covered = np.where(np.repeat(uniform, sharing.group), np.repeat(first, sharing.group), covered)
     covered[: sharing.n_kept] = _PRIVATE
+    covered[list(sharing.kept)] = _PRIVATE
     return covered
 
 

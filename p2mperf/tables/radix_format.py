@@ -163,9 +163,12 @@ class Sharing:
         Last-level pages, counted from the first, that are private whatever they hold.
     write_flag : int
         Bit of a slot whose target is not one of `labels`.
+    kept : tuple of int
+        Further last-level pages that are private whatever they hold.
     """
 
     labels: tuple[int, ...] = ()
     group: int = 1
     n_kept: int = 0
     write_flag: int = 0
+    kept: tuple[int, ...] = ()

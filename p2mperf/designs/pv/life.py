@@ -37,6 +37,8 @@ class Life(Owned):
         What can be identity without pages of its own; None for nothing.
     list_address : int
         Virtual address of a linear list; 0 without one.
+    tools_end : int
+        As `ToolsView`.
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class Life(Owned):
         showing: Showing,
         covering: type[TreeCovering] | None = None,
         list_address: int = 0,
+        tools_end: int = 0,
     ) -> None:
-        self.tools = Tools(store, quirks, list_address)
+        self.tools = Tools(store, quirks, list_address, tools_end)
         self.breaking = Breaking(store, showing, self.tools, quirks)
         cover = covering(store, self.breaking, self.tools) if covering else NoCovering()
         self.quirks = QuirkyWrites(store, quirks, cover.widen)

@@ -81,7 +81,7 @@ class PvLinear(WriteDoor, ListDoor, ReadDoor, Design):
         names = checked_quirks(quirks, self.known_quirks, self.name)
         super().__init__(guest, backing)
         with self.building():
-            plan = plan_list(guest, above, limit, invalidated)
+            plan = plan_list(guest, above, limit, invalidated, names)
             self.pages = list_pages(plan)
             if boot_list is not None:
                 plan = classified(plan, guest, boot_list)
@@ -106,10 +106,12 @@ class PvLinear(WriteDoor, ListDoor, ReadDoor, Design):
         above: str = "identity",
         limit: str | int = 0,
         invalidated: bool = True,
+        quirks: Iterable[str] = (),
         **others: Any,
     ) -> Footprint:
         cls.check_options(others)
-        return predict_list(plan_list(guest, above, limit, invalidated), backing)
+        names = checked_quirks(quirks, cls.known_quirks, cls.name)
+        return predict_list(plan_list(guest, above, limit, invalidated, names), backing)
 
     def audit(self) -> None:
         super().audit()

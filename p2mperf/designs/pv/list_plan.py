@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +23,10 @@ from p2mperf.designs.pv.area import (
 from p2mperf.designs.pv.boot_kernels import classify_list
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, copied, extend_above, kinds_by_leaf
 from p2mperf.errors import BadInputError
+from p2mperf.guests.e820 import most_balloonable, shared_with_extra
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest, require_guest
+from p2mperf.guests.runs import Runs
 from p2mperf.memory.window import n_runs
 from p2mperf.tables.radix import covered_by
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, flag, round_up
@@ -31,7 +34,9 @@ from p2mperf.units import HUGE_SIZE, PAGE_SIZE, flag, round_up
 _FAR = 1 << 40  # pages: beyond every pool; stands for the shared leaves, which continue no other frame
 
 
-def plan_list(guest: Guest, above: str, limit: str | int, invalidated: bool) -> LeafPlan:
+def plan_list(
+    guest: Guest, above: str, limit: str | int, invalidated: bool, quirks: Iterable[str] = ()
+) -> LeafPlan:
     """Decide which leaves of an area are private.
 
     Parameters
@@ -44,6 +49,8 @@ def plan_list(guest: Guest, above: str, limit: str | int, invalidated: bool) -> 
         Memory that may be hot-plugged later [bytes].
     invalidated : bool
         Whether balloonable memory was made INVALID.
+    quirks : iterable of str
+        Deviations to reproduce, of which only "extra-memory-rounded-out" matters here.
 
     Returns
     -------
@@ -60,7 +67,10 @@ def plan_list(guest: Guest, above: str, limit: str | int, invalidated: bool) -> 
     n_entries = area_entries(guest, limit_pages(limit), above)
     check_area(guest, n_entries)
     is_invalid = flag(invalidated, "invalidated")
-    runs = extend_above(guest.runs if is_invalid else not_invalidated(guest.runs), n_entries, above)
+    runs = guest.runs if is_invalid else not_invalidated(guest.runs)
+    if is_invalid and "extra-memory-rounded-out" in quirks:
+        runs = _rounded_out(guest)
+    runs = extend_above(runs, n_entries, above)
     kinds = kinds_by_leaf(runs, n_entries // shape.leaf_frames, shape.leaf_frames)
     state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
     # Balloonable memory is not shared: xen_inv_extra_mem writes INVALID to each such frame of an area
@@ -68,6 +78,18 @@ def plan_list(guest: Guest, above: str, limit: str | int, invalidated: bool) -> 
     state[kinds == 1 << Kind.IDENTITY] = Leaf.IDENTITY
     state[kinds == 1 << Kind.MISSING] = Leaf.MISSING
     return LeafPlan(shape, runs, state)
+
+
+def _rounded_out(guest: Guest) -> Runs:
+    """Runs with pages that balloonable memory has in part as if it had all of them."""
+    n_boot, ram = guest.n_boot_pages, guest.ram
+    n_displaced = int(np.maximum(ram.end_pfn - np.maximum(ram.first_pfn, n_boot), 0).sum())
+    n_extra = min(most_balloonable(n_boot, guest.geometry), guest.max_pages - int(ram.n_frames.sum()))
+    shared = np.array(shared_with_extra(guest.rows, n_boot, n_extra + n_displaced), np.int64)
+    cut = guest.runs.cut(np.append(shared, shared + 1))
+    in_part = np.isin(cut.first_pfn, shared) & (cut.kind == Kind.IDENTITY)
+    kind = np.where(in_part, Kind.EXTRA, cut.kind).astype(np.int8)
+    return Runs(cut.first_pfn, cut.n_frames, kind, cut.first_mfn)
 
 
 def classified(plan: LeafPlan, guest: Guest, boot_list: NDArray[Any]) -> LeafPlan:

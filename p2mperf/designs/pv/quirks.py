@@ -59,6 +59,11 @@ QUIRKS = {
     "identity-widens": Quirk(
         _TREE, "3.18", "identity written under a shared missing leaf or mid makes all of it identity"
     ),
+    "tools-end-early": Quirk(
+        _TREE,
+        "3.18",
+        "tools see no further than boot memory, or than the last that may be ballooned up to",
+    ),
     "half-window": Quirk(
         _LIST,
         "as landed",
@@ -76,6 +81,11 @@ QUIRKS = {
         _LIST,
         "as landed",
         "a leaf made from identity counts from the written frame, not from its first, at boot too",
+    ),
+    "extra-memory-rounded-out": Quirk(
+        _LIST,
+        "3.19 to 4.2",
+        "a page that balloonable memory has only in part reads INVALID, though the rest of it is identity",
     ),
     "tools-index-unchecked": Quirk(
         _LIST, "3.19 to 4.2", "breaking a leaf beyond what the tools' tree can index stops the kernel"
@@ -229,7 +239,7 @@ def misname_at_boot(store: LeafStore) -> None:
     """
     shape, guest = store.guest.geometry, store.guest
     pages = store.pool.pages(shape.dtype)
-    extra = guest.runs.select(Kind.EXTRA)
+    extra = store.plan.runs.select(Kind.EXTRA)
     seen = -(-guest.n_boot_pages // shape.leaf_frames) - 1  # leaves of the boot list were private before
     for first, end in zip(extra.first_pfn.tolist(), extra.end_pfn.tolist(), strict=True):
         leaf = first // shape.leaf_frames

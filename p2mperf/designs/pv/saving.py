@@ -12,7 +12,7 @@ from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.tools import Tools
 from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometry import Words
+from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
 
@@ -76,8 +76,14 @@ class Saving:
                 f"{np.count_nonzero(foreign)} frames of {store.guest.name} belong to other domains, the "
                 f"first is pfn {int(np.argmax(foreign)):#x}: clear_foreign before saving"
             )
-        store.suspended = True
         has_memory = entries & (store.form.identity | store.form.foreign) == 0
+        n_all = int(store.plan.runs.select(Kind.RAM).n_frames.sum()) + int(store.changes[0])
+        if (n_lost := n_all - np.count_nonzero(has_memory)) > 0:
+            raise BadInputError(
+                f"{n_lost} frames of {store.guest.name} have memory that tools do not see, beyond "
+                f"{self._tools.view.n_entries:#x}: it would be lost"
+            )
+        store.suspended = True
         has_memory.flags.writeable = False
         self._kept = Saved(store.guest, has_memory, store.name)
         return self._kept

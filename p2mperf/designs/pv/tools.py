@@ -45,6 +45,8 @@ class ToolsView(Owned):
         Deviations to reproduce.
     list_address : int
         Virtual address of a linear list; 0 without one.
+    tools_end : int
+        Where a tree ends for tools that see no more of it: see the quirk "tools-end-early".
 
     Attributes
     ----------
@@ -57,10 +59,13 @@ class ToolsView(Owned):
         When the pool's spare pages do not suffice; nothing is taken then.
     """
 
-    def __init__(self, store: LeafStore, quirks: frozenset[str], list_address: int) -> None:
+    def __init__(
+        self, store: LeafStore, quirks: frozenset[str], list_address: int, tools_end: int = 0
+    ) -> None:
         self._store = store
         self._quirks = quirks
         self._list_address = list_address
+        self._end = tools_end if "tools-end-early" in quirks else None
         self.shape = store.guest.geometry
         self.first_mfn = store.guest.machine.n_frames
         self._n_mids = -(-min(store.end_pfn, self.shape.max_frames) // self.shape.mid_frames)
@@ -92,6 +97,8 @@ class ToolsView(Owned):
         return int(self.info["p2m_generation"])
 
     def _initial_count(self) -> int:
+        if self._end is not None:
+            return self._end
         guest = self._store.guest
         ends = guest.runs.end_pfn[guest.runs.kind != Kind.IDENTITY]
         private = np.flatnonzero(self._store.leaf_state == Leaf.PRIVATE)
@@ -113,7 +120,12 @@ class ToolsView(Owned):
         return frames
 
     def _private_mids(self) -> NDArray[np.bool_]:
-        return ~self._store.is_shared(np.arange(self._n_mids) * self._store.group)
+        """Mids that have a page of their own here: those of the p2m; in 3.18 also those of identity."""
+        store, mids = self._store, np.arange(self._n_mids)
+        if self._end is None:
+            return ~store.is_shared(mids * store.group)
+        is_missing = store.page_frames[mids] == store.table.shared[store.missing_leaf]
+        return ~is_missing & (mids * self.shape.mid_frames < self._end)
 
     def rebuild(self) -> None:
         """Write every slot anew, for machine frames have changed: what a resume does first."""
@@ -187,8 +199,8 @@ class ToolsView(Owned):
             self.info["p2m_generation"] += np.uint64(max(1, 2 * n_changes - 1))
 
     def grow(self, pfn: int) -> None:
-        """Let the count of valid entries follow a write at or beyond it."""
-        if pfn >= self.n_entries:
+        """Let the count of valid entries follow a write at or beyond it; 3.18's does not."""
+        if self._end is None and pfn >= self.n_entries:
             as_count = (pfn | (self.shape.leaf_frames - 1)) + 1
             self.info["max_pfn"] = pfn if "hint-is-a-pfn" in self._quirks else as_count
 
@@ -259,14 +271,17 @@ class Tools(Owned):
 
     Parameters
     ----------
-    store, quirks, list_address
+    store, quirks, list_address, tools_end
         As `ToolsView`.
     """
 
-    def __init__(self, store: LeafStore, quirks: frozenset[str], list_address: int) -> None:
+    def __init__(
+        self, store: LeafStore, quirks: frozenset[str], list_address: int, tools_end: int = 0
+    ) -> None:
         self._store = store
         self._quirks = quirks
         self._list_address = list_address
+        self._tools_end = tools_end
         self._view: ToolsView | None = None
 
     @property
@@ -281,7 +296,7 @@ class Tools(Owned):
         if self._view is None:
             with self._store.lock:
                 if self._view is None:  # another thread may have been first
-                    self._view = ToolsView(self._store, self._quirks, self._list_address)
+                    self._view = ToolsView(self._store, self._quirks, self._list_address, self._tools_end)
         return self._view
 
     def lacks(self, leaves: Frames) -> NDArray[np.int64]:

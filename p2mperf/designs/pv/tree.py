@@ -24,7 +24,14 @@ from p2mperf.designs.pv.reading import ReadDoor, open_store
 from p2mperf.designs.pv.showing import InTable
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.tree_kernels import Tree32, Tree64, WriteTree32, WriteTree64
-from p2mperf.designs.pv.tree_plan import max_domain_frames, plan_tree, tree_pages, tree_shape, tree_sharing
+from p2mperf.designs.pv.tree_plan import (
+    max_domain_frames,
+    max_p2m_pfn,
+    plan_tree,
+    tree_pages,
+    tree_shape,
+    tree_sharing,
+)
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Kind, above_mask
 from p2mperf.guests.guest import Guest
@@ -105,17 +112,20 @@ class PvTree(WriteDoor, ReadDoor, Design):
         super().__init__(guest, backing)
         with self.building():
             plan = plan_tree(guest, above, max_domain_pages)
-            self.pages = tree_pages(plan, guest, max_domain_pages)
+            self.pages = tree_pages(plan, guest, above, max_domain_pages)
             # What lies above MAX_P2M_PFN is answered without a table: there is no slot to write to.
             end_pfn = min(area_entries(guest, limit_pages(limit), above), guest.geometry.max_frames)
             if boot_list is not None:
                 plan = copied(plan, guest, boot_list)
             store = open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
             labels = (store.missing_leaf, store.identity_leaf)
-            store.build_table(tree_shape(guest.geometry), tree_sharing(labels, guest, max_domain_pages))
+            store.build_table(
+                tree_shape(guest.geometry), tree_sharing(labels, guest, above, max_domain_pages)
+            )
             self.tables = store.tables = _walk_tables(store, above)
             store.write_tables = _write_tables(store)
-            self.life = Life(store, self.way_back, names, InTable(), TreeCovering)
+            tools_end = max_p2m_pfn(guest, max_domain_pages)
+            self.life = Life(store, self.way_back, names, InTable(), TreeCovering, tools_end=tools_end)
 
     @property
     def tree(self) -> RadixTable:
@@ -142,7 +152,7 @@ class PvTree(WriteDoor, ReadDoor, Design):
         **others: Any,
     ) -> Footprint:
         cls.check_options(others)
-        pages = tree_pages(plan_tree(guest, above, max_domain_pages), guest, max_domain_pages)
+        pages = tree_pages(plan_tree(guest, above, max_domain_pages), guest, above, max_domain_pages)
         memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
         return Footprint(pages, 0, memory, memory // find_backing(backing).direct_bytes * 8)
 

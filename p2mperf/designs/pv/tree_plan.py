@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, extend_above, kinds_by_leaf
+from p2mperf.designs.pv.tree_boot import boot_leaves, boot_mids
 from p2mperf.guests.geometry import Geometry, Kind, above_mask
 from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.guests.runs import Runs
@@ -50,43 +50,43 @@ def plan_tree(guest: Guest, above: str, max_domain_pages: int | None) -> LeafPla
     if max_domain_pages is not None:
         whole_number(max_domain_pages, "max_domain_pages", 0, shape.max_frames)
     n_taken = max_domain_pages or max_domain_frames(shape)
-    runs = extend_above(_clipped(guest, n_taken), shape.max_frames, above)
+    taken = _clipped(guest, n_taken)
+    runs = extend_above(taken, shape.max_frames, above)
     kinds = kinds_by_leaf(runs, shape.max_frames // shape.leaf_frames, shape.leaf_frames)
     state = np.full(kinds.size, Leaf.PRIVATE, np.int8)
     state[kinds == 1 << Kind.IDENTITY] = Leaf.IDENTITY
     state[(kinds & (1 << Kind.RAM | 1 << Kind.IDENTITY)) == 0] = Leaf.MISSING
-    n_boot_leaves = round_up(min(guest.n_boot_pages, n_taken), shape.leaf_frames) // shape.leaf_frames
-    _graft_boot_list(state, kinds, n_boot_leaves)
+    state[boot_leaves(guest, taken, min(guest.n_boot_pages, n_taken), above)] = Leaf.PRIVATE
     return LeafPlan(shape, runs, state)
 
 
-def tree_sharing(labels: tuple[int, int], guest: Guest, max_domain_pages: int | None) -> Sharing:
+def tree_sharing(labels: tuple[int, int], guest: Guest, above: str, max_domain_pages: int | None) -> Sharing:
     """What mids of a tree may share.
 
     Parameters
     ----------
     labels : tuple of int
         What slots that mean missing and identity point to.
-    guest, max_domain_pages
+    guest, above, max_domain_pages
         As `plan_tree`.
 
     Returns
     -------
     Sharing
-        With the mids that the boot list made: they stay private even where recycling has made them uniform.
+        With the mids that the boot list and the ends of holes made: they stay private even if uniform.
     """
-    n_pages = min(guest.n_boot_pages, max_domain_pages or max_domain_frames(guest.geometry))
-    return Sharing(labels, n_kept=-(-n_pages // guest.geometry.mid_frames))
+    n_taken = min(guest.n_boot_pages, max_domain_pages or max_domain_frames(guest.geometry))
+    return Sharing(labels, kept=boot_mids(guest, n_taken, above))
 
 
-def tree_pages(plan: LeafPlan, guest: Guest, max_domain_pages: int | None) -> dict[str, int]:
+def tree_pages(plan: LeafPlan, guest: Guest, above: str, max_domain_pages: int | None) -> dict[str, int]:
     """Pool pages by kind that a plan asks for.
 
     Parameters
     ----------
     plan : LeafPlan
         From `plan_tree`.
-    guest, max_domain_pages
+    guest, above, max_domain_pages
         As `plan_tree`.
 
     Returns
@@ -94,9 +94,29 @@ def tree_pages(plan: LeafPlan, guest: Guest, max_domain_pages: int | None) -> di
     dict of str to int
         Pages by kind.
     """
-    sharing = tree_sharing((Leaf.MISSING, Leaf.IDENTITY), guest, max_domain_pages)
+    sharing = tree_sharing((Leaf.MISSING, Leaf.IDENTITY), guest, above, max_domain_pages)
     counts = count_pages(plan.state, tree_shape(guest.geometry), sharing)
     return {"leaf_shared": 2, "leaf": plan.n_private, **counts}
+
+
+def max_p2m_pfn(guest: Guest, max_domain_pages: int | None) -> int:
+    """Where 3.18's p2m ends for tools: behind boot memory, or behind the last that may be ballooned up to.
+
+    xen_max_p2m_pfn: xen_add_extra_mem sets it for each region (setup.c, 3.18), and displaced memory does not.
+
+    Parameters
+    ----------
+    guest, max_domain_pages
+        As `plan_tree`.
+
+    Returns
+    -------
+    int
+        A frame.
+    """
+    extra = guest.runs.select(Kind.EXTRA)
+    n_taken = min(guest.n_boot_pages, max_domain_pages or max_domain_frames(guest.geometry))
+    return int(extra.end_pfn[-1]) if extra.kind.size else n_taken
 
 
 def _clipped(guest: Guest, limit: int) -> Runs:
@@ -111,14 +131,3 @@ def _clipped(guest: Guest, limit: int) -> Runs:
     kind = np.where((cut.kind == Kind.RAM) & (cut.first_pfn >= limit), Kind.MISSING, cut.kind)
     clipped = Runs(cut.first_pfn, cut.n_frames, kind.astype(np.int8), cut.first_mfn)
     return clipped.take(cut.first_pfn < end_pfn)
-
-
-def _graft_boot_list(state: NDArray[np.int8], kinds: NDArray[np.uint8], n_boot_leaves: int) -> None:
-    """Leaves of the boot list stay private even where all identity, unless their page was recycled.
-
-    early_can_reuse_p2m_middle (3.18): when displaced RAM needs a new leaf and its pfn is leaf-aligned, the
-    first boot leaf that is uniform gives its page and is replaced by the shared filler.
-    """
-    uniform = np.flatnonzero(state[:n_boot_leaves] != Leaf.PRIVATE)
-    n_fresh = int(np.count_nonzero(kinds[n_boot_leaves:] & (1 << Kind.RAM)))
-    state[uniform[n_fresh:]] = Leaf.PRIVATE

@@ -53,7 +53,7 @@ def test_what_differs_from_the_kernels_stands_among_the_decisions() -> None:
         "Displaced RAM",
         "beyond the map and its limit",
         "refused write",
-        "Pages of the tree",
+        "the pages that 3.18 has",
         "Tools see the whole map",
         "A page that RAM shares",
         "slot of a foreign mapping",

@@ -66,3 +66,7 @@ def status_bytes(name: str) -> int:
     """A size of /proc/self/status, such as VmRSS or VmPTE."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
+
+
+def n_threads() -> int:
+    return len(os.listdir("/proc/self/task"))

@@ -61,6 +61,18 @@ def test_tools_that_end_early_stay_there(bits: int) -> None:
         assert tree.tools.n_entries > end
 
 
+@widths
+def test_a_guest_whose_count_leaves_memory_out_is_not_saved(bits: int) -> None:
+    # The hint is the frame itself, 20 leaves and 5: its leaf is left out, and with it the memory there.
+    guest = Guest.plain("16M", geometry=f"pv{bits}")
+    with p2mperf.build("pv-linear", guest, limit="1G", quirks=("hint-is-a-pfn",)) as p2m:
+        p2m.tools  # noqa: B018
+        assert p2m.set([20 * LEAF_PAGES[bits] + 5], unused(p2m, 1)).all()
+        with pytest.raises(BadInputError, match=r"1 frames of .* tools do not see"):
+            p2m.save()
+        assert not p2m.suspended
+
+
 def test_tools_of_3_18_have_a_page_for_a_mid_of_identity() -> None:
     # 1 GiB of memory, a mid of identity, and a leaf in the third: what is lost there can be read by tools.
     rows = [(0, "1G", "ram"), ("1G", "2G", "reserved"), ("2G", "2050M", "ram")]

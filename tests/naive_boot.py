@@ -116,7 +116,8 @@ class BootTree:
         """Go on to the first row of RAM that does not end before, where memory may move to; its pages."""
         for start, end in self.ram:
             first, stop = up(start, PAGE) // PAGE, end // PAGE
-            if stop >= self.to:
+            # A row without a whole page is no place. (The kernel finds it, and then no room in it.)
+            if stop >= self.to and first < stop:
                 self.to = max(self.to, first)
                 return stop - self.to
         return 0

@@ -81,8 +81,9 @@ def _holes(guest: Guest) -> tuple[list[tuple[int, int]], int]:
     ram = list(ram_rows(guest.rows)) if guest.rows else []
     map_end = guest.end_pfn
     if ram and guest.rows[-1].end == ram[-1][1]:
-        # Part of a page at the end of the last RAM belongs to what is behind the map, not to a hole.
-        map_end = ram[-1][1] >> PAGE_SHIFT
+        # Part of a page at the end of the last RAM belongs to what is behind the map, not to a hole; unless
+        # that is all there is of it.
+        map_end = max(ram[-1][1] >> PAGE_SHIFT, -(-ram[-1][0] // PAGE_SIZE))
     # RAM of less than a page has no frame, and parts two holes all the same.
     points = {-(-start // PAGE_SIZE) for start, _ in ram} | {map_end}
     found = guest.runs.select(Kind.IDENTITY)

@@ -26,6 +26,8 @@ toy64 = toy_family.declared:GEOMETRY
 toy = toy_family.declared:FAMILY
 [p2mperf.operations]
 stamp = toy_family.declared:STAMP
+[p2mperf.limits]
+toy-room = toy_family.declared:ROOM
 [p2mperf.figures]
 toy-costs = toy_family.figure:FIGURE
 """
@@ -142,6 +144,48 @@ def test_its_figure_is_drawn(site: Path, results: Path, tmp_path: Path) -> None:
         (operation, design) for operation in ("latency", "stamp") for design in ("toy-array", "toy-pages")
     }
     assert (tmp_path / "toy-costs.png").stat().st_size > 1000
+
+
+def test_its_limit_is_asked(site: Path) -> None:
+    asked = ["limits", "--design", "toy-array", "--json"]
+    answer = json.loads(command(site, *asked, "--guest-memory", "1G"))
+    # 1 MiB has room for 131072 entries of 8 bytes, which number 512 MiB.
+    assert (answer["binds"], answer["largest_guest_bytes"], answer["fits"]) == (
+        ["toy-room"],
+        512 << 20,
+        False,
+    )
+    assert answer["parameters"] == {"geometry": "toy64", "ram_base_bytes": 1 << 30, "without": []}
+    assert json.loads(command(site, "limits", "--json"))["binds"] == ["max-domain-memory"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--entry-bits", "32"],
+            "toy-array with 32-bit entries contradicts itself: TOY64 entries have 64 bits",
+        ),
+        (["--without", "toy-room"], "no limit is known of lists with entries of toy64"),
+        (["--vmalloc", "1M"], "vmalloc contradicts toy64"),
+        (
+            ["--guest-memory", "512G"],
+            "guest memory 512G above 1G is beyond the width: toy64 entries number 512G",
+        ),
+    ],
+)
+def test_limits_refuse_what_it_has_not(site: Path, arguments: list[str], message: str) -> None:
+    code = f"""
+from p2mperf.cli import main
+from contextlib import redirect_stderr
+from io import StringIO
+with redirect_stderr(StringIO()) as said:
+    code = main({["limits", "--design", "toy-array", *arguments]!r})
+print(json.dumps([code, said.getvalue()]))
+"""
+    code, said = shown(site, code)
+    assert code == 2
+    assert message in said
 
 
 def test_its_operation_is_done_to_no_other_family(site: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from typing import Any
 
 from p2mperf.cli import show
@@ -14,6 +13,7 @@ from p2mperf.sizing import (
     SETTINGS,
     Answer,
     Reply,
+    Setting,
     limit_names,
     limits,
     readable_size,
@@ -23,6 +23,7 @@ from p2mperf.sizing import (
 from p2mperf.sizing.proof import Proof, prove
 from p2mperf.sizing.questions import asked_about
 from p2mperf.sizing.registry import broken
+from p2mperf.sizing.shapes import DEFAULT_DESIGN, lists
 
 TABLE_SIZES = [
     "512M",
@@ -87,14 +88,14 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--design",
-        default="pv-linear",
-        help="pv-linear (default), or arm-vlpt for the window of the ARM page tables",
+        default=DEFAULT_DESIGN,
+        help=f"{DEFAULT_DESIGN} (default), or arm-vlpt for the window of the ARM page tables",
     )
     for setting in SETTINGS.values():
         parser.add_argument(
             f"--{setting.name.replace('_', '-')}",
             metavar="|".join(setting.choices) or "SIZE",
-            help=f"{setting.meaning} ({_defaults(setting.defaults)})",
+            help=f"{setting.meaning} ({_defaults(setting)})",
         )
     parser.add_argument(
         "--without",
@@ -122,9 +123,10 @@ def _parser() -> Parser:
     return parser
 
 
-def _defaults(defaults: Mapping[str, str | None]) -> str:
-    stated = ", ".join(f"{value} on {geometry}" for geometry, value in defaults.items() if value)
-    return f"default: {stated}" if stated else f"for {', '.join(defaults)}"
+def _defaults(setting: Setting) -> str:
+    values = {geometry: setting.default(geometry) for geometry in setting.defaults}
+    stated = ", ".join(f"{value} on {geometry}" for geometry, value in values.items() if value)
+    return f"default: {stated}" if stated else f"for {', '.join(values)}"
 
 
 def _check_modes(arguments: argparse.Namespace) -> None:
@@ -138,9 +140,10 @@ def _check_modes(arguments: argparse.Namespace) -> None:
         raise BadInputError(f"{' and '.join(chosen)} contradict each other: ask for one of them at a time")
     if arguments.prove and (chosen and chosen[0] != "--guest-memory"):
         raise BadInputError(f"{chosen[0]} and --prove contradict each other: a proof is about one guest")
-    if arguments.table is not None and arguments.design != "pv-linear":
+    if arguments.table is not None and arguments.design != DEFAULT_DESIGN:
+        others = " or ".join(name for name in lists() if name != DEFAULT_DESIGN)
         raise BadInputError(
-            "--table is about pv-linear: ask arm-vlpt about one size at a time (--guest-memory)"
+            f"--table is about {DEFAULT_DESIGN}: ask {others} about one size at a time (--guest-memory)"
         )
     if arguments.question and (given := _given_parameters(arguments)):
         raise BadInputError(
@@ -151,7 +154,7 @@ def _check_modes(arguments: argparse.Namespace) -> None:
 def _given_parameters(arguments: argparse.Namespace) -> list[str]:
     given = [name for name in (*SETTINGS, "entry_bits") if getattr(arguments, name) is not None]
     given += ["without"] if arguments.without else []
-    given += ["design"] if arguments.design != "pv-linear" else []
+    given += ["design"] if arguments.design != DEFAULT_DESIGN else []
     return [f"--{name.replace('_', '-')}" for name in given]
 
 

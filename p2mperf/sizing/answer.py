@@ -9,6 +9,7 @@ from p2mperf.errors import BadInputError, unknown
 from p2mperf.sizing.arithmetic import address_space, area_bytes, list_bytes, low_memory_parts, vmalloc_bytes
 from p2mperf.sizing.parameters import Parameters, parameters
 from p2mperf.sizing.registry import Limit, every_limit, left_out
+from p2mperf.sizing.shapes import DEFAULT_DESIGN
 from p2mperf.units import PAGE_SIZE, format_size, parse_pages, readable_size
 
 NO_UPPER_CHECK = (
@@ -112,7 +113,7 @@ class Answer:
     @property
     def kernel_behaviour(self) -> str:
         """What the kernel itself did about an area that is too small; empty where there is no such kernel."""
-        if self.parameters.geometry == "lpae":
+        if not self.parameters.shape.home.has_vmalloc:
             return ""
         return UPPER_END_FITS if self.area_bytes <= self.available_bytes else NO_UPPER_CHECK
 
@@ -161,7 +162,7 @@ class Answer:
             "kernel_behaviour": self.kernel_behaviour,
             "notes": list(self.notes),
         }
-        if self.parameters.geometry == "pv32":
+        if self.parameters.shape.has_low_memory:
             plain["low_memory"] = low_memory_parts(self.parameters, self.guest_bytes)
             plain["address_space"] = [asdict(r) for r in address_space(self.parameters, self.guest_bytes)]
         return plain
@@ -171,7 +172,7 @@ def limits(
     guest_memory: str | int | None = None,
     *,
     entry_bits: int = 64,
-    design: str = "pv-linear",
+    design: str = DEFAULT_DESIGN,
     without: Iterable[str] = (),
     **settings: str | int | None,
 ) -> Answer:
@@ -185,7 +186,8 @@ def limits(
     entry_bits : int
         Width of an entry, 32 or 64.
     design : str
-        "pv-linear" (the Linux PV list) or "arm-vlpt" (the window of the ARM page tables).
+        "pv-linear" (the Linux PV list), "arm-vlpt" (the window of the ARM page tables), or the reference
+        design of another family whose limits are known.
     without : iterable of str
         Names of limits to leave out, to see what binds after them.
     **settings : str or int or None
@@ -211,6 +213,8 @@ def limits(
     """
     built = parameters(entry_bits=entry_bits, design=design, **settings)
     built = replace(built, without=left_out(without))
+    if not applying(built):
+        raise BadInputError(f"no limit is known of lists with entries of {built.geometry}")
     return answer_for(built, None if guest_memory is None else _read_guest(built, guest_memory))
 
 
@@ -254,8 +258,11 @@ def applying(built: Parameters) -> list[Limit]:
 
 
 def area_available_bytes(built: Parameters, guest_bytes: int) -> int:
-    """Virtual area there is for the list of such a guest [bytes]: vmalloc area or VLPT window."""
-    return built.window_bytes if built.geometry == "lpae" else vmalloc_bytes(built, guest_bytes)
+    """Virtual area for the list of such a guest [bytes]: vmalloc area, window, or all it may need."""
+    shape = built.shape
+    if shape.home.has_vmalloc:
+        return vmalloc_bytes(built, guest_bytes)
+    return built.window_bytes if shape.home.has_window else list_bytes(built, shape.structural_bytes)
 
 
 def largest_guest_bytes(built: Parameters, limit: Limit | None = None) -> int:
@@ -327,13 +334,13 @@ def _read_guest(built: Parameters, guest_memory: str | int) -> int:
 
 
 def _notes(built: Parameters) -> Iterable[str]:
-    if built.geometry == "pv64" and built.vmalloc_bytes is not None:
+    if built.shape.home.fixed_vmalloc_bytes and built.vmalloc_bytes is not None:
         yield f"vmalloc={format_size(built.vmalloc_bytes)} is ignored: only the 32-bit x86 kernel knows it"
-    if built.geometry == "pv32":
+    if built.shape.has_low_memory:
         yield from _notes_32bit(built)
     if built.hotplug_limit_bytes:
         yield f"the list is sized for hotplug up to {readable_size(built.hotplug_limit_bytes)}"
-    if built.geometry == "lpae":
+    if built.shape.home.has_window:
         yield f"guest memory starts at {readable_size(built.ram_base_bytes)}; the window counts from 0"
     for name in built.without:
         yield f"{name} is left out on request"

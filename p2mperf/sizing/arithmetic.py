@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from p2mperf.errors import BadInputError
 from p2mperf.sizing.parameters import Parameters
-from p2mperf.units import MIB, PAGE_SIZE, TIB, round_up
+from p2mperf.units import MIB, PAGE_SIZE, round_up
 
 VMALLOC_GUARD_BYTES = 8 * MIB
 VMALLOC_RESERVE_BYTES = 128 * MIB
-VMALLOC_64_BYTES = 32 * TIB
 
 
 def list_bytes(built: Parameters, guest_bytes: int) -> int:
@@ -119,8 +118,8 @@ def vmalloc_bytes(built: Parameters, guest_bytes: int) -> int:
     int
         Size [bytes], less the stated reserve for what else lives there.
     """
-    if built.geometry == "pv64":
-        return max(0, VMALLOC_64_BYTES - built.reserve_bytes)
+    if fixed_bytes := built.shape.home.fixed_vmalloc_bytes:
+        return max(0, fixed_bytes - built.reserve_bytes)
     low = min(guest_bytes, low_memory_bytes(built))
     return max(0, built.kernel_bytes - low - VMALLOC_GUARD_BYTES - built.reserve_bytes)
 
@@ -154,7 +153,7 @@ def address_space(built: Parameters, guest_bytes: int) -> tuple[Region, ...]:
     BadInputError
         For any other geometry: only the 32-bit space is small enough to be mapped to scale.
     """
-    if built.geometry != "pv32":
+    if not built.shape.has_low_memory:
         raise BadInputError(f"{built.geometry} has no 32-bit address space to show: use 32-bit entries")
     low = min(guest_bytes, low_memory_bytes(built))
     guard = min(VMALLOC_GUARD_BYTES, built.kernel_bytes - low)

@@ -5,56 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
-from p2mperf.errors import BadInputError, cut, known, shown
-from p2mperf.units import GIB, HUGE_SIZE, PAGE_SIZE, format_size, is_one_of, parse_size
+from p2mperf.errors import BadInputError, cut, known
+from p2mperf.sizing.shapes import DEFAULT_DESIGN, SHAPES, Shape, geometry_of
+from p2mperf.units import GIB, format_size, parse_size
 
-ENTRIES_PER_PAGE_TABLE = 512
 PAGE_OFFSETS = {"3:1": 3 * GIB, "2:2": 2 * GIB}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What the arithmetic has to know of one kind of list.
-
-    Attributes
-    ----------
-    name : str
-        The geometry: pv32, pv64 or lpae.
-    entry_bytes : int
-        Size of an entry [bytes].
-    granule_bytes : int
-        The virtual area grows in steps of this [bytes of list].
-    structural_bytes : int
-        Memory that the entries can number at all [bytes].
-    """
-
-    name: str
-    entry_bytes: int
-    granule_bytes: int
-    structural_bytes: int
-
-    @property
-    def n_leaf_entries(self) -> int:
-        """Entries in one 4 KiB leaf."""
-        return PAGE_SIZE // self.entry_bytes
-
-    @property
-    def granule_guest_bytes(self) -> int:
-        """Guest memory that one granule of the area covers [bytes]."""
-        return self.granule_bytes // self.entry_bytes * PAGE_SIZE
-
-
-def _pv_shape(entry_bits: int) -> Shape:
-    # Two bits of an entry are marks; the granule is PMD_SIZE * PMDS_PER_MID_PAGE of xen_vmalloc_p2m_tree.
-    entry_bytes = entry_bits // 8
-    n_pmds_per_mid_page = PAGE_SIZE // entry_bytes // ENTRIES_PER_PAGE_TABLE
-    structural_bytes = PAGE_SIZE << (entry_bits - 2)
-    return Shape(f"pv{entry_bits}", entry_bytes, HUGE_SIZE * n_pmds_per_mid_page, structural_bytes)
-
-
-SHAPES = {shape.name: shape for shape in (_pv_shape(32), _pv_shape(64), Shape("lpae", 8, HUGE_SIZE, 1 << 40))}
 
 
 @dataclass(frozen=True)
@@ -73,6 +31,8 @@ class Setting:
         Accepted words; empty when the value is a size.
     zero_allowed : bool
         Whether a size of 0 makes sense.
+    said_by_geometry : str
+        The attribute of a geometry that is its default there; "" where `defaults` says it.
     """
 
     name: str
@@ -80,11 +40,18 @@ class Setting:
     meaning: str
     choices: tuple[str, ...] = ()
     zero_allowed: bool = False
+    said_by_geometry: str = ""
 
     @property
     def field(self) -> str:
         """Name of the `Parameters` field that holds the value."""
         return self.name if self.choices else f"{self.name}_bytes"
+
+    def default(self, geometry: str) -> str | None:
+        """What it is unless told, for one of its geometries."""
+        if self.said_by_geometry:
+            return format_size(getattr(SHAPES[geometry].geometry, self.said_by_geometry))
+        return self.defaults[geometry]
 
 
 SETTINGS = {
@@ -134,9 +101,10 @@ SETTINGS = {
         ),
         Setting(
             "ram_base",
-            {"lpae": "2G"},
+            {"lpae": None},
             "guest-physical address at which ARM guest memory starts",
             zero_allowed=True,
+            said_by_geometry="ram_base_bytes",
         ),
         Setting("window", {"lpae": "128M"}, "virtual window of the ARM virtual-linear page table"),
     )
@@ -182,12 +150,12 @@ class Parameters:
     def to_dict(self) -> dict[str, object]:
         """Only what this geometry has, for JSON."""
         own = {setting.field for setting in SETTINGS.values() if self.geometry in setting.defaults}
-        own |= {"geometry", "without"}
+        own |= {"geometry", "without", *(["ram_base_bytes"] if self.ram_base_bytes else [])}
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name in own}
 
 
 def parameters(
-    *, entry_bits: int = 64, design: str = "pv-linear", **settings: str | int | None
+    *, entry_bits: int = 64, design: str = DEFAULT_DESIGN, **settings: str | int | None
 ) -> Parameters:
     """Check address-space parameters and fill in the defaults.
 
@@ -196,7 +164,8 @@ def parameters(
     entry_bits : int
         Width of an entry, 32 or 64.
     design : str
-        "pv-linear" (the Linux PV list) or "arm-vlpt" (the window of the ARM page tables).
+        "pv-linear" (the Linux PV list), "arm-vlpt" (the window of the ARM page tables), or the reference
+        design of another family.
     **settings : str or int or None
         Any of `SETTINGS` by name; sizes as `parse_size` reads them, None for the default.
 
@@ -210,28 +179,31 @@ def parameters(
     BadInputError
         For an unknown name, an impossible value, or options that contradict each other.
     """
-    geometry = _geometry(entry_bits, design)
+    geometry = geometry_of(design, entry_bits)
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given:
         known("limits parameter", name, SETTINGS)
         _check_applies(SETTINGS[name], geometry)
-    values: dict[str, Any] = {}
-    for setting in SETTINGS.values():
-        if geometry in setting.defaults:
-            values[setting.field] = _read(setting, given.get(setting.name, setting.defaults[geometry]))
-    built = Parameters(geometry, **values)
+    built = defaults_of(geometry, given)
     _check_values(built)
     return built
 
 
-def _geometry(entry_bits: int, design: str) -> str:
-    if not is_one_of(entry_bits, 32, 64):
-        raise BadInputError(f"entry bits of {shown(entry_bits)} are unknown: the lists have 32 or 64")
-    if known("limits design", design, ("pv-linear", "arm-vlpt")) == "pv-linear":
-        return f"pv{entry_bits}"
-    if entry_bits == 32:
-        raise BadInputError("arm-vlpt with 32-bit entries contradicts itself: LPAE entries have 64 bits")
-    return "lpae"
+def defaults_of(geometry: str, given: Mapping[str, str | int] = MappingProxyType({})) -> Parameters:
+    """Fill in the defaults of a geometry.
+
+    Parameters
+    ----------
+    geometry : str
+        Its name; one of another package has no settings, and begins where it says that RAM does.
+    given : mapping of str to str or int
+        Settings of it that are not as by default.
+    """
+    values: dict[str, Any] = {"ram_base_bytes": SHAPES[geometry].geometry.ram_base_bytes}
+    for setting in SETTINGS.values():
+        if geometry in setting.defaults:
+            values[setting.field] = _read(setting, given.get(setting.name, setting.default(geometry)))
+    return Parameters(geometry, **values)
 
 
 def _check_applies(setting: Setting, geometry: str) -> None:
@@ -258,12 +230,13 @@ def _read(setting: Setting, value: str | int | None) -> str | int | None:
 
 
 def _check_values(built: Parameters) -> None:
-    if built.geometry == "pv64" and built.hypervisor == "compat":
+    if built.hypervisor and built.hypervisor not in built.shape.home.hypervisors:
         raise BadInputError(
-            "hypervisor compat contradicts 64-bit entries: compat is a 32-bit guest on a 64-bit Xen;"
+            f"hypervisor {built.hypervisor} contradicts {built.shape.geometry.entry_bits}-bit entries: compat"
+            " is a 32-bit guest on a 64-bit Xen;"
             " say --entry-bits 32 or --hypervisor native"
         )
-    if built.geometry != "pv32":
+    if not built.shape.has_low_memory:
         return
     for name in ("vmalloc", "hole"):
         size = getattr(built, f"{name}_bytes")

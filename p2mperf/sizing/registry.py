@@ -18,7 +18,8 @@ from p2mperf.sizing.arithmetic import (
     low_memory_parts,
     vmalloc_bytes,
 )
-from p2mperf.sizing.parameters import SHAPES, Parameters, parameters
+from p2mperf.sizing.parameters import Parameters, defaults_of
+from p2mperf.sizing.shapes import SHAPES
 from p2mperf.units import GIB, MIB, PAGE_SHIFT, PAGE_SIZE, TIB
 
 CONFIDENCE = {
@@ -38,7 +39,7 @@ class Limit:
     name : str
         What the user calls it.
     geometries : tuple of str
-        Widths it applies to: pv32, pv64, lpae.
+        Geometries it applies to: pv32, pv64, lpae, or those of another package.
     unit : str
         What is counted; always in bytes.
     needed, available : callable of (Parameters, int) -> int
@@ -51,6 +52,8 @@ class Limit:
         What has to be known to use it rightly.
     hypervisors : tuple of str
         Hypervisors under which it exists; empty for all.
+    kept_because : str
+        Why nothing can lift it; "" where it can be left out, to see what binds after it.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Limit:
     confidence: str
     remark: str = ""
     hypervisors: tuple[str, ...] = ()
+    kept_because: str = ""
 
     def applies_to(self, built: Parameters) -> bool:
         """Whether this limit exists under these parameters and was not left out."""
@@ -139,6 +143,7 @@ LIMITS = {
             "Linux asm/xen/page.h: two bits of an entry are marks; Xen/ARM: 40-bit guest-physical addresses",
             "derived",
             "more than this is refused as bad input",
+            kept_because="an entry holds no more bits than it has",
         ),
         Limit(
             "m2p-native",
@@ -256,10 +261,8 @@ def _wrong(limit: Limit) -> str:
         return "does not say what it counts, or where that was read"
     if not all(map(callable, (limit.needed, limit.available))):
         return "has no arithmetic: needed and available are to be called"
-    for built in (parameters(), parameters(entry_bits=32), parameters(design="arm-vlpt")):
-        if built.geometry in limit.geometries and not (
-            isinstance(limit.needed(built, GIB), int) and isinstance(limit.available(built, GIB), int)
-        ):
+    for built in map(defaults_of, limit.geometries):
+        if not (isinstance(limit.needed(built, GIB), int) and isinstance(limit.available(built, GIB), int)):
             return "does not count in whole bytes"
     return ""
 
@@ -292,7 +295,6 @@ def left_out(names: Iterable[str]) -> tuple[str, ...]:
     """
     chosen = in_a_row("limits to leave out", names)
     for name in chosen:
-        _REGISTRY.find(name)
-        if name == "entry-width":
-            raise BadInputError("entry-width cannot be left out: an entry holds no more bits than it has")
+        if because := _REGISTRY.find(name).kept_because:
+            raise BadInputError(f"{name} cannot be left out: {because}")
     return tuple(dict.fromkeys(chosen))

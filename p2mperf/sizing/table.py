@@ -11,6 +11,7 @@ from p2mperf.errors import in_a_row
 from p2mperf.sizing.answer import Answer, answer_for
 from p2mperf.sizing.parameters import SETTINGS, Parameters, parameters
 from p2mperf.sizing.registry import left_out
+from p2mperf.sizing.shapes import DEFAULT_DESIGN, geometry_of
 from p2mperf.units import PAGE_SIZE, parse_pages
 
 
@@ -46,12 +47,13 @@ def table(
 
 def _for_width(width: int, widths: tuple[int, ...], options: dict[str, Any]) -> Parameters:
     """Pass on what this width has; what no width of the table has is refused as a contradiction."""
-    geometries = {f"pv{each}" for each in widths}
+    design = options.get("design", DEFAULT_DESIGN)
+    own_geometry, geometries = geometry_of(design, width), {geometry_of(design, each) for each in widths}
     own = {
         name: value
         for name, value in options.items()
         if name not in SETTINGS
-        or f"pv{width}" in SETTINGS[name].defaults
+        or own_geometry in SETTINGS[name].defaults
         or not geometries & SETTINGS[name].defaults.keys()
     }
     return parameters(entry_bits=width, **own)

@@ -3,7 +3,8 @@
 from p2mperf.families import DesignSpec, Family
 from p2mperf.guests.geometry import Geometry, Kind, Words
 from p2mperf.measure.operations.registry import OperationSpec
-from p2mperf.units import GIB
+from p2mperf.sizing import Limit, Parameters, list_bytes
+from p2mperf.units import GIB, MIB
 
 MODULE = "toy_family.designs"
 
@@ -45,4 +46,13 @@ STAMP = OperationSpec(
     needs=("Writable",),
     title="an entry written and put back",
     unit="ns per frame",
+)
+
+
+def _room(built: Parameters, guest_bytes: int) -> int:
+    return MIB
+
+
+ROOM = Limit(
+    "toy-room", ("toy64",), "room for the array", list_bytes, _room, "its own declaration", "assumed"
 )

@@ -141,3 +141,20 @@ def test_what_is_no_row(value: Any) -> None:
         with refused():
             sizing.table(value)
     assert sizing.limits("64G", without=["tree-top", "tree-top"]).parameters.without == ("tree-top",)
+
+
+@each_nothing
+def test_a_limit_is_asked_for_by_name(value: Any) -> None:
+    with refused():
+        sizing.limits("64G").on(value)
+
+
+def test_writes_of_any_shape_are_traced_one_after_the_other() -> None:
+    with p2mperf.build("arm-walk", ARM) as p2m:
+        tracer = Tracer(p2m)  # type: ignore[arg-type]
+        tracer.start()
+        first = tracer.first
+        assert tracer.write(first) == 1
+        assert tracer.write([[first, first + 1], [first + 2, first + 2]]) == 2
+        with refused():
+            tracer.write(2**63 - 1)

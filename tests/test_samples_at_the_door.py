@@ -113,3 +113,10 @@ def test_a_check_changes_nothing_of_the_frame() -> None:
     p2mperf.figure("footprint", FRAME)
     pd.testing.assert_frame_equal(FRAME, before)
     assert FRAME.attrs == before.attrs
+
+
+def test_designs_that_share_no_round_are_not_compared() -> None:
+    is_first = FRAME["round"] == 0
+    apart = FRAME[(FRAME["design"] == "pv-tree") & is_first | (FRAME["design"] == "pv-linear") & ~is_first]
+    assert set(apart["design"]) == {"pv-tree", "pv-linear"}
+    assert p2mperf.summary(apart).empty

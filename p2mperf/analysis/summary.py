@@ -114,6 +114,8 @@ def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
         if name == reference:
             continue
         ratio = _ratio(wide, name, reference)
+        if ratio is None:
+            continue  # rows of a frame may be picked so that no round has both
         said = verdict(ratio, control=control)
         yield Pair(
             stream_label=stream_label(first["stream"], first["hole_fraction"], first["identity_fraction"]),
@@ -171,8 +173,12 @@ def short_name(design: str, family: str) -> str:
     return design.removeprefix(f"{family}-")
 
 
-def _ratio(wide: pd.DataFrame, above: str, below: str) -> Ratio:
-    pairs = wide[[above, below]].dropna().groupby(level=_PROCESS)
+def _ratio(wide: pd.DataFrame, above: str, below: str) -> Ratio | None:
+    """Ratio of two designs, paired within rounds; None where no round has both."""
+    both = wide[[above, below]].dropna()
+    if both.empty:
+        return None
+    pairs = both.groupby(level=_PROCESS)
     return ratio_interval([process_ratio(process[above], process[below]) for _, process in pairs])
 
 

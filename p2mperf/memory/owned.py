@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Protocol
 
 from numpy.typing import NDArray
 
@@ -71,6 +71,12 @@ def require_own_process(pid: int, what: str) -> None:
         raise ClosedError(f"this {what} belongs to the process that built it: build another one here")
 
 
+class _Mapping(Protocol):
+    """What owns address space; None once it was closed."""
+
+    mapped: Mapped | None
+
+
 class Mapped(Owned):
     """Address space that is unmapped once neither its owner nor any view of it is left.
 
@@ -91,6 +97,19 @@ class Mapped(Owned):
 
     def __init__(self, address: int, n_bytes: int) -> None:
         self.address, self.n_bytes = address, n_bytes
+
+    @classmethod
+    def of(cls, owner: _Mapping) -> Mapped:
+        """What an open owner has mapped: whoever knows addresses of it keeps this, so that it stays there.
+
+        Raises
+        ------
+        ClosedError
+            When the owner was closed.
+        """
+        if owner.mapped is None:
+            raise ClosedError(f"this {type(owner).__name__} is closed: build the design again")
+        return owner.mapped
 
     def view(self, offset: int, n_bytes: int, dtype: Any) -> NDArray[Any]:
         """Look at a part of it as an array, which keeps all of it mapped.

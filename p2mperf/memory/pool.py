@@ -77,7 +77,7 @@ class PagePool(Owned):
         self.n_ready = round_up(n_frames, _HUGE_FRAMES)
         self.fd = os.memfd_create("p2mperf-pool", os.MFD_CLOEXEC)
         self.base = 0
-        self._mapped: Mapped | None = None
+        self.mapped: Mapped | None = None
         self._pid = Process.pid
         self._next = 0
         self._order = _run_order(self.n_ready, run_frames, seed) if run_frames else None
@@ -96,8 +96,8 @@ class PagePool(Owned):
             raise DoesNotFitError(
                 f"a pool of {format_size(self.n_frames << PAGE_SHIFT)}: {error.strerror}"
             ) from error
-        self._mapped = Mapped(vm.reserve_aligned(self.n_frames << PAGE_SHIFT), self.n_frames << PAGE_SHIFT)
-        self.base = self._mapped.address
+        self.mapped = Mapped(vm.reserve_aligned(self.n_frames << PAGE_SHIFT), self.n_frames << PAGE_SHIFT)
+        self.base = self.mapped.address
         vm.map_pages(self.base, self.n_frames << PAGE_SHIFT, vm.READ_WRITE, self.fd)
         self._make_ready(0, self.n_ready)
         if page_bytes == PAGE_SIZE:
@@ -126,7 +126,7 @@ class PagePool(Owned):
 
     def close(self) -> None:
         """Give the descriptor back, and mapping and memory with the last view; a second call does nothing."""
-        self.base, self._mapped = 0, None
+        self.base, self.mapped = 0, None
         if getattr(self, "fd", -1) >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -248,7 +248,7 @@ class PagePool(Owned):
             When the pool was closed, or belongs to another process.
         """
         self._check_open()
-        mapped = self._mapped
+        mapped = self.mapped
         if mapped is None:
             raise ClosedError(_CLOSED)
         return mapped.view(first << PAGE_SHIFT, n_frames << PAGE_SHIFT, dtype)

@@ -93,8 +93,8 @@ class Window(Owned):
         self.page_bytes = page_bytes
         self.frames = np.full(n_pages, -1, np.int64)
         self.writable = np.zeros(n_pages, np.bool_)
-        self._mapped: Mapped | None = Mapped(vm.reserve_aligned(n_pages << PAGE_SHIFT), n_pages << PAGE_SHIFT)
-        self.base = self._mapped.address
+        self.mapped: Mapped | None = Mapped(vm.reserve_aligned(n_pages << PAGE_SHIFT), n_pages << PAGE_SHIFT)
+        self.base = self.mapped.address
         self._pid = Process.pid
         self._maps_left = 0
 
@@ -106,7 +106,7 @@ class Window(Owned):
 
     def close(self) -> None:
         """Give the area back, with the last view of it; a second call does nothing."""
-        self.base, self._mapped = 0, None
+        self.base, self.mapped = 0, None
 
     def map(
         self, first_page: int, frames: Frames, writable: NDArray[np.bool_], pool: PagePool | None = None
@@ -158,6 +158,7 @@ class Window(Owned):
 
     def hide(self, first_page: int, n_pages: int) -> None:
         """Let pages show nothing: a read traps there until something is mapped again."""
+        self.require_open()
         vm.map_pages(self.address(first_page), n_pages << PAGE_SHIFT, 0)
         self.frames[first_page : first_page + n_pages] = -1
         self.writable[first_page : first_page + n_pages] = False
@@ -184,6 +185,7 @@ class Window(Owned):
         MAP_FIXED replaces old pages by new ones under the lock that page faults wait for: a reader sees
         the old frame or the new one.
         """
+        self.require_open()
         fd = self._fd(None)
         broken = (np.diff(pages) != 1) | (np.diff(frames) != 1)
         starts = np.concatenate([[0], np.flatnonzero(broken) + 1])[: pages.size].tolist()
@@ -212,6 +214,7 @@ class Window(Owned):
 
     def has_room_for(self, n_runs: int) -> bool:
         """Tell whether `n_runs` stretches of pages can be remapped: each may cut one mapping into three."""
+        self.require_open()
         if self._maps_left < 2 * n_runs:
             self._maps_left = n_maps_available()
         return self._maps_left >= 2 * n_runs
@@ -235,6 +238,7 @@ class Window(Owned):
 
         Holes that trap cannot be filled in: where there are some, populate the parts between.
         """
+        self.require_open()
         n_pages = self.n_pages - first_page if n_pages is None else n_pages
         vm.populate(self.address(first_page), n_pages << PAGE_SHIFT)
 
@@ -245,7 +249,7 @@ class Window(Owned):
     def words(self, dtype: Any) -> NDArray[Any]:
         """View the whole area as one array, which keeps it mapped; it must not be read where it traps."""
         self.require_open()
-        mapped = self._mapped
+        mapped = self.mapped
         if mapped is None:
             raise ClosedError(_CLOSED)
         return mapped.view(0, mapped.n_bytes, dtype)
@@ -267,6 +271,7 @@ class Window(Owned):
         writable : ndarray of bool, shape (n_pages,)
             Whether each page can be written.
         """
+        self.require_open()
         n_pages = self.n_pages - first_page if n_pages is None else n_pages
         frames, writable = np.full(n_pages, -1, np.int64), np.zeros(n_pages, np.bool_)
         start = self.address(first_page)

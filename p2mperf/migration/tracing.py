@@ -160,7 +160,7 @@ class Tracer(Owned):
         ClosedError
             When the design was closed.
         """
-        stream = self.design.frames(gfns)
+        stream = self.design.frames(gfns).reshape(-1)
         self._check_ram(stream)
         with self._lock, self.design.in_use():
             self.design.require_ready()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 
-from p2mperf.errors import BadInputError, unknown
+from p2mperf.errors import BadInputError, known
 from p2mperf.sizing.arithmetic import address_space, area_bytes, list_bytes, low_memory_parts, vmalloc_bytes
 from p2mperf.sizing.parameters import Parameters, parameters
 from p2mperf.sizing.registry import Limit, every_limit, left_out
@@ -132,10 +132,8 @@ class Answer:
 
     def on(self, limit: str) -> Ruling:
         """Return the verdict of one limit by name."""
-        for verdict in self.verdicts:
-            if verdict.limit == limit:
-                return verdict
-        raise unknown("limit", limit, [verdict.limit for verdict in self.verdicts])
+        verdicts = {verdict.limit: verdict for verdict in self.verdicts}
+        return verdicts[known("limit", limit, verdicts)]
 
     def to_dict(self) -> dict[str, object]:
         """Everything as plain data for JSON; sizes in bytes."""

@@ -43,10 +43,10 @@ class M2p(Owned):
         self._dtype: Any = guest.geometry.dtype
         self.memory_bytes = predict_bytes(guest)
         require_memory(self.memory_bytes, f"the m2p of {guest.name}", "take a smaller guest")
-        self._mapped: Mapped | None = Mapped(
+        self.mapped: Mapped | None = Mapped(
             vm.map_pages(0, self.memory_bytes, vm.READ_WRITE), self.memory_bytes
         )
-        self.base = self._mapped.address
+        self.base = self.mapped.address
         self._pid = Process.pid
         words = self.words()
         words[:] = guest.geometry.invalid
@@ -56,7 +56,7 @@ class M2p(Owned):
 
     def words(self) -> NDArray[Any]:
         """View the entries, shape (n_frames,), which keeps them mapped."""
-        mapped = self._mapped
+        mapped = self.mapped
         if mapped is None:
             raise ClosedError("this m2p is closed: build the design again")
         require_own_process(self._pid, "m2p")
@@ -64,7 +64,7 @@ class M2p(Owned):
 
     def close(self) -> None:
         """Give the memory back, with the last view of it; a second call does nothing."""
-        self.base, self._mapped = 0, None
+        self.base, self.mapped = 0, None
 
 
 def predict_bytes(guest: Guest) -> int:

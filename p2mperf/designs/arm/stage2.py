@@ -31,7 +31,7 @@ from p2mperf.guests.guest import Guest
 from p2mperf.guests.lpae import Stage2
 from p2mperf.memory import vm
 from p2mperf.memory.door import Door
-from p2mperf.memory.owned import Owned
+from p2mperf.memory.owned import Mapped, Owned
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.fill_kernels import fill_runs
 from p2mperf.tables.radix import RadixTable, build, read_back
@@ -128,16 +128,19 @@ class Stage2Table(Owned):
         self.mfn_generation_ns = 0
         self._extra_pages = dict(extra_pages)
         self._like = like
+        self._addressed: Mapped | None = None
         self.source = self if like is None else like.source
         if like is not None:
             self.domid, self.machine_base = like.domid, like.machine_base
             self.pool, self.third, self.radix = like.pool, like.third, like.radix
             self.extra_pool = PagePool(max(1, sum(extra_pages.values())))
+            self._addressed = Mapped.of(self.extra_pool)
             return
         self.domid, self.machine_base = domid, domid * DOMAIN_FRAMES
         first, *others = region_pages(self._pages_wanted(), n_regions)
         n_spare = len(others) * REGION_FRAMES + max(others, default=0)
         self.pool = self.extra_pool = PagePool(first, n_spare=n_spare, page_bytes=backing.direct_bytes)
+        self._addressed = Mapped.of(self.pool)
         try:
             self._build(run_frames, n_regions)
         except BaseException:
@@ -196,6 +199,7 @@ class Stage2Table(Owned):
         """Give back what is its own; a second call does nothing."""
         self.closed = True
         self.extra_pool.close()
+        self._addressed = None
 
     @property
     def root(self) -> int:

@@ -25,7 +25,7 @@ from p2mperf.designs.arm.stage2 import Require, Stage2Table
 from p2mperf.errors import BadInputError, ClosedError
 from p2mperf.guests.geometry import Words
 from p2mperf.memory.door import Door
-from p2mperf.memory.owned import Owned
+from p2mperf.memory.owned import Mapped, Owned
 from p2mperf.memory.window import Window
 from p2mperf.units import PAGE_SIZE
 
@@ -64,6 +64,7 @@ class VlptWindow(Owned):
         self.events: Counter[str] = Counter()
         n_pages = (N_SECOND - FIRST_SLOT) * ENTRIES
         self.area = Window(None, n_pages, page_bytes=page_bytes, zero_holes=True)
+        self._addressed: Mapped | None = Mapped.of(self.area)
         self.door = Door("this window", "build the design again", one_at_a_time=True)
 
     @property
@@ -78,7 +79,11 @@ class VlptWindow(Owned):
 
     def close(self) -> None:
         """Give the area back once nobody is using it; its domains cannot be used from then on."""
-        self.door.close(self.area.close)
+        self.door.close(self._give_back)
+
+    def _give_back(self) -> None:
+        self.area.close()
+        self._addressed = None
 
     def page_of(self, slot: int) -> int:
         """Page of the area that the entries of a slot begin with."""

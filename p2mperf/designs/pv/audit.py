@@ -121,6 +121,7 @@ def check_window(store: LeafStore, window: Window) -> None:
     AuditError
         Naming the first broken invariant.
     """
+    window.require_open()
     shown = np.full(window.n_pages, -1, np.int64)
     writable = np.zeros(window.n_pages, np.bool_)
     for mapping in mappings(window.base, window.n_pages << PAGE_SHIFT):

@@ -14,7 +14,7 @@ from p2mperf.designs.pv.quirks import BugError
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.guests.geometry import above_mask
-from p2mperf.memory.owned import Owned
+from p2mperf.memory.owned import Mapped, Owned
 from p2mperf.memory.pool import Frames
 from p2mperf.memory.smaps import mappings
 from p2mperf.memory.window import Window
@@ -58,6 +58,7 @@ class ListTables(Owned):
         offset = 0 if shape.entry_bits == 64 else store.pool.base
         self._base = offset if base is None else base
         self.window = Window(store.pool, store.leaves.size, page_bytes=window_bytes)
+        self._addressed: Mapped | None = Mapped.of(self.window)
         try:
             self.window.map(0, self._shown(), store.plan.state == Leaf.PRIVATE)
             self.window.populate()
@@ -74,6 +75,7 @@ class ListTables(Owned):
     def close(self) -> None:
         """Give the window back; a second call does nothing."""
         self.window.close()
+        self._addressed = None
 
     def _covered(self) -> Frames:
         """Label whose shared page covers each page-table page, else negative."""

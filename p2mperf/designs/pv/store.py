@@ -20,7 +20,7 @@ from p2mperf.designs.pv.leaf_plan import Flags, Leaf, LeafPlan
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
-from p2mperf.memory.owned import Owned
+from p2mperf.memory.owned import Mapped, Owned
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.radix import Level, Radix, RadixTable, Sharing, build
 from p2mperf.units import PAGE_SHIFT, whole_number
@@ -123,6 +123,7 @@ class LeafStore(Owned):
             run_frames=run_frames,
             seed=guest.seed,
         )
+        self._addressed: Mapped | None = Mapped.of(self.pool)
         try:
             self._build_leaves()
         except BaseException:
@@ -138,6 +139,7 @@ class LeafStore(Owned):
     def close(self) -> None:
         """Give all pages back; a second call does nothing."""
         self.pool.close()
+        self._addressed = None
 
     def _enough_spare(self) -> int:
         shape = self.guest.geometry

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.guests.geometry import Words
-from p2mperf.memory.owned import Owned
+from p2mperf.memory.owned import Mapped, Owned
 from p2mperf.tables.m2p import M2p, Overrides
 
 
@@ -28,6 +28,7 @@ class WayBack(Owned):
         self.overrides = overrides
         self._store = store
         self._m2p: M2p | None = None
+        self._addressed: Mapped | None = None
 
     def __enter__(self) -> WayBack:
         return self
@@ -39,6 +40,7 @@ class WayBack(Owned):
         """Give the table back; a second call does nothing."""
         if self._m2p is not None:
             self._m2p.close()
+        self._addressed = None
 
     @property
     def m2p(self) -> M2p:
@@ -49,6 +51,7 @@ class WayBack(Owned):
                     table = M2p(self._store.guest)
                     if self._store.written:
                         self._store.invert(table.words())
+                    self._addressed = Mapped.of(table)
                     self._m2p = table
         return self._m2p
 

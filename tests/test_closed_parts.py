@@ -1,0 +1,70 @@
+"""Parts of a design that a user closes alone: the design answers as before or refuses, and nothing crashes.
+
+Each runs in a process of its own, for what it was mended for ended the process.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_CHILD = """
+import sys
+from operator import attrgetter
+import numpy as np
+import p2mperf
+from p2mperf.errors import AuditError, ClosedError, P2mperfError
+
+design, geometry, part = sys.argv[1:]
+guest = p2mperf.Guest.plain("16M", geometry=geometry)
+options = {"limit": "1G"} if geometry.startswith("pv") else {}
+p2m = p2mperf.build(design, guest, **options)
+first = int(guest.ram.first_pfn[0])
+frames = np.array([first, first + 5, guest.covered_pfn - 1, guest.covered_pfn, 2**40], np.uint64)
+before = p2m.lookup(frames).tolist()
+attrgetter(part)(p2m).close()
+beyond = guest.covered_pfn + 5
+doors = {
+    "lookup": lambda: p2m.lookup(frames).tolist() == before or sys.exit("another answer"),
+    "path": lambda: p2m.lookup_path(first).entry == before[0] or sys.exit("another answer"),
+    "set": lambda: p2m.set([beyond], [7]) if hasattr(p2m, "set") else None,
+    "balloon": lambda: p2m.balloon_down([first]) if hasattr(p2m, "set") else None,
+    "audit": p2m.audit,
+    "footprint": p2m.footprint,
+    "views": p2m.views,
+    "cleanup": getattr(p2m, "cleanup", lambda: None),
+    "close": p2m.close,
+}
+for name, act in doors.items():
+    try:
+        act()
+    except P2mperfError as error:
+        assert name != "close" and not isinstance(error, AuditError), (name, error)
+try:
+    p2m.lookup(frames)
+except ClosedError:
+    print("closed", end="")
+"""
+
+
+@pytest.mark.parametrize(
+    ("design", "geometry", "part"),
+    [
+        *((design, "pv64", "pool") for design in ("pv-tree", "pv-linear", "pv-linear-nested")),
+        *((design, "pv64", "m2p") for design in ("pv-tree", "pv-linear", "pv-linear-nested")),
+        ("pv-linear-nested", "pv32", "m2p"),
+        ("pv-linear", "pv64", "window"),
+        ("pv-linear", "pv32", "window"),
+        ("pv-linear-nested", "pv64", "window"),
+        *((design, "lpae", "pool") for design in ("arm-walk", "arm-walk-direct", "arm-vlpt")),
+        ("arm-vlpt", "lpae", "window"),
+        ("arm-vlpt", "lpae", "window.area"),
+    ],
+)
+def test_a_part_that_is_closed_alone(design: str, geometry: str, part: str) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", _CHILD, design, geometry, part], capture_output=True, text=True, timeout=120
+    )
+    assert (child.returncode, child.stdout) == (0, "closed"), child.stderr[-2000:]

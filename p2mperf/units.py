@@ -106,17 +106,35 @@ def real_number(value: object, what: str) -> float:
 
 
 def flag(value: object, what: str) -> bool:
-    """Take yes or no: whatever is true or false by itself, as no array of several values is.
+    """Take a yes or no: only True and False are, Python's or numpy's.
+
+    Parameters
+    ----------
+    value : object
+        What was handed over. Text, numbers and lists are true or false in ways that nobody means.
+    what : str
+        What an error calls it.
+
+    Returns
+    -------
+    bool
 
     Raises
     ------
     BadInputError
-        For what is neither.
+        For anything else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> flag(np.bool_(False), "fresh")
+    False
     """
-    try:
-        return bool(value)
-    except (TypeError, ValueError) as error:
-        raise BadInputError(f"{what} must be True or False, not {shown(value)}") from error
+    # numpy's own, told without numpy, which not all need that read sizes.
+    kind = type(value)
+    if kind is not bool and (kind.__module__, kind.__name__) not in (("numpy", "bool"), ("numpy", "bool_")):
+        raise BadInputError(f"{what} must be True or False, not {shown(value)}")
+    return bool(value)
 
 
 def is_one_of(value: object, *numbers: int) -> bool:

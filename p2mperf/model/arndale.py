@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from p2mperf.designs.arm.checks import INVALIDATIONS_PER_SLOT
 from p2mperf.errors import known
+from p2mperf.units import flag
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def switch_ns(n_slots: int, assumed: Assumption, board: Board = ARNDALE, *, chan
         Time [ns].
     """
     a_slot: float = 2 * board.l1_cycles
-    if changed:
+    if flag(changed, "changed"):
         a_slot += board.l1_cycles + INVALIDATIONS_PER_SLOT * assumed.tlbi_cycles
     return board.ns(2 * assumed.dsb_cycles + assumed.isb_cycles + n_slots * a_slot)
 

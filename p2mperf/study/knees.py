@@ -9,6 +9,7 @@ from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
 from p2mperf.study.executors.base import Executor, Knees
 from p2mperf.study.executors.local import LocalExecutor
+from p2mperf.units import flag
 
 
 def measured_knees(out: str | Path, executor: Executor | None = None, *, will_write: bool = True) -> Knees:
@@ -42,6 +43,6 @@ def measured_knees(out: str | Path, executor: Executor | None = None, *, will_wr
         card = Journal.read(info.path).run["machine"]
         if info.machine_key == machine_key and card.get("knees"):
             return Knees.from_json(card)
-    if will_write:
+    if flag(will_write, "will_write"):
         prepare_directory(out)
     return executor.knees()

@@ -22,7 +22,7 @@ from p2mperf.study.jobs import Job, Misfit, fit, jobs
 from p2mperf.study.knees import measured_knees
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import left_out
-from p2mperf.units import format_size
+from p2mperf.units import flag, format_size
 
 
 def sweep(
@@ -68,6 +68,7 @@ def sweep(
     CellsFailedError
         When cells failed; all others are kept, and the same command tries the failed ones again.
     """
+    fresh, will_export = flag(fresh, "fresh"), flag(will_export, "will_export")
     progress = progress or Progress()
     for reason in left_out(plan.designs):
         progress.say(f"{reason}: left out")

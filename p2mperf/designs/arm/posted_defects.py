@@ -16,7 +16,7 @@ from p2mperf.designs.arm.posted_cpus import (
     leaf_of,
 )
 from p2mperf.errors import known
-from p2mperf.units import GIB
+from p2mperf.units import GIB, flag
 
 
 @dataclass(frozen=True)
@@ -175,5 +175,5 @@ def run_scenario(name: str, as_posted: bool) -> Outcome:
     """
     name = known("scenario", name, DEFECTS)
     posted = Posted if name == "bit-7" else PostedWritable
-    holds, found = DEFECTS[name](posted() if as_posted else Mended())
+    holds, found = DEFECTS[name](posted() if flag(as_posted, "as_posted") else Mended())
     return Outcome(name, holds, found)

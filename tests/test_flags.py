@@ -1,0 +1,121 @@
+"""Yes and no are True and False: text, numbers and lists are true in ways that nobody means."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import p2mperf
+from p2mperf.analysis.compare import compare
+from p2mperf.designs.arm.posted_defects import run_scenario
+from p2mperf.designs.pv.linear import PvLinear
+from p2mperf.errors import BadInputError
+from p2mperf.guests.guest import Guest
+from p2mperf.migration.precopy import Sender
+from p2mperf.migration.tracing import Tracer
+from p2mperf.migration.writers import make_writer
+from p2mperf.model.arndale import ASSUMPTIONS, switch_ns
+from p2mperf.study.knees import measured_knees
+from p2mperf.study.narrow import narrow
+from p2mperf.study.plans import make_plan
+from p2mperf.study.sweep import sweep
+from p2mperf.units import flag
+
+PACKAGE = Path(p2mperf.__file__).parent
+NO_FLAGS = ("no", "", 0, 1, 0.0, [], [True], np.array([True, False]), np.int8(1), b"", object())
+SMALL = Guest.plain("16M")
+
+
+def send(peek: Any) -> None:
+    guest = Guest.plain("16M", geometry="lpae")
+    with p2mperf.build("arm-walk", guest) as p2m:
+        Sender(Tracer(p2m), make_writer("uniform", guest), 1.0, 1e6, peek=peek)
+
+
+# Who takes a flag of a user's, by module, callable and flag.
+TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
+    **{
+        ("api", "sweep", name): lambda value, name=name: p2mperf.sweep("quick", **{name: value})
+        for name in ("control", "fresh", "quiet")
+    },
+    ("analysis.compare", "compare", "force"): lambda value: compare(
+        p2mperf.load("shipped"), p2mperf.load("shipped"), force=value
+    ),
+    ("designs.arm.posted_defects", "run_scenario", "as_posted"): lambda value: run_scenario("leaks", value),
+    ("designs.pv.linear", "PvLinear", "invalidated"): lambda value: p2mperf.build(
+        "pv-linear", SMALL, invalidated=value
+    ),
+    ("designs.pv.linear", "PvLinear", "m2p_override"): lambda value: p2mperf.build(
+        "pv-linear", SMALL, m2p_override=value
+    ),
+    ("designs.pv.linear", "predict_footprint", "invalidated"): lambda value: PvLinear.predict_footprint(
+        SMALL, invalidated=value
+    ),
+    ("designs.pv.linear_nested", "PvLinearNested", "invalidated"): lambda value: p2mperf.build(
+        "pv-linear-nested", SMALL, invalidated=value
+    ),
+    ("designs.pv.linear_nested", "predict_footprint", "invalidated"): lambda value: p2mperf.build(
+        "pv-linear-nested", SMALL, invalidated=value
+    ),
+    ("designs.pv.tree", "PvTree", "m2p_override"): lambda value: p2mperf.build(
+        "pv-tree", SMALL, m2p_override=value
+    ),
+    ("migration.precopy", "Sender", "peek"): send,
+    ("model.arndale", "switch_ns", "changed"): lambda value: switch_ns(
+        2, next(iter(ASSUMPTIONS.values())), changed=value
+    ),
+    ("study.knees", "measured_knees", "will_write"): lambda value: measured_knees("none", will_write=value),
+    ("study.narrow", "narrow", "control"): lambda value: narrow(make_plan("quick"), control=value),
+    ("study.sweep", "sweep", "fresh"): lambda value: sweep(make_plan("quick"), "none", fresh=value),
+    ("study.sweep", "sweep", "will_export"): lambda value: sweep(
+        make_plan("quick"), "none", will_export=value
+    ),
+}
+# Rooms, and parts of rooms, of which only the package itself asks anything.
+INNER = (
+    *("cli", "figures", "host", "jit", "measure", "memory", "plugins", "progress", "results", "tables"),
+    *("designs.passing", "designs.pv.list_tables", "designs.pv.quirks", "designs.pv.breaking", "families"),
+    *("designs.pv.writer", "designs.pv.list_plan", "designs.pv.reading", "designs.arm.window", "study.jobs"),
+    *("designs.pv.covering", "designs.pv.scenarios", "streams", "sizing.parameters"),
+)
+
+
+def flags() -> Iterator[tuple[str, str, str]]:
+    """Every public callable of the other rooms that says it takes a bool."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        if any(f"{module}.".startswith(f"{inner}.") for inner in INNER):
+            continue
+        tree = ast.parse(path.read_text())
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
+        owners = [(tree, ""), *((node, node.name) for node in classes)]
+        for owner, kind in owners:
+            for node in owner.body:
+                if isinstance(node, ast.FunctionDef) and (node.name == "__init__" or node.name[0] != "_"):
+                    for given in (*node.args.args, *node.args.kwonlyargs):
+                        if "bool" in ast.unparse(given.annotation or ast.Constant("")).split(" | "):
+                            yield module, kind if node.name == "__init__" else node.name, given.arg
+
+
+def test_every_flag_of_the_public_rooms_is_tried_here() -> None:
+    assert sorted(flags()) == sorted(TAKERS)
+
+
+@pytest.mark.parametrize("taker", sorted(TAKERS), ids=".".join)
+def test_a_flag_is_true_or_false(taker: tuple[str, str, str]) -> None:
+    for value in NO_FLAGS:
+        with pytest.raises(BadInputError, match=f"^{taker[-1]} must be True or False, not "):
+            TAKERS[taker](value)
+
+
+def test_numpys_flags_are_flags() -> None:
+    for value in (True, False, np.True_, np.False_):
+        assert flag(value, "fresh") is bool(value)
+    with pytest.raises(BadInputError, match="fresh must be True or False, not <NA>"):
+        flag(pd.NA, "fresh")

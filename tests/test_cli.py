@@ -98,7 +98,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("dump --guest dom0-64-e820", "dump: the following arguments are required: --design"),
         ("dump --design pv-tree", "name one guest: either --guest PRESET or --size SIZE"),
         ("dump --design pv-tree --guest dom0-64-e820 --size 1G", "name one guest: either"),
-        ("dump --design arm-vlpt --size 64M", "arm-vlpt has no dump: take a PV design"),
+        ("dump --design arm-vlpt --size 64M", "arm-vlpt has no dump: take pv-tree or pv-linear"),
         ("lookup --design pv-tree --size 16M", "lookup: the following arguments are required: PFN"),
         (
             "lookup --design pv-tree --size 16M 1f",

@@ -25,12 +25,14 @@ def main(argv: list[str]) -> int:
     add_design_and_guest(parser)
     parser.add_argument("--json", action="store_true", help="runs as JSON")
     arguments = parser.parse_args(argv)
-    from p2mperf.designs.capabilities import Dumpable  # numba, which --help does without
+    from p2mperf.designs import able, find
+    from p2mperf.designs.capabilities import Dumpable, missing  # numba, which --help does without
 
+    if missing(find(arguments.design), ["Dumpable"]):
+        raise BadInputError(f"{arguments.design} has no dump: take {' or '.join(able(['Dumpable']))}")
     what = f"dumping {arguments.design} of {arguments.guest or arguments.size}"
     with Waiting(what), build_design(arguments) as p2m:
-        if not isinstance(p2m, Dumpable):
-            raise BadInputError(f"{arguments.design} has no dump: take a PV design")
+        assert isinstance(p2m, Dumpable)
         rows = p2m.kind_runs() if arguments.json else None
         text = "" if arguments.json else p2m.dump()
     if rows is None:

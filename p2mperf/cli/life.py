@@ -32,7 +32,6 @@ examples:
   python -m p2mperf life --guest pv-64-400g --scenario passthrough --limit 512G --json
 """
 _GUESTS = ("domu-64-8g", "domu-32-8g")
-_DESIGNS = ("pv-tree", "pv-linear")
 _HEAD = (
     f"{'guest':13} {'scenario':12} {'design':9}  {'step':35} {'frames':>9} {'pages':>16} {'mappings':>12}"
     f" {'leaves':>7} {'mids':>5} {'ms':>8}  {'outcome':8} audit\n"
@@ -70,15 +69,15 @@ def main(argv: list[str]) -> int:
 def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
     """The steps of each guest, scenario and design; what is asked for is looked at first."""
     from p2mperf.api import life
-    from p2mperf.designs import find
-    from p2mperf.designs.pv.scenarios import SCENARIOS, check
+    from p2mperf.designs import able, find
+    from p2mperf.designs.pv.scenarios import NEEDS, SCENARIOS, check
     from p2mperf.guests.guest import Guest
     from p2mperf.study.narrow import parse_limit
 
     limit = parse_limit(arguments.limit)
     guests = [Guest.preset(name) for name in arguments.guest or _GUESTS]
     scenarios = SCENARIOS if arguments.scenario == "all" else [arguments.scenario]
-    designs = arguments.design or _DESIGNS
+    designs = arguments.design or able(NEEDS, ["limit"])
     for scenario, design in product(scenarios, designs):
         check(scenario, find(design))
     for guest, scenario, design in product(guests, scenarios, designs):
@@ -95,7 +94,7 @@ def _parser() -> Parser:
     )
     add_repeated(parser, "--guest", f"a preset; may be repeated; default: {', '.join(_GUESTS)}")
     parser.add_argument("--scenario", default="all", metavar="NAME", help="one of them, or all; default: all")
-    add_repeated(parser, "--design", f"may be repeated; default: {', '.join(_DESIGNS)}")
+    add_repeated(parser, "--design", "may be repeated; default: all that are able, as pv-tree, pv-linear")
     parser.add_argument("--limit", default="16G", metavar="SIZE", help="memory up to which there may be; 16G")
     parser.add_argument("--json", action="store_true", help="the steps as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the table")

@@ -16,10 +16,10 @@ from p2mperf.errors import BadInputError, known, shown
 if TYPE_CHECKING:
     from p2mperf.migration.precopy import Migration
 
-TRACERS = {"vlpt": "arm-vlpt", "walk": "arm-walk", "walk-direct": "arm-walk-direct"}
 _DECIMAL = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMG]?)")
 
+_TRACER = "a design that can be traced, its family's name left out: vlpt, walk, walk-direct"
 _EPILOG = """\
 Memory is written 512M, 1G. Bandwidth is in bytes per second with decimal prefixes, as networks count: 125M is
 125 000 000 bytes/s, a link of 1 Gbit/s. Times of the migration are computed from page counts and bandwidth;
@@ -35,10 +35,10 @@ examples:
 def main(argv: list[str]) -> int:
     """Migrate a guest and show its rounds on stdout; 0 also when it does not converge: that is its answer."""
     arguments = _parser().parse_args(argv)
-    known("tracer", arguments.tracer, TRACERS)
+    design = _design(arguments.tracer)
     rates = parse_rate(arguments.dirty_rate), parse_rate(arguments.bandwidth)
     with Waiting(f"migrating by {arguments.tracer}"):
-        expected, found = _migrate(arguments, *rates)
+        expected, found = _migrate(arguments, design, *rates)
     if arguments.json:
         show.data({"recurrence": _plain(expected), "traced": _plain(found)})
     else:
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory", required=True, metavar="SIZE", help="memory of the guest")
     parser.add_argument("--dirty-rate", required=True, metavar="RATE", help="pages the guest writes a second")
     parser.add_argument("--bandwidth", required=True, metavar="RATE", help="bytes a second, decimal prefixes")
-    parser.add_argument("--tracer", default="vlpt", metavar="NAME", help=f"one of {', '.join(TRACERS)}")
+    parser.add_argument("--tracer", default="vlpt", metavar="NAME", help=_TRACER)
     parser.add_argument("--writer", default="sequential", metavar="NAME", help="sequential, uniform or hot")
     parser.add_argument("--working-set", metavar="SIZE", help="what it writes to; default: all memory")
     parser.add_argument("--rule", default="legacy", metavar="NAME", help="legacy, legacy-sent or later")
@@ -83,9 +83,24 @@ def parse_rate(text: str) -> float:
     return float(match[1]) * _DECIMAL[match[2].replace("K", "k")]
 
 
-def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tuple[Migration, Migration]:
+def _design(tracer: str) -> str:
+    """The design that a tracer is, whose name may go without its family's; who cannot trace is refused."""
+    from p2mperf.designs import able, family_of, find, registry
+    from p2mperf.designs.capabilities import missing
+
+    names = {name.removeprefix(f"{family_of(name)}-"): name for name in sorted(able(["Traceable"]))}
+    if tracer in registry() and missing(find(tracer), ["Traceable"]):
+        raise BadInputError(f"{tracer} cannot be traced: take one of {', '.join(names)}")
+    return names[known("tracer", tracer, names)]
+
+
+def _migrate(
+    arguments: argparse.Namespace, design: str, rate: float, bandwidth: float
+) -> tuple[Migration, Migration]:
     from p2mperf.api import build
+    from p2mperf.designs import family_of
     from p2mperf.designs.capabilities import Traceable
+    from p2mperf.families import find_family
     from p2mperf.guests.guest import Guest
     from p2mperf.migration.precopy import Sender, check_traceable, recurrence, stop_rule
     from p2mperf.migration.tracing import Tracer
@@ -93,13 +108,14 @@ def _migrate(arguments: argparse.Namespace, rate: float, bandwidth: float) -> tu
     from p2mperf.units import parse_pages
 
     rule = stop_rule(arguments.rule)
+    geometry = find_family(family_of(design)).geometries[0]
     base = 0 if arguments.ram_base == "0" else arguments.ram_base
-    guest = Guest.plain(arguments.memory, geometry="lpae", seed=arguments.seed, base=base)
+    guest = Guest.plain(arguments.memory, geometry=geometry, seed=arguments.seed, base=base)
     check_traceable(rate, bandwidth, guest.max_pages)
     n_pages = parse_pages(arguments.working_set) if arguments.working_set else None
     writers = [make_writer(arguments.writer, guest, n_pages, arguments.seed) for _ in range(2)]
     expected = recurrence(writers[0], rate, bandwidth, rule)
-    with build(TRACERS[arguments.tracer], guest) as p2m:
+    with build(design, guest) as p2m:
         assert isinstance(p2m, Traceable)
         found = Sender(Tracer(p2m), writers[1], rate, bandwidth, peek=arguments.peek).run(rule)
     return expected, found

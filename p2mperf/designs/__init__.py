@@ -8,6 +8,8 @@ says its `family`: it is compared with the designs of that family.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -53,6 +55,27 @@ def find(name: str) -> type[Design]:
     if is_shipped(name):
         return cast("type[Design]", import_target(spec.target))
     return cast("type[Design]", load("design", name, spec.target, lambda kind: _wrong(name, kind)))
+
+
+def able(needs: Iterable[str], options: Iterable[str] = ()) -> list[str]:
+    """Name the designs of a default sweep that can do something; one that is broken is passed over.
+
+    Parameters
+    ----------
+    needs : iterable of str
+        Names in `p2mperf.designs.capabilities.CAPABILITIES`.
+    options : iterable of str
+        What it must be possible to build them with.
+    """
+    from p2mperf.designs.capabilities import missing
+
+    needs, options = tuple(needs), set(options)
+    found = []
+    for name in (name for name, spec in registry().items() if spec.headline):
+        with suppress(PluginError):
+            kind = find(name)
+            found += [name] if options <= kind.options and not missing(kind, needs) else []
+    return found
 
 
 def is_shipped(name: str) -> bool:

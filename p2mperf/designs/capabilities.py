@@ -45,6 +45,50 @@ class HasTools(Protocol):
 
 
 @runtime_checkable
+class Hotplugged(Protocol):
+    """Frames above the map can be had later, as memory or as identity."""
+
+    def hotplug(self, first: int, n_frames: int) -> Any:
+        """Let frames be balloonable; whether all are."""
+
+    def set_identity(self, first: int, n_frames: int) -> Any:
+        """Let frames be identity; how many are."""
+
+    def unused_mfns(self, n_frames: int) -> Any:
+        """Machine frames that nothing stands on, the lowest first."""
+
+    def has_memory(self, entries: Any) -> Any:
+        """Whether there is memory behind each entry."""
+
+
+@runtime_checkable
+class Saved(Protocol):
+    """It can be saved, and restored on other machine frames."""
+
+    def save(self) -> Any:
+        """Save it."""
+
+    def restore(self, saved: Any) -> None:
+        """Let it go on, on other machine frames."""
+
+
+@runtime_checkable
+class PassesThrough(Protocol):
+    """A range can be given to a device, its memory moved elsewhere."""
+
+    def pass_through(self, first: int, n_frames: int, to: int) -> Any:
+        """Make a range identity, and put its memory elsewhere; whether all of it.
+
+        Parameters
+        ----------
+        first, n_frames : int
+            The range.
+        to : int
+            Where its memory stands from now on.
+        """
+
+
+@runtime_checkable
 class Shared(Protocol):
     """Leaves beyond the map are shared until they are written to."""
 
@@ -95,7 +139,19 @@ class SharesWindow(Protocol):
 
 
 CAPABILITIES: dict[str, type] = {
-    kind.__name__: kind for kind in (Writable, Ballooned, HasTools, Shared, Dumpable, Traceable, SharesWindow)
+    kind.__name__: kind
+    for kind in (
+        Writable,
+        Ballooned,
+        HasTools,
+        Hotplugged,
+        Saved,
+        PassesThrough,
+        Shared,
+        Dumpable,
+        Traceable,
+        SharesWindow,
+    )
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from p2mperf.designs import able
 from p2mperf.designs.capabilities import missing
 from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.designs.pv.saving import Saved
@@ -22,6 +23,10 @@ from p2mperf.errors import BadInputError, known
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
+
+# What scenarios ask of a design; who lacks it is refused before anything is built.
+NEEDS = ("Writable", "Ballooned", "HasTools", "Hotplugged", "Saved", "PassesThrough")
+_SAID = ("end_pfn", "n_breaks", "tools")
 
 P2m = PvTree | PvLinear
 _PCI_HOLE = range(3 * GIB >> PAGE_SHIFT, 4 * GIB >> PAGE_SHIFT)
@@ -76,11 +81,22 @@ def check(name: str, design: Any) -> None:
     Raises
     ------
     BadInputError
-        For an unknown name, or a design that cannot be written.
+        For an unknown name, or a design that has not what it takes: `NEEDS`, and the option ``limit``.
     """
     known("scenario", name, SCENARIOS)
-    if missing(design if isinstance(design, type) else type(design), ["Writable"]):
-        raise BadInputError(f"{design.name} cannot be written: take pv-tree or pv-linear")
+    kind: Any = design if isinstance(design, type) else type(design)
+    lacks = missing(kind, NEEDS)
+    if "Writable" in lacks:
+        why = "cannot be written"
+    elif lacks:
+        why = f"cannot live through a scenario: it is not {' and '.join(lacks)}"
+    elif "limit" not in kind.options:
+        why = "cannot live through a scenario: it has no option limit"
+    elif without := [name for name in _SAID if not hasattr(kind, name)]:
+        why = f"cannot live through a scenario: it does not say its {' and '.join(without)}"
+    else:
+        return
+    raise BadInputError(f"{kind.name} {why}: take {' or '.join(able(NEEDS, ['limit']))}")
 
 
 def run_scenario(name: str, p2m: P2m) -> Iterator[Step]:

@@ -84,7 +84,7 @@ CONTRACT_BREAKERS = {
     "PV: designs stand on parts": ("designs/pv/store.py", "import p2mperf.designs.pv.breaking"),
     "Results are read and written": ("measure/rounds.py", "import p2mperf.results"),
     "numba and llvmlite enter through": ("guests/guest.py", "import numba"),
-    "Compiled code stays in its rooms": ("measure/rounds.py", "import p2mperf.jit"),
+    "Compiled code stays in its rooms": ("designs/pv/store.py", "import p2mperf.jit"),
     "matplotlib is used by figures only": ("units.py", "import matplotlib"),
     "scipy is used by analysis only": ("measure/rounds.py", "import scipy"),
     "argparse is used by the command line only": ("units.py", "import argparse"),

@@ -33,7 +33,7 @@ def fuzz(*options: str, patience: float = 300) -> dict[str, Any]:
     *talk, last = child.stdout.rstrip("\n").split("\n")
     report = json.loads(last)
     assert not report["faults"], "\n".join(talk)
-    return report
+    return report | {"table": talk[:-1]}
 
 
 def test_every_command_line_is_answered_with_a_documented_code() -> None:
@@ -42,7 +42,9 @@ def test_every_command_line_is_answered_with_a_documented_code() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_two_thousand_vectors_of_a_command(command: str) -> None:
+def test_two_thousand_vectors_of_a_command(command: str, tell: Any) -> None:
     n_vectors = os.environ.get("P2MPERF_FUZZ_CASES", "2000")
     found = fuzz("--command", command, "--vectors", n_vectors, patience=7200)
     assert found["cases"] == int(n_vectors)
+    # The head of the table once; a run of all commands, `python tests/fuzz/cli.py`, prints it in one piece.
+    tell("\n".join(found["table"] if command == next(iter(COMMANDS)) else found["table"][1:]))

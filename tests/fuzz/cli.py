@@ -21,6 +21,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -336,6 +337,15 @@ def run(argv: list[str], case: int, channel: Channel) -> None:
         channel.count(f"code {code}")
 
 
+def row(command: str, n_vectors: int | None = None, outcomes: Counter[str] | None = None) -> str:
+    """A line of the table of vectors and exit codes; without numbers, its head."""
+    if outcomes is None:
+        return f"{command:14}{'vectors':>8}" + "".join(f"{f'code {code}':>9}" for code in CODES) + "   faults"
+    codes = [outcomes[f"code {code}"] for code in CODES]
+    n_faults = outcomes.total() - sum(codes)
+    return f"{command:14}{n_vectors:8}" + "".join(f"{n:9}" for n in codes) + f"{n_faults:9}"
+
+
 def main() -> int:
     """Fuzz, report, and fail when anything was found."""
     commands = list(import_module("p2mperf.cli").COMMANDS)
@@ -360,7 +370,7 @@ def main() -> int:
     # A child runs many vectors: an import that one interrupts would fail in the next, as in no real process.
     for name in ("matplotlib.pyplot", "matplotlib.backends.backend_svg", "matplotlib.backends.backend_agg"):
         import_module(name)
-    chosen, report = arguments.command or commands, Report()
+    chosen, report, rows = arguments.command or commands, Report(), [row("command")]
     names = known_names()
     with tempfile.TemporaryDirectory() as directory:
         places = _places(Path(directory))
@@ -373,10 +383,11 @@ def main() -> int:
 
             first = arguments.case or 0
             n_cases = 1 if arguments.case is not None else arguments.vectors
-            before = report.n_cases
+            n_before, before = report.n_cases, report.outcomes.copy()
             run_cases(Work(one, SECONDS + 6), first, n_cases, report, arguments.seconds / len(chosen))
-            sys.stdout.write(f"{command}: {report.n_cases - before} vectors\n")
+            rows.append(row(command, report.n_cases - n_before, report.outcomes - before))
         os.chdir("/")
+    sys.stdout.write("\n".join(rows) + "\n")
     print_report(report, "python tests/fuzz/cli.py --command NAME", arguments.seed)
     return int(bool(report.faults))
 

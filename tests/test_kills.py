@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import p2mperf
 from p2mperf.measure.settings import Settings
 from p2mperf.results.runs import find_runs
 from p2mperf.study.jobs import jobs
@@ -105,6 +106,16 @@ class Sweep:
         assert len(infos) <= 1
         return infos[0].path if infos else None
 
+    def is_ended(self) -> bool:
+        path = self.path()
+        return path is not None and b'\n{"record":"end"' in path.read_bytes()
+
+    def exports(self) -> list[Path]:
+        """Parquet and CSV, as far as they are there."""
+        return sorted(
+            (file for file in self.out.glob("[!.]*") if file.suffix in (".parquet", ".csv")), reverse=True
+        )
+
     def finished(self) -> dict[str, str]:
         """Whole lines of finished cells by key; a key that stands twice is an error."""
         path = self.path()
@@ -117,35 +128,86 @@ class Sweep:
         return {json.loads(line)["cell"]: line for line in cells}
 
 
-# Every other kill comes at any moment, also before the first cell; the others while cells are being finished.
+class Killer:
+    """Kills one sweep again and again, and sees after each time that all is there that was there before.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        Begun anew after each kill.
+    seed : int
+        Of the moments.
+    """
+
+    def __init__(self, sweep: Sweep, seed: int) -> None:
+        self.sweep, self.choose = sweep, random.Random(seed)
+        self.known: dict[str, str] = {}
+        self.kills: Counter[str] = Counter()
+
+    def kill(self, process: subprocess.Popen[str], what: str) -> str:
+        """End a sweep; what it had said."""
+        self.kills["with a unit at work"] += len(self.sweep.left_behind()) > 1
+        process.send_signal(signal.SIGKILL)
+        _, said = process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        self.kills[what] += 1
+        self.sweep.wait_for_nobody()
+        self.look()
+        return said
+
+    def look(self) -> None:
+        found = self.sweep.finished()
+        # All that was on disk before is there unchanged.
+        assert self.known.items() <= found.items()
+        self.known = found
+
+    def kill_sweep(self, longest_seconds: float | None) -> None:
+        """At any moment, also before the first cell; with None, while cells are being finished."""
+        process = self.sweep.start()
+        if longest_seconds is None:
+            self.sweep.wait_for_more_than(len(self.known))
+            time.sleep(self.choose.uniform(0, 0.4))
+        else:
+            time.sleep(self.choose.uniform(0.1, longest_seconds))
+        self.kill(process, "sweep")
+
+    def kill_unit(self) -> None:
+        """The unit alone, whose cells fail then; and, while it goes on with others, the sweep."""
+        process = self.sweep.start()
+        self.sweep.wait_for_a_unit(process.pid, self.choose.random() < 0.7)
+        time.sleep(self.choose.uniform(0, 0.3))
+        for pid in set(self.sweep.left_behind()) - {process.pid}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.kills["unit"] += 1
+        time.sleep(self.choose.uniform(0, 1.5))
+        self.kill(process, "sweep")
+
+    def kill_before_export(self, longest_seconds: float, until_end: bool = False) -> str:
+        """Between the end of the run and its export: whoever comes later measures nothing again."""
+        process = self.sweep.start()
+        if until_end:
+            end = time.monotonic() + 300
+            while not self.sweep.is_ended() and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.01)
+        time.sleep(self.choose.uniform(0, longest_seconds))
+        if process.poll() is None:
+            said = self.kill(process, "before export" if not self.sweep.exports() else "after export")
+        else:
+            assert process.communicate()[0]
+            said = ""
+        # It was too quick, or just done: as if death had come between its two files.
+        for file in self.sweep.exports()[-1:] if len(self.sweep.exports()) == 2 else ():
+            file.unlink()
+        return said
+
+
 def kill_and_go_on(out: Path, n_replicates: int, n_kills: int, longest_seconds: float, seed: int) -> None:
     sweep = Sweep(out, n_replicates)
-    choose = random.Random(seed)
-    known: dict[str, str] = {}
-    n_kills_at_work = 0
+    killer = Killer(sweep, seed)
     for number in range(n_kills):
-        process = sweep.start()
-        if number % 2:
-            sweep.wait_for_more_than(len(known))
-            time.sleep(choose.uniform(0, 0.4))
-        else:
-            time.sleep(choose.uniform(0.1, longest_seconds))
-        n_kills_at_work += len(sweep.left_behind()) > 1
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        sweep.wait_for_nobody()
-        found = sweep.finished()
-        # All that was on disk before is there unchanged.
-        assert known.items() <= found.items()
-        known = found
-    # Some kills met a unit at work, and they left something finished and something to do.
-    assert n_kills_at_work
-    assert 0 < len(known) < len(sweep.keys)
-    path = sweep.path()
-    assert path is not None
-    with path.open("ab") as journal:
-        journal.write(TORN)
+        killer.kill_sweep(None if number % 2 else longest_seconds)
+    path, known = tear(sweep, killer)
     said = sweep.finish()
     assert f"resuming {path.name}: {len(known)} of {len(sweep.keys)} cells are there" in said
     assert f"{path.name} ended in a torn line" in said
@@ -155,14 +217,63 @@ def kill_and_go_on(out: Path, n_replicates: int, n_kills: int, longest_seconds: 
     sweep.wait_for_nobody()
 
 
+def tear(sweep: Sweep, killer: Killer) -> tuple[Path, dict[str, str]]:
+    """Tear the last line of the journal, as a loss of power may."""
+    # Some kills met a unit at work, and they left something finished and something to do.
+    assert killer.kills["with a unit at work"]
+    assert 0 < len(killer.known) < len(sweep.keys)
+    path = sweep.path()
+    assert path is not None
+    with path.open("ab") as journal:
+        journal.write(TORN)
+    return path, killer.known
+
+
 def test_three_kills_and_a_torn_line(tmp_path: Path) -> None:
     kill_and_go_on(tmp_path / "out", n_replicates=3, n_kills=3, longest_seconds=2.5, seed=7)
 
 
+def kill_to_the_end(out: Path, n_replicates: int, n_kills: int, seed: int) -> Counter[str]:
+    """So many kills of sweeps, of units, and between the end and the export; what was killed."""
+    sweep = Sweep(out, n_replicates)
+    killer = Killer(sweep, seed)
+    while killer.kills["sweep"] + killer.kills["unit"] < n_kills * 7 // 10:
+        number = killer.kills["sweep"]
+        if number % 3 == 2:
+            killer.kill_unit()
+        else:
+            killer.kill_sweep(None if number % 3 else 4)
+    path, _ = tear(sweep, killer)
+    killer.kill_before_export(0.4, until_end=True)
+    assert sweep.is_ended()
+    assert sorted(killer.known) == sorted(sweep.keys)
+    content = path.read_bytes()
+    while killer.kills.total() - killer.kills["with a unit at work"] < n_kills:
+        killer.kill_before_export(3)
+        assert sweep.path() == path
+        # Nothing is measured again: not even a record is added.
+        assert path.read_bytes() == content
+    said = sweep.finish()
+    assert f"{path.name} came to its end but was not exported" in said
+    assert sweep.path() == path
+    assert path.read_bytes() == content
+    parquet, _ = sweep.exports()
+    assert p2mperf.load(parquet).equals(p2mperf.load(path))
+    return killer.kills
+
+
+def test_kills_of_sweep_and_unit_and_before_the_export(tmp_path: Path) -> None:
+    kills = kill_to_the_end(tmp_path / "out", n_replicates=4, n_kills=5, seed=3)
+    assert kills["before export"] + kills["after export"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_twenty_kills_and_a_torn_line(tmp_path: Path, seed: int) -> None:
-    kill_and_go_on(tmp_path / "out", n_replicates=24, n_kills=20, longest_seconds=4, seed=seed)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_sixty_kills_in_three_sweeps(tmp_path: Path, seed: int, tell: Any) -> None:
+    start = time.monotonic()
+    kills = kill_to_the_end(tmp_path / "out", n_replicates=24, n_kills=20, seed=seed)
+    assert min(kills["sweep"], kills["unit"], kills["before export"]) > 0
+    tell(f"seed {seed}: {dict(kills)} in {time.monotonic() - start:.0f} s; nothing lost, doubled, or again")
 
 
 UNIT = Unit(GuestSpec.plain("16M", "pv64"), "kernel", 0, 1, ("pv-linear",))

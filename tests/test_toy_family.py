@@ -19,6 +19,7 @@ import pytest
 import p2mperf
 
 CHECKOUT = Path(p2mperf.__file__).resolve().parents[1]
+OTHERS = ("p2mperf.designs.pv.", "p2mperf.designs.arm.")
 ENTRY_POINTS = """\
 [p2mperf.geometries]
 toy64 = toy_family.declared:GEOMETRY
@@ -53,19 +54,40 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+# Imported by each process whose path begins with the site: a unit's tells at its end what it had imported.
+NOTE_OF_UNITS = """\
+import atexit, os, sys
+
+def note():
+    with open(os.environ["TOY_UNITS"], "a") as stream:
+        print(*sorted(sys.modules), file=stream)
+
+if "p2mperf.study.unit" in sys.orig_argv and "TOY_UNITS" in os.environ:
+    atexit.register(note)
+"""
+
+
 @pytest.fixture(scope="module")
-def results(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def units(site: Path) -> Path:
+    """Where units of this family's sweep say what they had imported, a line each."""
+    (site / "sitecustomize.py").write_text(NOTE_OF_UNITS)
+    return site / "units"
+
+
+@pytest.fixture(scope="module")
+def results(site: Path, units: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny sweep of the plan's own guest of this family."""
     out = tmp_path_factory.mktemp("toys") / "results"
     arguments = ["--operation", "latency", "--operation", "stamp", "--stream", "uniform", "--replicates", "2"]
     designs = ["--design", "toy-array", "--design", "toy-pages"]
-    command(site, "sweep", "--plan", "quick", *designs, *arguments, "--out", str(out), "-q", "--json")
+    sweep = ("sweep", "--plan", "quick", *designs, *arguments, "--out", str(out), "-q", "--json")
+    python(site, "-c", RUN, *sweep, TOY_UNITS=str(units))
     return out
 
 
-def python(site: Path, *arguments: str) -> str:
+def python(site: Path, *arguments: str, **variables: str) -> str:
     path = os.pathsep.join(map(str, (CHECKOUT, site)))
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
     result = subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, text=True, cwd=site, check=False
     )
@@ -118,6 +140,39 @@ def test_it_is_swept(site: Path, results: Path) -> None:
     assert set(frame["operation"]) == {"latency", "stamp"}
     assert set(frame["status"]) == {"done"}
     assert (frame["elapsed_ns"] > 0).all()
+
+
+def test_its_units_import_nothing_of_other_families(results: Path, units: Path) -> None:
+    imported = [line.split() for line in units.read_text().splitlines()]
+    assert len(imported) == 2  # replicates
+    for names in imported:
+        assert "toy_family.designs" in names
+        assert not [name for name in names if name.startswith(OTHERS)]
+
+
+def test_a_sweep_of_all_families_measures_it_too(site: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    code = f"""
+from dataclasses import replace
+from p2mperf.measure.settings import Settings
+from p2mperf.study.narrow import narrow
+from p2mperf.study.plans import make_plan
+from p2mperf.study.specs import GuestSpec
+from p2mperf.study.sweep import sweep
+plan = narrow(make_plan("quick"), operations=["latency"], streams=["uniform"], n_replicates=1)
+small = [guest for guest in plan.guests if guest.n_bytes <= 8 << 20]
+small += [GuestSpec.plain("16M", shape) for shape in ("pv64", "pv32", "lpae")]
+moment = Settings(n_rounds=2, target_ns=10_000, min_lookups=128, max_lookups=128, control=False, warm_up_ns=0)
+path = sweep(replace(plan, guests=tuple(small), settings=moment), {str(out)!r})
+frame = p2mperf.load(path)
+print(frame[["family", "guest", "status"]].drop_duplicates().to_json(orient="values"))
+"""
+    assert sorted(shown(site, code)) == [
+        ["arm", "arm-16m", "done"],
+        ["pv", "pv-32-16m", "done"],
+        ["pv", "pv-64-16m", "done"],
+        ["toy", "toy-8m", "done"],
+    ]
 
 
 def test_it_is_compared_with_its_reference(results: Path, site: Path) -> None:

@@ -115,6 +115,13 @@ def test_runs_of_any_length(design: str, run_frames: Any) -> None:
         p2m.audit()
 
 
+@pytest.mark.parametrize("option", ["domid", "n_regions"])
+@pytest.mark.parametrize("number", [np.array(2), np.uint8(2)], ids=repr)
+def test_numbers_of_any_type(option: str, number: Any) -> None:
+    with p2mperf.build("arm-vlpt", ARM, **{option: number}) as p2m:
+        p2m.audit()
+
+
 def test_pages_that_there_are_not() -> None:
     for sizes in (
         (1, 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import index
 from time import perf_counter_ns
 from typing import Any
 
@@ -119,6 +120,7 @@ class Stage2Table(Owned):
         like: Stage2Table | None = None,
     ) -> None:
         check_options(name, guest, domid, n_regions)
+        domid, n_regions = index(domid), index(n_regions)
         if like is not None and (like.closed or like.source.closed or like.guest is not guest):
             raise BadInputError(f"{name} can only be like an open design of the same guest")
         self.name = name

@@ -1,0 +1,186 @@
+"""Cases of the API fuzz beside designs: guests, building, samples and figures, limits, sweeps, migration."""
+
+from __future__ import annotations
+
+from random import Random
+
+from grammar import guest_for, options_for
+from values import Pools, expressions, filled, hostile
+
+from p2mperf.designs import registry
+
+_SMALL: Pools = {
+    "size": expressions("'64M'  2**24  '16M'  ?text"),
+    "row": expressions("(?, '64M', 'ram')  (0, ?, 'ram')  (0, '64M', ?)  ?  (0, '64M', 'ram'), ?"),
+    "run": expressions("""
+        (0, 16384, 0, 2**40)  (0, 2**40, 0, 0)  (-5, 16384, 0, 0)  (0, 9, 0, 0), (500, 9, 0, 99)  (0, 9, 7, 0)
+        (0, 9, 0, 0), (5, 9, 0, 99)  (0, 9, 0, 0), (9, 9, 0, 0)  (0, 16384, 0, -1)  (0, 16384, 0, 0)
+    """),
+    "field": expressions(
+        "name  geometry  runs  n_boot_pages  max_pages  end_pfn  machine  seed  coincident_pfn"
+    ),
+    "frames": expressions("1  100  16383  16384  10**6  2**28  2**36  2**40  ?scalar"),
+    "design": expressions("'pv-tree'  'pv-linear'  'arm-walk'  'arm-vlpt'  'pv-linear-nested'"),
+    "geometry": expressions("'pv64'  'pv32'  'lpae'"),
+}
+_GUESTS = expressions("""
+    Guest.plain(?size)  Guest.plain(?size, geometry=?)  Guest.plain('64M', seed=?)  Guest.plain('64M', name=?)
+    Guest.plain('64M', geometry='lpae', base=?)  Guest.plain(?size, geometry=?geometry, seed=?scalar)
+    Guest.preset(?)  Guest.preset('dom0-64-e820', seed=?)  Guest.from_e820(?, ?size)
+    Guest.from_e820([?row], '16M')  Guest.from_e820([(0, '64M', 'ram')], ?size, ?)
+    Guest.from_e820([(0, '64M', 'ram')], '64M', machine=?)
+    Guest.from_e820([(0, '64M', 'ram')], '64M', machine=Machine(?frames))
+    replace(Guest.plain('64M', geometry=?geometry), machine=Machine(?frames))
+    replace(Guest.plain('64M'), runs=Runs.of([?run]))  replace(Guest.plain('64M'), ?field=?)
+""")
+_LOOKS = expressions("""
+    g.entries(?array)  g.entry_kinds(?array)  g.entries([5], ?text)  g.covered_pfn  g == g  hash(g)  repr(g)
+    streams.make_stream(?text, g, 5)  streams.make_stream('uniform', g, ?scalar, seed=?scalar)
+    streams.make_stream('zipf', g, 5, hole_fraction=?scalar, identity_fraction=?scalar)
+    streams.replay(?array, g)
+""")
+_LONE = expressions("""
+    Machine(?)  Machine(1000, ?)  Machine(1000).allocate(?)  Backing(?, ?, ?)  VlptWindow(?)
+    units.parse_size(?)  units.parse_pages(?)  streams.make_stream('uniform', ?, 5)  p2mperf.designs()
+    p2mperf.designs.find(?)  p2mperf.designs.family_of(?)
+""")
+
+
+def guests(random: Random) -> list[str]:
+    """A guest with something wrong in most of them, and what is asked of it and built for it."""
+    if random.random() < 0.2:
+        return [filled(random, random.choice(_LONE), {})]
+    lines = [f"g = {random.choice(_GUESTS)}", *(random.choice(_LOOKS) for _ in range(random.randint(0, 2)))]
+    lines += ["a = build(?design, g)", "a.m2p", "check(a)"] if random.random() < 0.5 else []
+    return [filled(random, line, _SMALL) for line in lines]
+
+
+def builds(random: Random) -> list[str]:
+    """One call of build with something hostile in it."""
+    design = random.choice(sorted(registry()))
+    guest, options = guest_for(random, design), options_for(random, design, n_hostile=0.6, n_most=3)
+    roll = random.random()
+    if roll < 0.1:
+        return [f"a = build({hostile(random, 'text')}, {guest})"]
+    if roll < 0.2:
+        return [f"a = build({design!r}, {hostile(random, 'text')})"]
+    if roll < 0.3:
+        options += filled(random, ", ?name=?text", {"name": ("zzz", "backing", "guest", "design", "self")})
+    backing = f", {hostile(random, 'text')}" if roll > 0.9 else ""
+    kind = f"p2mperf.designs.find({design!r})"
+    lines = [f"g = {guest}", f"a = build({design!r}, g{backing}{options})", "check(a)"]
+    return [*lines, f"{kind}.predict_footprint(g{options})"] if roll > 0.7 else lines
+
+
+_SAMPLES: Pools = {
+    "frame": expressions("""
+        frame.head(0)  frame.head(1)  frame.drop(columns=[?column])  changed(frame, **{?column: ?scalar})
+        frame.T
+        frame.assign(**{?column: None})  frame.assign(cost_ns=-1.0)  frame.assign(cost_ns=nan)
+        frame.assign(zz=1)
+        frame.astype(object)  frame.reset_index()  frame.cost_ns  frame.assign(guest='$x_{$')
+        frame[['guest']]
+        frame.assign(family='nope')  frame.assign(status='odd')  pd.DataFrame()  frame.assign(entry_bits=7)
+        frame.iloc[::-1]  frame  frame.set_index('guest')  frame.to_dict()  frame.to_numpy()
+        frame.astype(str)
+        frame.convert_dtypes()  frame.set_axis(range(frame.shape[1]), axis=1)
+        pd.concat([frame, frame], axis=1)
+        changed(frame, runs=?)  frame.sample(50, random_state=1)  pd.concat([frame, frame])  ?
+    """),
+    "column": expressions("""
+        'status'  'cost_ns'  'design'  'guest'  'family'  'run'  'replicate'  'round'  'guest_bytes'
+        'entry_bits'
+        'hole_fraction'  'stream'  'operation'  'backing'  'limit_bytes'  'n_lookups'  'build_ns'  'geometry'
+        'machine'  'n_pages_grown'  'footprint_leaf_pages'
+    """),
+    "figure": expressions("""
+        'cost'  'ratio'  'footprint'  'life'  'limit-area'  'limit-map'  'arm-shift'  'arm-find'  'precopy'
+        ?text
+    """),
+    "place": expressions("'/dev/null/x'  '/dev/full'  '/proc/self'  ?text"),
+}
+_OF_SAMPLES = expressions("""
+    p2mperf.summary(?frame)  p2mperf.figure(?figure, ?frame)  figures.table(?figure, ?frame)
+    p2mperf.figure(?text)
+    compare(?frame, ?frame)  compare(?frame, frame, force=?)  p2mperf.load(?text)  p2mperf.load('shipped', ?)
+    p2mperf.load(?, ?text)  export(?text, ?place)
+""")
+
+
+def samples(random: Random) -> list[str]:
+    """Samples that are none, or not whole, in front of all that shows samples."""
+    return [filled(random, random.choice(_OF_SAMPLES), _SAMPLES)]
+
+
+_ASKED: Pools = {
+    "size": expressions("'400G'  '43G'  '2049M'  4096  ?text  ?scalar"),
+    "bits": expressions("32  64  ?scalar"),
+    "setting": expressions("""
+        vmalloc  split  hypervisor  reserve  fixmap  hole  struct_page  hotplug_limit  max_domain_memory
+        ram_base
+        window  zzz  nr_cpus
+    """),
+    "part": expressions(
+        "sizes  guests  designs  streams  operations  backings  n_replicates  limit  control  entry_bits"
+    ),
+    "plan": expressions("'quick'  'default'  'life'  ?text"),
+    "scenario": expressions("'balloon'  'save-restore'  'passthrough'  ?text"),
+    "limit": expressions("'1G'  0  1  '-1'  None  []  nan  4096  '8T'  2**70  'x' * 1000  ?"),
+    "question": ("'64g-32bit'", "'vlpt-window'", "?text"),
+}
+_QUESTIONS = expressions("""
+    sizing.limits(?size, entry_bits=?bits)  sizing.limits(?size, ?setting=?)
+    sizing.limits(?size, design=?text)
+    sizing.limits(?size, entry_bits=32, **{'?setting': ?text, '?setting': ?scalar})
+    sizing.limits('64G', without=?)
+    sizing.limits('64G', without=[?])  sizing.limits('64G').on(?)  sizing.limits(?size).to_dict()
+    sizing.table(?)  sizing.table([?size, ?size])  sizing.table(['1G'], widths=?)
+    sizing.table(['1G'], [?bits])
+    sizing.table(['1G'], ?setting=?)  sizing.reply(?question)  sizing.reply(?question).to_dict()
+    p2mperf.limits('400G', ?)  p2mperf.life(?text, 'balloon', 'pv-tree')
+    p2mperf.life(Guest.plain('16M'), ?scenario, ?text, '1G')  p2mperf.life(?, ?scenario, 'pv-linear', ?limit)
+    p2mperf.life(Guest.plain('16M'), ?scenario, 'pv-tree', ?limit)
+    p2mperf.sweep(?plan, out='/dev/null', ?part=?)  p2mperf.sweep(?plan, out='/dev/null', ?part=[?text])
+    p2mperf.sweep('quick', out='/dev/null/x', fresh=?, quiet=?)
+    p2mperf.sweep(?plan, out='/dev/null', executor=?)
+""")
+
+
+def questions(random: Random) -> list[str]:
+    """Limits, lives and sweeps. No sweep can begin: its results directory is refused."""
+    return [filled(random, random.choice(_QUESTIONS), _ASKED)]
+
+
+_MOVED: Pools = {
+    "writer": expressions("""
+        writers.make_writer(?text, g)  writers.make_writer('uniform', g, ?scalar, ?scalar)
+        writers.Sequential(g, ?)
+        writers.HotSet(g, hot_pages=?scalar, hot_fraction=?scalar)
+        writers.Uniform(g)  writers.HotSet(g, 100)  writers.Uniform(?)
+    """),
+    "rate": expressions("0  1  20000  1e6  -1  2**64  1e300  ?scalar"),
+    "speed": expressions("1  125e6  1e9  1e-300  ?scalar"),
+    "rule": expressions(
+        "precopy.stop_rule('legacy')  precopy.stop_rule('later')  precopy.stop_rule(?text)  ?"
+    ),
+}
+_MOVES = expressions("""
+    precopy.recurrence(w, ?rate, ?speed, ?rule)  precopy.Sender(t, w, ?rate, ?speed, peek=?).run(?rule)
+    precopy.Sender(t, w, 100, 1e8).run(?rule)  precopy.Sender(?, w, 100, 1e8)  precopy.Sender(t, ?, 100, 1e8)
+    precopy.recurrence(?, 100, 1e8, ?rule)  precopy.check_traceable(?rate, ?speed, 4096)  w.write(?scalar)
+    w.expected_dirty(250)  w.write(5)  t.write(?array)  t.write(w.write(5))  t.stop()  t.clean()
+    a.close()
+""")
+
+
+def migrations(random: Random) -> list[str]:
+    """A guest that is moved, by its writers and tracer."""
+    lines = [
+        "g = Guest.plain('16M', geometry='lpae')",
+        "a = build(?walk, g)",
+        "t = tracing.Tracer(a)",
+        "w = ?writer",
+        *(random.choice(_MOVES) for _ in range(random.randint(1, 3))),
+    ]
+    walk = expressions("'arm-walk'  'arm-walk-direct'  'arm-vlpt'")
+    return [filled(random, line, {**_MOVED, "walk": walk}) for line in lines]

@@ -176,6 +176,20 @@ def test_lines_that_no_sweep_has_written(tmp_path: Path, lines: list[bytes]) -> 
             assert f"{path.name}, line 2: " in sentence
 
 
+@pytest.mark.parametrize("stranger", ["pv-other", "control:pv-other"])
+def test_a_cell_of_a_design_that_its_unit_has_not_built(tmp_path: Path, stranger: str) -> None:
+    cell = samples.cell(rounds=[samples.block(2000, 3000, order=("pv-tree", stranger))])
+    good = written(tmp_path, samples.unit(), samples.cell(operation="throughput"))
+    with Journal.open(good) as journal:
+        assert "which its unit has not built" in refusal(lambda: journal.append(cell))
+    with good.open("ab") as file:
+        file.write(line(cell) + b"\n")
+    assert f"{good.name}, line 4: cell " in refusal(lambda: load(good))
+    written(tmp_path, samples.unit(), samples.cell(), run="beef")
+    with pytest.warns(DamagedResultsWarning, match=good.name):
+        assert len(find_runs(tmp_path)) == 1
+
+
 @pytest.mark.parametrize(
     "run",
     [
@@ -278,7 +292,9 @@ def test_the_command_line_tells_of_a_damaged_file_in_one_line(tmp_path: Path) ->
 
 def test_tables_of_private_leaves_alone_are_drawn(tmp_path: Path) -> None:
     path = written(
-        tmp_path, samples.unit({"pv-linear": samples.design(footprint={"leaf": 1})}), samples.cell()
+        tmp_path,
+        samples.unit({"pv-linear": samples.design(footprint={"leaf": 1})}),
+        samples.cell(rounds=[samples.block(2000, order=("pv-linear",))]),
     )
     assert len(api.figure("footprint", api.load(path)).axes) == 2
 

@@ -284,13 +284,13 @@ def test_figures_group_by_all_declared_axes() -> None:
 
 
 def test_a_footprint_that_only_the_backing_tells_apart_is_drawn_once(tmp_path: Path) -> None:
-    designs = {"pv-tree": samples.design(footprint={"leaf": 128, "mid": 1})}
+    designs = dict.fromkeys(("pv-tree", "pv-linear"), samples.design(footprint={"leaf": 128, "mid": 1}))
     units = [samples.unit(designs, **SMALL, backing=backing) for backing in ("4k", "kernel")]
     cells = [cell(SMALL, 0, (2000, 3000), backing=backing) for backing in ("4k", "kernel")]
     frame = frame_of(tmp_path, *units, *cells)
     assert set(footprint.data(frame)["backing"]) == {"4k", "kernel"}
     share = figure("footprint", frame).axes[0]
-    assert [label.get_text() for label in share.get_xticklabels()] == ["pv-64-256m tree"]
+    assert [label.get_text() for label in share.get_xticklabels()] == ["pv-64-256m linear", "pv-64-256m tree"]
 
 
 # ---- footprint ----

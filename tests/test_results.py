@@ -309,7 +309,8 @@ def test_a_failed_cell_may_be_tried_again(tmp_path: Path) -> None:
 def test_a_cell_belongs_to_the_latest_build_of_its_unit(tmp_path: Path) -> None:
     first = samples.unit()
     second = samples.unit(designs={"pv-tree": samples.design(build_ns=5)})
-    path = written(tmp_path, first, samples.cell(), second, samples.cell(stream="zipf"))
+    rounds = [samples.block(2000, order=("pv-tree",))]
+    path = written(tmp_path, first, samples.cell(), second, samples.cell(stream="zipf", rounds=rounds))
     assert [unit for _, unit in Journal.read(path).cells_with_units()] == [first, second]
 
 

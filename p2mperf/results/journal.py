@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from p2mperf.errors import ResultsError, ResultsLostError, cut
+from p2mperf.control import CONTROL
+from p2mperf.errors import ResultsError, ResultsLostError, cut, shown
 from p2mperf.results.claim import claim_directory
 from p2mperf.results.fields import Record
 from p2mperf.results.files import as_path, flush_directory, open_locked, read_regular, told
@@ -160,6 +161,7 @@ class Journal:
             raise ResultsError(f"{told(self.path)} is not open for appending: use Journal.open")
         validate(record)
         self._refuse_doubles(record)
+        self._refuse_strangers(record)
         line = _encoded(record)
         n_bytes_before = self._require_there(self._descriptor)
         try:
@@ -250,6 +252,7 @@ class Journal:
         try:
             record = validate(decoded(line))
             self._refuse_doubles(record)
+            self._refuse_strangers(record)
         except ValueError as error:
             raise ResultsError(
                 f"{where}: not a JSON record, but records follow, so no torn write: "
@@ -269,6 +272,18 @@ class Journal:
             raise ResultsError(
                 f"cell {cut(record['cell'], 200)} is finished already and must not be recorded twice"
             )
+
+    def _refuse_strangers(self, record: Record) -> None:
+        """Hold a cell to the unit it was measured in: what was not built there cannot have been timed."""
+        unit = self._units.get(record["unit"]) if record["record"] == "cell" else None
+        if unit is None:
+            return
+        for block in record.get("rounds") or ():
+            for name in block["order"]:
+                if name.removeprefix(CONTROL) not in unit["designs"]:
+                    raise ResultsError(
+                        f"cell {cut(record['cell'], 200)} names {shown(name)}, which its unit has not built"
+                    )
 
     def _remember(self, record: Record) -> None:
         name = record["record"]

@@ -43,6 +43,7 @@ def check_samples(frame: pd.DataFrame) -> None:
     _check_sums(frame)
     _check_runs(frame)
     _check_unique(frame)
+    _check_places(frame)
 
 
 def as_samples(frame: object) -> pd.DataFrame:
@@ -181,6 +182,20 @@ def _check_runs(frame: pd.DataFrame) -> None:
     named = set(frame[list(_ORIGIN)].drop_duplicates().itertuples(index=False, name=None))
     if not named <= told or {run["run"] for run in runs} != {name[0] for name in named}:
         raise ResultsError("its runs are others than those that its samples name")
+
+
+def _check_places(frame: pd.DataFrame) -> None:
+    """Blocks of a cell, and places in a block, are counted from 0 without a gap."""
+    done = frame[frame["status"] == "done"]
+    if done.empty:
+        return
+    cell = list(_CELL)
+    blocks = done.groupby([*cell, "round"], dropna=False)
+    if (blocks["position"].max() + 1 != blocks.size()).any():
+        raise ResultsError("its column position leaves out a place in a block")
+    rounds = done.groupby(cell, dropna=False)["round"]
+    if (rounds.max() + 1 != rounds.nunique()).any():
+        raise ResultsError("its column round leaves out a block of a cell")
 
 
 def _check_unique(frame: pd.DataFrame) -> None:

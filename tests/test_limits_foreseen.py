@@ -88,6 +88,23 @@ def test_two_dashes_are_no_value(capsys: pytest.CaptureFixture[str], command: tu
     assert f"argument {option}: expected one argument" in said
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "/dev/null/a\nb"])
+def test_a_directory_for_figures_that_cannot_be(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    code, said = refused(capsys, "plot", "limit-area", "--out", name)
+    assert code == 2
+    assert said.startswith("p2mperf: cannot write figures to '")
+
+
+def test_a_report_that_no_file_can_hold_is_refused_before_it_is_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2mperf.cli.report._rendered", lambda data: "html")
+    for name, sentence in (("a\0b", "no file is called"), ("x" * 5000, "cannot write 'xxx")):
+        code, said = refused(capsys, "report", "--out", name)
+        assert code == 2
+        assert sentence in said
+
+
 @pytest.mark.parametrize("replicates", ["999999999999", "1" + "0" * 30])
 def test_replicates_without_end_are_refused(capsys: pytest.CaptureFixture[str], replicates: str) -> None:
     code, said = refused(capsys, "sweep", "--size", "4M", "--replicates", replicates, "--dry-run")

@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
     specs = _specs(list(there) if is_all else arguments.figure, is_all)
     from p2mperf.api import load
     from p2mperf.figures import figure, save
+    from p2mperf.results.files import told
 
     source = arguments.results or ("results" if _has_results(Path("results")) else "shipped")
     load_once = cache(load)
@@ -63,7 +64,9 @@ def main(argv: list[str]) -> int:
             for path in save(fig, out, spec.name, tuple(arguments.format)):
                 show.write(f"{path}")
     except OSError as error:
-        raise ResultsError(f"cannot write figures to {out}: {error.strerror}; name another --out") from error
+        raise ResultsError(
+            f"cannot write figures to {told(out)}: {error.strerror}; name another --out"
+        ) from error
     return 0
 
 

@@ -28,14 +28,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", default="report.html", metavar="FILE", help="where to write (report.html)")
     arguments = parser.parse_args(argv)
     from p2mperf.api import load
+    from p2mperf.results.files import as_path, told
 
+    out = as_path(arguments.out)  # before a minute's work
     load(arguments.results)  # refuses what is no results before a kernel is started
     source = arguments.results
     html = _rendered("shipped" if source == "shipped" else str(Path(source).resolve()))
     try:
-        Path(arguments.out).write_text(html, encoding="utf-8")
+        out.write_text(html, encoding="utf-8")
     except OSError as error:
-        raise ResultsError(f"cannot write {arguments.out}: {error.strerror}; name another --out") from error
+        raise ResultsError(f"cannot write {told(out)}: {error.strerror}; name another --out") from error
     show.write(arguments.out)
     return 0
 

@@ -67,7 +67,7 @@ def test_writes_in_parts_are_the_same_writes(writer: str, monkeypatch: pytest.Mo
             ]
 
     whole = rounds()
-    monkeypatch.setattr(precopy, "_WRITES_AT_ONCE", 1000)
+    monkeypatch.setattr(precopy, "MOST_WRITES_AT_ONCE", 1000)
     assert rounds() == whole
     assert whole[0][2] > 10_000
 

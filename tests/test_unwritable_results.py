@@ -84,6 +84,12 @@ def test_it_is_refused_before_anything_is_measured(
     assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] in ([], ["kept"])
 
 
+def test_a_file_is_called_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = plain_file(tmp_path / "results")
+    assert main(["sweep", "--out", str(out), *SHORT]) == 2
+    assert capsys.readouterr().err == f"p2mperf: {out} is a file: results need a directory\n"
+
+
 @contextmanager
 def files_of_at_most(n_bytes: int) -> Iterator[None]:
     """What a full disk does, for this process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from p2mperf.errors import ResultsError
@@ -106,6 +107,9 @@ def is_ours(directory: Path) -> bool:
     ResultsError
         When it holds something else, is of a newer schema, or cannot be read.
     """
+    found = status_of(directory)
+    if found is not None and not stat.S_ISDIR(found.st_mode):
+        raise ResultsError(f"{told(directory)} is a file: results need a directory")
     marker = directory / MARKER
     if status_of(marker) is None:
         return _refuse_foreign(directory)

@@ -62,6 +62,8 @@ class Units:
         yield {"record": "unit", **unit.to_json(), "designs": designs}
         for cell in order.cells:
             record = samples.cell(**unit.to_json(), **cell.to_json())
+            if "pv-linear" not in designs or "pv-tree" not in designs:  # the sample times these two
+                record["rounds"] = [samples.block(*[2000] * len(designs), order=tuple(designs))]
             self.n_cells += 1
             yield self.spoil(self.n_cells, record | {"cell": cell.key_in(unit.key)})
 

@@ -17,6 +17,8 @@ from sweeping import MOMENT, Listener, Units, small_plan
 
 import p2mperf
 from p2mperf.errors import NothingFitsError, P2mperfError, ResultsError
+from p2mperf.host import card
+from p2mperf.host.watch import Snapshot
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
@@ -36,6 +38,12 @@ def units(monkeypatch: pytest.MonkeyPatch) -> Units:
     found = Units()
     monkeypatch.setattr(local, "child", found)
     return found
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine is busy with: what a sweep says of that is tried elsewhere."""
+    monkeypatch.setattr(card, "snapshot", lambda root: Snapshot())
 
 
 def records(path: Path) -> list[Record]:

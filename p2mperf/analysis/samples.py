@@ -8,6 +8,7 @@ import pandas as pd
 
 from p2mperf.control import CONTROL
 from p2mperf.errors import BadInputError
+from p2mperf.host.watch import Snapshot, Unrest, unrest
 from p2mperf.measure.ladder import Knee
 
 
@@ -65,6 +66,29 @@ def host_note(frame: pd.DataFrame) -> str:
     if card.get("hypervisor"):
         parts.insert(1, "in a virtual machine")
     return ", ".join(parts)
+
+
+def unrest_of(frame: pd.DataFrame) -> list[Unrest]:
+    """What spoilt the timings of a frame, as the runs' machine cards and ends tell it.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them.
+
+    Returns
+    -------
+    list of Unrest
+        At most one of each name; empty too where runs of earlier versions did not look.
+    """
+    found: dict[str, Unrest] = {}
+    for run in frame.attrs.get("runs") or []:
+        watched = run.get("watched") or {}
+        start, end = (Snapshot.from_json(watched.get(name)) for name in ("start", "end"))
+        # The card is of the session that began the run, which need not be the one that ended it.
+        for one in (*unrest(start, end), *unrest(Snapshot.from_json(run["machine"]))):
+            found.setdefault(one.name, one)
+    return list(found.values())
 
 
 def refuse_empty(table: pd.DataFrame, why: str) -> None:

@@ -90,11 +90,15 @@ def _limit(text: str) -> float:
 
 
 def _say_what_is_compared(frame_a: pd.DataFrame, frame_b: pd.DataFrame, table: pd.DataFrame) -> None:
+    from p2mperf.analysis.samples import unrest_of
+
     for name, frame in (("A", frame_a), ("B", frame_b)):
         facts = (
             f"{column} {', '.join(frame[column].unique())}" for column in ("run", "host", "plan", "code")
         )
         show.note(f"{name}: {', '.join(facts)}")
+        if caveat := show.unrest_line(unrest_of(frame)):
+            show.note(f"{name} was {caveat}")
     for name, n_only in (("A", table.attrs["n_only_a"]), ("B", table.attrs["n_only_b"])):
         if n_only:
             show.note(f"{n_only} cells are only in {name} and not compared")

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
 from p2mperf.errors import P2mperfError
-from p2mperf.host.card import (
-    BUSY_LOAD,
-    Card,
-    machine_card,
-)
+from p2mperf.host.card import Card, machine_card
 from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
 from p2mperf.host.probes import Root
+from p2mperf.host.watch import BOOT, BUSY_LOAD, Snapshot, steal_share, unrest
 from p2mperf.memory.pool import PagePool
 from p2mperf.units import GIB, HUGE_SIZE, MIB, format_size
 
 Status = Literal["ok", "warn", "fail"]
 
 _EPILOG = """\
-Exit code 1 when something must be repaired before p2mperf can measure here.
+Exit code 1 when something must be repaired before p2mperf can measure here. Nothing is changed on the
+machine: what to do about a warning is said, and yours to do.
 
-example:
+examples:
   python -m p2mperf doctor
+  python -m p2mperf doctor --json
 """
 
 # pv-64-400g: 100 Mi entries of 8 bytes are 800 MiB for the list and as much for the tree's leaves, and the
@@ -78,13 +78,17 @@ def main(argv: list[str]) -> int:
         "Check what this machine needs for good measurements, and say what to do about the rest.",
         _EPILOG,
     )
-    parser.parse_args(argv)
+    parser.add_argument("--json", action="store_true", help="the checks as JSON, one object each")
+    arguments = parser.parse_args(argv)
     checks = diagnose()
+    if arguments.json:
+        show.data([asdict(check) for check in checks])
+        return _code(checks)
     for check in checks:
         print(f"{check.status:4}  {check.name}: {check.finding}")
         if check.advice:
             print(f"      -> {check.advice}")
-    return int(any(check.status == "fail" for check in checks))
+    return _code(checks)
 
 
 def diagnose(root: Root = "/") -> list[Check]:
@@ -108,6 +112,7 @@ def diagnose(root: Root = "/") -> list[Check]:
         check_mappings(root),
         check_memory(root),
         check_idle(card),
+        *check_quiet(Snapshot.from_json(card)),
     ]
 
 
@@ -181,10 +186,47 @@ def check_idle(card: Card) -> Check:
     )
 
 
+def check_quiet(look: Snapshot) -> list[Check]:
+    """See what else than work of others disturbs timings: daemons, the hypervisor, the clock."""
+    share = steal_share(look)
+    n_collapsed, n_scans = look.n_khugepaged_collapsed, look.n_khugepaged_scans
+    clock = [f"the cpufreq governor is {look.governor}"] * bool(look.governor)
+    clock += [f"boost is {_on_or_off(look.boost)}"] * (look.boost is not None)
+    known = {
+        "DAMON": look.damon is not None and "does not run",
+        "khugepaged": n_collapsed is not None
+        and f"made {n_collapsed} pages of 2 MiB in {n_scans or 0} passes since boot",
+        "NUMA balancing": look.numa_balancing is not None and _on_or_off(look.numa_balancing),
+        "steal": share is not None and f"{share:.1%} of the CPU time wanted since boot",
+        "clock": ", ".join(clock),
+    }
+    spoils = {one.name: one for one in unrest(look)}
+    # How much is stolen just now would take a while to see.
+    spoils |= {
+        one.name: replace(one, seen=f"{one.seen} since boot")
+        for one in unrest(BOOT, look)
+        if one.name == "steal"
+    }
+    return [
+        Check(name, "warn", f"{spoils[name].seen}: {spoils[name].matters}", spoils[name].advice)
+        if name in spoils
+        else Check(name, "ok", finding or "not known: this machine does not tell")
+        for name, finding in known.items()
+    ]
+
+
 def pool_page_bytes() -> int:
     """Make a pool of one huge page as a sweep would, and read its page size back from /proc/self/smaps."""
     with PagePool(1) as pool:
         return pool.direct_page_bytes
+
+
+def _on_or_off(value: object) -> str:
+    return "on" if value else "off"
+
+
+def _code(checks: list[Check]) -> int:
+    return int(any(check.status == "fail" for check in checks))
 
 
 def _is_installed(name: str) -> bool:

@@ -12,7 +12,9 @@ from p2mperf.progress import Line, Progress, say
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Line", "Progress", "data", "frame_as_json", "note", "say", "text_table", "write"]
+    from p2mperf.host.watch import Unrest
+
+__all__ = ["Line", "Progress", "data", "frame_as_json", "note", "say", "text_table", "unrest_line", "write"]
 
 
 def write(text: str) -> None:
@@ -56,3 +58,20 @@ def text_table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
     )
     return "\n".join(line.rstrip() for line in padded)
+
+
+def unrest_line(found: Iterable[Unrest]) -> str:
+    """One line on what spoilt the numbers it stands beside.
+
+    Parameters
+    ----------
+    found : iterable of Unrest
+        What was seen.
+
+    Returns
+    -------
+    str
+        Empty for a quiet machine.
+    """
+    said = "; ".join(one.seen for one in found)
+    return f"measured in unrest: {said}; `python -m p2mperf doctor` says what to do" if said else ""

@@ -183,15 +183,18 @@ def _lack(misfit: Misfit) -> str:
 
 
 def _report(path: Path, arguments: Namespace) -> None:
+    from p2mperf.analysis.samples import unrest_of
     from p2mperf.api import summary
     from p2mperf.results.export import export, load
 
     frame = load(path)
-    table = summary(frame)
+    table, caveat = summary(frame), show.unrest_line(unrest_of(frame))
     if arguments.json:
         show.frame_as_json(table)
+        if caveat and not arguments.quiet:
+            show.say(caveat)
     else:
-        show.write(as_text(table))
+        show.write("\n".join([as_text(table), *([caveat] * bool(caveat))]))
     files = export(path, path.parent)
     if not arguments.quiet:
         names = ", ".join(file.name for file in [path, *files])

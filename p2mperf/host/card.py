@@ -12,12 +12,14 @@ import os
 import platform
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
 from p2mperf.host.memory import memory_info, memory_limit_bytes
-from p2mperf.host.probes import Root, load_average, read_choice, read_number, read_text, steal_ticks
+from p2mperf.host.probes import Root, read_choice, read_number, read_text
+from p2mperf.host.watch import Snapshot, snapshot, unrest
 from p2mperf.units import GIB, parse_size
 
 Card = dict[str, Any]
@@ -73,8 +75,6 @@ _CPU_FIELDS = {
     "cpu_stepping": ("stepping", "CPU revision"),
 }
 _PACKAGES = ("llvmlite", "numba", "numpy")
-# Half a task beside ours shows in every interval; waiting for it to end is cheaper.
-BUSY_LOAD = 0.5
 _THP = "sys/kernel/mm/transparent_hugepage"
 _CPU0 = "sys/devices/system/cpu/cpu0"
 
@@ -101,13 +101,14 @@ def machine_card(root: Root = "/", llvm_cpu_name: str | None = None) -> Card:
     (True, 12)
     """
     root = Path(root)
+    look = snapshot(root)
     return {
         **_cpu(root),
         "llvm_cpu_name": llvm_cpu_name or _llvm_cpu_name(),
         "architecture": platform.machine(),
         "affinity": sorted(os.sched_getaffinity(0)),
         "caches": caches(root),
-        "governor": read_text(root, f"{_CPU0}/cpufreq/scaling_governor"),
+        "governor": look.governor,
         "hypervisor": _hypervisor(root),
         "kernel_release": read_text(root, "proc/sys/kernel/osrelease"),
         "clocksource": read_text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource"),
@@ -124,8 +125,8 @@ def machine_card(root: Root = "/", llvm_cpu_name: str | None = None) -> Card:
         "swap_total_bytes": memory_info(root).get("SwapTotal"),
         "versions": _versions(),
         "environment": _environment(),
-        "load_average": load_average(root),
-        "n_steal_ticks": steal_ticks(root),
+        **{field.name: None for field in fields(look)},
+        **look.to_json(),
     }
 
 
@@ -203,8 +204,6 @@ def _caveats(card: Card) -> Iterator[str | None]:
         )
     if card["governor"] is None:
         yield "The clock frequency is not under control: no cpufreq governor is visible."
-    elif card["governor"] != "performance":
-        yield f"The clock frequency may change while measuring: the cpufreq governor is {card['governor']}."
     if card["thp_enabled"] in (None, "never"):
         yield "Transparent huge pages are off: anonymous memory stays on 4 KiB pages."
     if card["swap_total_bytes"]:
@@ -213,8 +212,7 @@ def _caveats(card: Card) -> Iterator[str | None]:
         yield "Address space randomisation is off: fresh processes differ less than intervals assume."
     if card["architecture"] == "x86_64" and card["clocksource"] not in ("tsc", None):
         yield f"The clock source is {card['clocksource']}, not tsc: reading the time is slow."
-    if card["load_average"] and card["load_average"][0] >= BUSY_LOAD:
-        yield f"The machine was not idle: {card['load_average'][0]:g} tasks ran on average for a minute."
+    yield from map(str, unrest(Snapshot.from_json(card)))
     if card["environment"].get("NUMBA_BOUNDSCHECK", "0") != "0":
         yield "NUMBA_BOUNDSCHECK is set: compiled loops check every index."
 

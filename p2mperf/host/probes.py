@@ -34,8 +34,11 @@ def read_choice(directory: Root, name: str) -> str | None:
 
 def load_average(root: Root = "/") -> list[float] | None:
     """Tasks that ran or waited to run, on average over the last 1, 5 and 15 minutes."""
-    words = (read_text(root, "proc/loadavg") or "").split()
-    return [float(word) for word in words[:3]] if len(words) >= 3 else None
+    words = (read_text(root, "proc/loadavg") or "").split()[:3]
+    try:
+        return [float(word) for word in words] if len(words) == 3 else None
+    except ValueError:
+        return None
 
 
 def steal_ticks(root: Root = "/") -> int | None:
@@ -52,4 +55,4 @@ def steal_ticks(root: Root = "/") -> int | None:
         Clock ticks over all CPUs, field 8 of the first line of /proc/stat (proc(5)).
     """
     words = (read_text(root, "proc/stat") or "").split("\n")[0].split()
-    return int(words[8]) if len(words) > 8 else None
+    return int(words[8]) if len(words) > 8 and words[8].isdecimal() else None

@@ -143,6 +143,15 @@ FIELDS = (
         optional=True,
     ),
     Field("n_done", COUNT, "cells measured over the whole run", records=_END, is_column=False),
+    Field(
+        "watched",
+        TABLE,
+        "what the machine was busy with at the start and at the end of the session that ended the run; the "
+        "run records of a samples frame have it too",
+        records=("run", "end"),
+        is_column=False,
+        optional=True,
+    ),
     Field("unit", KEY, "key of the unit, made of its fields", records=_UNIT, is_column=False),
     Field("cell", KEY, "key of the cell, made of its fields", records=_CELL, is_column=False),
     Field("guest", NAME, "guest name", records=_UNIT, is_axis=True, key="{}"),

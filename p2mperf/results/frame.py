@@ -51,7 +51,7 @@ def to_frame(journals: Iterable[Journal | str | Path]) -> pd.DataFrame:
     rows = [row for journal in opened for row in _samples(journal)]
     kinds = (kind for journal in opened for kind in _footprint_kinds(journal))
     frame = pd.DataFrame({column.name: _array(column, rows) for column in columns(kinds)})
-    frame.attrs["runs"] = [journal.run for journal in opened]
+    frame.attrs["runs"] = [journal.run_with_end for journal in opened]
     return frame
 
 

@@ -51,7 +51,7 @@ class Journal:
         self._units: dict[str, Record] = {}
         self._cells: dict[str, tuple[Record, Record | None]] = {}
         self._statuses: Counter[str] = Counter()
-        self._ended = False
+        self._end: Record = {}
 
     @classmethod
     def create(cls, directory: str | Path, run_record: Record) -> Journal:
@@ -212,7 +212,13 @@ class Journal:
     @property
     def is_ended(self) -> bool:
         """Whether the run came to its end: its last record is an end record."""
-        return self._ended
+        return bool(self._end)
+
+    @property
+    def run_with_end(self) -> Record:
+        """The run record, with what its end record says of what the machine was busy with meanwhile."""
+        watched = self._end.get("watched")
+        return self.run if watched is None else {**self.run, "watched": watched}
 
     def close(self) -> None:
         """Give back the file and its lock; harmless when done twice."""
@@ -287,7 +293,7 @@ class Journal:
 
     def _remember(self, record: Record) -> None:
         name = record["record"]
-        self._ended = name == "end"
+        self._end = record if name == "end" else {}
         if name == "run":
             self.run = record
         elif name == "unit":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from p2mperf.errors import CellsFailedError, NothingFitsError, P2mperfError, ResultsError
+from p2mperf.host.watch import Snapshot, Unrest, unrest
 from p2mperf.progress import Progress
 from p2mperf.results.claim import prepare_directory
 from p2mperf.results.export import is_exported
@@ -169,6 +171,8 @@ class _Sweep:
     def run(self, journal: Journal) -> None:
         """Do all that the journal lacks, and end it when nothing failed."""
         finished = frozenset(journal.finished_cells())
+        start = self._look()
+        told = self._tell_unrest(unrest(start))
         cold = True
         for job in self.jobs:
             self._advance(journal, job.unit.guest.name)
@@ -185,7 +189,17 @@ class _Sweep:
             what = f"{n_failed} of {self.n_cells} cells failed: {_first_failure(journal)}"
             raise CellsFailedError(what, journal.path)
         finish = datetime.now(UTC).isoformat(timespec="seconds")
-        journal.append({"record": "end", "finished": finish, "n_done": journal.n_done})
+        end = self._look()
+        self._tell_unrest(one for one in unrest(start, end) if one.name not in told)
+        watched = {"start": start.to_json(), "end": end.to_json()}
+        journal.append(
+            {
+                "record": "end",
+                "finished": finish,
+                "n_done": journal.n_done,
+                **({"watched": watched} if any(watched.values()) else {}),
+            }
+        )
         if not journal.n_done:
             need = min(job.need_bytes for job in self.jobs)
             have = self.executor.capacity().memory_bytes
@@ -193,6 +207,18 @@ class _Sweep:
                 f"nothing of plan {self.plan.name} fits this machine: the smallest unit needs "
                 f"{format_size(need)} and {format_size(have)} are available; take smaller guests with --size"
             )
+
+    def _look(self) -> Snapshot:
+        """See what the machine where units run is busy with."""
+        return Snapshot.from_json(self.executor.place().card)
+
+    def _tell_unrest(self, found: Iterable[Unrest]) -> set[str]:
+        """Say what spoils timings, each in one line; returns their names."""
+        told = set()
+        for one in found:
+            self.progress.say(str(one))
+            told.add(one.name)
+        return told
 
     def _advance(self, journal: Journal, what: str) -> None:
         self.progress.advance(journal.n_finished, self.n_cells, what)

@@ -219,7 +219,7 @@ def _collapsing(start: Snapshot, end: Snapshot | None) -> Unrest | None:
         return None
     return Unrest(
         "khugepaged",
-        f"{n_made} pages of 2 MiB were made of small ones by khugepaged while this was measured",
+        f"khugepaged made 2 MiB pages of small ones ({n_made} while this was measured)",
         "memory that was on 4 KiB pages in one round may be faster in the next, and copying takes time",
         f"as root: echo 3600000 > /{_KHUGEPAGED}/scan_sleep_millisecs",
     )

@@ -126,14 +126,17 @@ def cycle(design: str, number: int, guests: list[Guest]) -> None:
 
 
 def counted() -> dict[str, Any]:
-    """What this process holds, once Python and libc have given back what they have no use for."""
+    """What this process holds, once Python and libc have given back what they have no use for.
+
+    The heap is one mapping or many, as it happens: numpy asks for large pages for large arrays inside it.
+    """
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     return {
         "anonymous_bytes": own_process.status_bytes("RssAnon"),
         "shared_bytes": own_process.status_bytes("RssShmem"),
         "page_table_bytes": own_process.status_bytes("VmPTE"),
-        "mappings": own_process.n_areas(),
+        "mappings": own_process.n_areas(but="[heap]"),
         "held_mappings": own_process.n_held_areas(),
         "descriptors": sorted(own_process.descriptors()),
         "threads": own_process.n_threads(),

@@ -36,9 +36,9 @@ def check_flat(early: dict[str, Any], late: dict[str, Any], grown_bytes: int) ->
     same = ("shared_bytes", "held_mappings", "descriptors", "threads")
     assert {name: late[name] for name in same} == {name: early[name] for name in same}
     assert not [target for target in late["descriptors"] if "memfd" in target]
-    # The allocators of libc and Python come and go by a few areas.
+    # The allocators of libc and Python come and go by a few areas, and by what maps those.
     assert late["mappings"] - early["mappings"] <= 8
-    assert late["page_table_bytes"] - early["page_table_bytes"] <= 64 * KIB
+    assert late["page_table_bytes"] - early["page_table_bytes"] <= 256 * KIB
     assert late["anonymous_bytes"] - early["anonymous_bytes"] <= grown_bytes
 
 

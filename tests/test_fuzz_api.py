@@ -35,6 +35,7 @@ def fuzz(*options: str, patience: float = 300) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_public_call_crashes_or_answers_wrongly(seed: int) -> None:
     found = fuzz("--seed", str(seed), "--seconds", str(SECONDS))

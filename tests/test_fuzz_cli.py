@@ -36,6 +36,7 @@ def fuzz(*options: str, patience: float = 300) -> dict[str, Any]:
     return report | {"table": talk[:-1]}
 
 
+@pytest.mark.fuzz
 def test_every_command_line_is_answered_with_a_documented_code() -> None:
     assert fuzz("--seconds", "15")["cases"] >= len(COMMANDS)
 

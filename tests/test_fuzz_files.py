@@ -35,6 +35,7 @@ def fuzz(*options: str, patience: float) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.fuzz
 def test_every_changed_file_is_refused_in_a_sentence_or_gives_the_same_data() -> None:
     assert fuzz("--cases", N_CASES, "--use-one-in", "12", patience=600)["cases"] == int(N_CASES)
 

@@ -194,14 +194,19 @@ def test_one_complaint_does_not_hide_the_others(machine: FakeMachine) -> None:
     assert machine.log()[-1].startswith("python -m pytest")
 
 
-def test_ci_tests_and_then_tries_every_benchmark(machine: FakeMachine) -> None:
+def test_ci_tests_and_fuzzes_and_then_tries_every_benchmark(machine: FakeMachine) -> None:
     machine.add_python()
     result = machine.run(script=".ci/run")
     assert result.returncode == 0
-    assert [call.split()[2] for call in machine.log() if " -m " in call][-2:] == ["pytest", "benchmarks"]
+    assert [call.split()[2] for call in machine.log() if " -m " in call][-3:] == [
+        "pytest",
+        "pytest",
+        "benchmarks",
+    ]
     told = [line for line in result.stderr.splitlines() if line.startswith("ci: ")]
     assert told == [
         "ci: checks and tests",
+        "ci: hostile calls, command lines and files",
         "ci: every benchmark for a few seconds, its figures not judged",
     ]
     (machine.state / "complains").write_text("mypy")

@@ -308,7 +308,7 @@ def test_what_a_plan_wants_is_declared_with_it(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(plans._PLANS, "wide", plans._PLANS["full"])
     asked: list[object] = []
 
-    def no_knees(*arguments: object) -> Knees:
+    def no_knees(*arguments: object, will_write: bool = True) -> Knees:
         asked.append(arguments)
         return Knees({}, ())
 

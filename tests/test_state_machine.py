@@ -102,7 +102,7 @@ class Lives(RuleBasedStateMachine):
     @rule(data=st.data())
     def foreign(self, data: st.DataObject) -> None:
         pfns = data.draw(st.lists(frames(self.leaf), min_size=1, max_size=6))
-        self.pairs.foreign(pfns, data.draw(st.lists(st.sampled_from(pfns), max_size=4)))
+        self.pairs.foreign(pfns, data.draw(st.lists(st.sampled_from(pfns), min_size=1, max_size=4)))
 
     @precondition(writable)
     @rule(data=st.data(), n=st.integers(1, 600))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from types import ModuleType
 from typing import Any
 
 import hypothesis
 import pytest
+
+from p2mperf import plugins
 
 # Figures are drawn to files; a child process started by a test inherits this.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -20,6 +25,19 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, prin
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 _TOLD = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def offer_design(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
+    """Offers a class as design "mine"."""
+    module = ModuleType("another_package")
+    monkeypatch.setitem(sys.modules, "another_package", module)
+    point = EntryPoint("mine", "another_package:Mine", "p2mperf.designs")
+    monkeypatch.setattr(plugins, "offered", lambda group: (point,) if group == point.group else ())
+    monkeypatch.setattr("p2mperf.designs.offered", plugins.offered)
+    for kept in ("_unimportable", "_passed", "_refused"):
+        monkeypatch.setattr(plugins, kept, {})
+    return lambda kind: vars(module).update(Mine=kind)
 
 
 @pytest.fixture

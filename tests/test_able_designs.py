@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from p2mperf import plugins
 from p2mperf.cli import main
 from p2mperf.designs import able
 from p2mperf.designs.arm.vlpt import ArmVlpt
@@ -39,23 +35,10 @@ class Window(ArmVlpt):
     name = "mine"
 
 
-@pytest.fixture
-def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
-    """Offers a class as design "mine"."""
-    module = ModuleType("another_package")
-    monkeypatch.setitem(sys.modules, "another_package", module)
-    point = EntryPoint("mine", "another_package:Mine", "p2mperf.designs")
-    monkeypatch.setattr(plugins, "offered", lambda group: (point,) if group == point.group else ())
-    monkeypatch.setattr("p2mperf.designs.offered", plugins.offered)
-    for kept in ("_unimportable", "_passed", "_refused"):
-        monkeypatch.setattr(plugins, kept, {})
-    return lambda kind: vars(module).update(Mine=kind)
-
-
 def test_a_design_that_is_able_lives(
-    offer: Callable[[type], None], capsys: pytest.CaptureFixture[str]
+    offer_design: Callable[[type], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    offer(Tree)
+    offer_design(Tree)
     assert able(NEEDS, ["limit"]) == ["pv-tree", "pv-linear", "mine"]
     assert main(["life", "--guest", "domu-32-512m", "--scenario", "save-restore", "-q"]) == 0
     steps = capsys.readouterr().out.splitlines()[1:-1]
@@ -70,9 +53,9 @@ def test_a_design_that_is_able_lives(
     ],
 )
 def test_one_that_is_not_is_refused_with_the_reason(
-    offer: Callable[[type], None], capsys: pytest.CaptureFixture[str], kind: type, reason: str
+    offer_design: Callable[[type], None], capsys: pytest.CaptureFixture[str], kind: type, reason: str
 ) -> None:
-    offer(kind)
+    offer_design(kind)
     assert main(["life", "--design", "mine", "-q"]) == 2
     assert capsys.readouterr() == (
         "",
@@ -81,10 +64,10 @@ def test_one_that_is_not_is_refused_with_the_reason(
 
 
 def test_a_design_that_can_be_traced_migrates(
-    offer: Callable[[type], None], capsys: pytest.CaptureFixture[str]
+    offer_design: Callable[[type], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     migrate = ["migrate", "--memory", "64M", "--dirty-rate", "20000", "--bandwidth", "125M", "--tracer"]
-    offer(Window)
+    offer_design(Window)
     assert main([*migrate, "mine"]) == 0
     assert "traced by mine" in capsys.readouterr().out
     assert main([*migrate, "pv-tree"]) == 2

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from sweeping import Listener, small_plan
 
-from p2mperf import plugins
 from p2mperf.designs.pv.tree import PvTree
 from p2mperf.errors import P2mperfError
 from p2mperf.results.fields import Record
@@ -49,19 +45,6 @@ class Misreading(PvTree):
         self.set(0, 0x1234)
 
 
-@pytest.fixture
-def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
-    """Offers a class as design "mine"."""
-    module = ModuleType("another_package")
-    monkeypatch.setitem(sys.modules, "another_package", module)
-    point = EntryPoint("mine", "another_package:Mine", "p2mperf.designs")
-    monkeypatch.setattr(plugins, "offered", lambda group: (point,) if group == point.group else ())
-    monkeypatch.setattr("p2mperf.designs.offered", plugins.offered)
-    for kept in ("_unimportable", "_passed", "_refused"):
-        monkeypatch.setattr(plugins, kept, {})
-    return lambda kind: vars(module).update(Mine=kind)
-
-
 def run(told: list[Record], *asked: str) -> int:
     plan = replace(small_plan("16M", streams=("sequential",)), designs=asked)
     (unit,) = plan.units()
@@ -78,9 +61,9 @@ def run(told: list[Record], *asked: str) -> int:
     ],
 )
 def test_it_is_left_out_with_a_sentence_in_its_unit(
-    offer: Callable[[type], None], kind: type, reason: str
+    offer_design: Callable[[type], None], kind: type, reason: str
 ) -> None:
-    offer(kind)
+    offer_design(kind)
     told: list[Record] = []
     assert run(told) == 0
     unit, cell = told
@@ -92,16 +75,16 @@ def test_it_is_left_out_with_a_sentence_in_its_unit(
 
 
 @pytest.mark.parametrize("kind", [Building, Counting])
-def test_who_asks_for_it_is_told(offer: Callable[[type], None], kind: type) -> None:
-    offer(kind)
+def test_who_asks_for_it_is_told(offer_design: Callable[[type], None], kind: type) -> None:
+    offer_design(kind)
     with pytest.raises(LookupError, match="no such table"):
         run([], "mine", "pv-tree")
 
 
 def test_the_journal_keeps_it_and_the_sweep_says_it(
-    offer: Callable[[type], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    offer_design: Callable[[type], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(Building)
+    offer_design(Building)
 
     def in_this_process(task: Record, seed: int = 0) -> list[Record]:
         told: list[Record] = []
@@ -117,9 +100,9 @@ def test_the_journal_keeps_it_and_the_sweep_says_it(
 
 
 def test_where_nothing_else_is_there_it_is_told(
-    offer: Callable[[type], None], monkeypatch: pytest.MonkeyPatch
+    offer_design: Callable[[type], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(Building)
+    offer_design(Building)
     (unit,) = small_plan("16M").units()
     order = Order(replace(unit, designs=("mine",)), (LATENCY,), small_plan().settings)
     with pytest.raises(P2mperfError, match="no such table"):

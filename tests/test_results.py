@@ -134,6 +134,10 @@ def test_right_records_pass(record: dict[str, Any]) -> None:
         (in_round(order=[]), "'order' of a round of cell .* names no design"),
         (in_round(order=["pv-tree", "pv-tree"]), "names a design twice"),
         (in_round(flagged={"pv-list": "steal"}), "'flagged' of a round"),
+        (in_round(n_minor_faults={"pv-list": 1}), "'n_minor_faults' of a round"),
+        # the tree's shortest pass of the sample takes 3000 ns; a list was timed in none
+        (samples.cell(call_ns={"pv-tree": 3000}), "'call_ns' of cell .* has 3000 for 'pv-tree'"),
+        (samples.cell(call_ns={"pv-list": 1}), "'call_ns' of cell .* has 1 for 'pv-list'"),
     ],
 )
 def test_wrong_records_are_refused_in_one_sentence(record: object, complaint: str) -> None:
@@ -672,7 +676,8 @@ def test_runs_of_several_hosts_stand_side_by_side(tmp_path: Path) -> None:
 CSV_HEADER = (
     "run,host,machine,code,plan,guest,geometry,entry_bits,guest_pages,guest_bytes,backing,limit_bytes,replicate,"
     "seed,family,design,stream,hole_fraction,identity_fraction,operation,status,error,round,position,n_lookups,"
-    "elapsed_ns,cost_ns,n_pages_grown,n_vmas_grown,checksum,n_involuntary_switches,n_steal_ticks,flagged,code_form,view_page_bytes,build_ns,"
+    "elapsed_ns,cost_ns,n_pages_grown,n_vmas_grown,checksum,n_involuntary_switches,n_steal_ticks,flagged,visit,n_minor_faults,call_ns,"
+    "warm_ns,cell_ns,code_form,view_page_bytes,build_ns,"
     "mfn_generation_ns,n_vmas,page_table_bytes,memory_bytes,predicted_memory_bytes,need_bytes,have_bytes,"
     "footprint_leaf_pages,footprint_top_pages"
 )
@@ -792,7 +797,10 @@ def test_results_of_the_first_version_can_be_read(journal_path: Path, tmp_path: 
     frame = load(old)
     assert set(frame["limit_bytes"]) == {0}
     parquet, _ = export(old, tmp_path / "out")
-    table = pq.read_table(parquet).drop_columns(["limit_bytes", "n_pages_grown", "n_vmas_grown"])
+    table = pq.read_table(parquet).drop_columns(
+        ["limit_bytes", "n_pages_grown", "n_vmas_grown"]
+        + ["visit", "n_minor_faults", "call_ns", "warm_ns", "cell_ns"]
+    )
     # ... nor a digest of the file.
     said = {key: value for key, value in table.schema.metadata.items() if key != b"p2mperf_digest"}
     pq.write_table(table.replace_schema_metadata(said | {b"p2mperf_schema": b"1"}), parquet)
@@ -896,3 +904,21 @@ def test_nothing_is_written_through_a_link_that_waits_for_it(
     with pytest.raises(ResultsError, match="File exists"):
         replace_file(directory / "file", lambda path: path.write_text("newer"))
     assert victim.read_text() == "kept"
+
+
+def test_what_a_call_costs_is_taken_off(tmp_path: Path) -> None:
+    cell = samples.cell(call_ns={"pv-tree": 200}, warm_ns=7000, cell_ns=20_000)
+    for number, block in enumerate(cell["rounds"]):
+        block |= {"visit": number // 2, "n_minor_faults": {"pv-tree": 3}}
+    frame = to_frame([written(tmp_path, samples.unit(), cell)])
+    tree, linear = (frame[frame["design"] == name] for name in ("pv-tree", "pv-linear"))
+    # 3000 and 2200 ns of 1000 lookups, less 200; of the list no call was timed
+    assert list(tree["elapsed_ns"]) == [3000, 3300]
+    assert list(tree["cost_ns"]) == [2.8, 3.1]
+    assert list(linear["cost_ns"]) == [2.0, 2.2]
+    assert (set(tree["call_ns"]), set(linear["call_ns"])) == ({200}, {0})
+    assert set(tree["n_minor_faults"]) == {3}
+    assert linear["n_minor_faults"].isna().all()
+    assert (set(frame["visit"]), set(frame["warm_ns"]), set(frame["cell_ns"])) == ({0}, {7000}, {20_000})
+    parquet, _ = export(next(tmp_path.glob("*.jsonl")), tmp_path / "out")
+    pd.testing.assert_frame_equal(load(parquet), frame)

@@ -138,7 +138,7 @@ def _pass(work: Operation[Any], design: Design, frames: Words) -> int:
     timed = work.prepare(design, frames)
     start = perf_counter_ns()
     result = timed()
-    elapsed = perf_counter_ns() - start
+    elapsed = work.timed_ns(result, perf_counter_ns() - start)
     work.finish(design, frames, result)
     return max(1, elapsed)
 
@@ -269,7 +269,7 @@ def _timed_pass(name: str, design: Design, slices: _Slices, work: Operation[Any]
     switches_before, steal_before = _involuntary_switches(), steal_ticks() or 0
     start = perf_counter_ns()
     result = timed()
-    elapsed_ns = max(1, perf_counter_ns() - start)
+    elapsed_ns = max(1, work.timed_ns(result, perf_counter_ns() - start))
     n_switches = _involuntary_switches() - switches_before
     n_steal_ticks = max(0, (steal_ticks() or 0) - steal_before)
     growth = work.growth(design, result)

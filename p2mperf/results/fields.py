@@ -228,7 +228,7 @@ FIELDS = (
         optional=True,
     ),
     Field("elapsed_ns", ELAPSED_BY_DESIGN, "time of one timed pass", "ns", records=_ROUND),
-    Field("cost_ns", COST, "elapsed_ns per lookup, frame, leaf or whole table", "ns"),
+    Field("cost_ns", COST, "elapsed_ns less call_ns, per lookup, frame, leaf or whole table", "ns"),
     Field(
         "n_pages_grown",
         CHANGES_BY_DESIGN,
@@ -272,6 +272,23 @@ FIELDS = (
         optional=True,
         absent="",
     ),
+    Field(
+        "visit", COUNT, "which visit to each design the block is of", records=_ROUND, optional=True, absent=0
+    ),
+    Field("n_minor_faults", COUNTS_BY_DESIGN, "pages faulted in by the pass", records=_ROUND, optional=True),
+    Field(
+        "call_ns",
+        COUNTS_BY_DESIGN,
+        "of each elapsed_ns of the design, what the call costs that makes the pass: no part of cost_ns",
+        "ns",
+        records=_CELL,
+        optional=True,
+        absent=0,
+    ),
+    Field(
+        "warm_ns", COUNT, "time of the cell's touches and untimed passes", "ns", records=_CELL, optional=True
+    ),
+    Field("cell_ns", COUNT, "time of the whole cell", "ns", records=_CELL, optional=True),
     Field("code_form", NAMED_TABLE, "form of the compiled loop, such as scalar or gather:5", records=_DESIGN),
     Field("footprint", TABLE, "pages by kind", records=_DESIGN, is_column=False),
     Field(
@@ -280,6 +297,15 @@ FIELDS = (
         "page size that the timed view really has",
         "byte",
         records=_DESIGN,
+        optional=True,
+    ),
+    Field(
+        "views",
+        TABLE,
+        "page sizes of every view [byte], by design and view, as (before the cell, after it); 0 where mixed",
+        "byte",
+        records=_CELL,
+        is_column=False,
         optional=True,
     ),
     Field("build_ns", COUNT, "time to build the design", "ns", records=_DESIGN, optional=True),
@@ -317,14 +343,7 @@ FIELDS = (
         records=_CELL,
         optional=True,
     ),
-    Field(
-        "have_bytes",
-        COUNT,
-        "memory there was for a skipped cell",
-        "byte",
-        records=_CELL,
-        optional=True,
-    ),
+    Field("have_bytes", COUNT, "memory there was for a skipped cell", "byte", records=_CELL, optional=True),
 )
 
 # Fields that are optional in general and needed by cells of this status.

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _UNIT_FIELDS = frozenset(RECORDS["unit"]) & frozenset(RECORDS["cell"])
-_CELL_FIELDS = tuple(field for field in RECORDS["cell"].values() if field.is_column)
-_ROUND_FIELDS = tuple(field for field in RECORDS["round"].values() if field.is_column)
+_CELL_FIELDS = tuple(field for field in RECORDS["cell"].values() if field.is_column and not field.type.each)
+# Of a cell that was measured: one value a design, in all rounds or in each, or one a round.
+_CELL_BY_DESIGN = tuple(field for field in RECORDS["cell"].values() if field.is_column and field.type.each)
+_ROUND_BY_DESIGN = tuple(field for field in RECORDS["round"].values() if field.is_column and field.type.each)
+_ROUND_FIELDS = tuple(field for field in RECORDS["round"].values() if field.is_column and not field.type.each)
 # What a design belongs to stands in the cell; of the forms of its loops, a sample shows its own.
 _DESIGN_FIELDS = tuple(
     field
@@ -79,7 +82,7 @@ def _samples(journal: Journal) -> Iterator[Record]:
         "machine": run["machine_key"],
         "code": run["code"],
         "plan": run["plan"]["name"],
-        **{field.name: field.absent for field in _ROUND_FIELDS},
+        **{field.name: field.absent for field in (*_CELL_BY_DESIGN, *_ROUND_BY_DESIGN, *_ROUND_FIELDS)},
     }
     for cell, unit in journal.cells_with_units():
         # A cell that was measured does not repeat all that its unit says.
@@ -98,15 +101,21 @@ def _samples(journal: Journal) -> Iterator[Record]:
 def _cell_samples(cell: Record, common: Record, designs: Record) -> Iterator[Record]:
     built = {name: _built(design, cell["operation"]) for name, design in designs.items()}
     for number, block in enumerate(cell["rounds"]):
+        of_round = {field.name: _value(field, block) for field in _ROUND_FIELDS}
         for position, design in enumerate(block["order"]):
+            timed = {
+                **{field.name: _value_of(field, cell, design) for field in _CELL_BY_DESIGN},
+                **{field.name: _value_of(field, block, design) for field in _ROUND_BY_DESIGN},
+            }
             yield {
                 **common,
                 **built.get(design.removeprefix(CONTROL), {}),
-                **{field.name: _value_of(field, block, design) for field in _ROUND_FIELDS},
+                **of_round,
+                **timed,
                 "design": design,
                 "round": number,
                 "position": position,
-                "cost_ns": block["elapsed_ns"][design] / cell["n_lookups"],
+                "cost_ns": (timed["elapsed_ns"] - timed["call_ns"]) / cell["n_lookups"],
             }
 
 
@@ -115,8 +124,8 @@ def _value(field: Field, record: Record) -> object:
     return field.absent if value is None else value
 
 
-def _value_of(field: Field, block: Record, design: str) -> object:
-    return (block.get(field.name) or {}).get(design, field.absent)
+def _value_of(field: Field, record: Record, design: str) -> Any:
+    return (record.get(field.name) or {}).get(design, field.absent)
 
 
 def _built(design: Record, operation: str) -> Record:

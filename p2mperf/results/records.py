@@ -159,6 +159,7 @@ def _check_cell(record: Record) -> None:
         raise ResultsError(f"cell {cut(record['cell'], 200)} is 'done' but has no round")
     for block in record.get("rounds") or ():
         _check_round(block, f"round of cell {cut(record['cell'], 200)}")
+    _check_calls(record)
 
 
 def _check_round(block: object, where: str) -> None:
@@ -175,9 +176,20 @@ def _check_round(block: object, where: str) -> None:
     for name in ("elapsed_ns", "n_involuntary_switches", "n_steal_ticks"):
         if sorted(block[name]) != designs:
             raise ResultsError(f"{name!r} of a {where} has other designs than its 'order'")
-    for name in ("flagged", "n_pages_grown", "n_vmas_grown"):
+    for name in ("flagged", "n_pages_grown", "n_vmas_grown", "n_minor_faults"):
         if not set(block.get(name) or ()).issubset(designs):
             raise ResultsError(f"{name!r} of a {where} has other designs than its 'order'")
+
+
+def _check_calls(record: Record) -> None:
+    """A call takes less than each pass that it is a part of."""
+    times = [block["elapsed_ns"] for block in record.get("rounds") or ()]
+    for design, call_ns in (record.get("call_ns") or {}).items():
+        if not all(call_ns < elapsed_ns.get(design, 0) for elapsed_ns in times):
+            raise ResultsError(
+                f"'call_ns' of cell {cut(record['cell'], 200)} has {shown(call_ns)} for {shown(design)}, "
+                "which is no part of each of its elapsed_ns"
+            )
 
 
 def _check_key(record: Record, name: str, expected: str) -> None:

@@ -91,6 +91,23 @@ class Operation(Generic[R]):
         """Make one pass ready and return what is timed."""
         raise NotImplementedError
 
+    def timed_ns(self, result: R, elapsed_ns: int) -> int:
+        """Time of a pass, for those that time parts of it themselves; else all that went by.
+
+        Parameters
+        ----------
+        result : object
+            What the timed call returned.
+        elapsed_ns : int
+            Time that went by meanwhile [ns].
+
+        Returns
+        -------
+        int
+            What is recorded [ns].
+        """
+        return elapsed_ns
+
     def mark(self, designs: Mapping[str, Design]) -> None:
         """Note how large the designs are before the first timed pass."""
         self._footprints = {id(design): design.footprint() for design in designs.values()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from p2mperf.results.keys import CellSpec, UnitId, fingerprint
@@ -64,6 +65,22 @@ def unit(designs: Record | None = None, **changes: Any) -> Record:
     if designs is None:
         designs = {"pv-linear": design(footprint={"leaf": 128}), "pv-tree": design()}
     return {"record": "unit", **_identity(**changes), "designs": designs}
+
+
+def unit_of(cell: Record) -> Record:
+    """Record of the unit that a cell was measured in: it has built what the cell names."""
+    names = sorted({name.removeprefix("control:") for block in cell["rounds"] for name in block["order"]})
+    return unit({name: design(family=cell["family"]) for name in names}, **cell)
+
+
+def with_units(*records: Record) -> Iterator[Record]:
+    """Records as a journal takes them: no measured cell without a record of its unit before it."""
+    known = set()
+    for record in records:
+        if record.get("status") == "done" and record["unit"] not in known:
+            yield unit_of(record)
+        known.add(record.get("unit"))
+        yield record
 
 
 def block(*elapsed_ns: int, order: tuple[str, ...] = ("pv-linear", "pv-tree")) -> Record:

@@ -63,6 +63,7 @@ def test_a_process_counts_once_however_many_rounds_it_has(tmp_path: Path) -> Non
     a = measured(tmp_path / "a", (1000, 1000), (1000, 1000), (1000, 1000))
     with Journal.create(tmp_path / "b", samples.run(run="beef")) as journal:
         for replicate, (time, n_rounds) in enumerate([(1100, 1), (1200, 1), (4000, 9)]):
+            journal.append(samples.unit(replicate=replicate))
             journal.append(samples.cell(replicate=replicate, rounds=[samples.block(time, time)] * n_rounds))
     table = compared(a, tmp_path / "b")
     # medians of the processes 1.1, 1.2, 4.0: their median is 1.2; that of all 11 rounds would be 4.0
@@ -74,6 +75,7 @@ def test_one_outlying_round_does_not_move_a_process(tmp_path: Path) -> None:
     a = measured(tmp_path / "a", (1000, 1000))
     with Journal.create(tmp_path / "b", samples.run(run="beef")) as journal:
         rounds = [samples.block(time, time) for time in (1000, 90000, 1000)]
+        journal.append(samples.unit())
         journal.append(samples.cell(rounds=rounds))
     assert compared(a, tmp_path / "b")["ratio"].tolist() == [1.0, 1.0]
 
@@ -112,6 +114,7 @@ def test_what_is_only_in_one_is_counted_and_left_out(before: Path, after: Path) 
 def test_controls_are_left_out(before: Path, tmp_path: Path) -> None:
     with Journal.create(tmp_path / "after", samples.run(run="beef")) as journal:
         rounds = [samples.block(2000, 2100, 3000, order=("pv-linear", "control:pv-linear", "pv-tree"))]
+        journal.append(samples.unit())
         journal.append(samples.cell(rounds=rounds))
     table = compared(tmp_path / "after", before)
     assert table["design"].tolist() == ["pv-linear", "pv-tree"]
@@ -141,6 +144,7 @@ def test_several_runs_are_refused(before: Path) -> None:
 
 def test_nothing_in_common_is_refused(before: Path, tmp_path: Path) -> None:
     with Journal.create(tmp_path / "after", samples.run()) as journal:
+        journal.append(samples.unit())
         journal.append(samples.cell(stream="zipf"))
     with pytest.raises(BadInputError, match="no measured cell in common"):
         compared(before, tmp_path / "after")
@@ -148,6 +152,7 @@ def test_nothing_in_common_is_refused(before: Path, tmp_path: Path) -> None:
 
 def test_guests_of_one_name_and_other_sizes_are_not_compared(before: Path, tmp_path: Path) -> None:
     with Journal.create(tmp_path / "after", samples.run()) as journal:
+        journal.append(samples.unit(guest_pages=7))
         journal.append(samples.cell(guest_pages=7))
     with pytest.raises(BadInputError, match="no measured cell in common"):
         compared(before, tmp_path / "after")

@@ -170,10 +170,10 @@ def in_round(name: str, value: object) -> dict[str, Any]:
 def test_lines_that_no_sweep_has_written(tmp_path: Path, lines: list[bytes]) -> None:
     # At the end, where a torn line would be passed over, and in the midst.
     for number, content in enumerate(([*lines, line(samples.end())], lines)):
-        path = journal_with(tmp_path / str(number), line(samples.run()), *content)
+        path = journal_with(tmp_path / str(number), line(samples.run()), line(samples.unit()), *content)
         for source in (path, path.parent):
             sentence = refusal(lambda source=source: load(source))  # type: ignore[misc]
-            assert f"{path.name}, line 2: " in sentence
+            assert f"{path.name}, line 3: " in sentence
 
 
 @pytest.mark.parametrize("stranger", ["pv-other", "control:pv-other"])
@@ -190,9 +190,59 @@ def test_a_cell_of_a_design_that_its_unit_has_not_built(tmp_path: Path, stranger
         assert len(find_runs(tmp_path)) == 1
 
 
+def test_a_measured_cell_whose_unit_is_not_told_of(tmp_path: Path) -> None:
+    path = journal_with(tmp_path, line(samples.run()), line(samples.cell()))
+    assert f"{path.name}, line 2: cell " in refusal(lambda: load(path))
+    assert "no record before it" in refusal(lambda: load(tmp_path))
+    with Journal.create(tmp_path, samples.run()) as journal:
+        refusal(lambda: journal.append(samples.cell()))
+        # What was not built has no record of a unit.
+        journal.append(samples.skipped())
+        journal.append(samples.failed(stream="zipf"))
+        journal.append(samples.unit(replicate=1))
+        refusal(lambda: journal.append(samples.cell(stream="zipf")))
+        journal.append(samples.unit())
+        journal.append(samples.cell(stream="zipf"))
+    assert len(load(journal.path)) == 1 + 2 * 2
+
+
+GRID = {
+    "name": "quick",
+    "guests": [{"name": "domu-32-512m", "geometry": "pv32", "n_bytes": 0}],
+    "backings": ["4k"],
+    "n_replicates": 2,
+}
+STRANGERS: list[dict[str, Any]] = [
+    {"guest": "domu-32-8g"},
+    {"geometry": "pv64"},
+    {"backing": "huge"},
+    {"replicate": 2},
+]
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("record", [samples.unit, samples.skipped, samples.failed])
+def test_a_unit_that_the_plan_does_not_have(
+    tmp_path: Path, record: Callable[..., dict[str, Any]], stranger: dict[str, Any]
+) -> None:
+    path = written(tmp_path, samples.unit(), samples.cell(), plan=GRID)
+    with Journal.open(path) as journal:
+        assert "is no unit of plan quick" in refusal(lambda: journal.append(record(**stranger)))
+    with path.open("ab") as file:
+        file.write(line(record(**stranger)) + b"\n")
+    assert f"{path.name}, line 4: replicate " in refusal(lambda: load(path))
+
+
 @pytest.mark.parametrize(
     "run",
     [
+        samples.run(plan=GRID | {"guests": 5}),
+        samples.run(plan=GRID | {"guests": ["domu-32-512m"]}),
+        samples.run(plan=GRID | {"guests": [{"name": "domu-32-512m"}]}),
+        samples.run(plan=GRID | {"guests": [{"name": [], "geometry": "pv32"}]}),
+        samples.run(plan=GRID | {"backings": "4k"}),
+        samples.run(plan=GRID | {"backings": [["4k"]]}),
+        samples.run(plan=GRID | {"n_replicates": "2"}),
         samples.run(started="0001-01-01T00:00:00+14:00"),
         samples.run(started="9999-12-31T23:59:59-14:00"),
         samples.run(plan={"name": ""}),
@@ -215,7 +265,7 @@ def test_a_cell_of_a_design_that_its_unit_has_not_built(tmp_path: Path, stranger
 def test_runs_that_no_machine_has_made(tmp_path: Path, run: dict[str, Any]) -> None:
     refusal(lambda: validate(run))
     try:
-        path = journal_with(tmp_path, json.dumps(run).encode(), line(samples.cell()))
+        path = journal_with(tmp_path, json.dumps(run).encode(), line(samples.unit()), line(samples.cell()))
     except ValueError:  # a number that Python does not write
         return
     refusal(lambda: load(path))

@@ -52,7 +52,7 @@ def cell(guest: dict[str, Any], replicate: int, *times: tuple[int, ...], **chang
 
 def frame_of(directory: Path, *records: dict[str, Any]) -> pd.DataFrame:
     with Journal.create(directory, samples.run(machine=CARD, n_cells=len(records))) as journal:
-        for record in records:
+        for record in samples.with_units(*records):
             journal.append(record)
     return load(directory)
 

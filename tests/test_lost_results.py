@@ -73,7 +73,8 @@ def test_a_run_of_which_nothing_fitted_is_tried_again(tmp_path: Path, units: Uni
     run = Journal.read(path).run
     path.unlink()
     with Journal.create(tmp_path, run | {"run": "beef"}) as journal:
-        journal.append(samples.skipped())
+        unit = {"guest": "pv-64-16m", "geometry": "pv64", "entry_bits": 64, "guest_pages": 4096}
+        journal.append(samples.skipped(**unit, backing="kernel"))
         journal.append(samples.end(n_done=0))
     assert swept(tmp_path, units)[1] == 2
 

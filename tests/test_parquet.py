@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import record_samples as samples
-from test_damaged_results import DEEP, refusal
+from test_damaged_results import DEEP, GRID, refusal
 from test_results import written
 
 from p2mperf.api import SHIPPED, shipped
@@ -77,7 +77,12 @@ def again(table: pa.Table) -> pa.Table:
 
 
 NAN, INF = float("nan"), float("inf")
-
+OTHER_GRIDS: list[dict[str, Any]] = [
+    {"guests": [{"name": "domu-32-8g", "geometry": "pv32"}]},
+    {"guests": [{"name": "domu-32-512m", "geometry": "pv64"}]},
+    {"backings": ["kernel", "huge"]},
+    {"n_replicates": 0},
+]
 
 WRONG: list[tuple[Change, str]] = [
     *((column("cost_ns", cost), "column cost_ns") for cost in (-1.0, 0.0, INF, NAN, None, 5.0)),
@@ -124,6 +129,8 @@ WRONG: list[tuple[Change, str]] = [
     ),
     *((said(b"p2mperf_schema", text), "") for text in (b'"x"', b"null", b"-1", b"1e400", b"99", b"true")),
     (runs(run="beef"), "its runs are others"),
+    *((runs(plan=GRID | change), "is no unit of plan quick") for change in OTHER_GRIDS),
+    (runs(plan=GRID | {"backings": 5}), "'backings' of the plan"),
     (runs(machine=5), "'machine' of a run record"),
     (runs(machine={"knees": [5]}), "'knees' of the machine card"),
     (runs(started="0001-01-01T00:00:00+14:00"), "'started' of a run record"),

@@ -26,7 +26,7 @@ def frame_of(directory: Path, *cells: tuple[dict[str, object], tuple[str, ...]])
         for guest, order in cells
     ]
     with Journal.create(directory, samples.run(n_cells=len(records))) as journal:
-        for record in records:
+        for record in samples.with_units(*records):
             journal.append(record)
     return load(directory)
 

@@ -48,9 +48,9 @@ def python(script: str, *arguments: object, **options: Any) -> subprocess.Popen[
 
 
 def written(directory: Path, *records: dict[str, Any], **run: Any) -> Path:
-    """Journal with a run record and these records, closed."""
+    """Journal with a run record and these records, closed; cells that lack their unit's get one."""
     with Journal.create(directory, samples.run(**run)) as journal:
-        for record in records:
+        for record in samples.with_units(*records):
             journal.append(record)
     return journal.path
 
@@ -302,6 +302,7 @@ def test_a_failed_cell_may_be_tried_again(tmp_path: Path) -> None:
         assert journal.finished_cells() == {}
         assert (journal.n_done, journal.n_finished) == (0, 0)
         journal.append(samples.failed())
+        journal.append(samples.unit())
         journal.append(samples.cell())
         journal.append(samples.skipped(stream="zipf"))
         assert (journal.n_done, journal.n_finished) == (1, 2)
@@ -374,16 +375,16 @@ def test_after_a_torn_line_the_run_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b'{"record":"cell","cel', "line 2: not a JSON record, but records follow"),
-        (b"", "line 2: not a JSON record"),
-        (json.dumps(without(samples.cell(), "stream")).encode(), "line 2: cell record has no 'stream'"),
-        (json.dumps(samples.cell()).encode(), "line 3: cell .* is finished already"),
+        (b'{"record":"cell","cel', "line 3: not a JSON record, but records follow"),
+        (b"", "line 3: not a JSON record"),
+        (json.dumps(without(samples.cell(), "stream")).encode(), "line 3: cell record has no 'stream'"),
+        (json.dumps(samples.cell()).encode(), "line 4: cell .* is finished already"),
     ],
 )
 def test_damage_elsewhere_is_named_not_repaired(tmp_path: Path, line: bytes, complaint: str) -> None:
     path = written(tmp_path, samples.cell())
-    first, second = path.read_bytes().splitlines()
-    content = b"\n".join([first, line, second, b""])
+    *first, last = path.read_bytes().splitlines()
+    content = b"\n".join([*first, line, last, b""])
     path.write_bytes(content)
     for access in (Journal.read, Journal.open, lambda _: find_runs(tmp_path)):
         with pytest.raises(ResultsError, match=rf"{path.name}, {complaint}"):
@@ -404,6 +405,7 @@ finished = journal.finished_cells()
 for number in range(1_000_000):
     cell = samples.cell(replicate=number, n_lookups=number + 1)
     if cell["cell"] not in finished:
+        journal.append(samples.unit_of(cell))
         journal.append(cell)
         os.write(1, f"{number}\\n".encode())
 """
@@ -510,6 +512,7 @@ def test_a_really_full_disk(tiny_disk: Path) -> None:
     def append_until_full(journal: Journal) -> None:
         nonlocal n_kept
         for n_kept in range(1000):
+            journal.append(samples.unit(replicate=n_kept))
             journal.append(samples.cell(replicate=n_kept))
 
     with (
@@ -526,7 +529,7 @@ def test_a_really_full_disk(tiny_disk: Path) -> None:
 def test_a_failing_flush_takes_the_line_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    path = written(tmp_path)
+    path = written(tmp_path, samples.unit())
     before = path.read_bytes()
 
     def fail(descriptor: int) -> None:

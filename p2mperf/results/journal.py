@@ -23,6 +23,7 @@ from p2mperf.errors import ResultsError, ResultsLostError, cut, shown
 from p2mperf.results.claim import claim_directory
 from p2mperf.results.fields import Record
 from p2mperf.results.files import as_path, flush_directory, open_locked, read_regular, told
+from p2mperf.results.grid import refuse_stranger
 from p2mperf.results.plain import decoded, encoded
 from p2mperf.results.records import validate
 
@@ -280,16 +281,21 @@ class Journal:
             )
 
     def _refuse_strangers(self, record: Record) -> None:
-        """Hold a cell to the unit it was measured in: what was not built there cannot have been timed."""
-        unit = self._units.get(record["unit"]) if record["record"] == "cell" else None
+        """Hold a unit to its plan, and a cell to its unit: what was not built cannot have been timed."""
+        if record["record"] not in ("unit", "cell"):
+            return
+        refuse_stranger(self.run["plan"], record)
+        if record["record"] == "unit":
+            return
+        unit, cell = self._units.get(record["unit"]), cut(record["cell"], 200)
+        if unit is None and record["status"] == "done":
+            raise ResultsError(f"cell {cell} is 'done', but no record before it says what its unit built")
         if unit is None:
             return
         for block in record.get("rounds") or ():
             for name in block["order"]:
                 if name.removeprefix(CONTROL) not in unit["designs"]:
-                    raise ResultsError(
-                        f"cell {cut(record['cell'], 200)} names {shown(name)}, which its unit has not built"
-                    )
+                    raise ResultsError(f"cell {cell} names {shown(name)}, which its unit has not built")
 
     def _remember(self, record: Record) -> None:
         name = record["record"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from p2mperf.control import CONTROL
 from p2mperf.errors import ResultsError, cut, shown
 from p2mperf.results.fields import LINES, RECORDS, STATUS, VERSION, Field, Record
+from p2mperf.results.grid import check_grid
 from p2mperf.results.keys import CellSpec, UnitId, unit_key
 from p2mperf.results.values import COUNT, KEY, NAME, POSITIVE, TEXT, is_whole
 
@@ -93,6 +94,7 @@ def _check_fields(record: Record, shape: Mapping[str, Field], where: str, also: 
 def _check_run(record: Record) -> None:
     if not NAME.holds(record["plan"].get("name")):
         raise ResultsError("'plan' of a run record must hold the 'name' of the plan")
+    check_grid(record["plan"])
     card = record["machine"]
     for name, kind in _CARD_TEXTS.items():
         if card.get(name) is not None and not kind.holds(card[name]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import BadInputError, ResultsError, shown
 from p2mperf.results.fields import CELL_AXES, COLUMNS, RECORDS, STATUS, Field, footprint_column
+from p2mperf.results.grid import UNIT_AXES, refuse_stranger
 from p2mperf.results.records import is_design, is_footprint_kind, validate
 from p2mperf.units import PAGE_SIZE
 
@@ -176,12 +177,16 @@ def _check_sums(frame: pd.DataFrame) -> None:
 
 
 def _check_runs(frame: pd.DataFrame) -> None:
-    """Every row is of a run of the metadata, and no run is there of which there is no row."""
+    """Every row is of a run of the metadata, and of a unit of its plan; no run is without a row."""
     runs = frame.attrs["runs"]
     told = {(run["run"], run["host"], run["machine_key"], run["code"], run["plan"]["name"]) for run in runs}
     named = set(frame[list(_ORIGIN)].drop_duplicates().itertuples(index=False, name=None))
     if not named <= told or {run["run"] for run in runs} != {name[0] for name in named}:
         raise ResultsError("its runs are others than those that its samples name")
+    for run in runs:
+        units = frame.loc[frame["run"] == run["run"], list(UNIT_AXES)].drop_duplicates()
+        for unit in units.to_dict("records"):
+            refuse_stranger(run["plan"], unit)
 
 
 def _check_places(frame: pd.DataFrame) -> None:

@@ -43,8 +43,9 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
     guest : Guest or str
         A guest, or the name of a preset.
     backing : str
-        Page sizes of the views: "kernel" (direct map on 2 MiB, windows on 4 KiB pages), "small", "huge" or
-        "swapped".
+        Page sizes of the views: "kernel", which is what the family's system has (PV: 4 KiB throughout; ARM:
+        tables on 2 MiB, windows on 4 KiB pages), "mixed" (direct map on 2 MiB, windows on 4 KiB pages),
+        "small", "huge" or "swapped".
     **options
         What the design takes: ``above="invalid"``, ``max_domain_pages=...``, ``run_frames=...``
 
@@ -77,14 +78,13 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
 
 def _require_room(kind: type[Design], guest: Guest, backing: str, options: dict[str, Any]) -> None:
     """Refuse tables that memory does not hold: a kernel that runs out kills instead."""
-    from p2mperf.designs.backing import backing as find_backing
     from p2mperf.families import find_family
     from p2mperf.host.memory import require_memory
 
     kind.check_options(options)
     if guest.geometry.name not in find_family(kind.family).geometries:
         return  # the design says better what is wrong
-    footprint = kind.predict_footprint(guest, backing=find_backing(backing), **options)
+    footprint = kind.predict_footprint(guest, backing=kind.backing_of(backing), **options)
     n_bytes = footprint.memory_bytes + footprint.page_table_bytes
     require_memory(n_bytes, f"{kind.name} of {guest.name}")
 
@@ -178,7 +178,8 @@ def sweep(
     plan : str
         "quick", "default", "full" or "life".
     sizes, guests, designs, streams, operations, backings : sequence of str
-        Replace the plan's own; a size gives a guest with nothing but RAM.
+        Replace the plan's own; a size gives a guest with nothing but RAM. A backing on whose pages a family's
+        kernel has its tables, as "small" of PV, is measured once and called "kernel".
     entry_bits : int, optional
         Only guests of this width.
     n_replicates : int, optional

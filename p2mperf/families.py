@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from p2mperf.errors import unknown
 from p2mperf.plugins import Registry
-from p2mperf.units import parse_size
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE, parse_size
 
 Sizes = Mapping[str, tuple[str, ...]]
 
@@ -39,6 +39,25 @@ class DesignSpec:
 
 
 @dataclass(frozen=True)
+class KernelLayout:
+    """On which pages a family's system has its tables: what the page backing ``kernel`` means.
+
+    Attributes
+    ----------
+    direct_bytes : int
+        Page size of what software reads tables through: 4096 or 2 MiB [bytes].
+    window_bytes : int
+        Page size of virtual areas in which the MMU finds entries [bytes].
+    source : str
+        Who says so.
+    """
+
+    direct_bytes: int = HUGE_SIZE
+    window_bytes: int = PAGE_SIZE
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Family:
     """Designs over one kind of guest.
 
@@ -58,6 +77,9 @@ class Family:
         For each plan: presets that it measures besides.
     knee_limits : mapping of str to str
         For each geometry whose guests a full plan puts around the knees of this machine: the largest of them.
+    kernel_layout : KernelLayout
+        On which pages its system has its tables. Where a family does not say: tables on 2 MiB pages, as
+        systems with large pages have their direct map, and virtual areas on 4 KiB pages.
     """
 
     name: str
@@ -67,6 +89,7 @@ class Family:
     sizes: Mapping[str, Sizes] = field(default_factory=dict)
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     knee_limits: Mapping[str, str] = field(default_factory=dict)
+    kernel_layout: KernelLayout = KernelLayout()
 
 
 _PV_SIZES = {
@@ -96,6 +119,14 @@ _FAMILIES = (
         },
         presets={"default": _WITH_HOLES, "full": _WITH_HOLES},
         knee_limits={"pv64": "400G", "pv32": "64G"},
+        kernel_layout=KernelLayout(
+            PAGE_SIZE,
+            PAGE_SIZE,
+            "Xen 4.4 hides large pages from PV guests (pv_cpuid in xen/arch/x86/traps.c clears PSE and "
+            "PAGE1GB) and refuses them in page tables (get_page_from_l2e in xen/arch/x86/mm.c, unless booted "
+            "with allowsuperpage); Linux 3.19 then maps its direct map on 4 KiB pages too "
+            "(probe_page_size_mask in arch/x86/mm/init.c)",
+        ),
     ),
     Family(
         "arm",
@@ -108,6 +139,12 @@ _FAMILIES = (
             DesignSpec("arm-vlpt", "p2mperf.designs.arm.vlpt:ArmVlpt", colour="#0072B2"),
         ),
         sizes={"quick": {"lpae": ("1G",)}, "default": _ARM_SIZES, "full": _ARM_SIZES},
+        kernel_layout=KernelLayout(
+            HUGE_SIZE,
+            PAGE_SIZE,
+            "Xen/ARM, November 2013: map_domain_page shows 2 MiB blocks, and 64-bit Xen maps all RAM in "
+            "large ones (xen/arch/arm/mm.c); the window's last level are the guest's own third-level pages",
+        ),
     ),
 )
 
@@ -141,6 +178,9 @@ def _wrong(family: Family) -> str:
     for preset in (name for names in family.presets.values() for name in names):
         if preset not in PRESETS:
             return f"measures preset {preset}, and there is none"
+    for n_bytes in (family.kernel_layout.direct_bytes, family.kernel_layout.window_bytes):
+        if n_bytes not in (PAGE_SIZE, HUGE_SIZE):
+            return f"has its kernel's tables on pages of {n_bytes} bytes, not of {PAGE_SIZE} or {HUGE_SIZE}"
     for geometry, text in family.knee_limits.items():
         if geometry not in family.geometries:
             return f"has a limit of {geometry}, which is none of its geometries"

@@ -29,7 +29,7 @@ from p2mperf.families import families
 from p2mperf.guests.guest import Guest
 from p2mperf.migration.tracing import Tracer
 
-BACKINGS = ("kernel", "kernel", "small", "huge", "swapped")
+BACKINGS = ("kernel", "kernel", "mixed", "huge", "swapped")
 PV_LAYOUTS: tuple[dict[str, Any], ...] = ({}, {"above": "invalid"}, {"run_frames": 3}, {"limit": "4G"})
 ARM_LAYOUTS: tuple[dict[str, Any], ...] = ({}, {"run_frames": 1}, {"n_regions": 3}, {"domid": 5})
 

@@ -295,7 +295,12 @@ def test_footprint_by_hand() -> None:
 def test_views_are_what_was_asked_for() -> None:
     guest = Guest.plain("2G", geometry="lpae")
     small, huge = 4096, 2 << 20
-    for backing, expected in (("kernel", (huge, small)), ("small", (small, small)), ("huge", (huge, huge))):
+    for backing, expected in (
+        ("kernel", (huge, small)),
+        ("mixed", (huge, small)),
+        ("small", (small, small)),
+        ("huge", (huge, huge)),
+    ):
         with ArmVlpt(guest, backing) as p2m:
             assert p2m.views() == dict(zip(("direct", "window"), expected, strict=True))
 

@@ -62,7 +62,7 @@ FINDERS: dict[str, Callable[[Any], object]] = {
     "preset": Guest.preset,
     "geometry": lambda name: Guest.plain("1M", geometry=name),
     "policy": lambda name: Guest.plain("1M").entries(np.zeros(1, np.uint64), above=name),
-    "backing": backing,
+    "backing": lambda name: backing(name, "pv"),
     "family": find_family,
     "stop rule": stop_rule,
     "stream": lambda name: make_stream(name, Guest.plain("1M"), 1, seed=1),

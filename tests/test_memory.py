@@ -155,7 +155,8 @@ def page_bytes(base: int, n_pages: int) -> int:
 @pytest.mark.parametrize(
     ("backing", "direct", "window"),
     [
-        ("kernel", HUGE_SIZE, PAGE_SIZE),
+        ("kernel", PAGE_SIZE, PAGE_SIZE),
+        ("mixed", HUGE_SIZE, PAGE_SIZE),
         ("small", PAGE_SIZE, PAGE_SIZE),
         ("huge", HUGE_SIZE, HUGE_SIZE),
         ("swapped", PAGE_SIZE, HUGE_SIZE),
@@ -170,6 +171,26 @@ def test_each_view_has_the_page_size_of_its_backing(backing: str, direct: int, w
         assert p2m.views() == {"direct": direct, "window": window}
     with p2mperf.build("pv-tree", Guest.plain("1G"), backing) as p2m:
         assert p2m.views() == {"direct": direct}
+        # Xen shows the m2p on 2 MiB pages, whatever pages the guest's own memory is on.
+        assert page_bytes(p2m.m2p.base, p2m.m2p.memory_bytes // PAGE_SIZE) == HUGE_SIZE
+        assert p2m.views() == {"direct": direct, "m2p": HUGE_SIZE}
+
+
+@pytest.mark.usefixtures("collapse")
+def test_tables_by_machine_frame_do_not_hide_each_others_pages() -> None:
+    with (
+        p2mperf.build("pv-linear-nested", Guest.plain("1G")) as first,
+        p2mperf.build("pv-linear-nested", Guest.plain("1G")) as second,
+    ):
+        assert (
+            first.views()
+            == second.views()
+            == {
+                "direct": PAGE_SIZE,
+                "window": PAGE_SIZE,
+                "m2p": HUGE_SIZE,
+            }
+        )
 
 
 def test_an_unmapped_range_has_no_page_size() -> None:

@@ -369,10 +369,10 @@ def test_designs_that_know_no_limit_are_built_without() -> None:
 
 def test_a_design_is_built_again_as_it_was() -> None:
     with (
-        p2mperf.build("pv-tree", Guest.plain("64M"), backing="small", limit="1G") as tree,
+        p2mperf.build("pv-tree", Guest.plain("64M"), backing="huge", limit="1G") as tree,
         tree.again() as other,
     ):
-        assert (other.backing.name, other.end_pfn, other.guest) == ("small", tree.end_pfn, tree.guest)
+        assert (other.backing.name, other.end_pfn, other.guest) == ("huge", tree.end_pfn, tree.guest)
 
 
 def test_a_spec_of_another_family_has_no_limit() -> None:

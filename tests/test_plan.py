@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from p2mperf.cli import main
-from p2mperf.designs import family_of, registry
-from p2mperf.designs.backing import BACKINGS
+from p2mperf.designs import family_of, find, registry
+from p2mperf.designs.backing import NAMES as BACKINGS
 from p2mperf.errors import BadInputError
 from p2mperf.families import families
 from p2mperf.guests.geometries import find_geometry, geometries
@@ -79,7 +79,7 @@ def test_the_full_plan_has_points_on_both_sides_of_a_knee(
         assert sum(knee / 3 < n < knee for n in lists) >= 2
         assert sum(knee < n < knee * 3 for n in lists) >= 2
     assert max(g.n_bytes for g in plan.guests if g.geometry == geometry) <= limit
-    assert plan.backings == tuple(BACKINGS)
+    assert plan.backings == BACKINGS
 
 
 def test_a_knee_beyond_all_guests_adds_none() -> None:
@@ -103,10 +103,34 @@ def test_an_unknown_plan_is_answered_with_the_nearest() -> None:
 
 
 def test_replicates_go_round_all_guests_before_they_repeat() -> None:
-    plan = narrow(QUICK, sizes=["16M", "32M"], backings=["small", "huge"], n_replicates=2)
+    plan = narrow(QUICK, sizes=["16M", "32M"], backings=["swapped", "huge"], n_replicates=2)
     units = [(unit.replicate, unit.guest.name, unit.backing) for unit in plan.units()]
-    once = [(guest, backing) for guest in ("pv-64-16m", "pv-64-32m") for backing in ("small", "huge")]
+    once = [(guest, backing) for guest in ("pv-64-16m", "pv-64-32m") for backing in ("swapped", "huge")]
     assert units == [(replicate, *rest) for replicate in (0, 1) for rest in once]
+
+
+@pytest.mark.parametrize(
+    ("geometry", "design", "expected"),
+    [
+        ("pv64", "pv-linear", ["kernel", "mixed", "huge", "swapped"]),
+        ("pv32", "pv-tree", ["kernel", "mixed", "huge", "swapped"]),
+        ("lpae", "arm-vlpt", ["kernel", "small", "huge", "swapped"]),
+    ],
+)
+def test_every_layout_is_measured_once(geometry: str, design: str, expected: list[str]) -> None:
+    full = [guest for guest in make_plan("full").units() if guest.guest.geometry == geometry]
+    first = [unit.backing for unit in full if unit.replicate == 0 and unit.guest == full[0].guest]
+    assert first == expected
+    pages = [find(design).backing_of(name)[1:] for name in BACKINGS]
+    assert len(set(pages)) == len(expected)
+    assert [find(design).backing_of(name)[1:] for name in expected] == list(dict.fromkeys(pages))
+
+
+def test_what_the_kernel_has_is_measured_as_kernel_whatever_it_is_called() -> None:
+    both = narrow(QUICK, sizes=["16M"], backings=["small", "kernel", "mixed"], n_replicates=1)
+    assert [unit.backing for unit in both.units()] == ["kernel", "mixed"]
+    arm = narrow(QUICK, sizes=["1G"], designs=["arm-vlpt"], backings=["mixed", "small"], n_replicates=1)
+    assert [unit.backing for unit in arm.units()] == ["kernel", "small"]
 
 
 def test_every_replicate_has_a_seed_of_its_own() -> None:
@@ -231,7 +255,10 @@ def test_sizes_and_widths(options: dict[str, Any], expected: list[str]) -> None:
         ({"designs": ["pv-lineal"]}, "unknown design 'pv-lineal': did you mean 'pv-linear'"),
         ({"streams": ["zip"]}, "unknown stream 'zip': did you mean 'zipf'"),
         ({"operations": ["through"]}, "unknown operation 'through': did you mean 'throughput'"),
-        ({"backings": ["tiny"]}, r"unknown page backing 'tiny': \(known: kernel, small, huge, swapped\)"),
+        (
+            {"backings": ["tiny"]},
+            r"unknown page backing 'tiny': \(known: kernel, mixed, small, huge, swapped\)",
+        ),
         ({"sizes": ["0"]}, "'0' is not a size"),
         ({"sizes": ["6K"]}, "'6K' is 1.5 pages"),
         ({"sizes": ["65G"], "entry_bits": 32}, "a 32-bit guest has at most 64G, not 65G: use 64-bit entries"),

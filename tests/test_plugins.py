@@ -11,10 +11,11 @@ import pytest
 
 from p2mperf import plugins
 from p2mperf.designs import family_of, find, registry
+from p2mperf.designs.backing import backing
 from p2mperf.designs.base import Design
 from p2mperf.designs.pv.tree import PvTree
 from p2mperf.errors import BadInputError
-from p2mperf.families import DesignSpec, Family, families, family_of_geometry, find_family
+from p2mperf.families import DesignSpec, Family, KernelLayout, families, family_of_geometry, find_family
 from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.guests.geometry import Geometry
 from p2mperf.guests.guest import Guest
@@ -23,6 +24,7 @@ from p2mperf.measure.operations.registry import OperationSpec, find_operation, o
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan
 from p2mperf.study.specs import designs_of
+from p2mperf.units import HUGE_SIZE, PAGE_SIZE
 
 Offer = Callable[..., None]
 
@@ -136,6 +138,8 @@ def test_a_geometry_and_a_family_of_ones_own(offer: Offer) -> None:
     assert find_family("toys") is families()["toys"] is family_of_geometry("toy") is toys
     assert list(registry())[-1] == "toy-tree"
     assert family_of("toy-tree") == "toys"
+    # It does not say on which pages its kernel has its tables: on large ones, but for virtual areas.
+    assert backing("kernel", "toys") == ("kernel", HUGE_SIZE, PAGE_SIZE)
     # A family declares its designs by name, and each says the same of itself.
     offer("designs", toy_tree=MineTree)
     with pytest.raises(BadInputError, match="toy-tree is declared in family toys, and says family pv"):
@@ -148,6 +152,10 @@ def test_a_geometry_and_a_family_of_ones_own(offer: Offer) -> None:
         (Family("toys", ("toi",), "a", ()), "which names geometry toi, and there is none"),
         (Family("toys", ("pv64",), "a", ()), "which takes geometry pv64, which is of family pv"),
         (Family("toys", ("toy",), "a", ()), "which is compared with a, which is none of its designs"),
+        (
+            Family("toys", ("toy",), "a", (DesignSpec("a", "b:C"),), kernel_layout=KernelLayout(4096, 1)),
+            "which has its kernel's tables on pages of 1 bytes, not of 4096 or 2097152",
+        ),
         (Family("pv", (), "a", ()), "which calls itself pv"),
         ("toys", "which is no Family"),
     ],

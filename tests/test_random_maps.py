@@ -20,7 +20,7 @@ from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
 
 DESIGNS = ("pv-tree", "pv-linear")
-BACKINGS = ("kernel", "small", "huge", "swapped")
+BACKINGS = ("kernel", "mixed", "huge", "swapped")
 N_MAPS = 50
 SAMPLED_PFNS = 300
 

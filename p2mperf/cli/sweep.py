@@ -28,6 +28,11 @@ plans:
 
 {operations}
 
+backings: on which pages tables and windows stand. kernel is what each family's system has: 4 KiB pages
+throughout for PV, 2 MiB pages for tables and 4 KiB pages for windows on ARM. mixed is tables on 2 MiB and
+windows on 4 KiB pages, small all on 4 KiB, huge all on 2 MiB, swapped tables on 4 KiB and windows on 2 MiB.
+What equals a family's kernel (small of PV, mixed of ARM) is measured once, and called kernel.
+
 Every finished cell is on disk at once. After Ctrl-C, or worse, the same command goes on where it was.
 
 examples:
@@ -101,6 +106,8 @@ def _operations() -> str:
 
 
 def _parser() -> Parser:
+    from p2mperf.designs.backing import NAMES as BACKING_NAMES
+
     parser = make_parser(
         "sweep",
         "Measure every design over a grid of guests, streams and operations.",
@@ -122,7 +129,7 @@ def _parser() -> Parser:
         metavar="SIZE",
         help="memory that may be hot-plugged later, as 512G: tables have room for it",
     )
-    add_repeated(parser, "--backing", "page sizes: kernel, small, huge, swapped; may be repeated")
+    add_repeated(parser, "--backing", f"page sizes, see below: {', '.join(BACKING_NAMES)}; may be repeated")
     parser.add_argument("--replicates", type=int, metavar="N", help="fresh processes for each point")
     parser.add_argument(
         "--control", action="store_true", default=None, help="time a design against itself as well"

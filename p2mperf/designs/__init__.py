@@ -102,7 +102,7 @@ def _of_families() -> dict[str, str]:
 
 def _wrong(name: str, kind: object) -> str:
     """What is wrong with the class that another package offers, or ""."""
-    from p2mperf.designs.backing import BACKINGS
+    from p2mperf.designs.backing import KERNEL
     from p2mperf.designs.base import Design
     from p2mperf.guests.guest import Guest
 
@@ -125,7 +125,7 @@ def _wrong(name: str, kind: object) -> str:
     # Every plan asks this of the designs that take part, before anything is built.
     guest = Guest.plain(_TRIAL_BYTES, geometry=family.geometries[0])
     kind.out_of_reach(guest)
-    kind.predict_footprint(guest, backing=BACKINGS["kernel"])
+    kind.predict_footprint(guest, backing=kind.backing_of(KERNEL))
     return "" if kind.name == name else f"calls itself {shown(kind.name)}"
 
 

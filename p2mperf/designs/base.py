@@ -138,7 +138,7 @@ class Design(Owned, ABC):
 
     def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
         self.guest = guest
-        self.backing = find_backing(backing)
+        self.backing = self.backing_of(backing)
         self.kept = ExitStack()
         self._page_tables_before_bytes = page_table_bytes()
 
@@ -153,6 +153,17 @@ class Design(Owned, ABC):
         """
         if strange := [name for name in options if name not in cls.options | {"guest", "backing"}]:
             raise BadInputError(f"{cls.name} has no option {', '.join(map(cut, strange))}")
+
+    @classmethod
+    def backing_of(cls, backing: str | Backing) -> Backing:
+        """Find the page sizes of its views for a backing that is asked for, by name or as it is.
+
+        Raises
+        ------
+        BadInputError
+            When there is none of that name.
+        """
+        return find_backing(backing, cls.family)
 
     @classmethod
     def out_of_reach(cls, guest: Guest) -> str:

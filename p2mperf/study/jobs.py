@@ -142,11 +142,11 @@ def _needs(unit: Unit, guest: Guest, served: Served) -> tuple[int, int]:
 
 def _footprints(unit: Unit, guest: Guest) -> list[Footprint]:
     from p2mperf.designs import find
-    from p2mperf.designs.backing import backing
 
-    pages = backing(unit.backing)
     return [
-        kind.predict_footprint(guest, backing=pages, **build_options(kind, unit.limit_bytes))
+        kind.predict_footprint(
+            guest, backing=kind.backing_of(unit.backing), **build_options(kind, unit.limit_bytes)
+        )
         for kind in map(find, unit.designs)
     ]
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from p2mperf.designs import find
-from p2mperf.designs.backing import backing as find_backing
+from p2mperf.designs.backing import NAMES as BACKING_NAMES
 from p2mperf.designs.capabilities import missing
-from p2mperf.errors import BadInputError, PluginError, in_a_row, shown
+from p2mperf.errors import BadInputError, PluginError, in_a_row, known, shown
 from p2mperf.families import Family, families, find_family, geometries_of
 from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.measure.operations.registry import answered_for, find_operation, why_not
@@ -51,6 +51,7 @@ def narrow(
         Only guests of this width.
     designs, streams, operations, backings : sequence of str
         Names; empty leaves the plan's. A stream may be written ``uniform:hole=0.5,identity=0.1``.
+        What equals a family's kernel's layout is measured as ``kernel``.
     n_replicates : int, optional
         Fresh processes.
     control : bool, optional
@@ -77,7 +78,7 @@ def narrow(
     for name in operations:
         find_operation(name)
     for name in backings:
-        find_backing(name)
+        known("page backing", name, BACKING_NAMES)
     if n_replicates is not None and n_replicates < 1:
         raise BadInputError(f"{shown(n_replicates)} replicates: at least one process must measure")
     if n_replicates is not None and n_replicates > _MOST_REPLICATES:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from p2mperf.designs.backing import BACKINGS
+from p2mperf.designs.backing import KERNEL, NAMES as BACKING_NAMES, backing as find_backing
 from p2mperf.errors import known
 from p2mperf.families import families, family_of_geometry
 from p2mperf.guests.geometries import find_geometry
@@ -28,7 +28,7 @@ class Plan:
     guests : tuple of GuestSpec
         Guests of all families.
     backings : tuple of str
-        Page backings.
+        Page backings; of those that are one layout in a family, one is measured.
     streams : tuple of StreamSpec
         Access patterns.
     operations : tuple of str
@@ -50,7 +50,7 @@ class Plan:
 
     name: str
     guests: tuple[GuestSpec, ...]
-    backings: tuple[str, ...] = ("kernel",)
+    backings: tuple[str, ...] = (KERNEL,)
     streams: tuple[StreamSpec, ...] = ()
     operations: tuple[str, ...] = field(default_factory=lookups)
     designs: tuple[str, ...] = ()
@@ -72,12 +72,16 @@ class Plan:
         """All units, one replicate of everything before the next, so that drift spreads over all."""
         for replicate in range(self.n_replicates):
             for guest in self.guests:
-                for backing in self.backings:
+                for backing in self.backings_of(guest):
                     designs = designs_of(guest.family, self.designs)
                     if designs:
                         seed = self.seed + replicate
                         limit_bytes, asked = self.limit_of(guest), bool(self.designs)
                         yield Unit(guest, backing, replicate, seed, designs, limit_bytes, asked)
+
+    def backings_of(self, guest: GuestSpec) -> tuple[str, ...]:
+        """Page backings of a guest's designs, each layout once: what its kernel has is called ``kernel``."""
+        return tuple(dict.fromkeys(find_backing(name, guest.family).name for name in self.backings))
 
     def limit_of(self, guest: GuestSpec) -> int:
         """Limit that a guest's tables are built with [bytes]."""
@@ -184,7 +188,7 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     return Plan(
         name,
         tuple(dict.fromkeys((*_plain_guests(name), *around, *_presets(name)))),
-        backings=tuple(BACKINGS) if spec.all_backings else ("kernel",),
+        backings=BACKING_NAMES if spec.all_backings else (KERNEL,),
         streams=spec.streams,
         operations=operations_of(name),
         settings=spec.settings,

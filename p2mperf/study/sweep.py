@@ -254,10 +254,10 @@ class _Sweep:
 
     def _tell_backing(self, unit: Record) -> None:
         """Say where a view is not on the pages that its backing promises."""
-        from p2mperf.designs.backing import backing
+        from p2mperf.designs import find
 
-        pages = backing(unit["backing"])
         for name, design in unit["designs"].items():
+            pages = find(name).backing_of(unit["backing"])
             wanted = pages.window_bytes if design["n_vmas"] else pages.direct_bytes
             if (got := design["view_page_bytes"]) != wanted:
                 what = f"{format_size(got)} pages" if got else "pages of both sizes"

@@ -1,4 +1,8 @@
-"""The machine-to-physical table: one flat array over all machine frames, read-only to guests."""
+"""The machine-to-physical table: one flat array over all machine frames, read-only to guests.
+
+Xen makes it, and shows it to its guests on 2 MiB pages (paging_init in xen/arch/x86/x86_64/mm.c), whatever
+pages their own memory is on.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,12 @@ from p2mperf.errors import ClosedError
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.host.memory import require_memory
-from p2mperf.memory import vm
 from p2mperf.memory.owned import Mapped, Owned, Process, require_own_process
+from p2mperf.memory.pool import PagePool
 from p2mperf.tables.fill_kernels import fill_runs
-from p2mperf.units import PAGE_SIZE, round_up
+from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, round_up
+
+PAGE_BYTES = HUGE_SIZE  # wanted for its view; `M2p.page_bytes` tells what it became
 
 
 class M2p(Owned):
@@ -43,10 +49,10 @@ class M2p(Owned):
         self._dtype: Any = guest.geometry.dtype
         self.memory_bytes = predict_bytes(guest)
         require_memory(self.memory_bytes, f"the m2p of {guest.name}", "take a smaller guest")
-        self.mapped: Mapped | None = Mapped(
-            vm.map_pages(0, self.memory_bytes, vm.READ_WRITE), self.memory_bytes
-        )
-        self.base = self.mapped.address
+        # A file of its own: anonymous memory would merge with its neighbours, and hide on which pages it is.
+        self._pool = PagePool(self.memory_bytes >> PAGE_SHIFT, page_bytes=PAGE_BYTES)
+        self.mapped: Mapped | None = self._pool.mapped
+        self.base = self._pool.base
         self._pid = Process.pid
         words = self.words()
         words[:] = guest.geometry.invalid
@@ -62,14 +68,20 @@ class M2p(Owned):
         require_own_process(self._pid, "m2p")
         return mapped.view(0, self.n_frames * np.dtype(self._dtype).itemsize, self._dtype)
 
+    @property
+    def page_bytes(self) -> int:
+        """Page size of the table as smaps tells it: 2 MiB; 4096 or 0 where the system has given others."""
+        return self._pool.direct_page_bytes
+
     def close(self) -> None:
         """Give the memory back, with the last view of it; a second call does nothing."""
+        self._pool.close()
         self.base, self.mapped = 0, None
 
 
 def predict_bytes(guest: Guest) -> int:
-    """Memory of a guest's m2p: one entry a machine frame, in whole pages [bytes]."""
-    return round_up(guest.machine.n_frames * guest.geometry.entry_bytes, PAGE_SIZE)
+    """Memory of a guest's m2p: one entry a machine frame, in whole pages of 2 MiB [bytes]."""
+    return round_up(guest.machine.n_frames * guest.geometry.entry_bytes, PAGE_BYTES)
 
 
 class Overrides:

@@ -197,7 +197,7 @@ def known_names() -> dict[str, tuple[str, ...]]:
         "plan": ("quick", "default", "life"),
         "stream": ("uniform", "zipf", "uniform:hole=0.5", "uniform:hole=nan", "uniform:", "zipf:identity=2"),
         "operation": ("latency", "set", "cow", "rebuild"),
-        "backing": ("kernel", "small", "huge"),
+        "backing": ("kernel", "mixed", "small", "huge"),
         "scenario": ("balloon", "save-restore", "passthrough", "all"),
         "tracer": ("vlpt", "walk", "walk-direct"),
         "writer": ("sequential", "uniform", "hot"),

@@ -43,7 +43,7 @@ ROLES: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
         ("seed", "scalar", "None  1  2**70  -1"),
         ("guest", "text", "g"),
-        ("backing", "text", "'kernel'  'small'  'huge'  'swapped'  Backing('x', 4096, 4096)"),
+        ("backing", "text", "'kernel'  'mixed'  'small'  'huge'  'swapped'  Backing('x', 4096, 4096)"),
     )
 }
 OPTIONS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {

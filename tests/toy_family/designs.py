@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
@@ -77,9 +77,7 @@ class ToyDesign(Design):
         """Set `tables`."""
 
     @classmethod
-    def predict_footprint(
-        cls, guest: Guest, backing: Backing = BACKINGS["kernel"], **options: Any
-    ) -> Footprint:
+    def predict_footprint(cls, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> Footprint:
         n_leaves = -(-(guest.covered_pfn - int(guest.ram.first_pfn[0])) // 512)
         return Footprint({"leaf": n_leaves}, 0, n_leaves * 4096, 0)
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from p2mperf.designs.arm.event_kernels import Recorder
 from p2mperf.designs.arm.stage2 import OPTIONS, Stage2Table, explain, predict_footprint
-from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint, Load
 from p2mperf.errors import BadInputError, shown
 from p2mperf.guests.frames import word
@@ -60,7 +60,7 @@ class Stage2Door:
     def predict_footprint(
         cls,
         guest: Guest,
-        backing: Backing = BACKINGS["kernel"],
+        backing: str | Backing = "kernel",
         n_regions: int | None = None,
         *,
         like: Stage2Door | None = None,
@@ -72,7 +72,7 @@ class Stage2Door:
         ----------
         guest : Guest
             An ARM guest.
-        backing : Backing
+        backing : str or Backing
             Page sizes of the views.
         n_regions : int, optional
             As `Stage2Table`.
@@ -81,11 +81,12 @@ class Stage2Door:
         **options
             Other options change nothing of it.
         """
+        found = find_backing(backing, cls.family)
         if like is None:
             n_regions = cls.n_regions if n_regions is None else n_regions
-            return predict_footprint(guest, backing, cls.extra_pages, n_regions)
+            return predict_footprint(guest, found, cls.extra_pages, n_regions)
         memory = round_up(max(1, sum(cls.extra_pages.values())) * PAGE_SIZE, HUGE_SIZE)
-        return Footprint(dict(cls.extra_pages), 0, memory, memory // backing.direct_bytes * 8)
+        return Footprint(dict(cls.extra_pages), 0, memory, memory // found.direct_bytes * 8)
 
     @property
     def pool(self) -> PagePool:

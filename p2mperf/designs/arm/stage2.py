@@ -24,7 +24,7 @@ from p2mperf.designs.arm.layout import (
     scattered,
     third_frames,
 )
-from p2mperf.designs.backing import Backing, backing as find_backing
+from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Footprint, Load
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind, Words
@@ -321,7 +321,7 @@ def predict_footprint(
     """
     pages = {**predict_pages(guest), **extra_pages}
     memory = sum(round_up(n * PAGE_SIZE, HUGE_SIZE) for n in region_pages(pages, n_regions))
-    return Footprint(pages, 0, memory, memory // find_backing(backing).direct_bytes * 8)
+    return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
 
 
 def explain(entry: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from p2mperf.designs.arm.layout import ENTRIES, N_DOMAINS, plan_tables, third_fr
 from p2mperf.designs.arm.stage2 import OPTIONS
 from p2mperf.designs.arm.vlpt_kernels import VlptTables
 from p2mperf.designs.arm.window import VlptDomain, VlptWindow
-from p2mperf.designs.backing import BACKINGS, Backing, backing as find_backing
+from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load
 from p2mperf.errors import BadInputError, shown
 from p2mperf.guests.frames import word
@@ -95,7 +95,7 @@ class ArmVlpt(Stage2Door, Design):
     def predict_footprint(
         cls,
         guest: Guest,
-        backing: Backing = BACKINGS["kernel"],
+        backing: str | Backing = "kernel",
         n_regions: int | None = None,
         checks: str = "correct",
         run_frames: int = 0,
@@ -104,7 +104,7 @@ class ArmVlpt(Stage2Door, Design):
         **options: Any,
     ) -> Footprint:
         require_guest(guest)
-        backing, found = find_backing(backing), judge(guest, checks)
+        backing, found = cls.backing_of(backing), judge(guest, checks)
         n_asked = cls.n_regions if n_regions is None else n_regions
         base = super().predict_footprint(guest, backing, n_asked, like=like)
         shown = _shown(guest, found, third_frames(guest, run_frames, n_asked))

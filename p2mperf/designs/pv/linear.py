@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint
 from p2mperf.designs.pv.area import AREA, area_entries, check_guest, limit_pages, list_pages
 from p2mperf.designs.pv.changing import WriteDoor
@@ -101,7 +101,7 @@ class PvLinear(WriteDoor, ListDoor, ReadDoor, Design):
     def predict_footprint(
         cls,
         guest: Guest,
-        backing: Backing = BACKINGS["kernel"],
+        backing: str | Backing = "kernel",
         *,
         above: str = "identity",
         limit: str | int = 0,
@@ -111,7 +111,7 @@ class PvLinear(WriteDoor, ListDoor, ReadDoor, Design):
     ) -> Footprint:
         cls.check_options(others)
         names = checked_quirks(quirks, cls.known_quirks, cls.name)
-        return predict_list(plan_list(guest, above, limit, invalidated, names), backing)
+        return predict_list(plan_list(guest, above, limit, invalidated, names), cls.backing_of(backing))
 
     def audit(self) -> None:
         super().audit()

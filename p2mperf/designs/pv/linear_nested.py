@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.backing import BACKINGS, Backing
+from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages, list_pages
 from p2mperf.designs.pv.linear_kernels import LinearNested32, LinearNested64
@@ -79,7 +79,7 @@ class PvLinearNested(ListDoor, ReadDoor, Design):
     def predict_footprint(
         cls,
         guest: Guest,
-        backing: Backing = BACKINGS["kernel"],
+        backing: str | Backing = "kernel",
         *,
         above: str = "identity",
         limit: str | int = 0,
@@ -87,7 +87,8 @@ class PvLinearNested(ListDoor, ReadDoor, Design):
         **others: Any,
     ) -> Footprint:
         cls.check_options(others)
-        return predict_list(plan_list(guest, above, limit, invalidated), backing, predict_bytes(guest))
+        plan = plan_list(guest, above, limit, invalidated)
+        return predict_list(plan, cls.backing_of(backing), predict_bytes(guest))
 
 
 def _own_memory(guest: Guest, n_frames: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.backing import Backing, backing as find_backing
+from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Footprint
 from p2mperf.designs.pv.area import (
     N_PTES,
@@ -137,7 +137,7 @@ def predict_list(plan: LeafPlan, backing: Backing, more_bytes: int = 0) -> Footp
     Footprint
         What `footprint` will count.
     """
-    backing, pages = find_backing(backing), list_pages(plan)
+    pages = list_pages(plan)
     shown = plan.rank
     shared = plan.state != Leaf.PRIVATE
     covered = np.repeat(covered_by(*page_table_of(plan)), N_PTES)

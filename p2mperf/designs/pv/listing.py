@@ -54,7 +54,8 @@ class ListDoor:
     def views(self: Listed) -> dict[str, int]:
         """Page size that really maps each view, by view: 4096, 2 MiB, or 0 where mixed [bytes]."""
         window_bytes = self.list_tables.window.window_page_bytes
-        return {"direct": self.store.pool.direct_page_bytes, "window": window_bytes}
+        direct_bytes = self.store.pool.direct_page_bytes
+        return {"direct": direct_bytes, "window": window_bytes, **self.way_back.views()}
 
     def step_at(self: Listed, address: int) -> Load:
         """Say what stands at an address that a walk has read."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.designs.backing import BACKINGS, Backing, backing as find_backing
+from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load
 from p2mperf.designs.pv import audit
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages
@@ -144,7 +144,7 @@ class PvTree(WriteDoor, ReadDoor, Design):
     def predict_footprint(
         cls,
         guest: Guest,
-        backing: Backing = BACKINGS["kernel"],
+        backing: str | Backing = "kernel",
         *,
         above: str = "identity",
         max_domain_pages: int | None = None,
@@ -154,14 +154,14 @@ class PvTree(WriteDoor, ReadDoor, Design):
         cls.check_options(others)
         pages = tree_pages(plan_tree(guest, above, max_domain_pages), guest, above, max_domain_pages)
         memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
-        return Footprint(pages, 0, memory, memory // find_backing(backing).direct_bytes * 8)
+        return Footprint(pages, 0, memory, memory // cls.backing_of(backing).direct_bytes * 8)
 
     def footprint(self) -> Footprint:
         pool = self.store.pool
         return Footprint(pool.kinds, 0, pool.memory_bytes, self.page_table_bytes())
 
     def views(self) -> dict[str, int]:
-        return {"direct": self.store.pool.direct_page_bytes}
+        return {"direct": self.store.pool.direct_page_bytes, **self.way_back.views()}
 
     def step_at(self, address: int) -> Load:
         return self.store.load_at(word(address, "an address"))

@@ -64,6 +64,10 @@ class WayBack(Owned):
         if self._m2p is not None:
             self._store.invert(self._m2p.words())
 
+    def views(self) -> dict[str, int]:
+        """Page size that really maps the table; nothing as long as nobody has asked for it [bytes]."""
+        return {"m2p": self._m2p.page_bytes} if self._m2p else {}
+
     @property
     def memory_bytes(self) -> int:
         """Memory of the table; 0 as long as nobody has asked for it [bytes]."""

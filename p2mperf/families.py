@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from p2mperf.errors import unknown
 from p2mperf.plugins import Registry
+from p2mperf.preambles import KernelEntry, Preamble
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, parse_size
 
 Sizes = Mapping[str, tuple[str, ...]]
@@ -80,6 +81,8 @@ class Family:
     kernel_layout : KernelLayout
         On which pages its system has its tables. Where a family does not say: tables on 2 MiB pages, as
         systems with large pages have their direct map, and virtual areas on 4 KiB pages.
+    entry : KernelEntry, optional
+        What one entry into its kernel asks for, and what comes before; None where nobody has said so.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Family:
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     knee_limits: Mapping[str, str] = field(default_factory=dict)
     kernel_layout: KernelLayout = KernelLayout()
+    entry: KernelEntry | None = None
 
 
 _PV_SIZES = {
@@ -98,6 +102,42 @@ _PV_SIZES = {
 }
 _ARM_SIZES = {"lpae": ("1G", "16G")}
 _WITH_HOLES = ("dom0-64-e820",)
+
+_TIGHT = Preamble("tight", False, 0, 0, "no kernel: entries follow each other at once, for comparison")
+# Xen writes CR3 whenever a 64-bit PV guest goes from user to kernel (toggle_guest_mode in
+# xen/arch/x86/x86_64/traps.c), and the kernel's pages are not global (adjust_guest_l1e in
+# xen/arch/x86/mm.c), so that its translations are gone. Both leave 32-bit guests alone. How much other work
+# comes between two entries is the program's to say.
+_FLUSHED = (
+    "Xen 4.4 writes CR3 when a 64-bit PV guest enters its kernel (toggle_guest_mode), whose pages are not "
+    "global (adjust_guest_l1e); 32-bit guests are spared"
+)
+_PV_ENTRY = KernelEntry(
+    # An anonymous fault of Linux 3.18 and 3.19 with transparent huge pages configured: pgd_val, pud_val, two
+    # pmd_trans_huge, pte_offset_map; mk_pte of the new page; pte_lockptr and pte_offset_map; set_pte_at. The
+    # frames are those of the pud, pmd and pte pages and of the data. The m2p lookups between are left out,
+    # and 32-bit kernels, which have no pud, are taken to ask for as many.
+    (0, 1, 2, 2, 2, 3, 2, 2, 2),
+    "handle_mm_fault and arch/x86/xen/mmu.c of Linux 3.18 and 3.19: 9 p2m lookups of an anonymous fault",
+    (
+        Preamble("flush+8M", True, 8 << 20, 1024, f"{_FLUSHED}; the work is an estimate"),
+        _TIGHT,
+        Preamble("flush+1M", True, 1 << 20, 256, f"{_FLUSHED}; less work"),
+        Preamble("flush", True, 0, 0, f"{_FLUSHED}; no work"),
+        Preamble("8M", False, 8 << 20, 1024, "32-bit guests enter their kernel with the same page tables"),
+    ),
+    usual={"pv64": ("flush+8M", "tight"), "pv32": ("8M", "tight")},
+)
+_ARM_SOURCE = "not known: the trap to Xen flushes nothing, a switch of guests may"
+_ARM_ENTRY = KernelEntry(
+    (0,),
+    "a write fault of a guest whose memory is traced finds one entry of its p2m",
+    (
+        _TIGHT,
+        Preamble("8M", False, 8 << 20, 1024, _ARM_SOURCE),
+        Preamble("flush+8M", True, 8 << 20, 1024, _ARM_SOURCE),
+    ),
+)
 
 _FAMILIES = (
     Family(
@@ -127,6 +167,7 @@ _FAMILIES = (
             "with allowsuperpage); Linux 3.19 then maps its direct map on 4 KiB pages too "
             "(probe_page_size_mask in arch/x86/mm/init.c)",
         ),
+        entry=_PV_ENTRY,
     ),
     Family(
         "arm",
@@ -145,6 +186,7 @@ _FAMILIES = (
             "Xen/ARM, November 2013: map_domain_page shows 2 MiB blocks, and 64-bit Xen maps all RAM in "
             "large ones (xen/arch/arm/mm.c); the window's last level are the guest's own third-level pages",
         ),
+        entry=_ARM_ENTRY,
     ),
 )
 

@@ -3,10 +3,13 @@
 A load is READ_ONCE (include/linux/compiler.h): LLVM's monotonic atomic load, which becomes one plain mov
 that the vectoriser neither widens, drops nor repeats. With ordinary loads LLVM turned one design into
 gathers and the other not, which compared compilers instead of tables.
+
+Beside them what times and disturbs single loads: a time stamp that waits for them, and mprotect.
 """
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import numpy as np
@@ -89,6 +92,48 @@ def unlikely(typingctx, condition):  # type: ignore[no-untyped-def]
 
     return types.boolean(types.boolean), generate
 
+
+@intrinsic
+def _processor_ticks(typingctx):  # type: ignore[no-untyped-def]
+    """Read x86's counter: rdtscp waits for all that came before, lfence keeps back what comes after."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        def call(name: str, result: Any) -> Any:
+            return builder.call(builder.module.declare_intrinsic(name, (), ir.FunctionType(result, [])), [])
+
+        stamp = call("llvm.x86.rdtscp", ir.LiteralStructType([_WORD, ir.IntType(32)]))
+        call("llvm.x86.sse2.lfence", ir.VoidType())
+        return builder.extract_value(stamp, 0)
+
+    return types.uint64(), generate
+
+
+@intrinsic
+def _clock_ticks(typingctx):  # type: ignore[no-untyped-def]
+    """Read the clock of the system, between fences: for processors without a counter of ours [ns]."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        number = ir.IntType(32)
+        time = builder.alloca(ir.LiteralStructType([_WORD, _WORD]))
+        signature = ir.FunctionType(number, [number, time.type])
+        clock = builder.module.globals.get("clock_gettime") or ir.Function(
+            builder.module, signature, "clock_gettime"
+        )
+        builder.fence("seq_cst")
+        builder.call(clock, [number(CLOCK_MONOTONIC), time])
+        builder.fence("seq_cst")
+        seconds, rest = (builder.load(builder.gep(time, [number(0), number(at)])) for at in (0, 1))
+        return builder.add(builder.mul(seconds, _WORD(10**9)), rest)
+
+    return types.uint64(), generate
+
+
+CLOCK_MONOTONIC = 1
+# A time stamp that loads before it are finished for, and loads after it wait for; in a unit of its own, which
+# a longer time tells. Compiled code only.
+ticks = _processor_ticks if platform.machine() == "x86_64" else _clock_ticks
+# int mprotect(address, bytes, protection), from compiled code: 0 when it was done.
+protect = types.ExternalFunction("mprotect", types.intc(types.uint64, types.uint64, types.intc))
 
 load_once64, load_element64 = _make_load(64)
 _, load_element32 = _make_load(32)

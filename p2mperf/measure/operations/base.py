@@ -39,7 +39,7 @@ class Operation(Generic[R]):
         The loop by which designs are found to agree before anything is timed.
     """
 
-    n_fixed: ClassVar[int] = 0
+    n_fixed: int = 0
     settles: ClassVar[bool] = True
     distinct: ClassVar[bool] = False
     repeatable: ClassVar[bool] = True

@@ -1,0 +1,110 @@
+"""Entries: a few lookups after what comes before them in a kernel, each timed for itself."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from p2mperf.designs.base import Design
+from p2mperf.errors import P2mperfError
+from p2mperf.families import find_family
+from p2mperf.guests.geometry import Words
+from p2mperf.guests.guest import Guest
+from p2mperf.measure.operations.entry_kernels import Before, Entered, enter
+from p2mperf.measure.operations.lookups import Reading
+from p2mperf.memory import vm
+from p2mperf.memory.owned import Mapped
+from p2mperf.preambles import KernelEntry, Preamble
+from p2mperf.units import PAGE_SIZE
+
+_ZERO = np.uint64(0)
+# x86 flushes page by page up to 33 pages (tlb_single_page_flush_ceiling), and everything from there on.
+_FLUSHED_PAGES = 64
+# Frames of a pass. Thousands of entries: in short phases each design's lines would still be in the caches
+# when its turn comes again. Without a preamble entries are as short as the time stamps around them.
+_N_FRAMES, _N_TIGHT_FRAMES = 1 << 13, 1 << 16
+
+
+def flushes_here() -> bool:
+    """Tell whether changing the protection of a few pages flushes the whole TLB of this machine."""
+    return platform.machine() == "x86_64"
+
+
+class Entry(Reading[Entered]):
+    """The lookups of one kernel entry after another, each after the TLB was flushed and other work done.
+
+    Only the lookups are timed, between two time stamps whose own cost is measured beside them and taken off.
+
+    Parameters
+    ----------
+    preamble : Preamble, optional
+        What comes before; without it the entries follow each other at once.
+    """
+
+    def __init__(self, preamble: Preamble | None = None) -> None:
+        self._preamble = preamble or Preamble("tight", False, 0, 0, "")
+        is_tight = not (self._preamble.flush or self._preamble.work_touches)
+        self.n_fixed = _N_TIGHT_FRAMES if is_tight else _N_FRAMES
+
+    @classmethod
+    def why_not(cls, kind: type[Design], guest: Guest) -> str:
+        if find_family(kind.family).entry is None:
+            return f"family {kind.family} does not say what an entry asks for"
+        return ""
+
+    def begin(
+        self, designs: Mapping[str, Design], n_frames: int, shuffle: np.random.Generator | None
+    ) -> None:
+        if self._preamble.flush and not flushes_here():
+            raise P2mperfError(
+                f"{self._preamble.name} flushes the TLB, which is known for x86 alone: take another preamble"
+            )
+        asked = find_family(next(iter(designs.values())).family).entry
+        assert asked is not None
+        self._asked: KernelEntry = asked
+        flushed = _filled(_FLUSHED_PAGES * PAGE_SIZE if self._preamble.flush else 0)
+        self._before = Before(
+            np.array(asked.asks, np.uint64),
+            np.uint64(asked.n_frames),
+            flushed,
+            np.uint64(flushed.ctypes.data),
+            _filled(self._preamble.work_bytes),
+            np.uint64(self._preamble.work_touches),
+        )
+
+    def n_done(self, n_frames: int) -> int:
+        return n_frames // self._asked.n_frames
+
+    def prepare(self, design: Design, frames: Words) -> Callable[[], Entered]:
+        return partial(enter, design.tables, design.state, frames, _ZERO, self._before)
+
+    def timed_ns(self, result: Entered, elapsed_ns: int) -> int:
+        """Time of the lookups alone: a tick is as long as the pass tells."""
+        ticks = int(result.looked_up) - int(result.empty)
+        return round(ticks * elapsed_ns / max(1, int(result.whole)))
+
+    def finish(self, design: Design, frames: Words, result: Entered) -> None:
+        n_entries = self.n_done(frames.size)
+        n_asked = np.bincount(self._before.asks.astype(np.int64)).astype(np.uint64)
+        frames = frames[: n_entries * self._asked.n_frames]
+        entries = design.guest.entries(frames).reshape(n_entries, -1)
+        if result.total != np.sum(entries * n_asked, dtype=np.uint64):
+            raise P2mperfError(f"{design.name} of {design.guest.name} sums entries that are not its map's")
+        if result.n_flushes != n_entries * self._preamble.flush:
+            raise P2mperfError(f"the TLB was flushed before {result.n_flushes} entries of {n_entries}")
+        if result.work != n_entries * self._preamble.work_touches:
+            raise P2mperfError(f"other work was done {result.work} times before {n_entries} entries")
+
+
+def _filled(n_bytes: int) -> Words:
+    """Memory of its own on 4 KiB pages, as a process has it, all words 1."""
+    if not n_bytes:
+        return np.ones(0, np.uint64)
+    mapped = Mapped(vm.map_pages(0, n_bytes, vm.READ_WRITE), n_bytes)
+    vm.advise(mapped.address, n_bytes, vm.MADV_NOHUGEPAGE)
+    words: Words = mapped.view(0, n_bytes, np.uint64)
+    words[:] = 1
+    return words

@@ -1,0 +1,198 @@
+"""Entries: what comes before them is done, and their lookups alone are timed."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from statistics import median
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+import pytest
+
+import p2mperf
+from p2mperf.designs import family_of
+from p2mperf.designs.base import Design
+from p2mperf.errors import BadInputError, P2mperfError
+from p2mperf.families import find_family
+from p2mperf.guests.geometry import Words
+from p2mperf.guests.guest import Guest
+from p2mperf.jit import njit
+from p2mperf.measure.code_form import describe
+from p2mperf.measure.operations import entry, entry_kernels
+from p2mperf.measure.operations.entry import Entry, flushes_here
+from p2mperf.measure.operations.entry_kernels import Before, Entered, enter
+from p2mperf.memory import raw
+from p2mperf.preambles import KernelEntry, Preamble
+from p2mperf.streams import make_stream
+
+ZERO = np.uint64(0)
+FLOAT = re.compile(r"\b(fadd|fsub|fmul|fdiv|fcmp|uitofp|sitofp|fptoui|fptosi)\b")
+TIGHT = Preamble("tight", False, 0, 0, "a test")
+FLUSH = Preamble("flush", True, 0, 0, "a test")
+needs_flush = pytest.mark.skipif(not flushes_here(), reason="what flushes this processor's TLB is not known")
+
+
+def asked_by(family: str) -> KernelEntry:
+    found = find_family(family).entry
+    assert found is not None
+    return found
+
+
+def begun(preamble: Preamble | None, design: Design) -> Entry:
+    work = Entry(preamble)
+    work.begin({design.name: design}, 0, None)
+    return work
+
+
+def done(work: Entry, design: Design, frames: Words) -> tuple[Entered, int]:
+    """A pass that was found right, and what it says it took."""
+    timed = work.prepare(design, frames)
+    start = perf_counter_ns()
+    result = timed()
+    ns = work.timed_ns(result, perf_counter_ns() - start)
+    work.finish(design, frames, result)
+    return result, ns
+
+
+CASES = [
+    (name, geometry, preamble)
+    for family, names, geometries in (
+        ("pv", ("pv-tree", "pv-linear"), ("pv64", "pv32")),
+        ("arm", ("arm-walk", "arm-walk-direct", "arm-vlpt"), ("lpae",)),
+    )
+    for preamble in asked_by(family).preambles
+    for name in names
+    for geometry in geometries
+    if flushes_here() or not preamble.flush
+]
+
+
+@pytest.mark.parametrize(("name", "geometry", "preamble"), CASES)
+def test_entries_sum_what_the_map_says(name: str, geometry: str, preamble: Preamble) -> None:
+    guest = Guest.plain("64M", geometry)
+    asked = asked_by(family_of(name))
+    frames = make_stream("uniform", guest, 32 * asked.n_frames, seed=3)
+    with p2mperf.build(name, guest) as design:
+        work = begun(preamble, design)
+        result, ns = done(work, design, frames)
+        assert ns > 0
+        assert work.n_done(frames.size) == 32
+        # Written out: each frame as often as the family says that it is asked for.
+        told = [
+            int(word)
+            for first in range(0, frames.size, asked.n_frames)
+            for word in guest.entries(frames[first + np.array(asked.asks)])
+        ]
+        assert int(result.total) == sum(told) % 2**64
+        for field in ("total", "n_flushes", "work"):
+            wrong = result._replace(**{field: getattr(result, field) + np.uint64(1)})
+            with pytest.raises(P2mperfError):
+                work.finish(design, frames, wrong)
+
+
+def test_a_pass_is_of_thousands_of_entries() -> None:
+    asked = asked_by("pv")
+    assert Entry(FLUSH).n_fixed // asked.n_frames >= 2000
+    assert Entry(TIGHT).n_fixed // asked.n_frames >= 2000
+    assert Entry(FLUSH).n_fixed % asked.n_frames == Entry(TIGHT).n_fixed % asked.n_frames == 0
+
+
+def test_what_time_stamps_cost_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count(1000, 7)  # a stamp takes 7 ticks
+    spent = 0
+
+    def walk(tables: Any, state: Any, probe: Any, pfn: np.uint64) -> tuple[np.uint64, Any]:
+        nonlocal spent
+        spent += 5
+        return pfn, state
+
+    monkeypatch.setattr(entry_kernels, "ticks", lambda: np.uint64(next(clock) + spent))
+    monkeypatch.setattr(entry_kernels, "walk", walk)
+    with p2mperf.build("pv-linear", Guest.plain("8M")) as design:
+        work = begun(None, design)
+        before = work._before
+    result = enter.py_func(None, (), np.arange(20, dtype=np.uint64), ZERO, before)
+    # Five entries of nine lookups; from the first stamp to the last there are three an entry, and one.
+    assert (int(result.looked_up), int(result.empty)) == (5 * (45 + 7), 5 * 7)
+    assert int(result.whole) == 5 * (45 + 3 * 7) + 7
+    # A tick of half a nanosecond.
+    assert work.timed_ns(result, int(result.whole) // 2) == pytest.approx(5 * 45 / 2, abs=1)
+
+
+def times(work: Entry, design: Design, frames: Words, n_passes: int) -> list[float]:
+    return [done(work, design, frames)[1] / work.n_done(frames.size) for _ in range(n_passes)]
+
+
+@needs_flush
+def test_a_flush_costs_the_lookups_their_translations() -> None:
+    # The same four frames again and again: in the caches, and in the TLB unless it is flushed. Nine loads
+    # that hit both take some 10 ns, four walks of page tables more than as much again on any machine.
+    with p2mperf.build("pv-linear", Guest.plain("2049M"), backing="small") as design:
+        frames = np.tile(np.arange(4, dtype=np.uint64) << np.uint64(16), 512)
+        pairs = []
+        works = [begun(TIGHT, design), begun(FLUSH, design)]
+        for _ in range(15):
+            warm, flushed = (times(work, design, frames, 1)[0] for work in works)
+            pairs.append(flushed / max(warm, 1))
+        assert median(pairs) > 1.5
+
+
+def test_other_work_is_mostly_near() -> None:
+    n_words = (1 << 20) // 8
+    near = np.zeros(n_words, np.uint64)
+    near[: n_words // 8] = 1
+    with p2mperf.build("pv-linear", Guest.plain("8M")) as design:
+        nothing = np.ones(0, np.uint64)
+        asks = np.array(asked_by("pv").asks, np.uint64)
+        before = Before(asks, np.uint64(4), nothing, ZERO, near, np.uint64(1000))
+        result = enter(design.tables, design.state, np.zeros(400, np.uint64), ZERO, before)
+    # Three quarters of 100 000, and an eighth of the rest.
+    assert int(result.work) == pytest.approx(78_125, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["pv-tree", "pv-linear", "arm-walk"])
+def test_the_loop_has_no_floats_and_no_vectors(name: str) -> None:
+    (geometry, *_) = find_family(family_of(name)).geometries
+    with p2mperf.build(name, Guest.plain("8M", geometry)) as design:
+        fresh = njit(enter.py_func, cache=False)
+        fresh(design.tables, design.state, np.zeros(4, np.uint64), ZERO, begun(None, design)._before)
+    (text,) = fresh.inspect_llvm().values()
+    assert not FLOAT.search(text)
+    (text,) = fresh.inspect_asm().values()
+    assert describe(text.partition(".Lfunc_end0")[0]) == "scalar"
+
+
+def test_the_clock_of_the_system_serves_where_no_counter_is_known() -> None:
+    @njit(cache=False)
+    def twice():  # type: ignore[no-untyped-def]
+        return raw._clock_ticks(), raw._clock_ticks()
+
+    twice()
+    start = perf_counter_ns()
+    first, second = map(int, twice())
+    end = perf_counter_ns()
+    assert start <= first <= second <= end
+
+
+def test_what_cannot_be_said_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadInputError, match="unknown preamble 'fluhs': did you mean 'flush'"):
+        asked_by("pv").find("fluhs")
+    with p2mperf.build("pv-linear", Guest.plain("8M")) as design:
+        monkeypatch.setattr(entry, "flushes_here", lambda: False)
+        with pytest.raises(P2mperfError, match="flush flushes the TLB, which is known for x86 alone"):
+            begun(FLUSH, design)
+
+
+def test_every_preamble_says_where_it_is_from() -> None:
+    for family in ("pv", "arm"):
+        asked = asked_by(family)
+        names = [preamble.name for preamble in asked.preambles]
+        assert len(set(names)) == len(names)
+        assert set(asked.usual) <= set(find_family(family).geometries)
+        assert {name for usual in asked.usual.values() for name in usual} <= set(names)
+        assert sorted(set(asked.asks)) == list(range(asked.n_frames))
+        assert all(preamble.source for preamble in asked.preambles)
+        assert all(bool(one.work_bytes) == bool(one.work_touches) for one in asked.preambles)
+    assert len(asked_by("pv").asks) == 9

@@ -244,14 +244,15 @@ def sweep(
         return load_frame(run(grid, directory, fresh, progress, knees, executor))
 
 
-def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:
+def load(source: str | Path | Sequence[str | Path] = "results", run: str = "latest") -> pd.DataFrame:
     """Load samples.
 
     Parameters
     ----------
-    source : str or Path
+    source : str, Path, or sequence of them
         A results directory, a journal, an exported .parquet file, or one of the sweeps that come with
-        p2mperf: "shipped" (the default plan), "shipped-backings" or "shipped-life".
+        p2mperf: "shipped" (the default plan), "shipped-backings" or "shipped-life". Or several of these, of
+        one machine or of many, as a list.
     run : str
         "latest", "all", or a run id, where `source` is a directory.
 
@@ -263,16 +264,24 @@ def load(source: str | Path = "results", run: str = "latest") -> pd.DataFrame:
     Raises
     ------
     ResultsError
-        When there is nothing to load, or it is not ours.
+        When there is nothing to load, it is not ours, or two of several hold the same run.
 
     Examples
     --------
     >>> sorted(load("shipped")["family"].unique())[-1]
     'pv'
+    >>> load(["shipped", "shipped-life"])["machine"].nunique()
+    2
     """
     from p2mperf.results.export import load as load_frame
 
-    return load_frame(shipped(source) if isinstance(source, str) and source in SHIPPED else source, run)
+    if isinstance(source, list | tuple):
+        return load_frame([_located(each) for each in source], run)
+    return load_frame(_located(cast("str | Path", source)), run)
+
+
+def _located(source: str | Path) -> str | Path:
+    return shipped(source) if isinstance(source, str) and source in SHIPPED else source
 
 
 def shipped(name: str = "shipped") -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -12,10 +13,12 @@ import pandas as pd
 import pytest
 import record_samples as samples
 
-from p2mperf.analysis.compare import compare, slower_than, worst
+from p2mperf.analysis.compare import compare, in_words, slower_than, worst
+from p2mperf.cli import main as command, show
 from p2mperf.cli.compare import main
 from p2mperf.errors import BadInputError, ResultsError
-from p2mperf.results.export import load
+from p2mperf.results.export import export, load
+from p2mperf.results.fields import VERSION
 from p2mperf.results.journal import Journal
 
 N_PROCESSES = 6
@@ -54,7 +57,9 @@ def test_costs_and_ratios(before: Path, after: Path) -> None:
     # six equal processes: the interval is a point
     interval = table.loc["pv-tree", ["ratio_low", "ratio", "ratio_high"]]
     assert interval.tolist() == pytest.approx([1.2, 1.2, 1.2])
-    assert table["n_processes"].tolist() == [N_PROCESSES] * 2
+    assert table["n_processes_a"].tolist() == table["n_processes_b"].tolist() == [N_PROCESSES] * 2
+    # six against six: 1 - 2 * 19 / C(12, 6), the exact level of the 6th and the 31st of 36 differences
+    assert table["level"].tolist() == pytest.approx([1 - 38 / 924] * 2)
     assert table["verdict"].tolist() == ["equivalent", "resolved"]
     assert table["differs"].tolist() == ["", ""]
 
@@ -80,13 +85,13 @@ def test_one_outlying_round_does_not_move_a_process(tmp_path: Path) -> None:
     assert compared(a, tmp_path / "b")["ratio"].tolist() == [1.0, 1.0]
 
 
-def test_processes_are_matched_by_replicate(tmp_path: Path) -> None:
+def test_processes_of_two_runs_are_no_pairs(tmp_path: Path) -> None:
     a = measured(tmp_path / "a", (1000, 1000), (2000, 2000), (4000, 4000))
     b = measured(tmp_path / "b", (1100, 1100), (2200, 2200), run="beef")
     table = compared(a, b)
-    # 1.1 / 1 and 2.2 / 2; the third process of A has no counterpart but counts in its cost: median of 1, 2, 4
-    assert table["n_processes"].tolist() == [2, 2]
-    assert table["ratio"].tolist() == pytest.approx([1.1, 1.1])
+    # all quotients: 1.1, 0.55, 0.275, 2.2, 1.1, 0.55; the median of their logs lies between 0.55 and 1.1
+    assert table["ratio"].tolist() == pytest.approx([math.sqrt(0.55 * 1.1)] * 2)
+    assert (table["n_processes_a"].tolist(), table["n_processes_b"].tolist()) == ([3, 3], [2, 2])
     assert table["cost_a_ns"].tolist() == [2.0, 2.0]
     assert table["cost_b_ns"].tolist() == pytest.approx([1.65, 1.65])
 
@@ -136,10 +141,77 @@ def test_other_machines_are_refused_unless_forced(before: Path, tmp_path: Path) 
     assert compared(before, other, force=True)["ratio"].tolist() == pytest.approx([0.5, 0.5])
 
 
-def test_several_runs_are_refused(before: Path) -> None:
-    measured(before, (1000, 1000), run="beef", started="2026-11-22T10:00:00+00:00")
-    with pytest.raises(BadInputError, match="B holds 2 runs: choose one of 0123456789ab, beef"):
-        compare(load(before), load(before, run="all"))
+def test_several_runs_of_a_side_are_one_set_of_processes(before: Path, after: Path, tmp_path: Path) -> None:
+    again = measured(tmp_path / "again", *[(2000, 3600)] * 2, run="feed")
+    table = compare(load(before), load([after, again])).set_index("design")
+    assert table["n_processes_b"].tolist() == [N_PROCESSES + 2] * 2
+    assert table.loc["pv-tree", ["cost_b_ns", "ratio"]].tolist() == pytest.approx([3.6, 1.2])
+
+
+def test_each_machine_is_compared_with_itself(tmp_path: Path) -> None:
+    """The second machine is ten times slower, and there alone did anything change."""
+    sides = [
+        load(
+            [
+                measured(tmp_path / f"{side} near", *[(2000, 3000)] * 4, run=f"{side}001"),
+                measured(tmp_path / f"{side} far", *[(20000, tree)] * 4, run=f"{side}002", machine_key="fa2"),
+            ]
+        )
+        for side, tree in (("a", 30000), ("b", 33000))
+    ]
+    table = compare(*sides).set_index(["design", "machine"])
+    assert table["ratio"].to_dict() == {
+        ("pv-linear", "fee1"): pytest.approx(1.0),
+        ("pv-linear", "fa2"): pytest.approx(1.0),
+        ("pv-tree", "fee1"): pytest.approx(1.0),
+        ("pv-tree", "fa2"): pytest.approx(1.1),
+    }
+
+
+def test_machines_of_one_side_alone_are_refused_or_left_out(
+    before: Path, after: Path, tmp_path: Path
+) -> None:
+    far = measured(tmp_path / "far", (1000, 1000), run="fa22", machine_key="fa2")
+    with pytest.raises(BadInputError, match="A was measured on machine fa2, fee1 and B on fee1: their costs"):
+        compare(load([before, far]), load(after))
+    table = compare(load([before, far]), load(after), force=True)
+    assert (set(table["machine"]), table.attrs["n_only_a"]) == ({"fee1"}, 2)
+    other = measured(tmp_path / "other", (1000, 1000), run="07e4", machine_key="07e4")
+    with pytest.raises(BadInputError, match="which with which"):
+        compare(load([before, far]), load(other), force=True)
+
+
+def test_unlike_formats_are_refused_unless_forced(before: Path, tmp_path: Path) -> None:
+    old = measured(tmp_path / "old", *[(1000, 1500)] * 4, run="01dd", schema=1)
+    with pytest.raises(BadInputError, match=f"unlike formats, A of version 1 and B of version {VERSION}:"):
+        compared(old, before)
+    assert compared(old, before, force=True)["ratio"].tolist() == pytest.approx([2.0, 2.0])
+
+
+def test_several_versions_of_the_code_on_one_side_are_refused_unless_forced(
+    before: Path, after: Path, tmp_path: Path
+) -> None:
+    other = measured(tmp_path / "other", (2000, 3600), run="feed", code="c0da")
+    with pytest.raises(BadInputError, match="B was measured by several versions of the code, c0da, c0de: "):
+        compare(load(before), load([after, other]))
+    assert len(compare(load(before), load([after, other]), force=True)) == 2
+    assert len(compare(load(before), load(other))) == 2  # that A and B differ in it is what is asked about
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict", "words"),
+    [
+        ((1.041, 1.020, 1.063), "resolved", "B 4.1 % slower [2.0, 6.3]"),
+        ((0.900, 0.850, 0.950), "resolved", "B 10.0 % faster [5.0, 15.0]"),
+        ((2.500, 2.000, 3.000), "resolved", "B 150.0 % slower [100.0, 200.0]"),
+        ((1.002, 0.995, 1.009), "equivalent", "B as A, 0.2 % slower [-0.5, 0.9]"),
+        ((0.990, 0.950, 1.020), "not resolved", "B perhaps 1.0 % faster [-2.0, 5.0]"),
+        ((1.000, 1.000, 1.000), "equivalent", "B as A, 0.0 % slower [0.0, 0.0]"),
+        ((1.500, math.nan, math.nan), "not resolved", "B perhaps 50.0 % slower, no interval"),
+    ],
+)
+def test_a_ratio_in_words(interval: tuple[float, float, float], verdict: str, words: str) -> None:
+    assert in_words(*interval, verdict) == words
 
 
 def test_nothing_in_common_is_refused(before: Path, tmp_path: Path) -> None:
@@ -202,6 +274,77 @@ def test_json_has_the_same_rows(before: Path, after: Path, capsys: pytest.Captur
     assert [row["design"] for row in rows] == ["pv-linear", "pv-tree"]
     assert rows[1]["ratio"] == pytest.approx(1.2)
     assert rows[1]["guest_pages"] == 131072
+
+
+def test_csv_has_the_same_rows(before: Path, after: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(before), str(after), "--csv"]) == 0
+    read = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("design")
+    assert read.loc["pv-tree", "ratio"] == pytest.approx(1.2)
+    assert read.loc["pv-tree", "guest_pages"] == 131072
+    assert read.loc["pv-tree", "in_words"] == "B 20.0 % slower [20.0, 20.0]"
+
+
+def test_markdown_is_a_table(before: Path, after: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(before), str(after), "--markdown"]) == 0
+    heads, rule, *lines = capsys.readouterr().out.splitlines()
+    assert heads.startswith("| guest | design | stream | operation | cost_a_ns | cost_b_ns | ratio | ")
+    assert set(rule) == set("|- ")
+    assert lines[1].endswith(" | resolved | B 20.0 % slower [20.0, 20.0] |")
+    assert len({line.count("|") for line in (heads, rule, *lines)}) == 1
+
+
+def test_a_bar_in_a_name_does_not_break_a_markdown_table(capsys: pytest.CaptureFixture[str]) -> None:
+    show.table(pd.DataFrame({"name": ["a|b\nc"], "cost": [math.nan]}), "markdown")
+    assert capsys.readouterr().out.splitlines()[2] == r"| a\|b c | - |"
+
+
+def test_two_forms_at_once_are_refused() -> None:
+    with pytest.raises(BadInputError, match="--csv: not allowed with argument --json"):
+        main(["a", "b", "--json", "--csv"])
+
+
+def test_several_results_a_side(
+    before: Path, after: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = measured(tmp_path / "again", *[(2000, 3600)] * N_PROCESSES, run="feed")
+    (exported, _) = export(again, tmp_path / "exported")
+    arguments = ["--before", str(before), "--after", str(after), str(exported)]
+    assert main([*arguments, "--json", "--fail-above", "1.10"]) == 3
+    output, talk = capsys.readouterr()
+    assert [row["n_processes_b"] for row in json.loads(output)] == [2 * N_PROCESSES] * 2
+    assert "B: run beef, feed, host alpha" in talk
+    # an option may be repeated as well
+    assert main(["--after", str(after), "--before", str(before), "--after", str(exported), "--json"]) == 0
+    assert capsys.readouterr().out == output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("a",), ("a", "b", "c"), ("--before", "a"), ("--after", "b"), ("a", "b", "--before", "c")],
+)
+def test_sides_that_are_not_two(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(
+        BadInputError, match="compare: give two results, A and B, or the results of each side"
+    ):
+        main(list(arguments))
+
+
+def test_a_run_that_is_named_twice_is_refused(before: Path, after: Path, tmp_path: Path) -> None:
+    (exported, _) = export(before, tmp_path / "exported")
+    with pytest.raises(ResultsError, match="run 0123456789ab of host alpha is in two of these results"):
+        main(["--before", str(before), str(exported), "--after", str(after)])
+
+
+def test_exit_codes_of_the_whole_command(before: Path, after: Path, tmp_path: Path) -> None:
+    other = measured(tmp_path / "other", (1000, 1500), run="bead", machine_key="bead")
+    for arguments, code in (
+        ((before, after), 0),
+        ((before, after, "--fail-above", "1.1"), 3),
+        ((before, other), 2),
+        ((before, other, "--force"), 0),
+        ((before, tmp_path / "none"), 2),
+    ):
+        assert command(["compare", *map(str, arguments)]) == code
 
 
 def test_json_has_null_where_there_is_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

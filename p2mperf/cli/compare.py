@@ -1,4 +1,4 @@
-"""`compare A B`: what changed between two runs on one machine."""
+"""`compare A B`: what changed between two results, or sets of results, of one machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import Parser, make_parser
-from p2mperf.errors import shown
+from p2mperf.errors import BadInputError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,12 +16,21 @@ if TYPE_CHECKING:
 REGRESSION = 3
 
 _EPILOG = """\
-A and B are results directories (their newest run with a measured cell counts), journals (.jsonl) or
-exported .parquet files. A ratio is the cost in B over the cost in A, with an interval over fresh processes;
-it holds with 95 % for each row alone, so of many rows a few exclude 1 by chance.
+A and B are results directories (their newest run with a measured cell counts), journals (.jsonl), exported
+.parquet files, or shipped, shipped-backings and shipped-life. Where a side has several, --before and --after
+take them; all their processes count, and each run may be named once.
 
-example:
+A ratio is the cost in B over the cost in A: "B 4.1 % slower" is 4.1 % more time a lookup. Its interval is
+that of two independent sets of fresh processes, with four or more a side; it holds with 95 % for each row
+alone, so of many rows a few exclude 1 by chance, and it covers neither boots nor machines. What is perhaps
+slower or faster is not resolved.
+
+examples:
   python -m p2mperf compare results-before results-after --fail-above 1.10
+  python -m p2mperf compare --before monday.parquet tuesday.parquet --after results-new
+  python -m p2mperf compare results-before results-after --markdown > change.md
+
+exit codes: 0 compared, 1 failed, 2 bad input, or results that do not compare, 3 a ratio is above --fail-above
 """
 # Columns that mostly hold one value throughout; it is then said once, above the table.
 _QUIET = (
@@ -32,23 +41,26 @@ _QUIET = (
     "family",
     "hole_fraction",
     "identity_fraction",
+    "machine",
+    "n_processes_a",
+    "n_processes_b",
+    "level",
     "differs",
 )
 
 
 def main(argv: list[str]) -> int:
-    """Compare two runs: the table on stdout, what to know of it on stderr; 3 when one became too slow."""
-    arguments = _parser().parse_args(argv)
+    """Compare two sides: the table on stdout, what to know of it on stderr; 3 when one became too slow."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    sources_a, sources_b = _sides(arguments, parser)
     from p2mperf.analysis.compare import compare, slower_than, worst
-    from p2mperf.results.export import load
+    from p2mperf.api import load
 
-    frame_a, frame_b = load(arguments.a), load(arguments.b)
+    frame_a, frame_b = load(sources_a), load(sources_b)
     table = compare(frame_a, frame_b, force=arguments.force)
     _say_what_is_compared(frame_a, frame_b, table)
-    if arguments.json:
-        show.data(_plain_rows(table))
-    else:
-        show.write(_as_text(table))
+    show.table(table, arguments.form, _QUIET)
     show.note(f"highest ratio: {_named(worst(table))}")
     if arguments.fail_above is None:
         return 0
@@ -60,12 +72,14 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = make_parser(
-        "compare",
-        "Compare the costs of the cells that two runs on one machine have in common.",
-        _EPILOG,
+        "compare", "Compare the costs of the cells that two results of one machine have in common.", _EPILOG
     )
-    parser.add_argument("a", metavar="A", help="the run to compare with")
-    parser.add_argument("b", metavar="B", help="the run in question")
+    parser.add_argument(
+        "results", nargs="*", metavar="A B", help="what to compare with, and what is in question"
+    )
+    for option, side in (("--before", "A"), ("--after", "B")):
+        text = f"instead of {side}: one result or more"
+        parser.add_argument(option, nargs="+", action="extend", default=[], metavar="RESULT", help=text)
     parser.add_argument(
         "--fail-above",
         type=_limit,
@@ -73,10 +87,32 @@ def _parser() -> Parser:
         help="exit with 3 when a ratio is above this and its interval lies above 1",
     )
     parser.add_argument(
-        "--force", action="store_true", help="compare runs of different machines all the same"
+        "--force",
+        action="store_true",
+        help="compare different machines, versions of the results' format or of the code all the same",
     )
-    parser.add_argument("--json", action="store_true", help="print the table as JSON, one object a row")
+    forms = parser.add_mutually_exclusive_group()
+    for form, text in (
+        ("json", "JSON, one object a row"),
+        ("csv", "CSV, with the numbers in full"),
+        ("markdown", "a markdown table"),
+    ):
+        forms.add_argument(
+            f"--{form}", dest="form", const=form, action="store_const", help=f"print the table as {text}"
+        )
     return parser
+
+
+def _sides(arguments: argparse.Namespace, parser: Parser) -> tuple[list[str], list[str]]:
+    sides = arguments.before, arguments.after
+    if not any(sides) and len(arguments.results) == 2:
+        return [arguments.results[0]], [arguments.results[1]]
+    if all(sides) and not arguments.results:
+        return sides
+    raise BadInputError(
+        "compare: give two results, A and B, or the results of each side after --before and --after; "
+        f"see `python -m {parser.prog} --help`"
+    )
 
 
 def _limit(text: str) -> float:
@@ -102,23 +138,6 @@ def _say_what_is_compared(frame_a: pd.DataFrame, frame_b: pd.DataFrame, table: p
     for name, n_only in (("A", table.attrs["n_only_a"]), ("B", table.attrs["n_only_b"])):
         if n_only:
             show.note(f"{n_only} cells are only in {name} and not compared")
-
-
-def _plain_rows(table: pd.DataFrame) -> list[dict[str, object]]:
-    """Rows as JSON can hold them: it knows no nan."""
-    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _plain(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _as_text(table: pd.DataFrame) -> str:
-    quiet = [name for name in _QUIET if len(set(table[name])) == 1]
-    said = ", ".join(f"{name} {table[name].iloc[0]}" for name in quiet if table[name].iloc[0] != "")
-    if said:
-        show.note(f"in all rows: {said}")
-    return table.drop(columns=quiet).to_string(index=False, float_format="{:.3f}".format, na_rep="-")
 
 
 def _named(row: pd.Series) -> str:

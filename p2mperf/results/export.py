@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2mperf.errors import BadInputError, ResultsError, shown, unknown
 from p2mperf.results.files import as_path, make_directory, replace_file, status_of, told
-from p2mperf.results.frame import to_frame
+from p2mperf.results.frame import joined, to_frame
 from p2mperf.results.journal import SUFFIX, Journal
 from p2mperf.results.parquet import PARQUET, read_parquet, write_parquet
 from p2mperf.results.runs import RunInfo, find_runs
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def load(source: str | Path, run: str = "latest") -> pd.DataFrame:
-    """Samples from a results directory, from one journal, or from one exported Parquet file.
+def load(source: str | Path | Sequence[str | Path], run: str = "latest") -> pd.DataFrame:
+    """Samples from a results directory, from one journal, from one exported Parquet file, or from several.
 
     Parameters
     ----------
-    source : str or Path
-        Directory or file.
+    source : str, Path, or sequence of them
+        Directory or file. Several may be of several machines: what is in them is told apart by the columns
+        machine and run.
     run : str
         For a directory: ``latest`` (the newest run with a measured cell), ``all``, or a run id. A run that
         was measured on several hosts is taken whole.
@@ -36,11 +38,18 @@ def load(source: str | Path, run: str = "latest") -> pd.DataFrame:
     Raises
     ------
     ResultsError
-        When there are no results, or they cannot be read.
+        When there are no results, they cannot be read, or two of several hold the same run.
     BadInputError
-        When there is no such run.
+        When there is no such run, or an empty sequence is given.
     """
-    source = as_path(source)
+    if isinstance(source, list | tuple):
+        if not source:
+            raise BadInputError("no results are named: give at least one directory or file")
+        return joined([_load_one(as_path(each), run) for each in source])
+    return _load_one(as_path(source), run)
+
+
+def _load_one(source: Path, run: str) -> pd.DataFrame:
     if source.suffix == PARQUET:
         return read_parquet(source)
     if source.suffix == SUFFIX:

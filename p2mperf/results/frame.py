@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2mperf.control import CONTROL
-from p2mperf.results.fields import RECORDS, Field, Record, columns, footprint_column
+from p2mperf.errors import ResultsError
+from p2mperf.results.fields import COLUMNS, RECORDS, Field, Record, columns, footprint_column
 from p2mperf.results.journal import Journal
 from p2mperf.units import PAGE_SIZE
 
@@ -56,6 +58,49 @@ def to_frame(journals: Iterable[Journal | str | Path]) -> pd.DataFrame:
     frame = pd.DataFrame({column.name: _array(column, rows) for column in columns(kinds)})
     frame.attrs["runs"] = [journal.run_with_end for journal in opened]
     return frame
+
+
+def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Samples of several results as one frame.
+
+    Parameters
+    ----------
+    frames : sequence of pandas.DataFrame
+        As `to_frame` gives them, at least one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All rows, in the order of the frames, and all run records.
+
+    Raises
+    ------
+    ResultsError
+        When two of them have the same run of the same host: its processes would count twice.
+    """
+    import pandas as pd
+
+    if len(frames) == 1:
+        return frames[0]
+    runs = [run for frame in frames for run in frame.attrs["runs"]]
+    names = Counter((run["run"], run["host"], run["machine_key"]) for run in runs)
+    if twice := next((name for name, count in names.items() if count > 1), None):
+        raise ResultsError(
+            f"run {twice[0]} of host {twice[1]} is in two of these results, and its processes would "
+            "count twice: name it once"
+        )
+    known = {column.name for column in COLUMNS}
+    kinds = {
+        name.removeprefix("footprint_").removesuffix("_pages")
+        for frame in frames
+        for name in map(str, frame)
+        if name not in known
+    }
+    dtypes = {column.name: column.dtype for column in columns(kinds)}
+    pooled = pd.concat([frame.reindex(columns=list(dtypes)).astype(dtypes) for frame in frames])
+    pooled = pooled.reset_index(drop=True)
+    pooled.attrs = {"runs": runs}
+    return pooled
 
 
 def machine_cards(frame: pd.DataFrame) -> dict[str, Record]:

@@ -42,6 +42,7 @@ INTERPRETED = (
     "migration/*",
     "results/*",
     "sizing/*",
+    "streams.py",
     "study/*",
 )
 # Groups of entry points through which other packages bring what is compiled or decides what is measured.

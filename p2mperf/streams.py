@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from hashlib import sha256
+from math import lcm
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,37 +19,17 @@ from p2mperf.guests.machine import checked_seed
 from p2mperf.guests.runs import Runs
 from p2mperf.units import real_number, whole_number
 
+if TYPE_CHECKING:
+    from p2mperf.streams_kernels import Draws, Elsewhere, Ground, Leaves, Ram
 
-def _sequential(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    start = int(rng.integers(n_frames))
-    return (np.arange(start, start + n_lookups) % n_frames).astype(np.int64)
+Seed = int | Sequence[int]
 
-
-def _uniform(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    return rng.integers(n_frames, size=n_lookups)
-
-
-def _zipf(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Zipf with exponent 1: popularity rank k has cumulative share ln k / ln n, so k = n ** u."""
-    rank = np.minimum(np.exp(rng.random(n_lookups) * np.log(n_frames)), n_frames - 1).astype(np.int64)
-    # Popular frames lie anywhere: an odd multiplier modulo a power of two scatters ranks without collisions
-    # among the 2 ** bits; those beyond the last frame are folded back.
-    bits = max(1, (n_frames - 1).bit_length())
-    multiplier = int(rng.integers(1 << 30)) * 2 + 1
-    scattered: NDArray[np.int64] = ((rank * multiplier) & ((1 << bits) - 1)) % n_frames
-    return scattered
-
-
-def _leaf_stride(n_lookups: int, n_frames: int, leaf: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """One leaf further each time, and one entry further each time around: no two neighbours share a page."""
-    n_leaves = max(1, n_frames // leaf)
-    step = np.arange(n_lookups) + int(rng.integers(n_leaves))
-    lap, position = step // n_leaves, step % n_leaves
-    entry = (lap * 8 + int(rng.integers(leaf))) % leaf
-    return np.asarray(np.minimum(position * leaf + entry, n_frames - 1), np.int64)
-
-
+# Shortest run of lookups of one kind where they come in runs: so long that branches of a walk are seldom
+# mispredicted, at its ends only; so short that a pass has hundreds.
+RUN_LOOKUPS = 64
+_FINEST = 1_000_000  # shares in runs are exact in millionths
 _MOST_LOOKUPS = 1 << 40  # 8 TiB of frames
+_LINE_BYTES = 64
 
 
 class Pattern(NamedTuple):
@@ -54,22 +37,25 @@ class Pattern(NamedTuple):
 
     Attributes
     ----------
-    draw : callable
-        Makes ranks of frames, given how many, the number of frames, the entries of a leaf, and a generator.
+    loop : str
+        Name of its compiled loop in `p2mperf.streams_kernels`, which opening a stream imports.
     is_scattered : bool
         Whether neighbours in the stream lie apart in memory.
     """
 
-    draw: Callable[[int, int, int, np.random.Generator], NDArray[np.int64]]
+    loop: str
     is_scattered: bool = True
 
 
 STREAMS = {
-    "sequential": Pattern(_sequential, is_scattered=False),
-    "uniform": Pattern(_uniform),
-    "zipf": Pattern(_zipf),
-    "leaf-stride": Pattern(_leaf_stride),
+    "sequential": Pattern("sequential", is_scattered=False),
+    "uniform": Pattern("uniform"),
+    "zipf": Pattern("zipf"),
+    "log-uniform": Pattern("log_uniform"),
+    "leaf-stride": Pattern("leaf_stride"),
 }
+
+HOLE_PATTERNS = ("random", "runs")
 
 
 def is_scattered(name: str) -> bool:
@@ -77,16 +63,116 @@ def is_scattered(name: str) -> bool:
     return name not in STREAMS or STREAMS[name].is_scattered
 
 
+class Stream:
+    """A stream that is made as it is taken; `open_stream` opens one.
+
+    Parameters
+    ----------
+    parts : sequence of callable
+        Compiled loops with all but the first arguments bound: each is given frames to fill or to change, and
+        the place of the first one in the stream.
+    """
+
+    def __init__(self, parts: Sequence[Callable[[Words, np.uint64], None]]) -> None:
+        self._parts = parts
+        self._at = 0
+
+    def take(self, n_lookups: int) -> Words:
+        """Make the frames that come next, each of the stream once.
+
+        Parameters
+        ----------
+        n_lookups : int
+            How many.
+
+        Returns
+        -------
+        ndarray of uint64, shape (n_lookups,)
+            Frames, the caller's own. Taken in pieces they are the same as at one go.
+
+        Raises
+        ------
+        BadInputError
+            When it is no number of lookups.
+        """
+        frames = np.empty(whole_number(n_lookups, "n_lookups", 0, _MOST_LOOKUPS), np.uint64)
+        for part in self._parts:
+            part(frames, np.uint64(self._at))
+        self._at += frames.size
+        return frames
+
+
+def open_stream(
+    name: str,
+    guest: Guest,
+    *,
+    seed: Seed = 1,
+    hole_fraction: float = 0.0,
+    identity_fraction: float = 0.0,
+    hole_pattern: str = "random",
+) -> Stream:
+    """Open a stream of frames, to be made piece by piece.
+
+    Parameters
+    ----------
+    name : str
+        One of `STREAMS`.
+    guest : Guest
+        Whose frames.
+    seed : int or sequence of int
+        Equal seeds give equal streams. Several numbers, as of a replicate and a cell, are one seed.
+    hole_fraction : float
+        Share of lookups that go to frames without memory (extra or missing), uniformly.
+    identity_fraction : float
+        Share that goes to identity frames inside the map, uniformly.
+    hole_pattern : str
+        One of `HOLE_PATTERNS`: whether each lookup draws if it goes there, or both shares come in runs of
+        `RUN_LOOKUPS` or little more, and are exact over each whole period of the runs.
+
+    Returns
+    -------
+    Stream
+
+    Raises
+    ------
+    BadInputError
+        For an unknown stream or pattern, fractions that are none, or a guest without such frames.
+
+    Examples
+    --------
+    >>> stream = open_stream("sequential", Guest.plain("8K"), seed=(2, 3))
+    >>> stream.take(3), stream.take(2)
+    (array([0, 1, 0], dtype=uint64), array([1, 0], dtype=uint64))
+    """
+    name = known("stream", name, STREAMS)
+    seeds = _seeds(seed)
+    hole_fraction = real_number(hole_fraction, "a hole fraction")
+    identity_fraction = real_number(identity_fraction, "an identity fraction")
+    require_guest(guest)
+    check_fractions(guest, hole_fraction, identity_fraction, hole_pattern)
+    from p2mperf import streams_kernels as kernels
+
+    loop = getattr(kernels, STREAMS[name].loop)
+    draws, ram, leaves = _draws(name, seeds), _ram(guest.ram), _leaves(guest)
+    parts = [lambda frames, at: loop(frames, at, draws, ram, leaves)]
+    if hole_fraction or identity_fraction:
+        others = _draws(f"{name}, elsewhere", seeds)
+        elsewhere = _elsewhere(guest.runs, hole_fraction, identity_fraction, hole_pattern)
+        parts.append(lambda frames, at: kernels.divert(frames, at, others, elsewhere))
+    return Stream(parts)
+
+
 def make_stream(
     name: str,
     guest: Guest,
     n_lookups: int,
     *,
-    seed: int = 1,
+    seed: Seed = 1,
     hole_fraction: float = 0.0,
     identity_fraction: float = 0.0,
+    hole_pattern: str = "random",
 ) -> Words:
-    """Make a stream of frames.
+    """Make the beginning of a stream of frames.
 
     Parameters
     ----------
@@ -96,12 +182,8 @@ def make_stream(
         Whose frames.
     n_lookups : int
         Length.
-    seed : int
-        Equal seeds give equal streams.
-    hole_fraction : float
-        Share of lookups that go to frames without memory (extra or missing), uniformly.
-    identity_fraction : float
-        Share that goes to identity frames inside the map, uniformly.
+    seed, hole_fraction, identity_fraction, hole_pattern
+        As `open_stream`.
 
     Returns
     -------
@@ -111,49 +193,52 @@ def make_stream(
     Raises
     ------
     BadInputError
-        For an unknown stream, fractions that are none, or a guest without such frames.
+        As `open_stream`.
 
     Examples
     --------
     >>> make_stream("sequential", Guest.plain("8K"), 4, seed=2)
     array([0, 1, 0, 1], dtype=uint64)
     """
-    name = known("stream", name, STREAMS)
-    n_lookups, seed = whole_number(n_lookups, "n_lookups", 0, _MOST_LOOKUPS), checked_seed(seed)
-    hole_fraction = real_number(hole_fraction, "a hole fraction")
-    identity_fraction = real_number(identity_fraction, "an identity fraction")
-    require_guest(guest)
-    check_fractions(guest, hole_fraction, identity_fraction)
-    rng = np.random.default_rng([seed, sorted(STREAMS).index(name)])
-    ranks = STREAMS[name].draw(n_lookups, int(guest.ram.n_frames.sum()), guest.geometry.leaf_frames, rng)
-    pfns = _frames_at(guest.ram, ranks)
-    if hole_fraction or identity_fraction:
-        draw = rng.random(n_lookups)
-        _replace(pfns, draw < hole_fraction, guest.runs.select(Kind.EXTRA, Kind.MISSING), rng)
-        elsewhere = (draw >= hole_fraction) & (draw < hole_fraction + identity_fraction)
-        _replace(pfns, elsewhere, guest.runs.select(Kind.IDENTITY), rng)
-    return np.asarray(pfns, np.uint64)
+    n_lookups = whole_number(n_lookups, "n_lookups", 0, _MOST_LOOKUPS)
+    stream = open_stream(
+        name,
+        guest,
+        seed=seed,
+        hole_fraction=hole_fraction,
+        identity_fraction=identity_fraction,
+        hole_pattern=hole_pattern,
+    )
+    return stream.take(n_lookups)
 
 
-def check_fractions(guest: Guest, hole_fraction: float, identity_fraction: float) -> None:
+def check_fractions(
+    guest: Guest, hole_fraction: float, identity_fraction: float, hole_pattern: str = "random"
+) -> None:
     """Refuse fractions that a guest cannot serve.
 
     Parameters
     ----------
     guest : Guest
         Whose frames.
-    hole_fraction, identity_fraction : float
-        As `make_stream`.
+    hole_fraction, identity_fraction, hole_pattern
+        As `open_stream`.
 
     Raises
     ------
     BadInputError
-        When they are not in [0, 1], exceed 1 together, or ask for frames the guest does not have.
+        When they are not in [0, 1], exceed 1 together, or ask for frames the guest does not have; when there
+        is no such pattern, or no share to have one.
     """
+    known("pattern of holes", hole_pattern, HOLE_PATTERNS)
     if not (hole_fraction >= 0 and identity_fraction >= 0 and hole_fraction + identity_fraction <= 1):
         raise BadInputError(
             f"hole fraction {hole_fraction} and identity fraction {identity_fraction} must lie in [0, 1] "
             "and not exceed 1 together"
+        )
+    if hole_pattern != HOLE_PATTERNS[0] and not (hole_fraction or identity_fraction):
+        raise BadInputError(
+            f"nothing can come in {hole_pattern}: give a share of holes or of identity frames"
         )
     for fraction, kinds, what in (
         (hole_fraction, (Kind.EXTRA, Kind.MISSING), "holes"),
@@ -190,17 +275,90 @@ def replay(pfns: Any, guest: Guest) -> Words:
     return stream
 
 
-def _frames_at(runs: Runs, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Frames by their position among all frames of `runs`."""
-    if runs.n_frames.size == 1:
-        return np.asarray(ranks + runs.first_pfn[0], np.int64)
-    ends = np.cumsum(runs.n_frames)
-    run = np.searchsorted(ends, ranks, side="right")
-    frames: NDArray[np.int64] = runs.first_pfn[run] + ranks - (ends[run] - runs.n_frames[run])
-    return frames
+def _seeds(seed: Seed) -> tuple[int, ...]:
+    seeds = tuple(map(checked_seed, seed)) if isinstance(seed, tuple | list) else ()
+    return seeds or (checked_seed(seed),)
 
 
-def _replace(pfns: NDArray[np.int64], where: NDArray[np.bool_], runs: Runs, rng: np.random.Generator) -> None:
-    n_frames = int(np.count_nonzero(where))
-    if n_frames:
-        pfns[where] = _frames_at(runs, rng.integers(int(runs.n_frames.sum()), size=n_frames))
+def _draws(what: str, seeds: tuple[int, ...]) -> Draws:
+    """Random words of their own for each thing and seeds; nothing else, as a new stream, may change them."""
+    from p2mperf.streams_kernels import Draws
+
+    digest = sha256(repr((what, *seeds)).encode()).digest()
+    start, gamma = np.frombuffer(digest, "<u8", 2).tolist()
+    gamma |= 1
+    # Words whose bits hardly change are mixed badly: the threshold and the mend are SplitMix's own.
+    if (gamma ^ gamma >> 1).bit_count() < 24:
+        gamma ^= 0xAAAA_AAAA_AAAA_AAAA
+    return Draws(np.uint64(start), np.uint64(gamma))
+
+
+def _spill(n: int) -> int:
+    return 2**64 % max(n, 1)
+
+
+def _ground(first: NDArray[np.int64], n: NDArray[np.int64]) -> Ground:
+    from p2mperf.streams_kernels import Ground
+
+    ends = np.cumsum(n)
+    return Ground(ends.astype(np.uint64), (first - (ends - n)).astype(np.uint64))
+
+
+def _ram(runs: Runs) -> Ram:
+    from p2mperf.streams_kernels import Ram
+
+    n_frames = int(runs.n_frames.sum())
+    return Ram(np.uint64(n_frames), np.uint64(_spill(n_frames)), _ground(runs.first_pfn, runs.n_frames))
+
+
+def _leaves(guest: Guest) -> Leaves:
+    """The leaves of a guest's RAM; one that two runs share is the first one's."""
+    from p2mperf.streams_kernels import Leaves
+
+    runs, geometry = guest.ram, guest.geometry
+    ends = -(-runs.end_pfn // geometry.leaf_frames)
+    first = np.maximum(runs.first_pfn // geometry.leaf_frames, np.append(0, ends[:-1]))
+    has = ends > first
+    return Leaves(
+        np.uint64((ends - first).sum()),
+        np.uint64(geometry.leaf_frames),
+        np.uint64(_LINE_BYTES // geometry.entry_bytes),
+        _ground(first[has], (ends - first)[has]),
+        runs.first_pfn[has].astype(np.uint64),
+        runs.end_pfn[has].astype(np.uint64) - np.uint64(1),
+    )
+
+
+def _elsewhere(runs: Runs, hole_fraction: float, identity_fraction: float, hole_pattern: str) -> Elsewhere:
+    from p2mperf.streams_kernels import Elsewhere
+
+    if hole_pattern == "random":
+        hole_end, end = (round(share * 2**53) for share in (hole_fraction, hole_fraction + identity_fraction))
+        period = 0
+    else:
+        hole_end, end, period = _runs_of_lookups(hole_fraction, identity_fraction)
+    holes, identity = runs.select(Kind.EXTRA, Kind.MISSING), runs.select(Kind.IDENTITY)
+    n = [int(holes.n_frames.sum()), int(identity.n_frames.sum())]
+    return Elsewhere(
+        np.uint64(hole_end),
+        np.uint64(end),
+        np.uint64(period),
+        n=np.array(n, np.uint64),
+        spill=np.array([_spill(frames) for frames in n], np.uint64),
+        first=np.array([0, n[0]], np.uint64),
+        ground=_ground(
+            np.append(holes.first_pfn, identity.first_pfn), np.append(holes.n_frames, identity.n_frames)
+        ),
+    )
+
+
+def _runs_of_lookups(hole_fraction: float, identity_fraction: float) -> list[int]:
+    """Where holes end, where identity frames end, and where all begins again: the fractions of that."""
+    hole, identity = (
+        Fraction(str(share)).limit_denominator(_FINEST) for share in (hole_fraction, identity_fraction)
+    )
+    elsewhere = min(hole + identity, Fraction(1))
+    whole = lcm(hole.denominator, elsewhere.denominator)
+    ends = [int(hole * whole), int(elsewhere * whole), whole]
+    shortest = min(length for length in np.diff([0, *ends]).tolist() if length)
+    return [end * -(-RUN_LOOKUPS // shortest) for end in ends]

@@ -107,6 +107,7 @@ def _operations() -> str:
 
 def _parser() -> Parser:
     from p2mperf.designs.backing import NAMES as BACKING_NAMES
+    from p2mperf.streams import STREAMS
 
     parser = make_parser(
         "sweep",
@@ -121,7 +122,7 @@ def _parser() -> Parser:
     add_repeated(
         parser,
         "--stream",
-        "only this stream: sequential, uniform, zipf, leaf-stride; uniform:hole=0.5; may be repeated",
+        f"only this stream: {', '.join(STREAMS)}; uniform:hole=0.5; may be repeated",
     )
     add_repeated(parser, "--operation", "only this operation, see below; may be repeated")
     parser.add_argument(

@@ -71,6 +71,7 @@ STREAM_LOOKS = {
     "sequential": Look("#0072B2", marker="o"),
     "uniform": Look("#D55E00", marker="s"),
     "zipf": Look("#009E73", marker="^"),
+    "log-uniform": Look("#56B4E9", marker="p"),
     "leaf-stride": Look("#CC79A7", marker="D"),
 }
 _OTHER_STREAM = Look(FALLBACK, marker="v")

@@ -115,6 +115,7 @@ _ALL_STREAMS = (
     StreamSpec("uniform", hole_fraction=0.5),
     StreamSpec("uniform", identity_fraction=0.5),
 )
+_EVERY_STREAM = (*_ALL_STREAMS, StreamSpec("log-uniform"))
 _TWO_STREAMS = (StreamSpec("sequential"), StreamSpec("uniform"))
 
 
@@ -145,7 +146,7 @@ _PLANS = {
         _TWO_STREAMS, settings=Settings(control=False, warm_up_ns=500_000_000), has_ladder=False
     ),
     "default": _PlanSpec(_ALL_STREAMS),
-    "full": _PlanSpec(_ALL_STREAMS, all_backings=True, at_knees=True),
+    "full": _PlanSpec(_EVERY_STREAM, all_backings=True, at_knees=True),
     # Room for hotplug as 64-bit kernels have it by default; at 32 bits 64 GiB is the most there can be.
     "life": _PlanSpec(_TWO_STREAMS, limit_bytes=512 * GIB),
 }

@@ -121,7 +121,7 @@ _OPERATIONS = (
         "set",
         f"{_ROOM}.writes:SetInPlace",
         "frame",
-        streams=("sequential", "uniform", "zipf", "leaf-stride"),
+        streams=("sequential", "uniform", "zipf", "log-uniform", "leaf-stride"),
         needs=("Writable",),
         plans=_LIFE,
         title="set in place",

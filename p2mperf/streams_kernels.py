@@ -1,0 +1,341 @@
+"""Compiled: the loops that make streams.
+
+A frame follows from its place in the stream and the stream's draws alone, so that a stream is the same
+however it is cut. Words are those of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
+number generators"), bounded without bias (Lemire 2019, "Fast random integer generation in an interval"). Each
+pattern is one loop that fills `out` from the `at`-th place of the stream on; `p2mperf.streams` declares it.
+"""
+
+from __future__ import annotations
+
+from math import exp, log
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.jit import njit
+
+Words = NDArray[np.uint64]
+Scatter = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
+
+# What is computed with stays unsigned: one signed word turns uint64 arithmetic into float64.
+ZERO, ONE = np.uint64(0), np.uint64(1)
+_HALF, _LOW_HALF = np.uint64(32), np.uint64(0xFFFF_FFFF)
+_MIX_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
+_MIX_FACTORS = np.uint64(0xBF58_476D_1CE4_E5B9), np.uint64(0x94D0_49BB_1331_11EB)
+_NEXT_TRY = np.uint64(0x9E37_79B9_7F4A_7C15)
+_FIRST = np.int64(1)
+_UNIT_SHIFT, _UNIT = np.uint64(11), 2.0**-53  # the 53 bits of a word that a float64 holds
+_GROUP_SHIFT, _BYTE, _TWO_BYTES = np.uint64(6), np.uint64(8), np.uint64(16)
+
+
+class Draws(NamedTuple):
+    """A sequence of random words: the i-th is mixed from start + i * gamma.
+
+    Attributes
+    ----------
+    start, gamma : uint64
+        Gamma is odd, and drawn too: with one for all, a sequence could be the continuation of another.
+    """
+
+    start: np.uint64
+    gamma: np.uint64
+
+
+class Ground(NamedTuple):
+    """Runs of frames, or of leaves, numbered by rank: their place among themselves.
+
+    Attributes
+    ----------
+    ends : ndarray of uint64, shape (n_runs,)
+        Rank at which each run ends.
+    shifts : ndarray of uint64, shape (n_runs,)
+        What is added to a rank in it to get the frame or leaf.
+    """
+
+    ends: Words
+    shifts: Words
+
+
+class Ram(NamedTuple):
+    """What a pattern goes over.
+
+    Attributes
+    ----------
+    n : uint64
+        How many frames; below 2 ** 32.
+    spill : uint64
+        2 ** 64 modulo n: words that would make some frames more likely are drawn again.
+    ground : Ground
+        Where they are.
+    """
+
+    n: np.uint64
+    spill: np.uint64
+    ground: Ground
+
+
+class Leaves(NamedTuple):
+    """The pages of a table that hold the entries of RAM.
+
+    Attributes
+    ----------
+    n_leaves : uint64
+        How many.
+    leaf_frames, line_frames : uint64
+        Entries of a leaf, and of a cache line: powers of two.
+    ground : Ground
+        Where the leaves are; one that two runs of frames share is the first one's.
+    first, last : ndarray of uint64, shape (n_runs,)
+        Frames of the run that each run of leaves is of: a leaf at its ends holds others too.
+    """
+
+    n_leaves: np.uint64
+    leaf_frames: np.uint64
+    line_frames: np.uint64
+    ground: Ground
+    first: Words
+    last: Words
+
+
+class Elsewhere(NamedTuple):
+    """What part of a stream leaves RAM, and where it goes.
+
+    Attributes
+    ----------
+    hole_end, end : uint64
+        Where the number of a lookup is below the first, it goes to a hole; else, where it is below the
+        second, to an identity frame.
+    period : uint64
+        Numbers count up to it, and again; 0 where each is drawn below 2 ** 53.
+    n, spill, first : ndarray of uint64, shape (2,)
+        Of holes and of identity frames: how many there are, as in `Ram`, and the rank of the first one.
+    ground : Ground
+        Where they are.
+    """
+
+    hole_end: np.uint64
+    end: np.uint64
+    period: np.uint64
+    n: Words
+    spill: Words
+    first: Words
+    ground: Ground
+
+
+@njit(inline="always")
+def _mixed(word: np.uint64) -> np.uint64:
+    word = (word ^ (word >> _MIX_SHIFTS[0])) * _MIX_FACTORS[0]
+    word = (word ^ (word >> _MIX_SHIFTS[1])) * _MIX_FACTORS[1]
+    return word ^ (word >> _MIX_SHIFTS[2])
+
+
+@njit(inline="always")
+def _below(n: np.uint64, spill: np.uint64, word: np.uint64) -> np.uint64:
+    """A number below n: the high half of word * n, in two products, as n < 2 ** 32."""
+    while word * n < spill:
+        word = _mixed(word + _NEXT_TRY)
+    return ((word >> _HALF) * n + (((word & _LOW_HALF) * n) >> _HALF)) >> _HALF
+
+
+@njit(inline="always")
+def _run_of(ground: Ground, rank: np.uint64) -> np.uint64:
+    """Run that a rank lies in; a sum, as random ranks make a branch mispredict (4.9 for 6.0 ns)."""
+    run, n_runs = ZERO, np.uint64(ground.ends.size)
+    while n_runs > ONE:
+        half = n_runs >> ONE
+        run += half * np.uint64(ground.ends[run + half - ONE] <= rank)
+        n_runs -= half
+    return run
+
+
+@njit(inline="always")
+def _at_rank(ground: Ground, rank: np.uint64) -> np.uint64:
+    return rank + ground.shifts[_run_of(ground, rank)]
+
+
+@njit(inline="always")
+def _after(rank: np.uint64, n: np.uint64) -> np.uint64:
+    return rank + ONE if rank + ONE < n else ZERO
+
+
+@njit(inline="always")
+def _scatter(n_frames: np.uint64, draws: Draws) -> Scatter:
+    """What `_scattered` needs: the bits of a row's number, how many columns hold all ranks, and two keys."""
+    bits = ZERO
+    while n_frames >> (bits << ONE):
+        bits += ONE
+    return bits, ((n_frames - ONE) >> bits) + ONE, _mixed(draws.start), draws.gamma
+
+
+@njit(inline="always")
+def _scattered(rank: np.uint64, n_frames: np.uint64, scatter: Scatter) -> np.uint64:
+    """Another rank for each rank, anywhere: popular ones must not be neighbours.
+
+    Ranks stand in columns of a power of two. Columns move by what their row says and rows by what their
+    column then says, which loses none; what comes to lie beyond the ranks, in the last column, is moved again
+    (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). With a power of two for all ranks up to
+    half of them would be moved again, and the branch be mispredicted (21 for 15 ns).
+    """
+    bits, n_columns, one, other = scatter
+    column, row = rank >> bits, rank & ((ONE << bits) - ONE)
+    while True:
+        column += ((_mixed(row + one) >> _HALF) * n_columns) >> _HALF
+        column -= n_columns * np.uint64(column >= n_columns)
+        row = (row + _mixed(column + other)) & ((ONE << bits) - ONE)
+        if (column << bits) + row < n_frames:
+            return (column << bits) + row
+
+
+@njit
+def sequential(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -> None:
+    """One frame after the other, from a drawn one on, and around.
+
+    Parameters
+    ----------
+    out : ndarray of uint64, shape (n_lookups,)
+        Takes the frames.
+    at : uint64
+        Place of the first one in the stream.
+    draws : Draws
+        Words of this stream.
+    ram : Ram
+        Frames that it goes over.
+    leaves : Leaves
+        Pages that their entries stand in.
+    """
+    n_frames = ram.n
+    rank = (_below(n_frames, ram.spill, _mixed(draws.start)) + at) % n_frames
+    for i in range(out.size):
+        out[i] = _at_rank(ram.ground, rank)
+        rank = _after(rank, n_frames)
+
+
+@njit
+def uniform(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -> None:
+    """Each frame equally likely.
+
+    Parameters
+    ----------
+    out, at, draws, ram, leaves
+        As `sequential`.
+    """
+    state = draws.start + at * draws.gamma
+    for i in range(out.size):
+        out[i] = _at_rank(ram.ground, _below(ram.n, ram.spill, _mixed(state)))
+        state += draws.gamma
+
+
+@njit
+def zipf(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -> None:
+    """Popularity rank k of n has the share 1 / (k * H_n).
+
+    Parameters
+    ----------
+    out, at, draws, ram, leaves
+        As `sequential`.
+
+    Notes
+    -----
+    Rejection-inversion, Hormann and Derflinger 1996, "Rejection-inversion to generate variates from monotone
+    discrete distributions", for the exponent 1, where the integral of the hat is the logarithm. Signed
+    numbers turn into floats and back in one instruction, unsigned ones in many.
+    """
+    scatter, n_frames = _scatter(ram.n, draws), np.int64(ram.n)
+    top, bottom = log(n_frames + 0.5), log(1.5) - 1.0
+    surely = 2.0 - exp(log(2.5) - 0.5)
+    state = draws.start + at * draws.gamma
+    for i in range(out.size):
+        word = _mixed(state)
+        state += draws.gamma
+        while True:
+            area = top + (bottom - top) * (np.int64(word >> _UNIT_SHIFT) * _UNIT)
+            x = exp(area)
+            k = min(max(np.int64(x + 0.5), _FIRST), n_frames)
+            if k - x <= surely or area >= log(k + 0.5) - 1.0 / k:
+                break
+            word = _mixed(word + _NEXT_TRY)
+        out[i] = _at_rank(ram.ground, _scattered(np.uint64(k) - ONE, ram.n, scatter))
+
+
+@njit
+def log_uniform(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -> None:
+    """Popularity ranks 1 to k of n have the share log(k + 1) / log(n + 1): each octave of ranks the same.
+
+    Parameters
+    ----------
+    out, at, draws, ram, leaves
+        As `sequential`.
+    """
+    scatter, n_frames = _scatter(ram.n, draws), np.int64(ram.n)
+    octaves = log(n_frames + 1.0)
+    state = draws.start + at * draws.gamma
+    for i in range(out.size):
+        k = min(np.int64(exp(octaves * (np.int64(_mixed(state) >> _UNIT_SHIFT) * _UNIT))), n_frames)
+        state += draws.gamma
+        out[i] = _at_rank(ram.ground, _scattered(np.uint64(k) - ONE, ram.n, scatter))
+
+
+@njit
+def leaf_stride(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -> None:
+    """One leaf further each time, each leaf with a cache line of its own, at any entry of that line.
+
+    Parameters
+    ----------
+    out, at, draws, ram, leaves
+        As `sequential`.
+
+    Notes
+    -----
+    A lap meets each page and one line of it, so that what remains is the cost of pages. The lines of 64
+    leaves in a row are all 64 of a page, in the order of a quadratic polynomial modulo a power of two (Rivest
+    2001, "Permutation polynomials modulo 2^w"): each set of a cache is met equally often, and the distance
+    from leaf to leaf changes, so that no prefetcher finds a stride.
+    """
+    most_line = leaves.leaf_frames // leaves.line_frames - ONE
+    state = draws.start + at * draws.gamma
+    rank = (draws.gamma + at) % leaves.n_leaves
+    for i in range(out.size):
+        run = _run_of(leaves.ground, rank)
+        leaf = rank + leaves.ground.shifts[run]
+        drawn = _mixed(draws.gamma + (leaf >> _GROUP_SHIFT) * _NEXT_TRY)
+        slope, bend = drawn | ONE, (drawn >> _BYTE) | ONE
+        line = ((drawn >> _TWO_BYTES) + slope * leaf + (bend << ONE) * leaf * leaf) & most_line
+        entry = (_mixed(state) >> _HALF) & (leaves.line_frames - ONE)
+        frame = leaf * leaves.leaf_frames + line * leaves.line_frames + entry
+        out[i] = min(max(frame, leaves.first[run]), leaves.last[run])
+        state += draws.gamma
+        rank = _after(rank, leaves.n_leaves)
+
+
+@njit
+def divert(out: Words, at: np.uint64, draws: Draws, elsewhere: Elsewhere) -> None:
+    """Let shares of a stream go to holes and to identity frames, each of them equally likely.
+
+    Parameters
+    ----------
+    out : ndarray of uint64, shape (n_lookups,)
+        The stream from the `at`-th place on, which is changed.
+    at : uint64
+        Place of its first frame.
+    draws : Draws
+        Words of its own: what stays is what it was without shares.
+    elsewhere : Elsewhere
+        How much, in what pattern, and where to.
+    """
+    period = elsewhere.period
+    state = draws.start + at * draws.gamma
+    place = (draws.start + at) % period if period else ZERO
+    for i in range(out.size):
+        word = _mixed(state)
+        state += draws.gamma
+        number = place if period else word >> _UNIT_SHIFT
+        place = _after(place, period)
+        # A frame is drawn in any case, and then taken or not: one branch on what is drawn is enough.
+        kind = np.uint64(number >= elsewhere.hole_end)
+        rank = (
+            _below(elsewhere.n[kind], elsewhere.spill[kind], _mixed(word + _NEXT_TRY)) + elsewhere.first[kind]
+        )
+        frame = _at_rank(elsewhere.ground, rank)
+        out[i] = frame if number < elsewhere.end else out[i]

@@ -16,7 +16,9 @@ from p2mperf.study.specs import GuestSpec, StreamSpec
 
 Record = dict[str, Any]
 # No cell of it takes more than a moment.
-MOMENT = Settings(n_rounds=2, target_ns=10_000, min_lookups=128, max_lookups=128, control=False, warm_up_ns=0)
+MOMENT = Settings(
+    n_visits=2, n_slices=1, target_ns=10_000, min_lookups=128, max_lookups=128, control=False, warm_up_ns=0
+)
 
 
 def small_plan(

@@ -19,13 +19,13 @@ from p2mperf import Guest
 from p2mperf.errors import BadInputError, P2mperfError
 from p2mperf.guests.geometry import Kind
 from p2mperf.kernels import latency, throughput, trace
-from p2mperf.measure import code_form, engine
+from p2mperf.measure import code_form, engine, visits
 from p2mperf.measure.engine import Settings, calibrate, check_agreement, measure_cell, warm_up
 from p2mperf.measure.operations.lookups import Latency, TimedLookup
 from p2mperf.streams import make_stream
 
 SMALL = Guest.plain("16M")
-SETTINGS = Settings(n_rounds=6, target_ns=1000, min_lookups=10, max_lookups=1000)
+SETTINGS = Settings(n_visits=6, n_slices=1, target_ns=1000, min_lookups=10, max_lookups=1000)
 
 
 @dataclass
@@ -41,6 +41,8 @@ class Passes:
         return int(self.now_ns)
 
     def kernel(self, tables: str, state: Any, stream: Any, zero: Any) -> int:
+        if not stream.size:  # the bare call, which takes no time
+            return 0
         slow = 100 if len(self.passes) in self.slow_passes else 1
         self.passes.append((tables, int(stream[0]), stream.size))
         self.now_ns += self.costs_ns[tables] * stream.size * slow
@@ -55,11 +57,15 @@ class Cardboard:
     state: tuple[()] = ()
     guest: Any = None
 
+    def stretches(self) -> tuple[()]:
+        return ()
+
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Passes]:
     found = Passes({"one": 2.0, "two": 4.0, "three": 5.0})
     monkeypatch.setattr(engine, "perf_counter_ns", found.clock)
+    monkeypatch.setattr(visits, "perf_counter_ns", found.clock)
     monkeypatch.setattr(engine, "check_agreement", lambda designs, stream, kernel: 42)
     monkeypatch.setattr(Latency, "kernel", staticmethod(found.kernel))
     return found
@@ -78,7 +84,8 @@ def long_streams() -> Any:
 
 
 def designs(*names: str) -> Any:
-    return {name: Cardboard(name) for name in names}
+    """Some designs, and another build of the first."""
+    return {name: Cardboard(name) for name in names} | {f"control:{names[0]}": Cardboard(names[0])}
 
 
 # ---- what a cell is made of ----
@@ -93,36 +100,43 @@ def looking_up(kernel: Any) -> TimedLookup:
 
 def test_a_cell_tells_what_was_timed(passes: Passes) -> None:
     measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1).to_json()
-    # The slower design takes 4 ns: 1000 ns are 250 lookups for both.
-    assert measured["n_lookups"] == 250
+    # The faster design takes 2 ns: 1000 ns are 500 lookups for both.
+    assert measured["n_lookups"] == 500
     assert measured["checksum"] == 42
     assert len(measured["rounds"]) == 6
     for block in measured["rounds"]:
-        assert block["elapsed_ns"] == {"one": 500, "two": 1000, "control:one": 500}
+        assert block["elapsed_ns"] == {"one": 1000, "two": 2000, "control:one": 1000}
         assert sorted(block["order"]) == ["control:one", "one", "two"]
         assert block["flagged"] == {}
         assert set(block["n_involuntary_switches"]) == set(block["n_steal_ticks"]) == set(block["order"])
 
 
 def test_without_a_control_only_the_designs_are_timed(passes: Passes) -> None:
-    settings = Settings(n_rounds=2, target_ns=1000, min_lookups=10, max_lookups=1000, control=False)
-    measured = measure_cell(designs("one", "two"), long_streams(), "latency", settings, seed=1).to_json()
+    settings = Settings(n_visits=2, n_slices=1, target_ns=1000, min_lookups=10, max_lookups=1000)
+    alone = {name: Cardboard(name) for name in ("one", "two")}
+    measured = measure_cell(alone, long_streams(), "latency", settings, seed=1).to_json()  # type: ignore[arg-type]
     assert [sorted(block["order"]) for block in measured["rounds"]] == [["one", "two"]] * 2
 
 
 def test_no_frame_is_looked_up_twice(passes: Passes) -> None:
     measure_cell(designs("one", "two", "three"), long_streams(), "latency", SETTINGS, seed=1)
-    stretches = sorted((start, start + size) for _, start, size in passes.passes)
+    # Three designs and one control: two passes each to calibrate, and two untimed and a timed one in each
+    # of 8 visits, the next number after 6 that four divides. What is not timed may come again, but is never
+    # timed.
+    assert len(passes.passes) == 2 * 4 + 8 * 3 * 4
+    timed = [(start, start + size) for _, start, size in passes.passes[2 * 4 :][2::3]]
+    others = {(start, start + size) for _, start, size in passes.passes} - set(timed)
+    stretches = sorted([*timed, *others])
+    assert len(set(timed)) == 8 * 4
     assert all(end <= start for (_, end), (start, _) in pairwise(stretches))
-    # Three designs and one control: two passes each to calibrate, and an untimed and a timed one in 6 rounds.
-    assert len(passes.passes) == 2 * 4 + 6 * 2 * 4
 
 
 def test_each_timed_pass_follows_one_that_settles_the_design(passes: Passes) -> None:
     measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1).to_json()
-    names = [name for name, _, size in passes.passes if size == 250]
+    names = [name for name, _, size in passes.passes if size == 500]
     order = [name.removeprefix("control:") for block in measured["rounds"] for name in block["order"]]
-    assert names[0::2] == names[1::2] == order
+    # Two untimed ones show that the cost stands.
+    assert names[0::3] == names[1::3] == names[2::3] == order
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -143,8 +157,9 @@ def test_the_order_is_seeded(passes: Passes) -> None:
 
 
 def test_an_outlier_is_flagged_and_kept(passes: Passes) -> None:
-    # Calibration takes 6 passes; the timed ones are 7, 9, 11 ... The fifth of them is a hundred times slower.
-    passes.slow_passes = {6 + 2 * 4 + 1}
+    # Calibration takes 6 passes, and each third one of those that follow is timed: the fifth of them is a
+    # hundred times slower.
+    passes.slow_passes = {6 + 3 * 4 + 2}
     measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1).to_json()
     name = measured["rounds"][1]["order"][1]
     assert list(measured["rounds"][1]["flagged"]) == [name]
@@ -161,9 +176,10 @@ def test_no_garbage_is_collected_while_timing(passes: Passes, monkeypatch: pytes
         collecting.add(gc.isenabled())
         return original()
 
-    settings = Settings(n_rounds=2, target_ns=1000, min_lookups=10, max_lookups=1000)
+    settings = Settings(n_visits=2, n_slices=1, target_ns=1000, min_lookups=10, max_lookups=1000)
     monkeypatch.setattr(engine, "calibrate", lambda *arguments: 10)
-    monkeypatch.setattr(engine, "perf_counter_ns", clock)
+    monkeypatch.setattr(visits, "perf_counter_ns", clock)
+    monkeypatch.setattr(engine, "call_ns", lambda *arguments: 0)
     measure_cell(designs("one", "two"), long_streams(), "latency", settings, seed=1)
     assert collecting == {False}
     assert gc.isenabled()
@@ -171,7 +187,8 @@ def test_no_garbage_is_collected_while_timing(passes: Passes, monkeypatch: pytes
 
 def test_garbage_is_collected_again_after_a_failure(passes: Passes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "calibrate", lambda *arguments: 10)
-    monkeypatch.setattr(engine, "perf_counter_ns", lambda: 1 / 0)
+    monkeypatch.setattr(engine, "call_ns", lambda *arguments: 0)
+    monkeypatch.setattr(visits, "perf_counter_ns", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1)
     assert gc.isenabled()
@@ -195,26 +212,26 @@ def test_an_unknown_operation_is_answered_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("costs_ns", "n_lookups"),
     [
-        # 1000 ns over the slower one's cost, whichever comes first
-        ({"one": 2.0, "two": 4.0}, 250),
-        ({"one": 4.0, "two": 2.0}, 250),
+        # 1000 ns over the faster one's cost, whichever comes first
+        ({"one": 2.0, "two": 4.0}, 500),
+        ({"one": 4.0, "two": 2.0}, 500),
         # 1000 / 500 = 2, below the least of 10; 1000 / 0.5 = 2000, above the most of 1000
-        ({"one": 500.0, "two": 2.0}, 10),
+        ({"one": 500.0, "two": 1000.0}, 10),
         ({"one": 0.5, "two": 0.5}, 1000),
     ],
 )
-def test_the_slowest_design_chooses_the_loop_count(
+def test_the_fastest_design_chooses_the_loop_count(
     passes: Passes, costs_ns: dict[str, float], n_lookups: int
 ) -> None:
     passes.costs_ns = costs_ns
-    stream = long_streams()(40)
+    stream = long_streams()(60)
     assert calibrate(designs("one", "two"), stream, looking_up(passes.kernel), SETTINGS) == n_lookups
 
 
 def test_calibration_times_second_passes_only(passes: Passes) -> None:
     # A first pass that takes a hundred times longer, as one after a build does, changes nothing.
-    passes.slow_passes = {0, 2}
-    assert calibrate(designs("one", "two"), long_streams()(40), looking_up(passes.kernel), SETTINGS) == 250
+    passes.slow_passes = {0, 2, 4}
+    assert calibrate(designs("one", "two"), long_streams()(60), looking_up(passes.kernel), SETTINGS) == 500
 
 
 def test_warming_up_takes_its_time(passes: Passes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +285,7 @@ def test_nothing_is_timed_when_a_design_lies(pair: dict[str, Any], monkeypatch: 
 
 
 def test_a_real_cell(pair: dict[str, Any]) -> None:
-    settings = Settings(n_rounds=2, target_ns=10_000, min_lookups=128, max_lookups=256)
+    settings = Settings(n_visits=2, n_slices=1, target_ns=10_000, min_lookups=128, max_lookups=256)
     guest = pair["pv-tree"].guest
 
     def make(n_lookups: int) -> Any:

@@ -24,7 +24,7 @@ from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan
 from p2mperf.study.specs import WHOLE_TABLE, GuestSpec, StreamSpec
 
-SETTINGS = Settings(n_rounds=2, target_ns=1000, min_lookups=64, max_lookups=64, control=False)
+SETTINGS = Settings(n_visits=2, n_slices=1, target_ns=1000, min_lookups=64, max_lookups=64, control=False)
 DESIGNS = ("pv-tree", "pv-linear")
 # 1 GiB, in leaves of 2 and 4 MiB: room for 3584 and 1792 more leaves below 8 GiB.
 LIMIT = "8G"
@@ -134,7 +134,7 @@ def test_more_leaves_than_there_are_cannot_be_broken(pair: dict[str, Any]) -> No
     with pytest.raises(
         P2mperfError, match=f"has {room} shared leaves beyond its map, and 5376 are to be broken"
     ):
-        measured(pair, "cow", n_rounds=40)
+        measured(pair, "cow", n_visits=40)
     assert pair["pv-tree"].n_breaks["leaf"] == 0
 
 
@@ -182,7 +182,7 @@ def test_no_frame_is_given_up_twice_in_a_pass() -> None:
 
 def test_long_passes_are_fewer(pair: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_LONGEST_CELL_NS", 1)
-    assert len(measured(pair, "build", n_rounds=9)["rounds"]) == 2
+    assert len(measured(pair, "build", n_visits=9)["rounds"]) == 2
 
 
 def test_all_can_be_rehearsed(pair: dict[str, Any]) -> None:
@@ -314,8 +314,8 @@ def test_other_families_are_looked_up_only() -> None:
 
 
 def test_leaves_are_broken_only_where_there_is_room() -> None:
-    # A pass breaks 128; two trials and six rounds, of neighbours and of others: 2048 leaves, 4 GiB.
-    assert BreakLeaves.n_fixed * (engine._TRIALS + Settings().n_rounds) * 2 == MOST_BROKEN == 2048
+    # A pass breaks 128; two trials and six visits, of neighbours and of others: 2048 leaves, 4 GiB.
+    assert BreakLeaves.n_fixed * (engine._TRIALS + Settings().n_visits) * 2 == MOST_BROKEN == 2048
     for limit in (None, "8G", "12285M"):
         with pytest.raises(
             BadInputError, match=r"beyond the map of pv-64-8g: give it 4G of room with --limit"

@@ -164,7 +164,7 @@ from p2mperf.study.sweep import sweep
 plan = narrow(make_plan("quick"), operations=["latency"], streams=["uniform"], n_replicates=1)
 small = [guest for guest in plan.guests if guest.n_bytes <= 8 << 20]
 small += [GuestSpec.plain("16M", shape) for shape in ("pv64", "pv32", "lpae")]
-moment = Settings(n_rounds=2, target_ns=10_000, min_lookups=128, max_lookups=128, control=False, warm_up_ns=0)
+moment = Settings(2, 1, target_ns=10_000, min_lookups=128, max_lookups=128, control=False, warm_up_ns=0)
 path = sweep(replace(plan, guests=tuple(small), settings=moment), {str(out)!r})
 frame = p2mperf.load(path)
 print(frame[["family", "guest", "status"]].drop_duplicates().to_json(orient="values"))

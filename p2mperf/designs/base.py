@@ -75,6 +75,22 @@ class Load(NamedTuple):
     address: int
 
 
+class Stretch(NamedTuple):
+    """Memory of this process that lookups can read.
+
+    Attributes
+    ----------
+    view : str
+        "direct", "window" or another, as `Design.views` names it.
+    address, n_bytes : int
+        Where it is, in whole pages [bytes].
+    """
+
+    view: str
+    address: int
+    n_bytes: int
+
+
 class Lookup(NamedTuple):
     """Answer to one lookup, and the way to it."""
 
@@ -207,6 +223,13 @@ class Design(Owned, ABC):
     @abstractmethod
     def views(self) -> dict[str, int]:
         """Page size that really maps each view, by view: 4096, 2 MiB, or 0 where mixed [bytes]."""
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        """All memory that its lookups can read, as it is reached: it is touched before they are timed.
+
+        None where a design of another package does not say: then it is not touched.
+        """
+        return ()
 
     def explain(self, entry: int) -> dict[str, Any]:
         """Read a raw entry: its ``kind``, and its ``mfn`` or None."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-import resource
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from time import perf_counter_ns
 from typing import Any
 
@@ -14,17 +13,17 @@ from p2mperf.control import CONTROL
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError
 from p2mperf.guests.geometry import Words
-from p2mperf.host.probes import steal_ticks
 from p2mperf.kernels import throughput, translate_into
 from p2mperf.measure.operations.base import Operation, StreamMaker
 from p2mperf.measure.operations.registry import find_operation, why_not
-from p2mperf.measure.rounds import Measured, Pass, Round, flagged, latin_orders
+from p2mperf.measure.rounds import Measured, Round, flagged, latin_orders, whole_squares
 from p2mperf.measure.settings import Settings
+from p2mperf.measure.touch import n_bytes_of, touch
+from p2mperf.measure.visits import Visitor, call_ns, lines_to_fill, one_pass
 
 _ZERO = np.uint64(0)
 _CHECKED = 1 << 14
 _LONGEST_CELL_NS = 5e9  # of passes that cannot be made shorter
-_LEAST_ROUNDS = 2
 _TRIALS = 2
 
 
@@ -56,9 +55,11 @@ def measure_cell(
     Parameters
     ----------
     designs : mapping of str to Design
-        Built for one and the same guest; those that cannot do this are left out.
+        Built for one and the same guest; those that cannot do this are left out. Of those whose names begin
+        with `CONTROL`, which are further builds of the others, the first one's takes part: by how much the
+        two differ is noise. A design that were timed twice itself would keep its tables warm for itself.
     make : callable
-        Makes a stream of the length it is given [lookups].
+        Goes on with a stream by as many lookups as it is asked for: no two calls give the same stretch.
     operation : str
         A name of `p2mperf.measure.operations.registry`.
     settings : Settings
@@ -82,35 +83,82 @@ def measure_cell(
 
     Notes
     -----
-    Each timed pass has a fresh slice of one long stream, and most have a pass before it, over yet another
-    slice, that puts the design into its own steady state. Timing one short slice again and again would
-    measure a cache.
+    All designs are visited equally often, in whole Latin squares; what a visit is tells
+    `p2mperf.measure.visits.Visitor.visit`. Each timed pass has a fresh stretch of the stream. Timing one
+    short stretch again and again would measure a cache.
     """
+    start = perf_counter_ns()
     spec = find_operation(operation)
-    serving = {name: p2m for name, p2m in designs.items() if not why_not(spec, type(p2m), p2m.guest)}
+    told = {name: p2m for name, p2m in designs.items() if not name.startswith(CONTROL)}
+    serving = {name: p2m for name, p2m in told.items() if not why_not(spec, type(p2m), p2m.guest)}
     if not serving:
-        raise P2mperfError(f"{operation} is nothing that {', '.join(designs)} can do: take another design")
+        raise P2mperfError(f"{operation} is nothing that {', '.join(told)} can do: take another design")
+    if (control := CONTROL + next(iter(serving))) in designs:
+        serving[control] = designs[control]
     work = spec.load()()
     checksum = check_agreement(serving, make(_CHECKED), work.kernel)
-    timed = dict(serving)
-    if settings.control and work.repeatable:
-        first = next(iter(serving))
-        timed[CONTROL + first] = serving[first]
     shuffle = np.random.default_rng(seed) if scattered else None
-    n_lookups, n_rounds = _extent(timed, make, work, settings, shuffle)
-    stream = make((1 + work.settles) * len(timed) * n_rounds * n_lookups)
-    slices = _Slices(stream)
-    orders = latin_orders(len(timed), n_rounds, np.random.default_rng(seed))
-    names = list(timed)
+    n_lookups, n_visits = _extent(serving, make, work, settings, shuffle)
+    calls = {name: call_ns(work, design, make(0)) for name, design in serving.items()}
+    visitor = _visitor(serving, make, work, n_lookups, n_visits, settings)
+    orders = latin_orders(len(serving), n_visits, np.random.default_rng(seed))
+    names = list(serving)
     work.mark(serving)
     gc.disable()
     try:
-        rounds = [_round((names[at] for at in order), timed, slices, work, n_lookups) for order in orders]
+        rounds = [
+            block
+            for number, order in enumerate(orders)
+            for block in _rounds(number, [names[at] for at in order], serving, visitor)
+        ]
     finally:
         gc.enable()
     if work.end(serving):
-        check_agreement(serving, stream[:: -(-stream.size // _CHECKED)], throughput)
-    return Measured(work.n_done(n_lookups), checksum, flagged(rounds))
+        check_agreement(serving, np.concatenate(visitor.sampled), throughput)
+    return Measured(
+        work.n_done(n_lookups),
+        checksum,
+        flagged(rounds),
+        call_ns=_shorter(calls, rounds),
+        warm_ns=visitor.warm_ns,
+        cell_ns=perf_counter_ns() - start,
+    )
+
+
+def _rounds(number: int, order: list[str], designs: Mapping[str, Design], visitor: Visitor) -> list[Round]:
+    """Visit all designs in one order; the slices that came first are one round, and so on."""
+    visits = [visitor.visit(name, designs[name]) for name in order]
+    return [Round(passes, visit=number) for passes in zip(*visits, strict=True)]
+
+
+def _visitor(
+    designs: Mapping[str, Design],
+    make: StreamMaker,
+    work: Operation[Any],
+    n_lookups: int,
+    n_visits: int,
+    settings: Settings,
+) -> Visitor:
+    """Get ready for visits; the frames of untimed passes are the same in all of them, and never timed."""
+    n_slices = 1 if work.n_fixed else settings.n_slices
+    n_fill = max(lines_to_fill(n_bytes_of(design.stretches())) for design in designs.values())
+    n_untimed = max(-(-n_fill // n_lookups), 1 if work.n_fixed else 2) * n_lookups
+    return Visitor(
+        work,
+        make,
+        n_lookups,
+        n_slices,
+        untimed=make(n_untimed) if work.settles else make(0),
+        n_sampled=max(1, _CHECKED // (len(designs) * n_visits * n_slices)),
+    )
+
+
+def _shorter(calls: Mapping[str, int], rounds: list[Round]) -> dict[str, int]:
+    """Calls as they were timed, and never longer than a pass that they are a part of."""
+    shortest: dict[str, int] = {}
+    for one in (one for block in rounds for one in block.passes):
+        shortest[one.design] = min(one.elapsed_ns, shortest.get(one.design, one.elapsed_ns))
+    return {name: min(taken, shortest[name] - 1) for name, taken in calls.items()}
 
 
 def _extent(
@@ -120,27 +168,18 @@ def _extent(
     settings: Settings,
     shuffle: np.random.Generator | None,
 ) -> tuple[int, int]:
-    """Choose how long a pass is, and how many rounds there are."""
-    passes = _TRIALS + settings.n_rounds * (1 + work.settles)
+    """Choose how long a pass is, and how many visits there are."""
+    n_visits = whole_squares(settings.n_visits, len(designs))
+    passes = _TRIALS + n_visits * (1 + work.settles)
     work.begin(designs, passes * work.n_fixed, shuffle)
     if not work.n_fixed:
         stream = make(2 * len(designs) * settings.min_lookups)
-        return calibrate(designs, stream, work, settings), settings.n_rounds
+        return calibrate(designs, stream, work, settings), n_visits
     slices = _Slices(make(_TRIALS * len(designs) * work.n_fixed))
     for _ in range(_TRIALS):  # the last one counts: the first has to get its memory
-        elapsed = sum(_pass(work, design, slices.take(work.n_fixed)) for design in designs.values())
-    affordable = int(_LONGEST_CELL_NS / (elapsed * (1 + work.settles)))
-    return work.n_fixed, max(_LEAST_ROUNDS, min(settings.n_rounds, affordable))
-
-
-def _pass(work: Operation[Any], design: Design, frames: Words) -> int:
-    """Do one pass from beginning to end; its time [ns]."""
-    timed = work.prepare(design, frames)
-    start = perf_counter_ns()
-    result = timed()
-    elapsed = work.timed_ns(result, perf_counter_ns() - start)
-    work.finish(design, frames, result)
-    return max(1, elapsed)
+        elapsed = sum(one_pass(work, design, slices.take(work.n_fixed)) for design in designs.values())
+    affordable = int(_LONGEST_CELL_NS / (max(1, elapsed) * (1 + work.settles)))
+    return work.n_fixed, min(n_visits, max(1, affordable // len(designs)) * len(designs))
 
 
 def rehearse(operation: str, design: Design, make: StreamMaker) -> None:
@@ -160,7 +199,7 @@ def rehearse(operation: str, design: Design, make: StreamMaker) -> None:
         work = spec.load()()
         n_frames = work.n_fixed or 1
         work.begin({design.name: design}, n_frames, None)
-        _pass(work, design, make(n_frames))
+        one_pass(work, design, make(n_frames))
 
 
 def check_agreement(designs: Mapping[str, Design], stream: Words, kernel: Any) -> int:
@@ -204,7 +243,7 @@ def check_agreement(designs: Mapping[str, Design], stream: Words, kernel: Any) -
 
 
 def calibrate(designs: Mapping[str, Design], stream: Words, work: Operation[Any], settings: Settings) -> int:
-    """Choose one loop count for all designs: the slowest fills the wanted time.
+    """Choose one loop count for all designs: the fastest fills the wanted time.
 
     Parameters
     ----------
@@ -227,11 +266,13 @@ def calibrate(designs: Mapping[str, Design], stream: Words, work: Operation[Any]
     if work.distinct:
         n_frames = min(int(design.guest.ram.n_frames.sum()) for design in designs.values())
         least, most = min(least, n_frames), min(most, n_frames)
-    slowest = 0.0
+    fastest = np.inf
     for design in designs.values():
-        _pass(work, design, slices.take(least))
-        slowest = max(slowest, _pass(work, design, slices.take(least)) / least)
-    return min(max(int(settings.target_ns / slowest), least), most)
+        touch(design.stretches())
+        one_pass(work, design, slices.take(least))
+        elapsed = one_pass(work, design, slices.take(least))
+        fastest = min(fastest, max(1, elapsed - call_ns(work, design, stream[:0])) / least)
+    return min(max(int(settings.target_ns / fastest), least), most)
 
 
 def warm_up(design: Design, stream: Words, duration_ns: int) -> None:
@@ -249,33 +290,3 @@ def warm_up(design: Design, stream: Words, duration_ns: int) -> None:
     end = perf_counter_ns() + duration_ns
     while perf_counter_ns() < end:
         throughput(design.tables, design.state, stream, _ZERO)
-
-
-def _round(
-    order: Iterable[str],
-    designs: Mapping[str, Design],
-    slices: _Slices,
-    work: Operation[Any],
-    n_lookups: int,
-) -> Round:
-    return Round(tuple(_timed_pass(name, designs[name], slices, work, n_lookups) for name in order))
-
-
-def _timed_pass(name: str, design: Design, slices: _Slices, work: Operation[Any], n_lookups: int) -> Pass:
-    if work.settles:
-        _pass(work, design, slices.take(n_lookups))
-    frames = slices.take(n_lookups)
-    timed = work.prepare(design, frames)
-    switches_before, steal_before = _involuntary_switches(), steal_ticks() or 0
-    start = perf_counter_ns()
-    result = timed()
-    elapsed_ns = max(1, work.timed_ns(result, perf_counter_ns() - start))
-    n_switches = _involuntary_switches() - switches_before
-    n_steal_ticks = max(0, (steal_ticks() or 0) - steal_before)
-    growth = work.growth(design, result)
-    work.finish(design, frames, result)
-    return Pass(name, elapsed_ns, n_switches, n_steal_ticks, growth)
-
-
-def _involuntary_switches() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw

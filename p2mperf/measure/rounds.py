@@ -30,6 +30,8 @@ class Pass:
         Preemptions meanwhile.
     n_steal_ticks : int
         Time the hypervisor took away meanwhile [ticks].
+    n_minor_faults : int
+        Pages that were faulted in meanwhile.
     growth : mapping of str to int
         What it took, as n_pages_grown and n_vmas_grown; empty for what can take nothing.
     flagged : str
@@ -40,20 +42,30 @@ class Pass:
     elapsed_ns: int
     n_involuntary_switches: int
     n_steal_ticks: int
+    n_minor_faults: int = 0
     growth: Mapping[str, int] = field(default_factory=dict)
     flagged: str = ""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One block over all designs of a cell: a pass of each, in the order timed."""
+    """One block over all designs of a cell: a pass of each, in the order timed.
+
+    Attributes
+    ----------
+    passes : tuple of Pass
+        Of each design one.
+    visit : int
+        Which of the visits to each design they were made in; several blocks may be of one.
+    """
 
     passes: tuple[Pass, ...]
+    visit: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data as a journal has it: a table by design for each thing noted."""
-        names = ("elapsed_ns", "n_involuntary_switches", "n_steal_ticks")
-        block: dict[str, Any] = {"order": [one.design for one in self.passes]}
+        names = ("elapsed_ns", "n_involuntary_switches", "n_steal_ticks", "n_minor_faults")
+        block: dict[str, Any] = {"order": [one.design for one in self.passes], "visit": self.visit}
         block |= {name: {one.design: getattr(one, name) for one in self.passes} for name in names}
         for one in self.passes:
             for name, change in one.growth.items():
@@ -73,16 +85,24 @@ class Measured:
         Sum of the entries that all designs agree on, modulo 2**64.
     rounds : tuple of Round
         In the order timed.
+    call_ns : mapping of str to int
+        Of each elapsed time, what the call costs that makes the pass, by design [ns].
+    warm_ns, cell_ns : int
+        Time of all touches and untimed passes, and of the whole cell [ns].
     """
 
     n_lookups: int
     checksum: int
     rounds: tuple[Round, ...]
+    call_ns: Mapping[str, int] = field(default_factory=dict)
+    warm_ns: int = 0
+    cell_ns: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as a cell that was measured has it in a journal."""
         rounds = [block.to_json() for block in self.rounds]
-        return {"n_lookups": self.n_lookups, "checksum": self.checksum, "rounds": rounds}
+        told = {"n_lookups": self.n_lookups, "checksum": self.checksum, "rounds": rounds}
+        return {**told, "call_ns": dict(self.call_ns), "warm_ns": self.warm_ns, "cell_ns": self.cell_ns}
 
 
 def latin_orders(n_designs: int, n_rounds: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -128,6 +148,17 @@ def latin_orders(n_designs: int, n_rounds: int, rng: np.random.Generator) -> NDA
         block = square[rng.permutation(n_designs)]
         blocks += [block, block[:, ::-1]]
     return np.concatenate(blocks)[:n_rounds]
+
+
+def whole_squares(n_rounds: int, n_designs: int) -> int:
+    """Round up to whole Latin squares: every design stands equally often in each place.
+
+    Examples
+    --------
+    >>> whole_squares(6, 4), whole_squares(6, 3)
+    (8, 6)
+    """
+    return -(-n_rounds // n_designs) * n_designs
 
 
 def flag_outliers(
@@ -177,7 +208,10 @@ def flagged(rounds: Sequence[Round]) -> tuple[Round, ...]:
         columns = [[getattr(one, what) for one in series] for what in noted]
         causes[name] = list(map(str, flag_outliers(*columns)))
     return tuple(
-        Round(tuple(replace(one, flagged=causes[one.design][number]) for one in block.passes))
+        replace(
+            block,
+            passes=tuple(replace(one, flagged=causes[one.design][number]) for one in block.passes),
+        )
         for number, block in enumerate(rounds)
     )
 

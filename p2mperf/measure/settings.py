@@ -11,22 +11,27 @@ class Settings:
 
     Attributes
     ----------
-    n_rounds : int
-        Blocks over all designs.
+    n_visits : int
+        Visits to each design, at least: all designs of a cell are visited equally often in each place of the
+        order, so that there are some more where their number does not divide it.
+    n_slices : int
+        Timed passes of a visit, each over frames of its own.
     target_ns : int
-        Wanted length of one timed pass [ns].
+        Wanted length of one timed pass of the fastest design [ns].
     min_lookups, max_lookups : int
-        Bounds of the loop count, which all designs of a cell share.
+        Bounds of the loop count, which all designs of a cell share. The upper one bounds memory, 8 bytes a
+        lookup, and decides nothing as long as a lookup takes half a nanosecond.
     control : bool
-        Time the first design twice, against itself: the noise floor.
+        Time a second build of the first design too: what differs between the two is noise.
     warm_up_ns : int
         How long a run's first process computes before it times anything [ns].
     """
 
-    n_rounds: int = 6
-    target_ns: int = 6_000_000
-    min_lookups: int = 1 << 15
-    max_lookups: int = 1 << 17
+    n_visits: int = 6
+    n_slices: int = 2
+    target_ns: int = 2_000_000
+    min_lookups: int = 1 << 13
+    max_lookups: int = 1 << 22
     control: bool = True
     warm_up_ns: int = 1_000_000_000
 

@@ -257,6 +257,18 @@ class PagePool(Owned):
         """View the whole direct map as one row of words a frame, shape (n_frames, words a page)."""
         return self.words(0, dtype, self.n_frames).reshape(self.n_frames, -1)
 
+    def stretches(self, *without: str) -> list[tuple[int, int]]:
+        """Where the frames are that were handed out: address and length of each stretch [bytes].
+
+        Parameters
+        ----------
+        *without : str
+            Kinds of pages that are passed over.
+        """
+        passed = [number for number, kind in enumerate(self._kind_names) if kind in without]
+        taken = (self._kind_of >= 0) & ~np.isin(self._kind_of, passed)
+        return [(self.base + start, n_bytes) for start, n_bytes in page_runs(taken)]
+
     @property
     def memory_bytes(self) -> int:
         """Memory the memfd really holds [bytes]."""
@@ -267,6 +279,18 @@ class PagePool(Owned):
     def direct_page_bytes(self) -> int:
         """Page size of the direct map as smaps tells it: 4096, 2 MiB, or 0 where it is mixed."""
         return smaps.view_page_bytes(self.base, self.n_frames << PAGE_SHIFT)
+
+
+def page_runs(chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Offset and length of each run of chosen pages [bytes].
+
+    Examples
+    --------
+    >>> page_runs(np.array([True, True, False, True]))
+    [(0, 8192), (12288, 4096)]
+    """
+    edges = np.flatnonzero(np.diff(chosen, prepend=False, append=False)) << PAGE_SHIFT
+    return list(zip(edges[::2].tolist(), np.diff(edges)[::2].tolist(), strict=True))
 
 
 def _run_order(n_frames: int, run_frames: int, seed: int) -> Frames:

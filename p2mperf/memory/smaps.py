@@ -26,9 +26,18 @@ def mappings(start: int, n_bytes: int) -> list[Mapping]:
     return [m for m in _smaps() if m.start >= start and m.end <= start + n_bytes]
 
 
+def everything() -> list[Mapping]:
+    """Read all mappings of this process from /proc/self/smaps."""
+    return list(_smaps())
+
+
 def view_page_bytes(start: int, n_bytes: int) -> int:
     """Page size that really maps a range: 2 MiB or 4 KiB if all resident pages agree, 0 if mixed or none."""
-    found = mappings(start, n_bytes)
+    return page_bytes(mappings(start, n_bytes))
+
+
+def page_bytes(found: list[Mapping]) -> int:
+    """Page size behind some mappings: 2 MiB or 4 KiB if all resident pages agree, 0 if mixed or none."""
     resident = sum(m.resident_bytes for m in found)
     huge = sum(m.huge_bytes for m in found)
     if huge == 0:

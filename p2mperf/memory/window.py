@@ -15,7 +15,7 @@ from p2mperf.errors import BadInputError, ClosedError, DoesNotFitError
 from p2mperf.host.maps import n_maps_available, require_maps
 from p2mperf.memory import smaps, vm
 from p2mperf.memory.owned import Mapped, Owned, Process, require_own_process
-from p2mperf.memory.pool import Frames, PagePool
+from p2mperf.memory.pool import Frames, PagePool, page_runs
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
 _CLOSED = "this window is closed: build the design again"
@@ -281,6 +281,10 @@ class Window(Owned):
                 frames[page:end] = (mapping.offset_bytes >> PAGE_SHIFT) + np.arange(end - page)
                 writable[page:end] = mapping.writable
         return frames, writable
+
+    def stretches(self) -> list[tuple[int, int]]:
+        """Where frames are shown: address and length of each stretch of neighbouring pages [bytes]."""
+        return [(self.base + start, n_bytes) for start, n_bytes in page_runs(self.frames >= 0)]
 
     @property
     def n_vmas(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from p2mperf.measure.operations.registry import find_operation, first_able
 from p2mperf.measure.settings import Settings
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # Streams and operations that are done to a guest.
 Served: TypeAlias = list[tuple[StreamSpec, str]]
 
-# A unit's interpreter, numba and numpy, and the streams of the longest cell.
+# A unit's interpreter, numba and numpy.
 PROCESS_BYTES = 420 * MIB
 # Mappings of such a process, libraries included.
 PROCESS_MAPS = 1000
@@ -111,7 +112,8 @@ def jobs(plan: Plan) -> Iterator[Job]:
         if alike not in worked_out:
             guest = alike.guest.build(alike.seed)
             served = plan.cells(guest)
-            worked_out[alike] = (guest, _cells(unit, served), *_needs(unit, guest, served))
+            needs = _needs(unit, guest, served, plan.settings)
+            worked_out[alike] = (guest, _cells(unit, served), *needs)
         guest, cells, need_bytes, need_maps = worked_out[alike]
         yield Job(unit, unit_id(unit, guest), cells, need_bytes, need_maps)
 
@@ -126,18 +128,37 @@ def _cells(unit: Unit, served: Served) -> tuple[CellSpec, ...]:
     )
 
 
-def _needs(unit: Unit, guest: Guest, served: Served) -> tuple[int, int]:
+def _needs(unit: Unit, guest: Guest, served: Served, settings: Settings) -> tuple[int, int]:
     """Memory [bytes] and mappings of a unit's process at most."""
     makes_tables = any(stream == WHOLE_TABLE for stream, _ in served)
     footprints, rehearsed = (_footprints(unit, whose) for whose in (guest, rehearsal_guest(guest)))
+    controls = _controls(unit, guest, served, footprints) if settings.control else []
     # Whole tables are made beside those there are, one at a time; so they are when it is rehearsed.
     beside = max(max(f.n_vmas, 2 * r.n_vmas) for f, r in zip(footprints, rehearsed, strict=True))
     again = [max(footprints, key=_bytes_of)] if makes_tables else []
     list_bytes = guest.n_boot_pages * guest.geometry.entry_bytes if makes_tables else 0
     return (
-        sum(map(_bytes_of, footprints + again)) + list_bytes + PROCESS_BYTES,
-        sum(f.n_vmas for f in footprints) + beside + PROCESS_MAPS,
+        sum(map(_bytes_of, footprints + controls + again))
+        + list_bytes
+        + stream_bytes(settings)
+        + PROCESS_BYTES,
+        sum(f.n_vmas for f in footprints + controls) + beside + PROCESS_MAPS,
     )
+
+
+def _controls(unit: Unit, guest: Guest, served: Served, footprints: list[Footprint]) -> list[Footprint]:
+    """What is built once more to be compared with itself: the first design that does each operation."""
+    from p2mperf.designs import find
+
+    kinds = {name: find(name) for name in unit.designs}
+    operations = {operation for _, operation in served}
+    firsts = {first_able(find_operation(operation), kinds, guest) for operation in operations}
+    return [footprint for name, footprint in zip(unit.designs, footprints, strict=True) if name in firsts]
+
+
+def stream_bytes(settings: Settings) -> int:
+    """Memory of the longest passes' streams: timed ones of a visit, two others, one in the making [bytes]."""
+    return 8 * settings.max_lookups * (settings.n_slices + 2 + 1)
 
 
 def _footprints(unit: Unit, guest: Guest) -> list[Footprint]:

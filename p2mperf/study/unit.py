@@ -9,6 +9,7 @@ an interval must cover.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from traceback import extract_tb
 
+from p2mperf.control import CONTROL
 from p2mperf.designs import family_of, find, is_shipped, registry
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError, PluginError
@@ -28,8 +30,9 @@ from p2mperf.guests.guest import Guest
 from p2mperf.kernels import throughput
 from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import check_agreement, measure_cell, rehearse, warm_up
-from p2mperf.measure.operations.registry import answered_for, find_operation, lookups
+from p2mperf.measure.operations.registry import answered_for, find_operation, first_able, lookups
 from p2mperf.measure.settings import Settings
+from p2mperf.measure.touch import page_sizes
 from p2mperf.plugins import foreign, said_by
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
@@ -40,6 +43,7 @@ from p2mperf.study.specs import build_options
 from p2mperf.units import GIB
 
 Emit = Callable[[Record], None]
+Views = dict[str, dict[str, int]]  # page sizes by design and view
 _PACKAGE = Path(__file__).parents[1]
 _END_WITH = "--end-with="
 _PR_SET_PDEATHSIG = 1
@@ -118,22 +122,37 @@ def run_unit(order: Order, emit: Emit) -> int:
     designs: dict[str, Design] = {}
     try:
         facts, left_out = _build_all(guest, order, designs)
+        for name, design in designs.items():
+            facts[name]["code_form"] = _code_forms(design, {cell.operation for cell in order.cells})
+        if order.settings.control:
+            _build_controls(guest, order, designs)
         if order.warm_up:
             stream = make_stream("uniform", guest, order.settings.min_lookups)
             warm_up(next(iter(designs.values())), stream, order.settings.warm_up_ns)
-        for name, design in designs.items():
-            facts[name]["code_form"] = _code_forms(design, {cell.operation for cell in order.cells})
         told = {**unit.to_json(), "limit_bytes": unit.limit_bytes}
         emit({"record": "unit", **told, "designs": facts, **left_out})
         failed = False
+        pages = page_sizes(designs)
         for cell in order.cells:
-            record = _measure(cell, designs, order.settings, unit)
+            record, pages_after = _measure(cell, designs, order.settings, unit), page_sizes(designs)
+            if record["status"] == "done":
+                record["views"] = _before_and_after(record, pages, pages_after)
             emit(record)
             failed |= record["status"] == "failed"
+            pages = pages_after
         return int(failed)
     finally:
         for design in designs.values():
             design.close()
+
+
+def _before_and_after(record: Record, before: Views, after: Views) -> Record:
+    """Page sizes of every view of the designs that a cell has timed."""
+    timed = record["rounds"][0]["order"]
+    return {
+        name: {view: [n_bytes, after[name].get(view, 0)] for view, n_bytes in before[name].items()}
+        for name in sorted(timed)
+    }
 
 
 def _build_all(guest: Guest, order: Order, designs: dict[str, Design]) -> tuple[Record, Record]:
@@ -158,6 +177,15 @@ def _build_all(guest: Guest, order: Order, designs: dict[str, Design]) -> tuple[
     if not designs:
         raise PluginError(reasons[0])
     return facts, {"left_out": reasons} if reasons else {}
+
+
+def _build_controls(guest: Guest, order: Order, designs: dict[str, Design]) -> None:
+    """Build the first design of each cell once more: what is told of a build is told of that one."""
+    kinds = {name: type(design) for name, design in designs.items()}
+    for operation in dict.fromkeys(cell.operation for cell in order.cells):
+        first = first_able(find_operation(operation), kinds, guest)
+        if first and CONTROL + first not in designs:
+            designs[CONTROL + first] = designs[first].again()
 
 
 def _stream(cell: CellSpec, guest: Guest, n_lookups: int, seed: int) -> Words:
@@ -211,19 +239,38 @@ def _code_forms(design: Design, operations: set[str]) -> dict[str, str]:
     }
 
 
+def cell_seeds(key: str) -> tuple[int, int]:
+    """Seeds of a cell's order of designs and of its stream: no two cells or processes share one.
+
+    Parameters
+    ----------
+    key : str
+        The cell's, which names its unit with its replicate and seed.
+
+    Returns
+    -------
+    tuple of int
+        The same at every run of the plan.
+    """
+    digest = hashlib.sha256(key.encode()).digest()
+    return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:16], "big")
+
+
 def _measure(cell: CellSpec, designs: dict[str, Design], settings: Settings, unit: UnitId) -> Record:
     guest = next(iter(designs.values())).guest
+    key = cell.key_in(unit.key)
+    seed, of_stream = cell_seeds(key)
     # Each call draws another stretch: what was looked up to calibrate is not looked up again when timed.
     draws = iter(range(1 << 30))
 
     def make(n_lookups: int) -> Words:
-        return _stream(cell, guest, n_lookups, unit.seed * 1000 + next(draws))
+        return _stream(cell, guest, n_lookups, (of_stream + next(draws)) % 2**64)
 
-    record = {"record": "cell", "cell": cell.key_in(unit.key), **unit.to_json(), **cell.to_json()}
+    record = {"record": "cell", "cell": key, **unit.to_json(), **cell.to_json()}
     try:
         scattered = is_scattered(cell.stream)
         with answered_for(find_operation(cell.operation)):
-            measured = measure_cell(designs, make, cell.operation, settings, unit.seed, scattered)
+            measured = measure_cell(designs, make, cell.operation, settings, seed, scattered)
         return {**record, "status": "done", **measured.to_json()}
     except P2mperfError as error:
         return {**record, "status": "failed", "error": str(error)}

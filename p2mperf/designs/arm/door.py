@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from p2mperf.designs.arm.event_kernels import Recorder
 from p2mperf.designs.arm.stage2 import OPTIONS, Stage2Table, explain, predict_footprint
 from p2mperf.designs.backing import Backing, backing as find_backing
-from p2mperf.designs.base import Design, Footprint, Load
+from p2mperf.designs.base import Design, Footprint, Load, Stretch
 from p2mperf.errors import BadInputError, shown
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
@@ -100,6 +100,11 @@ class Stage2Door:
     def views(self) -> dict[str, int]:
         """As `Design.views`."""
         return {"direct": self.table.pool.direct_page_bytes}
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        """As `Design.stretches`: all pages of the table."""
+        pools = dict.fromkeys((self.table.pool, self.table.extra_pool))
+        return tuple(Stretch("direct", *part) for pool in pools for part in pool.stretches())
 
     def step_at(self, address: int) -> Load:
         """As `Design.step_at`."""

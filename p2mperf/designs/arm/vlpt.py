@@ -14,7 +14,7 @@ from p2mperf.designs.arm.stage2 import OPTIONS
 from p2mperf.designs.arm.vlpt_kernels import VlptTables
 from p2mperf.designs.arm.window import VlptDomain, VlptWindow
 from p2mperf.designs.backing import Backing
-from p2mperf.designs.base import Design, Footprint, Load
+from p2mperf.designs.base import Design, Footprint, Load, Stretch
 from p2mperf.errors import BadInputError, shown
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
@@ -192,6 +192,9 @@ class ArmVlpt(Stage2Door, Design):
 
     def views(self) -> dict[str, int]:
         return {**super().views(), "window": smaps.view_page_bytes(*self._slots)}
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        return tuple(Stretch("window", *part) for part in self.window.area.stretches())
 
     def step_at(self, address: int) -> Load:
         address = word(address, "an address")

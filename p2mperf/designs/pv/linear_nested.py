@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.backing import Backing
-from p2mperf.designs.base import Design, Footprint
+from p2mperf.designs.base import Design, Footprint, Stretch
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages, list_pages
 from p2mperf.designs.pv.linear_kernels import LinearNested32, LinearNested64
 from p2mperf.designs.pv.list_plan import classified, plan_list, predict_list
@@ -74,6 +74,10 @@ class PvLinearNested(ListDoor, ReadDoor, Design):
             self.tables = store.tables = self.list_tables.walk_tables(
                 (LinearNested64, LinearNested32), above, self.way_back.m2p.base
             )
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        m2p = self.way_back.m2p
+        return (*super().stretches(), Stretch("m2p", m2p.base, m2p.memory_bytes))
 
     @classmethod
     def predict_footprint(

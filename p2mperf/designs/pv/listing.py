@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from p2mperf.designs.base import Footprint, Load
+from p2mperf.designs.base import Footprint, Load, Stretch
 from p2mperf.designs.pv import audit
 from p2mperf.designs.pv.list_tables import ListTables
 from p2mperf.designs.pv.reading import Readable
@@ -56,6 +56,15 @@ class ListDoor:
         window_bytes = self.list_tables.window.window_page_bytes
         direct_bytes = self.store.pool.direct_page_bytes
         return {"direct": direct_bytes, "window": window_bytes, **self.way_back.views()}
+
+    def stretches(self: Listed) -> tuple[Stretch, ...]:
+        """As `Design.stretches`: leaves in the window, and directly what the MMU reads for it."""
+        direct = self.store.pool.stretches("leaf", "leaf_shared", "hole_window")
+        window = self.list_tables.window.stretches()
+        return (
+            *(Stretch("direct", *part) for part in direct),
+            *(Stretch("window", *part) for part in window),
+        )
 
     def step_at(self: Listed, address: int) -> Load:
         """Say what stands at an address that a walk has read."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.backing import Backing
-from p2mperf.designs.base import Design, Footprint, Load
+from p2mperf.designs.base import Design, Footprint, Load, Stretch
 from p2mperf.designs.pv import audit
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages
 from p2mperf.designs.pv.changing import WriteDoor
@@ -162,6 +162,9 @@ class PvTree(WriteDoor, ReadDoor, Design):
 
     def views(self) -> dict[str, int]:
         return {"direct": self.store.pool.direct_page_bytes, **self.way_back.views()}
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        return tuple(Stretch("direct", *part) for part in self.store.pool.stretches())
 
     def step_at(self, address: int) -> Load:
         return self.store.load_at(word(address, "an address"))

@@ -30,11 +30,11 @@ class Operation(Generic[R]):
     n_fixed : int
         Loop count of a pass; 0 where it is to be chosen so that a pass takes long enough.
     settles : bool
-        Whether an untimed pass comes before each timed one.
+        Whether untimed passes come before timed ones.
     distinct : bool
         Whether no frame may come twice in a pass.
-    repeatable : bool
-        Whether a design can be timed against itself: both passes meet the same p2m.
+    has_empty_pass : bool
+        Whether a pass over no frames is the bare call, whose time is taken off.
     kernel : dispatcher
         The loop by which designs are found to agree before anything is timed.
     """
@@ -42,7 +42,7 @@ class Operation(Generic[R]):
     n_fixed: int = 0
     settles: ClassVar[bool] = True
     distinct: ClassVar[bool] = False
-    repeatable: ClassVar[bool] = True
+    has_empty_pass: ClassVar[bool] = False
     kernel: ClassVar[Any] = staticmethod(throughput)
 
     @classmethod
@@ -90,6 +90,17 @@ class Operation(Generic[R]):
     def prepare(self, design: Design, frames: Words) -> Callable[[], R]:
         """Make one pass ready and return what is timed."""
         raise NotImplementedError
+
+    def settle(self, design: Design, frames: Words) -> None:
+        """Bring what frames lead to into the caches, where that can be done faster than by untimed passes.
+
+        Parameters
+        ----------
+        design : Design
+            Whose.
+        frames : ndarray of uint64
+            Some; how many there are is of the table's size and that of the caches.
+        """
 
     def timed_ns(self, result: R, elapsed_ns: int) -> int:
         """Time of a pass, for those that time parts of it themselves; else all that went by.

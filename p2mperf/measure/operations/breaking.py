@@ -16,7 +16,7 @@ from p2mperf.guests.guest import Guest
 from p2mperf.measure.operations.base import Operation, require_all
 from p2mperf.units import PAGE_SHIFT, format_size
 
-# Leaves taken of one p2m: 128 a pass, two trials and six rounds, neighbours and others.
+# Leaves taken of one p2m: 128 a pass, two trials and six visits, neighbours and others.
 MOST_BROKEN = 128 * (2 + 6) * 2
 
 
@@ -31,7 +31,6 @@ class BreakLeaves(Operation[NDArray[np.bool_]]):
 
     n_fixed = 128
     settles = False
-    repeatable = False
 
     @classmethod
     def check_room(cls, guest: Guest, limit_bytes: int) -> None:

@@ -323,6 +323,19 @@ def can_do(spec: OperationSpec, kind: type[Design], guest: Guest) -> bool:
         return False
 
 
+def first_able(spec: OperationSpec, kinds: Mapping[str, type[Design]], guest: Guest) -> str:
+    """Name the first of some designs that can do an operation; "" where none can.
+
+    Parameters
+    ----------
+    spec, guest
+        As `why_not`.
+    kinds : mapping of str to type
+        Classes by the names of the designs.
+    """
+    return next((name for name, kind in kinds.items() if can_do(spec, kind, guest)), "")
+
+
 @contextmanager
 def answered_for(spec: OperationSpec) -> Iterator[None]:
     """What an operation of another package raises is its own, in one sentence; its refusals stay such.

@@ -166,6 +166,7 @@ def sweep(
     n_replicates: int | None = None,
     control: bool | None = None,
     limit: str | int | None = None,
+    preambles: Sequence[str] = (),
     out: str | Path | None = None,
     fresh: bool = False,
     quiet: bool = False,
@@ -189,6 +190,8 @@ def sweep(
         says, which the quick one alone does not.
     limit : str, optional
         Memory that may be hot-plugged later, as "512G": PV tables have room for it.
+    preambles : sequence of str
+        What comes before entries, by name; default: what the plan has, or all where entries are asked for.
     out : str or Path, optional
         Results directory, which makes the run resumable. Default: a temporary one that is deleted.
     fresh : bool
@@ -239,6 +242,7 @@ def sweep(
             n_replicates=n_replicates,
             control=control,
             limit=limit,
+            preambles=preambles,
         )
         progress = Progress() if quiet else Bar().progress
         return load_frame(run(grid, directory, fresh, progress, knees, executor))

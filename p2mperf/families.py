@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from p2mperf.errors import unknown
+from p2mperf.errors import known, unknown
 from p2mperf.plugins import Registry
 from p2mperf.preambles import KernelEntry, Preamble
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, parse_size
@@ -236,6 +236,25 @@ FAMILIES: Registry[Family] = Registry(
 # By name; those of other packages are among them. The first is measured where none is named.
 families = FAMILIES.sound
 find_family = FAMILIES.find
+
+
+def find_preamble(family: str, name: str) -> Preamble:
+    """Find what may come before an entry, by name.
+
+    Raises
+    ------
+    BadInputError
+        When the family states none of that name.
+    """
+    entry = find_family(family).entry
+    there = {preamble.name: preamble for preamble in (entry.preambles if entry else ())}
+    return there[known("preamble", name, there)]
+
+
+def preambles() -> tuple[str, ...]:
+    """Names of all preambles that families state, each once."""
+    stated = (preamble.name for one in families().values() if one.entry for preamble in one.entry.preambles)
+    return tuple(dict.fromkeys(stated))
 
 
 def geometries_of(family: Family, entry_bits: int | None = None) -> tuple[str, ...]:

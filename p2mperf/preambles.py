@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from p2mperf.errors import known
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,11 @@ class Preamble:
     work_bytes: int
     work_touches: int
     source: str
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether it can be done on this machine: only of x86 it is known what flushes the whole TLB."""
+        return not self.flush or platform.machine() == "x86_64"
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,3 @@ class KernelEntry:
     def n_frames(self) -> int:
         """Frames that an entry asks for."""
         return max(self.asks) + 1
-
-    def find(self, name: str) -> Preamble:
-        """Find a preamble by name.
-
-        Raises
-        ------
-        BadInputError
-            When there is none.
-        """
-        there = {preamble.name: preamble for preamble in self.preambles}
-        return there[known("preamble", name, there)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import count
+from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
@@ -12,26 +13,33 @@ import numpy as np
 import pytest
 
 import p2mperf
+from p2mperf.cli.sweep import as_text
 from p2mperf.designs import family_of
 from p2mperf.designs.base import Design
 from p2mperf.errors import BadInputError, P2mperfError
-from p2mperf.families import find_family
+from p2mperf.families import find_family, find_preamble
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.jit import njit
+from p2mperf.kernels import trace
 from p2mperf.measure.code_form import describe
-from p2mperf.measure.operations import entry, entry_kernels
-from p2mperf.measure.operations.entry import Entry, flushes_here
+from p2mperf.measure.operations import entry_kernels
+from p2mperf.measure.operations.entry import Entry
 from p2mperf.measure.operations.entry_kernels import Before, Entered, enter
+from p2mperf.measure.operations.registry import find_operation
 from p2mperf.memory import raw
 from p2mperf.preambles import KernelEntry, Preamble
+from p2mperf.results.keys import CellSpec
 from p2mperf.streams import make_stream
+from p2mperf.study.jobs import jobs
+from p2mperf.study.narrow import narrow
+from p2mperf.study.plans import make_plan
 
 ZERO = np.uint64(0)
 FLOAT = re.compile(r"\b(fadd|fsub|fmul|fdiv|fcmp|uitofp|sitofp|fptoui|fptosi)\b")
 TIGHT = Preamble("tight", False, 0, 0, "a test")
 FLUSH = Preamble("flush", True, 0, 0, "a test")
-needs_flush = pytest.mark.skipif(not flushes_here(), reason="what flushes this processor's TLB is not known")
+needs_flush = pytest.mark.skipif(not FLUSH.is_possible, reason="how this TLB is flushed is not known")
 
 
 def asked_by(family: str) -> KernelEntry:
@@ -65,7 +73,7 @@ CASES = [
     for preamble in asked_by(family).preambles
     for name in names
     for geometry in geometries
-    if flushes_here() or not preamble.flush
+    if preamble.is_possible
 ]
 
 
@@ -178,9 +186,9 @@ def test_the_clock_of_the_system_serves_where_no_counter_is_known() -> None:
 
 def test_what_cannot_be_said_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInputError, match="unknown preamble 'fluhs': did you mean 'flush'"):
-        asked_by("pv").find("fluhs")
+        find_preamble("pv", "fluhs")
     with p2mperf.build("pv-linear", Guest.plain("8M")) as design:
-        monkeypatch.setattr(entry, "flushes_here", lambda: False)
+        monkeypatch.setattr("platform.machine", lambda: "aarch64")
         with pytest.raises(P2mperfError, match="flush flushes the TLB, which is known for x86 alone"):
             begun(FLUSH, design)
 
@@ -196,3 +204,114 @@ def test_every_preamble_says_where_it_is_from() -> None:
         assert all(preamble.source for preamble in asked.preambles)
         assert all(bool(one.work_bytes) == bool(one.work_touches) for one in asked.preambles)
     assert len(asked_by("pv").asks) == 9
+
+
+def test_plans_measure_the_usual_preambles_and_full_all() -> None:
+    def cells(name: str, guest: Guest) -> list[str]:
+        plan = make_plan(name)
+        spec = find_operation("entry")
+        asked = {stream.name for stream, operation in plan.cells(guest) if operation == "entry"}
+        assert asked <= {"uniform"}
+        return [before for before in plan.preambles_of(spec, guest) if asked]
+
+    wide, narrow_guest, arm = (Guest.plain("1G", shape) for shape in ("pv64", "pv32", "lpae"))
+    if FLUSH.is_possible:
+        assert cells("default", wide) == ["flush+8M", "tight"]
+        assert set(cells("full", wide)) == {"flush+8M", "tight", "flush+1M", "flush", "8M"}
+        assert set(cells("full", arm)) == {"tight", "8M", "flush+8M"}
+    assert set(cells("default", narrow_guest)) == {"8M", "tight"}
+    assert cells("quick", wide) == cells("life", wide) == cells("default", arm) == []
+
+
+def test_entries_asked_for_by_name_come_after_all_preambles_or_those_named() -> None:
+    quick = make_plan("quick")
+    asked = narrow(quick, sizes=["64M"], operations=["entry"])
+    (job, *_) = jobs(asked)
+    befores = [cell.preamble for cell in job.cells]
+    assert set(befores) == {one.name for one in asked_by("pv").preambles if one.is_possible}
+    assert len(set(job.keys)) == len(befores)
+    (job, *_) = jobs(narrow(quick, sizes=["64M"], operations=["latency", "entry"], preambles=["8M"]))
+    assert [(cell.operation, cell.preamble) for cell in job.cells if cell.stream == "uniform"] == [
+        ("latency", ""),
+        ("entry", "8M"),
+    ]
+    with pytest.raises(BadInputError, match="unknown preamble '8G'"):
+        narrow(quick, operations=["entry"], preambles=["8G"])
+
+
+def test_keys_of_cells_that_nothing_comes_before_are_what_they_were() -> None:
+    cell = CellSpec("pv", "uniform", 0.0, 0.0, "latency")
+    assert cell.key_in("U") == "U/pv/uniform/hole-0.0/identity-0.0/latency"
+    assert "preamble" not in cell.to_json()
+    entry = CellSpec("pv", "uniform", 0.0, 0.0, "entry", "flush+8M")
+    assert entry.key_in("U") == "U/pv/uniform/hole-0.0/identity-0.0/entry/after-flush+8M"
+    assert CellSpec.from_json(entry.to_json()) == entry
+    assert "preambles" not in make_plan("quick").as_dict()
+
+
+def test_a_sweep_of_entries_tells_what_came_before_them(tmp_path: Path) -> None:
+    frame = p2mperf.sweep(
+        "quick",
+        sizes=["16M"],
+        operations=["latency", "entry"],
+        preambles=["tight", "8M"],
+        streams=["uniform"],
+        n_replicates=1,
+        out=tmp_path / "results",
+        quiet=True,
+    )
+    assert set(frame["status"]) == {"done"}
+    found = frame.groupby("operation")["preamble"].agg(lambda column: sorted(set(column)))
+    assert found.to_dict() == {"entry": ["8M", "tight"], "latency": [""]}
+    entries = frame[frame["preamble"] == "8M"]
+    assert set(entries["n_lookups"]) == {Entry(find_preamble("pv", "8M")).n_fixed // 4}
+    # Of the time that goes by, the work is by far the most, and is not told.
+    assert entries["cost_ns"].median() < 5_000
+    text = as_text(p2mperf.summary(frame))
+    assert "entry, 8M" in text
+    assert "entry, tight" in text
+
+
+@pytest.mark.parametrize(
+    ("guest", "list_counts", "tree_counts"),
+    [
+        ("pv-64-512m", (4.0, 4.0), (8.8, 6.0)),
+        ("pv-64-8g", (4.0, 4.0), (9.0, 8.4)),
+        ("pv-32-8g", (4.0, 4.0), (9.0, 6.9)),
+    ],
+)
+def test_docs_count_the_lines_and_pages_of_an_entry(
+    guest: str, list_counts: tuple[float, float], tree_counts: tuple[float, float]
+) -> None:
+    _, bits, size = guest.split("-")
+    built = Guest.plain(size.upper(), f"pv{bits}")
+    entries = make_stream("uniform", built, 4 * 500).reshape(-1, 4)
+    for name, told in (("pv-linear", list_counts), ("pv-tree", tree_counts)):
+        with p2mperf.build(name, built) as design:
+            found = [addresses(design, frames) for frames in entries]
+        for shift, n_told in zip((6, 12), told, strict=True):
+            n_found = np.mean([np.unique(one >> np.uint64(shift)).size for one in found])
+            assert n_found == pytest.approx(n_told, abs=0.1)
+    lines, pages = zip(list_counts, tree_counts, strict=True)
+    row = f"| {guest} | {lines[0]} | {pages[0]} | {lines[1]} | {pages[1]} |"
+    assert row in Path("docs/entries.md").read_text().splitlines()
+
+
+def addresses(design: Design, frames: Words) -> Words:
+    """All addresses that the lookups of frames load from."""
+    probe, found = np.zeros(16, np.uint64), []
+    for frame in frames:
+        probe[0] = 0
+        trace(design.tables, design.state, probe, frame)
+        found.append(probe[1 : 1 + int(probe[0])].copy())
+    return np.concatenate(found)
+
+
+def test_docs_name_the_preambles_and_what_they_do() -> None:
+    text = Path("docs/entries.md").read_text()
+    for one in asked_by("pv").preambles:
+        flushed = "yes" if one.flush else "no"
+        work = f"{one.work_touches} lines of {one.work_bytes >> 20} MiB" if one.work_bytes else "none"
+        assert f"| {one.name} | {flushed} | {work} |" in text
+    n_entries = [Entry(one).n_fixed // asked_by("pv").n_frames for one in (FLUSH, TIGHT)]
+    assert "A pass has {} entries ({} without a preamble)".format(*n_entries) in text

@@ -22,7 +22,7 @@ from p2mperf.cli import main
 from p2mperf.cli.sweep import as_text
 from p2mperf.errors import BadInputError
 from p2mperf.figures import FigureSpec, figure, figures, find, life, save, style, table
-from p2mperf.figures.lookups import cost, footprint, ratio
+from p2mperf.figures.lookups import cost, entry, footprint, ratio
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 from p2mperf.units import GIB, MIB
@@ -79,7 +79,17 @@ def lived(tmp_path: Path) -> pd.DataFrame:
         for block, n_pages in zip(record["rounds"], (1000, 1002), strict=True):
             block["n_pages_grown"] = {"pv-linear": n_pages, "pv-tree": 1000}
             block["n_vmas_grown"] = {"pv-linear": 2000, "pv-tree": 0}
-    return frame_of(tmp_path / "lived", *lookups(), *rebuilt, *broken)
+    return frame_of(tmp_path / "lived", *lookups(), *rebuilt, *broken, *entered())
+
+
+def entered() -> list[dict[str, Any]]:
+    """Entries of both guests and both processes, after nothing and after a flush."""
+    return [
+        cell(guest, replicate, times, times, operation="entry", preamble=preamble)
+        for guest in (SMALL, LARGE)
+        for replicate in (0, 1)
+        for preamble, times in (("tight", (10_000, 12_000)), ("flush+8M", (100_000, 150_000 + replicate)))
+    ]
 
 
 def lookups() -> list[dict[str, Any]]:
@@ -388,7 +398,7 @@ def test_lookups_are_no_part_of_a_life_nor_the_other_way_round(
     titles = [title for title, _ in ratio.panels(summary(lived))]
     assert titles == [title for title, _ in ratio.panels(summary(frame))]
     # The table that people read has them all.
-    assert set(p2mperf.summary(lived)["operation"]) == {"latency", "cow", "rebuild"}
+    assert set(p2mperf.summary(lived)["operation"]) == {"latency", "cow", "rebuild", "entry"}
 
 
 def test_a_time_is_written_with_a_unit_that_suits_it(lived: pd.DataFrame) -> None:
@@ -396,6 +406,34 @@ def test_a_time_is_written_with_a_unit_that_suits_it(lived: pd.DataFrame) -> Non
     (line,) = [line for line in text.splitlines() if " rebuild " in line]
     assert "120.0 ms" in line
     assert "40.00 ms" in line
+
+
+# ---- entry ----
+
+
+def test_entries_are_compared_beside_the_warm_loops(lived: pd.DataFrame) -> None:
+    rows = by(entry.data(lived), "guest", "what")
+    assert {what for _, what in rows} == {"latency", "entry, tight", "entry, flush+8M"}
+    assert {row.stream_label for row in rows.values()} == {"uniform"}
+    row = rows["pv-64-1g", "entry, flush+8M"]
+    # 1000 entries a pass: 100 ns of the list, 150.0005 of the tree in the median of two processes.
+    assert (row.reference_ns, row.difference_ns) == pytest.approx((100, 50.0005))
+    assert row.ratio == pytest.approx(1.5, abs=1e-4)
+    fig = figure("entry", lived)
+    ratios, differences = fig.axes
+    assert ratios.get_ylabel() == "pv-tree / pv-linear"
+    assert differences.get_ylabel() == "pv-tree - pv-linear, ns per entry"
+    assert sorted(differences.get_legend_handles_labels()[1]) == ["entry, flush+8M", "entry, tight"]
+    assert sorted(ratios.get_legend_handles_labels()[1]) == ["entry, flush+8M", "entry, tight", "latency"]
+
+
+def test_results_without_entries_say_how_to_get_some(frame: pd.DataFrame) -> None:
+    with pytest.raises(BadInputError, match="no cell is of entries; `sweep --operation entry` measures"):
+        figure("entry", frame)
+
+
+def test_entries_are_no_part_of_a_life(lived: pd.DataFrame) -> None:
+    assert "entry" not in set(life.data(lived)["operation"])
 
 
 # ---- all ----

@@ -205,7 +205,7 @@ def test_an_operation_of_ones_own(offer: Offer) -> None:
 @pytest.mark.parametrize(
     ("operation", "message"),
     [
-        (spec(per="page"), "which is done per page: take one of lookup, frame, leaf, table"),
+        (spec(per="page"), "which is done per page: take one of lookup, entry, frame, leaf, table"),
         (spec(needs=("Sleepy",)), "which needs Sleepy, which is no capability of designs"),
         (spec(streams=("brook",)), "which is done over brook, which is no stream"),
         (spec(name="sleep"), "which calls itself sleep"),

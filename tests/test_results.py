@@ -678,7 +678,7 @@ def test_runs_of_several_hosts_stand_side_by_side(tmp_path: Path) -> None:
 # The order of the columns is part of the format: other people's scripts count on it.
 CSV_HEADER = (
     "run,host,machine,code,plan,guest,geometry,entry_bits,guest_pages,guest_bytes,backing,limit_bytes,replicate,"
-    "seed,family,design,stream,hole_fraction,identity_fraction,operation,status,error,round,position,n_lookups,"
+    "seed,family,design,stream,hole_fraction,identity_fraction,operation,preamble,status,error,round,position,n_lookups,"
     "elapsed_ns,cost_ns,n_pages_grown,n_vmas_grown,checksum,n_involuntary_switches,n_steal_ticks,flagged,visit,n_minor_faults,call_ns,"
     "warm_ns,cell_ns,code_form,view_page_bytes,build_ns,"
     "mfn_generation_ns,n_vmas,page_table_bytes,memory_bytes,predicted_memory_bytes,need_bytes,have_bytes,"

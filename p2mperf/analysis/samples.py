@@ -124,3 +124,14 @@ def stream_label(stream: str, hole_fraction: float, identity_fraction: float) ->
     """
     shares = {"holes": hole_fraction, "identity": identity_fraction}
     return ", ".join([stream, *(f"{100 * share:g} % {what}" for what, share in shares.items() if share)])
+
+
+def operation_label(operation: str, preamble: str) -> str:
+    """Name an operation with what comes before it.
+
+    Examples
+    --------
+    >>> operation_label("entry", "flush+8M"), operation_label("latency", "")
+    ('entry, flush+8M', 'latency')
+    """
+    return f"{operation}, {preamble}" if preamble else operation

@@ -45,6 +45,7 @@ _QUIET = (
     "n_processes_a",
     "n_processes_b",
     "level",
+    "preamble",
     "differs",
 )
 

@@ -39,6 +39,7 @@ examples:
   python -m p2mperf sweep --plan quick
   python -m p2mperf sweep --size 512M --size 43G --entry-bits 32 --stream uniform --operation latency
   python -m p2mperf sweep --guest dom0-64-e820 --stream uniform:hole=0.5 --backing huge
+  python -m p2mperf sweep --size 8G --operation entry --preamble flush+8M --preamble tight
   python -m p2mperf sweep --plan full --dry-run
   python -m p2mperf sweep --plan life --size 8G
   python -m p2mperf sweep --size 8G --stream uniform --operation set --operation cow --limit 512G
@@ -46,6 +47,7 @@ examples:
 
 _ONE_OF_THEM = {
     "lookup": "a lookup; all plans measure these",
+    "entry": "the lookups of a kernel entry, after --preamble",
     "frame": "a frame",
     "leaf": "a shared leaf made private",
     "table": "a whole table",
@@ -78,6 +80,7 @@ def main(argv: list[str]) -> int:
         n_replicates=arguments.replicates,
         control=arguments.control,
         limit=arguments.limit,
+        preambles=arguments.preamble,
     )
     if arguments.dry_run:
         return _show_plan(plan, arguments)
@@ -107,6 +110,7 @@ def _operations() -> str:
 
 def _parser() -> Parser:
     from p2mperf.designs.backing import NAMES as BACKING_NAMES
+    from p2mperf.families import preambles
     from p2mperf.streams import STREAMS
 
     parser = make_parser(
@@ -125,6 +129,9 @@ def _parser() -> Parser:
         f"only this stream: {', '.join(STREAMS)}; uniform:hole=0.5; may be repeated",
     )
     add_repeated(parser, "--operation", "only this operation, see below; may be repeated")
+    add_repeated(
+        parser, "--preamble", f"before each entry, only this: {', '.join(preambles())}; may be repeated"
+    )
     parser.add_argument(
         "--limit",
         metavar="SIZE",
@@ -223,20 +230,21 @@ def as_text(table: pd.DataFrame) -> str:
     str
         One block for each pair of designs, a line for each cell.
     """
+    from p2mperf.analysis.samples import operation_label
     from p2mperf.analysis.summary import pairs_of, short_name
 
     blocks = []
     for (family, design, reference), part in table.groupby(["family", "design", "reference"], sort=False):
         short = short_name(str(reference), str(family)), short_name(str(design), str(family))
-        head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':12}"
+        head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':16}"
         costs = f"{short[0]:>11}{short[1]:>11}"
         lines = [f"{head}{costs}  {short[1]}/{short[0]} [95 % interval]   verdict"]
-        ordered = part.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"])
-        cells = ordered[["guest", "backing", "operation"]].itertuples(index=False, name=None)
-        for (guest, backing, operation), pair in zip(cells, pairs_of(ordered), strict=True):
+        ordered = part.sort_values(["operation", "preamble", "stream_label", "entry_bits", "guest_bytes"])
+        cells = ordered[["guest", "backing", "operation", "preamble"]].itertuples(index=False, name=None)
+        for (guest, backing, *what), pair in zip(cells, pairs_of(ordered), strict=True):
             said = f"{pair.faster} faster" if pair.faster else pair.verdict
             lines.append(
-                f"{guest:16} {backing:8} {pair.stream_label:24} {operation:12}"
+                f"{guest:16} {backing:8} {pair.stream_label:24} {operation_label(*what):16}"
                 f"{format_ns(pair.reference_ns):>11}{format_ns(pair.cost_ns):>11}"
                 f"  {pair.ratio:6.3f} [{pair.low:.3f}, {pair.high:.3f}]".ljust(28)
                 + f"   {said}"

@@ -29,6 +29,7 @@ _SHIPPED = {
     "cost": "lookups.cost",
     "ratio": "lookups.ratio",
     "footprint": "lookups.footprint",
+    "entry": "lookups.entry",
     "life": "life",
     "limit-area": "limits.area",
     "limit-map": "limits.map",

@@ -11,7 +11,7 @@ from p2mperf.analysis.samples import host_note, medians, of_designs, refuse_empt
 from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import design_colour, room_keys, room_note
-from p2mperf.measure.operations.registry import lookups, operations
+from p2mperf.measure.operations.registry import entries, lookups, operations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,13 +30,13 @@ def cell_titles() -> dict[tuple[str, str], str]:
     return {
         (name, stream): title
         for name, spec in operations().items()
-        if spec.per != "lookup"
+        if name not in (*lookups(), *entries())
         for stream, title in spec.titles.items()
     }
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
-    """Median cost and growth of everything but lookups.
+    """Median cost and growth of everything but lookups and entries.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         and highest process), per frame, leaf or whole table [ns]; ``n_pages_grown`` and ``n_vmas_grown``
         (means, per frame, leaf or whole table).
     """
-    life = of_designs(frame[~frame["operation"].isin(lookups())])
+    life = of_designs(frame[~frame["operation"].isin((*lookups(), *entries()))])
     table = medians(life, KEYS)
     per_one = life[GROWTH].astype(float).div(life["n_lookups"].astype(float), axis=0)
     grown = life[KEYS].assign(**{name: per_one[name].to_numpy() for name in GROWTH})

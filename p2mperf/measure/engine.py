@@ -20,6 +20,7 @@ from p2mperf.measure.rounds import Measured, Round, flagged, latin_orders, whole
 from p2mperf.measure.settings import Settings
 from p2mperf.measure.touch import n_bytes_of, touch
 from p2mperf.measure.visits import Visitor, call_ns, lines_to_fill, one_pass
+from p2mperf.preambles import Preamble
 
 _ZERO = np.uint64(0)
 _CHECKED = 1 << 14
@@ -49,6 +50,7 @@ def measure_cell(
     settings: Settings,
     seed: int,
     scattered: bool = False,
+    preamble: Preamble | None = None,
 ) -> Measured:
     """Time one operation of all designs over one stream.
 
@@ -68,6 +70,8 @@ def measure_cell(
         Seed of the order of designs.
     scattered : bool
         Whether what is not given by the stream's frames is done here and there, and not to neighbours.
+    preamble : Preamble, optional
+        What comes before each entry.
 
     Returns
     -------
@@ -95,7 +99,7 @@ def measure_cell(
         raise P2mperfError(f"{operation} is nothing that {', '.join(told)} can do: take another design")
     if (control := CONTROL + next(iter(serving))) in designs:
         serving[control] = designs[control]
-    work = spec.load()()
+    work = spec.make(preamble)
     checksum = check_agreement(serving, make(_CHECKED), work.kernel)
     shuffle = np.random.default_rng(seed) if scattered else None
     n_lookups, n_visits = _extent(serving, make, work, settings, shuffle)
@@ -196,7 +200,7 @@ def rehearse(operation: str, design: Design, make: StreamMaker) -> None:
     """
     spec = find_operation(operation)
     if not why_not(spec, type(design), design.guest):
-        work = spec.load()()
+        work = spec.make()
         n_frames = work.n_fixed or 1
         work.begin({design.name: design}, n_frames, None)
         one_pass(work, design, make(n_frames))

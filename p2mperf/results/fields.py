@@ -207,6 +207,16 @@ FIELDS = (
         key="identity-{}",
     ),
     Field("operation", NAME, "what is timed", records=_CELL, is_axis=True, key="{}"),
+    Field(
+        "preamble",
+        TEXT,
+        "what came before each entry; empty for operations that nothing comes before",
+        records=_CELL,
+        is_axis=True,
+        key="after-{}",
+        optional=True,
+        absent="",
+    ),
     Field("status", NAME, "done, skipped_memory, skipped_maps or failed", records=_CELL),
     Field(
         "error",

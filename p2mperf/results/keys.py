@@ -97,6 +97,8 @@ class CellSpec:
         Names, as in the cell record.
     hole_fraction, identity_fraction : float
         Shares of the stream that land elsewhere than in RAM.
+    preamble : str
+        What came before each entry; none is not named.
 
     Examples
     --------
@@ -109,6 +111,7 @@ class CellSpec:
     hole_fraction: float
     identity_fraction: float
     operation: str
+    preamble: str = ""
 
     def key_in(self, unit: str) -> str:
         """Readable and stable key in the unit of the given key; different for different cells."""

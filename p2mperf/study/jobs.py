@@ -113,18 +113,19 @@ def jobs(plan: Plan) -> Iterator[Job]:
             guest = alike.guest.build(alike.seed)
             served = plan.cells(guest)
             needs = _needs(unit, guest, served, plan.settings)
-            worked_out[alike] = (guest, _cells(unit, served), *needs)
+            worked_out[alike] = (guest, _cells(plan, unit, guest, served), *needs)
         guest, cells, need_bytes, need_maps = worked_out[alike]
         yield Job(unit, unit_id(unit, guest), cells, need_bytes, need_maps)
 
 
-def _cells(unit: Unit, served: Served) -> tuple[CellSpec, ...]:
+def _cells(plan: Plan, unit: Unit, guest: Guest, served: Served) -> tuple[CellSpec, ...]:
     from p2mperf.designs import family_of
 
     family = family_of(unit.designs[0])
     return tuple(
-        CellSpec(family, stream.name, stream.hole_fraction, stream.identity_fraction, operation)
+        CellSpec(family, stream.name, stream.hole_fraction, stream.identity_fraction, operation, preamble)
         for stream, operation in served
+        for preamble in plan.preambles_of(find_operation(operation), guest)
     )
 
 

@@ -11,7 +11,13 @@ from p2mperf.designs import find
 from p2mperf.designs.backing import NAMES as BACKING_NAMES
 from p2mperf.designs.capabilities import missing
 from p2mperf.errors import BadInputError, PluginError, in_a_row, known, shown
-from p2mperf.families import Family, families, find_family, geometries_of
+from p2mperf.families import (
+    Family,
+    families,
+    find_family,
+    geometries_of,
+    preambles as all_preambles,
+)
 from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.measure.operations.registry import answered_for, find_operation, why_not
 from p2mperf.study.plans import Plan
@@ -36,6 +42,7 @@ def narrow(
     n_replicates: int | None = None,
     control: bool | None = None,
     limit: str | int | None = None,
+    preambles: Sequence[str] = (),
 ) -> Plan:
     """Replace parts of a plan by what the user asked for.
 
@@ -58,6 +65,9 @@ def narrow(
         Time the first design against itself too.
     limit : str, optional
         Memory that may be hot-plugged later, as 512G; 0 for none.
+    preambles : sequence of str
+        What comes before entries; without a name, all that may where entries are asked for by name, else
+        what the plan has.
 
     Returns
     -------
@@ -71,12 +81,15 @@ def narrow(
     designs, streams = in_a_row("designs", designs), in_a_row("streams", streams)
     operations, backings = in_a_row("operations", operations), in_a_row("backings", backings)
     guests, sizes = in_a_row("guests", guests), in_a_row("sizes", sizes)
+    preambles = in_a_row("preambles", preambles)
     if n_replicates is not None:
         n_replicates = whole_number(n_replicates, "n_replicates")
     measured = sorted({find(name).family for name in designs} or {next(iter(families()))})
     chosen = _chosen_guests(plan, guests, sizes, entry_bits, map(find_family, measured))
-    for name in operations:
-        find_operation(name)
+    for name in preambles:
+        known("preamble", name, all_preambles())
+    if any(find_operation(name).has_preamble for name in operations):
+        preambles = preambles or all_preambles()
     for name in backings:
         known("page backing", name, BACKING_NAMES)
     if n_replicates is not None and n_replicates < 1:
@@ -95,6 +108,7 @@ def narrow(
         n_replicates=n_replicates or plan.n_replicates,
         settings=settings,
         limit_bytes=plan.limit_bytes if limit is None else parse_limit(limit),
+        preambles=_each_once(preambles) or plan.preambles,
     )
     _check_reach(narrowed)
     if next(narrowed.units(), None) is None:

@@ -8,10 +8,16 @@ from typing import Any
 
 from p2mperf.designs.backing import KERNEL, NAMES as BACKING_NAMES, backing as find_backing
 from p2mperf.errors import known
-from p2mperf.families import families, family_of_geometry
+from p2mperf.families import families, family_of_geometry, preambles
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.guest import Guest
-from p2mperf.measure.operations.registry import can_do, find_operation, lookups, operations_of
+from p2mperf.measure.operations.registry import (
+    OperationSpec,
+    can_do,
+    find_operation,
+    lookups,
+    operations_of,
+)
 from p2mperf.measure.settings import Settings
 from p2mperf.study.specs import WHOLE_TABLE, GuestSpec, StreamSpec, Unit, designs_of
 from p2mperf.units import GIB, PAGE_SHIFT, parse_size
@@ -46,6 +52,8 @@ class Plan:
     has_ladder : bool
         Whether a run measures the latency ladder of its machine, which explains results and is none of them:
         it is not of the grid.
+    preambles : tuple of str
+        What comes before entries; none named: what the family of a guest has as usual.
     """
 
     name: str
@@ -59,13 +67,16 @@ class Plan:
     settings: Settings = field(default_factory=Settings)
     limit_bytes: int = 0
     has_ladder: bool = True
+    preambles: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data: the grid, from which a run's fingerprint is made; no limit is no field."""
+        """Plain data: the grid, from which a run's fingerprint is made; what it lacks is no field."""
         data = {**asdict(self), "settings": self.settings.changes()}
         del data["has_ladder"]
         if not self.limit_bytes:
             del data["limit_bytes"]
+        if not self.preambles:
+            del data["preambles"]
         return data
 
     def units(self) -> Iterator[Unit]:
@@ -97,7 +108,7 @@ class Plan:
         specs = [
             spec
             for spec in map(find_operation, self.operations)
-            if any(can_do(spec, kind, guest) for kind in kinds)
+            if self.preambles_of(spec, guest) and any(can_do(spec, kind, guest) for kind in kinds)
         ]
         streams = [stream for stream in self.streams if stream.fits(guest)]
         cells = [(stream, spec) for stream in streams for spec in specs if stream.serves(spec.name)]
@@ -105,6 +116,16 @@ class Plan:
         # What changes tables for good is done when all else is.
         cells.sort(key=lambda cell: not cell[1].keeps_tables)
         return [(stream, spec.name) for stream, spec in cells]
+
+    def preambles_of(self, spec: OperationSpec, guest: Guest) -> tuple[str, ...]:
+        """Name what is to come before an operation, in as many cells; "" alone where nothing does."""
+        if not spec.has_preamble:
+            return ("",)
+        entry = family_of_geometry(guest.geometry.name).entry
+        if entry is None:
+            return ()
+        wanted = self.preambles or entry.usual.get(guest.geometry.name, ())
+        return tuple(one.name for one in entry.preambles if one.name in wanted and one.is_possible)
 
 
 _ALL_STREAMS = (
@@ -129,6 +150,8 @@ class _PlanSpec:
         As `Plan`.
     all_backings : bool
         Whether it measures all page backings; else the kernel's alone.
+    all_preambles : bool
+        Whether it measures entries after all that may come before them; else after the usual.
     at_knees : bool
         Whether it puts guests around the knees of its machine.
     """
@@ -138,6 +161,7 @@ class _PlanSpec:
     limit_bytes: int = 0
     has_ladder: bool = True
     all_backings: bool = False
+    all_preambles: bool = False
     at_knees: bool = False
 
 
@@ -146,7 +170,7 @@ _PLANS = {
         _TWO_STREAMS, settings=Settings(control=False, warm_up_ns=500_000_000), has_ladder=False
     ),
     "default": _PlanSpec(_ALL_STREAMS),
-    "full": _PlanSpec(_EVERY_STREAM, all_backings=True, at_knees=True),
+    "full": _PlanSpec(_EVERY_STREAM, all_backings=True, all_preambles=True, at_knees=True),
     # Room for hotplug as 64-bit kernels have it by default; at 32 bits 64 GiB is the most there can be.
     "life": _PlanSpec(_TWO_STREAMS, limit_bytes=512 * GIB),
 }
@@ -195,6 +219,7 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
         settings=spec.settings,
         limit_bytes=spec.limit_bytes,
         has_ladder=spec.has_ladder,
+        preambles=preambles() if spec.all_preambles else (),
     )
 
 

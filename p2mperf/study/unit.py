@@ -25,6 +25,7 @@ from p2mperf.control import CONTROL
 from p2mperf.designs import family_of, find, is_shipped, registry
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError, PluginError
+from p2mperf.families import find_preamble
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.kernels import throughput
@@ -270,7 +271,8 @@ def _measure(cell: CellSpec, designs: dict[str, Design], settings: Settings, uni
     try:
         scattered = is_scattered(cell.stream)
         with answered_for(find_operation(cell.operation)):
-            measured = measure_cell(designs, make, cell.operation, settings, seed, scattered)
+            before = find_preamble(cell.family, cell.preamble) if cell.preamble else None
+            measured = measure_cell(designs, make, cell.operation, settings, seed, scattered, before)
         return {**record, "status": "done", **measured.to_json()}
     except P2mperfError as error:
         return {**record, "status": "failed", "error": str(error)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -26,11 +25,6 @@ _FLUSHED_PAGES = 64
 # Frames of a pass. Thousands of entries: in short phases each design's lines would still be in the caches
 # when its turn comes again. Without a preamble entries are as short as the time stamps around them.
 _N_FRAMES, _N_TIGHT_FRAMES = 1 << 13, 1 << 16
-
-
-def flushes_here() -> bool:
-    """Tell whether changing the protection of a few pages flushes the whole TLB of this machine."""
-    return platform.machine() == "x86_64"
 
 
 class Entry(Reading[Entered]):
@@ -58,7 +52,7 @@ class Entry(Reading[Entered]):
     def begin(
         self, designs: Mapping[str, Design], n_frames: int, shuffle: np.random.Generator | None
     ) -> None:
-        if self._preamble.flush and not flushes_here():
+        if not self._preamble.is_possible:
             raise P2mperfError(
                 f"{self._preamble.name} flushes the TLB, which is known for x86 alone: take another preamble"
             )
@@ -84,7 +78,7 @@ class Entry(Reading[Entered]):
     def timed_ns(self, result: Entered, elapsed_ns: int) -> int:
         """Time of the lookups alone: a tick is as long as the pass tells."""
         ticks = int(result.looked_up) - int(result.empty)
-        return round(ticks * elapsed_ns / max(1, int(result.whole)))
+        return max(1, round(ticks * elapsed_ns / max(1, int(result.whole))))
 
     def finish(self, design: Design, frames: Words, result: Entered) -> None:
         n_entries = self.n_done(frames.size)

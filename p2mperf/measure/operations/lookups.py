@@ -19,6 +19,9 @@ _ZERO = np.uint64(0)
 class Reading(Operation[R]):
     """What only reads: nothing grows by it, and tables are afterwards what they were."""
 
+    def settle(self, design: Design, frames: Words) -> None:
+        throughput(design.tables, design.state, frames, _ZERO)
+
     def mark(self, designs: Mapping[str, Design]) -> None:
         """Nothing grows by lookups."""
 
@@ -33,9 +36,6 @@ class TimedLookup(Reading[np.uint64]):
     """One of the loops; designs agree in it before it is timed."""
 
     has_empty_pass: ClassVar[bool] = True
-
-    def settle(self, design: Design, frames: Words) -> None:
-        throughput(design.tables, design.state, frames, _ZERO)
 
     def prepare(self, design: Design, frames: Words) -> Callable[[], np.uint64]:
         # On the tables themselves: the timed call does not pass the design's door, which nobody closes here.

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from p2mperf.designs.base import Design
     from p2mperf.guests.guest import Guest
     from p2mperf.measure.operations.base import Operation
+    from p2mperf.preambles import Preamble
 
 # What operations of other packages raised when they were asked what they can do, by name.
 _unable: dict[str, str] = {}
-PER = ("lookup", "frame", "leaf", "table")
+PER = ("lookup", "entry", "frame", "leaf", "table")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class OperationSpec:
     target : str
         "module:Class".
     per : str
-        What one of it is: a "lookup", a "frame", a "leaf" or a whole "table".
+        What one of it is: a "lookup", an "entry", a "frame", a "leaf" or a whole "table".
     streams : tuple of str or None
         Streams that it is done over, all in RAM; none where it makes whole tables. None: over any stream,
         wherever that goes.
@@ -44,6 +45,8 @@ class OperationSpec:
         What a design must be able to do: names of `p2mperf.designs.capabilities`.
     options : tuple of str
         What a design must be able to be built with.
+    has_preamble : bool
+        Whether something comes before it that the design's family states; each preamble is a cell.
     keeps_tables : bool
         Whether tables are afterwards what they were; what does not is done last.
     plans : tuple of str
@@ -62,6 +65,7 @@ class OperationSpec:
     streams: tuple[str, ...] | None = ()
     needs: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    has_preamble: bool = False
     keeps_tables: bool = True
     plans: tuple[str, ...] = ()
     title: str = ""
@@ -84,6 +88,12 @@ class OperationSpec:
         if OPERATIONS.shipped.get(self.name) is self:
             return cast("type[Operation[Any]]", import_target(self.target))
         return cast("type[Operation[Any]]", load("operation", self.name, self.target, _wrong_class))
+
+    def make(self, preamble: Preamble | None = None) -> Operation[Any]:
+        """Make the operation of one cell, after what comes before it."""
+        kind: Any = self.load()
+        made: Operation[Any] = kind(preamble) if self.has_preamble else kind()
+        return made
 
 
 def _wrong_class(kind: object) -> str:
@@ -116,6 +126,16 @@ _OPERATIONS = (
         plans=_ALL_PLANS,
         title="lookups that overlap",
         unit="ns per lookup",
+    ),
+    OperationSpec(
+        "entry",
+        f"{_ROOM}.entry:Entry",
+        "entry",
+        streams=("uniform",),
+        has_preamble=True,
+        plans=("default", "full"),
+        title="lookups of a kernel entry",
+        unit="ns per entry",
     ),
     OperationSpec(
         "set",
@@ -258,6 +278,11 @@ find_operation = OPERATIONS.find
 def lookups() -> tuple[str, ...]:
     """Names of the operations that are lookups."""
     return tuple(name for name, spec in operations().items() if spec.per == "lookup")
+
+
+def entries() -> tuple[str, ...]:
+    """Names of the operations that are entries into a kernel."""
+    return tuple(name for name, spec in operations().items() if spec.per == "entry")
 
 
 def operations_of(plan: str) -> tuple[str, ...]:

@@ -1,0 +1,107 @@
+"""Designs compared in warm loops, and as entries of a kernel after a flushed TLB and other work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from p2mperf.analysis.samples import operation_label, refuse_empty
+from p2mperf.analysis.summary import summary
+from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import FALLBACK, plain_ticks, room_keys, room_note, size_axis
+from p2mperf.measure.operations.registry import entries, lookups
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Warm loops grey; entries warmer the more has come before them.
+_COLOURS = {
+    "throughput": "#999999",
+    "latency": "#555555",
+    "entry, tight": "#0072B2",
+    "entry, 8M": "#009E73",
+    "entry, flush": "#CC79A7",
+    "entry, flush+1M": "#E69F00",
+    "entry, flush+8M": "#D55E00",
+}
+_MEASURES = ("ratio", "difference_ns")
+
+
+def data(frame: pd.DataFrame) -> pd.DataFrame:
+    """Compare designs over the streams that entries are measured over, as `p2mperf.analysis.summary` does.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of the summary that are lookups or entries, with two more columns: ``what``, the operation with
+        what comes before it, and ``difference_ns``, the design's cost over the reference's (medians) [ns].
+    """
+    table = summary(frame)
+    note = table.attrs["note"]
+    is_entry = table["operation"].isin(entries())
+    streams = table.loc[is_entry, "stream_label"].unique()
+    table = table[(is_entry | table["operation"].isin(lookups())) & table["stream_label"].isin(streams)]
+    what = [operation_label(*row) for row in zip(table["operation"], table["preamble"], strict=True)]
+    table = table.assign(what=what, difference_ns=table["cost_ns"] - table["reference_ns"])
+    table.attrs["note"] = f"{note}; translations that are not in the TLB cost more in a virtual machine"
+    return table
+
+
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """For each pair of designs and width: the ratio of all loops, and what an entry costs more."""
+    refuse_empty(table, "no cell is of entries; `sweep --operation entry` measures some")
+    found = []
+    for _, part in table.groupby(
+        ["family", "design", "reference", "entry_bits", *room_keys(table)], sort=False
+    ):
+        first = part.iloc[0]
+        title = f"{first['design']}, {first['entry_bits']}-bit{room_note(table, first)}"
+        for measure, shown in zip(_MEASURES, (part, part[part["preamble"] != ""]), strict=True):
+            if len(shown):
+                shown = shown.copy()
+                shown.attrs = {"measure": measure}
+                found.append((title, shown))
+    return found
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> None:
+    """Draw ratios with their intervals, or differences, over guest size."""
+    measure, first = table.attrs["measure"], table.iloc[0]
+    ax.axhline(1 if measure == "ratio" else 0, color="0.25", linewidth=1.2)
+    for index, (what, part) in enumerate(table.groupby("what", sort=True)):
+        part = part.sort_values("guest_bytes")
+        heights = part[measure].to_numpy(float)
+        error = np.abs(part[["low", "high"]].to_numpy(float).T - heights) if measure == "ratio" else None
+        ax.errorbar(
+            part["guest_bytes"].to_numpy(float) * (1 + 0.03 * index),
+            heights,
+            yerr=None if error is None else np.nan_to_num(error),
+            label=str(what),
+            capsize=3,
+            color=_COLOURS.get(str(what), FALLBACK),
+            marker="s" if part["preamble"].iloc[0] else "o",
+            linestyle="-" if part["preamble"].iloc[0] else "--",
+        )
+    size_axis(ax, table["guest_bytes"])
+    if measure == "ratio":
+        ratios = table["ratio"]
+        ax.set_yscale("log")
+        ax.set_ylim(min(0.9, ratios.min() * 0.85), max(1.1, ratios.max() * 1.25))
+        plain_ticks(ax, (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 9.0))
+        ax.set_ylabel(f"{first['design']} / {first['reference']}")
+    else:
+        ax.set_ylabel(f"{first['design']} - {first['reference']}, ns per entry")
+
+
+FIGURE = FigureSpec(
+    name="entry",
+    question="What a lookup costs in a warm loop, and in a kernel that has just been entered",
+    data=data,
+    draw=draw,
+    panels=panels,
+    n_columns=2,
+    panel_inches=(7.0, 4.4),
+    shared_legend=True,
+)

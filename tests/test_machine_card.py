@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from p2mperf.errors import P2mperfError
 from p2mperf.host.card import (
+    boot_key,
     caches,
     card_key,
     caveats,
@@ -333,6 +335,18 @@ def test_each_flaw_is_one_sentence(make_root: MakeRoot, files: dict[str, str], w
     (sentence,) = caveats(flawed)
     assert word in sentence
     assert sentence.endswith(".")
+
+
+def test_a_boot_has_a_key_where_the_kernel_numbers_it(make_root: MakeRoot) -> None:
+    boot_id = "proc/sys/kernel/random/boot_id"
+    root = make_root(XEON)
+    assert boot_key(root) == ""
+    before = card_key(machine_card(root))
+    first, again, other = (boot_key(make_root({boot_id: f"{text}\n"})) for text in ("a-1", "a-1", "b-2"))
+    assert first == again != other
+    assert re.fullmatch("[0-9a-f]{12}", first)
+    # A machine is the same after another boot.
+    assert card_key(machine_card(make_root(XEON | {boot_id: "c-3"}))) == before
 
 
 def test_slow_clock_and_checked_loops_are_flaws(make_root: MakeRoot) -> None:

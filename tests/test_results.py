@@ -678,7 +678,7 @@ def test_runs_of_several_hosts_stand_side_by_side(tmp_path: Path) -> None:
 # The order of the columns is part of the format: other people's scripts count on it.
 CSV_HEADER = (
     "run,host,machine,code,plan,guest,geometry,entry_bits,guest_pages,guest_bytes,backing,limit_bytes,replicate,"
-    "seed,family,design,stream,hole_fraction,identity_fraction,operation,preamble,status,error,round,position,n_lookups,"
+    "seed,boot,family,design,stream,hole_fraction,identity_fraction,operation,preamble,status,error,round,position,n_lookups,"
     "elapsed_ns,cost_ns,n_pages_grown,n_vmas_grown,checksum,n_involuntary_switches,n_steal_ticks,flagged,visit,n_minor_faults,call_ns,"
     "warm_ns,cell_ns,code_form,view_page_bytes,build_ns,"
     "mfn_generation_ns,n_vmas,page_table_bytes,memory_bytes,predicted_memory_bytes,need_bytes,have_bytes,"
@@ -738,6 +738,18 @@ def test_cells_that_were_not_measured_have_one_row(journal_path: Path) -> None:
     assert rest["have_bytes"].iloc[0] == 2**34
     for name in ("design", "round", "elapsed_ns", "cost_ns", "checksum", "build_ns"):
         assert rest[name].isna().all(), name
+
+
+def test_a_run_may_go_on_after_another_boot(tmp_path: Path) -> None:
+    """Each process says in which boot it ran; one of an earlier version does not."""
+    with Journal.create(tmp_path, samples.run()) as journal:
+        for replicate, boot in enumerate([{"boot": "b001"}, {"boot": "b002"}, {}]):
+            journal.append(samples.unit(replicate=replicate) | boot)
+            journal.append(samples.cell(replicate=replicate))
+    boots = load(tmp_path).groupby("replicate")["boot"].unique().map(list).tolist()
+    assert boots == [["b001"], ["b002"], [""]]
+    exported, _ = export(tmp_path, tmp_path / "out")
+    assert load(exported)["boot"].tolist() == load(tmp_path)["boot"].tolist()
 
 
 def test_no_journal_gives_an_empty_frame_of_the_same_columns() -> None:

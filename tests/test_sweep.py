@@ -25,6 +25,7 @@ from p2mperf.results.runs import find_runs
 from p2mperf.study.executors import local
 from p2mperf.study.jobs import jobs
 from p2mperf.study.knees import measured_knees
+from p2mperf.study.plans import make_plan
 from p2mperf.study.sweep import sweep
 from p2mperf.units import GIB, MIB
 
@@ -147,6 +148,7 @@ def test_a_real_unit_names_its_limit(tmp_path: Path) -> None:
     (key,) = [key for job in jobs(plan) for key in job.keys]
     assert cells_of(sweep(plan, tmp_path)) == [key]
     assert set(load(tmp_path)["limit_bytes"]) == {1 * GIB}
+    assert set(load(tmp_path)["boot"]) == {card.boot_key()} != {""}
 
 
 # ---- going on ----

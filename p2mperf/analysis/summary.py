@@ -20,8 +20,8 @@ from p2mperf.results.fields import CELL_AXES
 # What a cell is, whoever measured it; a guest's size is shown in bytes, not in pages.
 _SHOWN_AS = {"geometry": ("geometry", "entry_bits"), "guest_pages": ("guest_bytes",)}
 SHOWN_AXES = tuple(column for axis in CELL_AXES for column in _SHOWN_AS.get(axis, (axis,)))
-# The same, and whose machine and code measured it.
-CELL_COLUMNS = ("family", "machine", "code", *(column for column in SHOWN_AXES if column != "family"))
+# The same, and on which machine, in which boot of it and with which code it was measured.
+CELL_COLUMNS = ("family", "machine", "boot", "code", *(column for column in SHOWN_AXES if column != "family"))
 
 
 @dataclass(frozen=True)

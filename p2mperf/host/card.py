@@ -149,6 +149,24 @@ def card_key(card: Card) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+def boot_key(root: Root = "/") -> str:
+    """Tell one boot of a machine from the others, and from boots of machines that have the same card.
+
+    Parameters
+    ----------
+    root : str or Path
+        Where /proc is found.
+
+    Returns
+    -------
+    str
+        12 hexadecimal digits, or "" where the kernel does not number its boots. Machines that were started
+        from one image of a running machine share it.
+    """
+    boot_id = read_text(root, "proc/sys/kernel/random/boot_id")
+    return hashlib.sha256(boot_id.encode()).hexdigest()[:12] if boot_id else ""
+
+
 def caches(root: Root = "/") -> list[Cache]:
     """List the caches of the first CPU.
 

@@ -173,6 +173,14 @@ FIELDS = (
     ),
     Field("replicate", COUNT, "number of the fresh process", records=_UNIT, key="replicate-{}"),
     Field("seed", COUNT, "seed of the unit: layout, contents and streams", records=_UNIT, key="seed-{}"),
+    Field(
+        "boot",
+        KEY,
+        "key of the boot; empty where it is not known",
+        records=("unit",),
+        optional=True,
+        absent="",
+    ),
     Field("designs", TABLE, "what was built, by name of the design", records=("unit",), is_column=False),
     Field(
         "family",

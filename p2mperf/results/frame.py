@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _UNIT_FIELDS = frozenset(RECORDS["unit"]) & frozenset(RECORDS["cell"])
+# What a unit alone says, and all of its samples have.
+_UNIT_ONLY = tuple(
+    field for field in RECORDS["unit"].values() if field.is_column and field.name not in RECORDS["cell"]
+)
 _CELL_FIELDS = tuple(field for field in RECORDS["cell"].values() if field.is_column and not field.type.each)
 # Of a cell that was measured: one value a design, in all rounds or in each, or one a round.
 _CELL_BY_DESIGN = tuple(field for field in RECORDS["cell"].values() if field.is_column and field.type.each)
@@ -135,6 +139,7 @@ def _samples(journal: Journal) -> Iterator[Record]:
         common = {
             **origin,
             **{field.name: _value(field, told) for field in _CELL_FIELDS},
+            **{field.name: _value(field, unit or {}) for field in _UNIT_ONLY},
             "guest_bytes": cell["guest_pages"] * PAGE_SIZE,
         }
         if cell["status"] == "done":

@@ -28,6 +28,7 @@ from p2mperf.errors import P2mperfError, PluginError
 from p2mperf.families import find_preamble
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
+from p2mperf.host.card import boot_key
 from p2mperf.kernels import throughput
 from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import check_agreement, measure_cell, rehearse, warm_up
@@ -130,7 +131,7 @@ def run_unit(order: Order, emit: Emit) -> int:
         if order.warm_up:
             stream = make_stream("uniform", guest, order.settings.min_lookups)
             warm_up(next(iter(designs.values())), stream, order.settings.warm_up_ns)
-        told = {**unit.to_json(), "limit_bytes": unit.limit_bytes}
+        told = {**unit.to_json(), "limit_bytes": unit.limit_bytes, "boot": boot_key()}
         emit({"record": "unit", **told, "designs": facts, **left_out})
         failed = False
         pages = page_sizes(designs)

@@ -15,7 +15,7 @@ from p2mperf.study.order import Order, unit_id
 from p2mperf.study.plans import Plan
 from p2mperf.study.rehearsal import rehearsal_guest
 from p2mperf.study.specs import WHOLE_TABLE, StreamSpec, Unit, build_options
-from p2mperf.units import MIB, format_size
+from p2mperf.units import MIB, readable_size
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Footprint
@@ -194,7 +194,7 @@ def fit(job: Job, capacity: Capacity) -> Misfit | None:
     """
     have_bytes, have_maps = capacity.memory_bytes, capacity.n_maps
     if job.need_bytes > have_bytes:
-        said = f"needs {format_size(job.need_bytes)}, {format_size(have_bytes)} are available"
+        said = f"needs {readable_size(job.need_bytes)}, {readable_size(have_bytes)} are available"
         return Misfit("skipped_memory", said, job.need_bytes, have_bytes)
     if job.need_maps > have_maps:
         said = f"needs {job.need_maps} mappings, {have_maps} are left: raise vm.max_map_count"

@@ -26,7 +26,6 @@ from p2mperf.designs import family_of, find, is_shipped, registry
 from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError, PluginError
 from p2mperf.families import find_preamble
-from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.host.card import boot_key
 from p2mperf.kernels import throughput
@@ -38,7 +37,7 @@ from p2mperf.measure.touch import page_sizes
 from p2mperf.plugins import foreign, said_by
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
-from p2mperf.streams import STREAMS, is_scattered, make_stream
+from p2mperf.streams import STREAMS, Stream, is_scattered, make_stream, open_stream
 from p2mperf.study.order import Order, unit_id
 from p2mperf.study.rehearsal import rehearsal_guest
 from p2mperf.study.specs import build_options
@@ -168,8 +167,8 @@ def _build_all(guest: Guest, order: Order, designs: dict[str, Design]) -> tuple[
             with foreign("design", name, there[name].target):
                 built = _build(name, guest, order, designs)
                 for cell in order.cells:
-                    stream = partial(_stream, cell, guest, seed=order.unit.seed)
-                    check_agreement({name: designs[name]}, stream(_TRIED), throughput)
+                    tried = _stream(cell, guest, order.unit.seed).take(_TRIED)
+                    check_agreement({name: designs[name]}, tried, throughput)
             facts[name] = built
         except PluginError as error:
             reasons.append(str(error))
@@ -190,11 +189,10 @@ def _build_controls(guest: Guest, order: Order, designs: dict[str, Design]) -> N
             designs[CONTROL + first] = designs[first].again()
 
 
-def _stream(cell: CellSpec, guest: Guest, n_lookups: int, seed: int) -> Words:
-    return make_stream(
+def _stream(cell: CellSpec, guest: Guest, seed: int) -> Stream:
+    return open_stream(
         cell.stream if cell.stream in STREAMS else "uniform",
         guest,
-        n_lookups,
         seed=seed,
         hole_fraction=cell.hole_fraction,
         identity_fraction=cell.identity_fraction,
@@ -262,15 +260,10 @@ def _measure(cell: CellSpec, designs: dict[str, Design], settings: Settings, uni
     guest = next(iter(designs.values())).guest
     key = cell.key_in(unit.key)
     seed, of_stream = cell_seeds(key)
-    # Each call draws another stretch: what was looked up to calibrate is not looked up again when timed.
-    draws = iter(range(1 << 30))
-
-    def make(n_lookups: int) -> Words:
-        return _stream(cell, guest, n_lookups, (of_stream + next(draws)) % 2**64)
-
     record = {"record": "cell", "cell": key, **unit.to_json(), **cell.to_json()}
     try:
-        scattered = is_scattered(cell.stream)
+        # One stream for all of it: what was looked up to calibrate is not looked up again when timed.
+        make, scattered = _stream(cell, guest, of_stream).take, is_scattered(cell.stream)
         with answered_for(find_operation(cell.operation)):
             before = find_preamble(cell.family, cell.preamble) if cell.preamble else None
             measured = measure_cell(designs, make, cell.operation, settings, seed, scattered, before)

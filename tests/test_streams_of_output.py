@@ -86,11 +86,40 @@ def test_a_path_that_the_locale_cannot_say_is_shown_all_the_same(
     assert shown in done.stdout
 
 
+# The limit comes when the program has begun, so that no look beforehand could tell of it.
+LIMITED_LATE = """
+import resource, sys
+from importlib import import_module
+from p2mperf.cli import process
+def main(argv):
+    resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))
+    return import_module("p2mperf.cli." + argv[0]).main(argv[1:])
+sys.exit(process.run(main, sys.argv[1:]))
+"""
+
+
 @pytest.mark.parametrize("command", [LOOKUP, "life"])
 def test_a_compiler_that_finds_no_memory_is_no_broken_design(tmp_path: Path, command: str) -> None:
-    done = shell(f"ulimit -v 200000; P {command}", tmp_path)
+    done = shell(f"\"{sys.executable}\" -c '{LIMITED_LATE}' {command}", tmp_path)
     assert done.returncode == 4
     assert "memory" in one_sentence(done)
+
+
+@pytest.mark.parametrize("limit", ["-v 300000", "-v 525000", "-d 100000"])
+@pytest.mark.parametrize("command", ["plot cost", "lookup --design pv-tree --size 64M 5", "doctor", "sweep"])
+def test_a_limit_that_no_library_survives_is_looked_at_first(
+    tmp_path: Path, limit: str, command: str
+) -> None:
+    # As a user has it: OpenBLAS takes memory for each processor.
+    done = shell(f"unset OPENBLAS_NUM_THREADS; ulimit {limit}; P {command}", tmp_path)
+    assert done.returncode == 4
+    assert f"the libraries need 1G of address space and `ulimit {limit[:2]}` allows " in one_sentence(done)
+    assert shell(f"ulimit {limit}; P --help", tmp_path).returncode == 0
+
+
+def test_the_least_limit_that_is_taken_suffices_to_draw(tmp_path: Path) -> None:
+    done = shell(f"unset OPENBLAS_NUM_THREADS; ulimit -v {1 << 20}; P plot cost --format svg", tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"figures/cost.svg\n"), done.stderr
 
 
 def test_few_descriptors_are_told_as_that(tmp_path: Path) -> None:

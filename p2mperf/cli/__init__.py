@@ -74,6 +74,7 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         command = known("command", argv[0], COMMANDS)
+        process.require_address_space()
         with warnings.catch_warnings():
             warnings.filterwarnings("default", category=DamagedResultsWarning)
             warnings.showwarning = _say_warning

@@ -9,13 +9,16 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
 from typing import TextIO, cast
 
+from p2mperf.errors import DoesNotFitError
 from p2mperf.progress import say
+from p2mperf.units import GIB, format_size
 
 # What the machine ran out of, by what it says then; what is here does not fit it, which is code 4.
 _GIVEN_OUT = {
@@ -27,6 +30,9 @@ _GIVEN_OUT = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "a file would be larger than allowed: raise `ulimit -f`",
 }
+# What the shell may limit, by its flag of `ulimit`, and what all libraries were seen to need [bytes].
+_MEMORY_LIMITS = {resource.RLIMIT_AS: "v", resource.RLIMIT_DATA: "d"}
+_LIBRARIES_BYTES = 1 * GIB
 # How the dynamic loader says that a library did not find room; its errors carry no number.
 _NO_ROOM = ("failed to map segment", "cannot allocate memory")
 
@@ -76,6 +82,28 @@ class _Talk:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
+
+
+def require_address_space() -> None:
+    """Refuse to begin under a limit that libraries do not survive.
+
+    Those in C meet it by a hang, a SIGSEGV, or an exit with words and a code of their own, as OpenBLAS does.
+
+    Raises
+    ------
+    DoesNotFitError
+        When the shell allows this process less than they take.
+    """
+    for limit, flag in _MEMORY_LIMITS.items():
+        n_bytes, _ = resource.getrlimit(limit)
+        if n_bytes == resource.RLIM_INFINITY:
+            continue
+        if n_bytes < _LIBRARIES_BYTES:
+            raise DoesNotFitError(
+                f"the libraries need {format_size(_LIBRARIES_BYTES)} of address space and `ulimit -{flag}` "
+                f"allows {format_size(n_bytes)}: raise it"
+            )
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each of its threads would take 40 MiB of that
 
 
 def run(main: Callable[[list[str]], int], argv: list[str]) -> int:

@@ -16,7 +16,7 @@ def run(**changes: Any) -> Record:
     plan = {"name": "quick", "sizes": ["512M"], "streams": ["uniform"]}
     record = {
         "record": "run",
-        "schema": 2,
+        "schema": 3,
         "run": "0123456789ab",
         "host": "alpha",
         "started": "2026-11-21T10:00:00+00:00",

@@ -185,6 +185,16 @@ def test_shipped_files_read_as_others_read_them() -> None:
         for column_name in table.column_names:
             values = frame[column_name].astype(object).where(frame[column_name].notna(), None).tolist()
             expected = table.column(column_name).to_pylist()
+            if table.schema.metadata[b"p2mperf_schema"] in (b"1", b"2"):
+                expected = as_called_today(column_name, expected, table.column("family").to_pylist())
             assert values == [
                 ("" if value is None and column_name in ("error", "flagged") else value) for value in expected
             ]
+
+
+def as_called_today(column: str, values: list[Any], families: list[str]) -> list[Any]:
+    if column == "backing":
+        pairs = zip(values, families, strict=True)
+        return ["mixed" if pair == ("kernel", "pv") else pair[0] for pair in pairs]
+    names = {"zipf": "log-uniform", "leaf-stride": "leaf-stride-v1"} if column == "stream" else {}
+    return [names.get(value, value) for value in values] if names else values

@@ -100,7 +100,7 @@ def test_right_records_pass(record: dict[str, Any]) -> None:
         (samples.run(run="../../etc"), "'run' of a run record is '../../etc', but must be 4 to 64 hex"),
         (samples.run(started="2026-11-21T10:00:00"), "'started' of a run record"),
         (samples.run(plan={"sizes": []}), "must hold the 'name' of the plan"),
-        (samples.run(schema=3), "this run has results schema 3, this p2mperf knows up to 2"),
+        (samples.run(schema=4), "this run has results schema 4, this p2mperf knows up to 3"),
         (samples.run(schema="1"), "'schema' of a run record is '1'"),
         (samples.run(n_cells=True), "'n_cells' of a run record is True"),
         (samples.run(color="red"), "run record has an unknown field 'color'"),
@@ -217,7 +217,7 @@ def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
     assert list(journal.finished_cells().values()) == records[1:3]
     assert journal.is_ended
     assert journal.recovered_bytes == 0
-    assert json.loads((path.parent / MARKER).read_text()) == {"p2mperf_results": 2}
+    assert json.loads((path.parent / MARKER).read_text()) == {"p2mperf_results": 3}
 
 
 def test_the_file_name_is_in_utc_and_safe(tmp_path: Path) -> None:
@@ -633,7 +633,7 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("marker", "complaint"),
     [
-        ('{"p2mperf_results": 3}', "has results schema 3, this p2mperf knows up to 2: install a newer one"),
+        ('{"p2mperf_results": 4}', "has results schema 4, this p2mperf knows up to 3: install a newer one"),
         ("", "is damaged"),
         ("[]", "is damaged"),
         ('{"p2mperf": 1}', "is damaged"),
@@ -649,9 +649,9 @@ def test_a_marker_we_cannot_follow(tmp_path: Path, marker: str, complaint: str) 
 
 def test_a_journal_of_a_newer_schema(tmp_path: Path) -> None:
     path = written(tmp_path)
-    path.write_text(json.dumps(samples.run(schema=3, galaxy="M31")) + "\n")
+    path.write_text(json.dumps(samples.run(schema=4, galaxy="M31")) + "\n")
     for access in (lambda: Journal.read(path), lambda: Journal.open(path), lambda: load(tmp_path)):
-        with pytest.raises(ResultsError, match="line 1: this run has results schema 3"):
+        with pytest.raises(ResultsError, match="line 1: this run has results schema 4"):
             access()
 
 
@@ -806,7 +806,7 @@ def test_results_of_the_first_version_can_be_read(journal_path: Path, tmp_path: 
     old = tmp_path / "old" / journal_path.name
     make_directory(old.parent)
     old.write_text(
-        journal_path.read_text().replace('"schema":2', '"schema":1').replace('"schema": 2', '"schema": 1')
+        journal_path.read_text().replace('"schema":3', '"schema":1').replace('"schema": 3', '"schema": 1')
     )
     assert Journal.read(old).run["schema"] == 1
     frame = load(old)

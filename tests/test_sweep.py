@@ -20,6 +20,7 @@ from p2mperf.errors import NothingFitsError, P2mperfError, ResultsError
 from p2mperf.host import card
 from p2mperf.host.watch import Snapshot
 from p2mperf.results.export import load
+from p2mperf.results.fields import VERSION
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
 from p2mperf.study.executors import local
@@ -204,6 +205,22 @@ def test_what_another_made_is_left_alone_and_said(
     monkeypatch.undo()
     monkeypatch.setattr(local, "child", units)
     assert sweep(PLAN, tmp_path) == path
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_a_run_of_an_earlier_version_is_left_alone_and_said(
+    tmp_path: Path, units: Units, is_ended: bool
+) -> None:
+    path = sweep(PLAN, tmp_path) if is_ended else unfinished(tmp_path, units)
+    path.write_bytes(path.read_bytes().replace(f'"schema":{VERSION}'.encode(), b'"schema":2'))
+    before, listener = path.read_bytes(), Listener()
+    # Nor is one that came to its end, but was not exported, taken for a run of today.
+    other = sweep(PLAN, tmp_path, progress=listener.progress, will_export=True)
+    assert other != path
+    said = f"{path.name} is unfinished, but of an earlier version of results: left as it is"
+    assert listener.said == ([] if is_ended else [said])
+    assert cells_of(other) == KEYS
+    assert path.read_bytes() == before
 
 
 def test_a_torn_line_is_recovered_from_and_said(tmp_path: Path, units: Units) -> None:

@@ -73,6 +73,7 @@ STREAM_LOOKS = {
     "zipf": Look("#009E73", marker="^"),
     "log-uniform": Look("#56B4E9", marker="p"),
     "leaf-stride": Look("#CC79A7", marker="D"),
+    "leaf-stride-v1": Look("#E69F00", marker="d"),  # of results before version 3
 }
 _OTHER_STREAM = Look(FALLBACK, marker="v")
 

@@ -39,7 +39,11 @@ from p2mperf.results.values import (
 #   1  run, unit, cell and end records; the columns of the samples frame
 #   2  operations beside lookups: limit_bytes of a unit, n_pages_grown and n_vmas_grown of a round
 #      (keys of units with a limit, and of their cells, name it; the first files of version 2 did not)
-VERSION = 2
+#   3  backing kernel is what the family's system has, 4 KiB pages throughout for PV, where it was what is
+#      called mixed since; streams leaf-stride and zipf are what their names say, where they were what is
+#      called leaf-stride-v1 and log-uniform since. Files of versions 1 and 2 are read with those names, see
+#      `p2mperf.results.earlier`; a run of theirs is never continued
+VERSION = 3
 
 # One line of a journal, decoded: plain data as JSON has it.
 Record = dict[str, Any]

@@ -21,7 +21,8 @@ from typing import Self
 from p2mperf.control import CONTROL
 from p2mperf.errors import ResultsError, ResultsLostError, cut, shown
 from p2mperf.results.claim import claim_directory
-from p2mperf.results.fields import Record
+from p2mperf.results.earlier import record_as_today
+from p2mperf.results.fields import VERSION, Record
 from p2mperf.results.files import as_path, flush_directory, open_locked, read_regular, told
 from p2mperf.results.grid import refuse_stranger
 from p2mperf.results.plain import decoded, encoded
@@ -105,13 +106,18 @@ class Journal:
         Raises
         ------
         ResultsError
-            When another process has it open, when it cannot be written to, or when it is damaged elsewhere
-            than at its end.
+            When another process has it open, when it cannot be written to, when it is of an earlier version,
+            or when it is damaged elsewhere than at its end.
         """
         path = as_path(path)
         journal = cls(path, open_locked(path))
         try:
             n_whole_bytes = journal._read()
+            if journal.run["schema"] < VERSION:
+                raise ResultsError(
+                    f"{told(path)} is a run of results schema {journal.run['schema']}, and samples of schema "
+                    f"{VERSION} are others: leave it as it is and begin a new run"
+                )
             if journal.recovered_bytes:
                 journal._truncate(n_whole_bytes)
         except BaseException:
@@ -258,6 +264,7 @@ class Journal:
         where = f"{told(self.path)}, line {number}"
         try:
             record = validate(decoded(line))
+            record = record_as_today(record, (self.run or record).get("schema", VERSION))
             self._refuse_doubles(record)
             self._refuse_strangers(record)
         except ValueError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2mperf.errors import ResultsError, shown
+from p2mperf.results.earlier import frame_as_today, run_as_today
 from p2mperf.results.fields import COLUMNS, VERSION, Field, Record, columns, footprint_column
 from p2mperf.results.files import read_regular, told
 from p2mperf.results.frame import machine_cards
@@ -77,7 +78,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     if metadata.get(_DIGEST_KEY, b"") not in (b"", _digest(table, metadata)):
         raise ResultsError(f"{told(path)} is damaged: its digest is another than it was written with")
     try:
-        runs = _runs_of(metadata, told(path))
+        version, runs = _version_and_runs(metadata, told(path))
         names, bare = table.column_names, table.replace_schema_metadata(None)
         _check_types(table)
         # Without the mapper a missing value would turn whole numbers beyond 2**53 into rounded floats; what
@@ -88,15 +89,16 @@ def read_parquet(path: Path) -> pd.DataFrame:
         # Files of earlier versions lack the later columns.
         frame = frame.reindex(columns=[column.name for column in known])
         frame = frame.astype({column.name: column.dtype for column in known}).fillna(_ABSENT)
-        frame.attrs = {"runs": runs}
+        frame = frame_as_today(frame, version)
+        frame.attrs = {"runs": [run_as_today(run, version) for run in runs]}
         check_samples(frame)
     except ResultsError as error:
         raise ResultsError(f"{told(path)}: {error}") from error
     return frame
 
 
-def _runs_of(metadata: dict[bytes, bytes], where: str) -> list[Record]:
-    """Run records in the metadata, each checked as in a journal."""
+def _version_and_runs(metadata: dict[bytes, bytes], where: str) -> tuple[int, list[Record]]:
+    """Version that the file was written in, and run records in its metadata, each checked as in a journal."""
     try:
         version, runs = decoded(metadata[_SCHEMA_KEY]), decoded(metadata[_RUNS_KEY])
     except ValueError as error:
@@ -109,7 +111,7 @@ def _runs_of(metadata: dict[bytes, bytes], where: str) -> list[Record]:
     found = [validate(run) for run in runs]
     if other := next((run["record"] for run in found if run["record"] != "run"), ""):
         raise ResultsError(f"one of its runs is a record of kind {other}")
-    return found
+    return version, found
 
 
 def _parquet_table(path: Path) -> pa.Table:

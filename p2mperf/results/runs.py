@@ -23,6 +23,8 @@ class RunInfo:
         The journal.
     run, host, plan, plan_key, code, machine_key : str
         From the run record; `plan` is the plan's name.
+    schema : int
+        Version of its records.
     started : datetime
         Start of the run, in UTC.
     n_done, n_finished, n_cells : int
@@ -38,6 +40,7 @@ class RunInfo:
     plan_key: str
     code: str
     machine_key: str
+    schema: int
     started: datetime
     n_done: int
     n_finished: int
@@ -99,6 +102,7 @@ def _run_info(path: Path) -> RunInfo:
         plan_key=run["plan_key"],
         code=run["code"],
         machine_key=run["machine_key"],
+        schema=run["schema"],
         started=started(run),
         n_done=journal.n_done,
         n_finished=journal.n_finished,

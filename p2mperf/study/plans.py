@@ -70,8 +70,12 @@ class Plan:
     preambles: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data: the grid, from which a run's fingerprint is made; what it lacks is no field."""
+        """Plain data: the grid, from which a run's fingerprint is made; what it lacks is no field.
+
+        Page backings are called as its units call them.
+        """
         data = {**asdict(self), "settings": self.settings.changes()}
+        data["backings"] = tuple(dict.fromkeys(unit.backing for unit in self.units())) or self.backings
         del data["has_ladder"]
         if not self.limit_bytes:
             del data["limit_bytes"]

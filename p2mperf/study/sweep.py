@@ -107,6 +107,7 @@ class _Sweep:
             info
             for info in reversed(find_runs(out))
             if (info.plan_key, info.code, info.machine_key) == (plan_key, place.code, place.card_key)
+            and info.schema == VERSION
         )
         info = next(same, None)
         if info is None or not info.ended or not info.n_done or is_exported(info):
@@ -161,6 +162,9 @@ class _Sweep:
         name = info.path.name
         if info.machine_key != place.card_key:
             self.progress.say(f"{name} is unfinished, but was made on another machine: left as it is")
+            return None
+        if info.schema != VERSION:
+            self.progress.say(f"{name} is unfinished, but of an earlier version of results: left as it is")
             return None
         if info.code != place.code:
             self.progress.say(f"{name} is unfinished, but was made by other code: left as it is")

@@ -592,6 +592,10 @@ def test_every_figure_declares_what_it_is_registered_as(name: str) -> None:
             {"stream": "uniform", "hole_fraction": 0.125, "identity_fraction": 0.5},
             "uniform, 12.5 % holes, 50 % identity",
         ),
+        (
+            {"stream": "zipf", "hole_fraction": 0.25, "identity_fraction": 0.0, "hole_pattern": "runs"},
+            "zipf, 25 % holes in runs",
+        ),
     ],
 )
 def test_labels_of_streams(facts: dict[str, Any], label: str) -> None:

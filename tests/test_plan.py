@@ -303,6 +303,9 @@ def test_what_is_named_twice_is_measured_once(options: dict[str, Any]) -> None:
         ("uniform:hole=0.5", StreamSpec("uniform", 0.5)),
         ("uniform:identity=0.25,hole=0.75", StreamSpec("uniform", 0.75, 0.25)),
         ("leaf-stride:", StreamSpec("leaf-stride")),
+        ("uniform:hole=0.5,pattern=runs", StreamSpec("uniform", 0.5, hole_pattern="runs")),
+        ("uniform:pattern=runs,identity=0.5", StreamSpec("uniform", 0.0, 0.5, "runs")),
+        ("uniform:hole=0.5,pattern=random", StreamSpec("uniform", 0.5)),
     ],
 )
 def test_streams_as_they_are_written(text: str, expected: StreamSpec) -> None:
@@ -319,6 +322,8 @@ def test_streams_as_they_are_written(text: str, expected: StreamSpec) -> None:
         ("uniform:hole=-0.5", r"fractions lie in \[0, 1\]"),
         ("uniform:hole=0.6,identity=0.6", r"do not exceed 1 together"),
         ("uniform:hole=nan", r"fractions lie in \[0, 1\]"),
+        ("uniform:hole=0.5,pattern=run", "unknown pattern of holes 'run': did you mean 'runs'"),
+        ("uniform:pattern=runs", "nothing comes in runs without hole= or identity="),
     ],
 )
 def test_what_is_no_stream_is_said(text: str, message: str) -> None:

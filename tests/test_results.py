@@ -25,6 +25,7 @@ import pytest
 import record_samples as samples
 from hypothesis import given
 
+from p2mperf.analysis.summary import summary
 from p2mperf.errors import BadInputError, ResultsError
 from p2mperf.results import fields as registry
 from p2mperf.results.claim import MARKER
@@ -191,6 +192,18 @@ def test_units_that_differ_in_their_limit_alone_stand_beside_each_other(tmp_path
     assert len(journal.units()) == len(journal.finished_cells()) == 3
     rows = to_frame([journal]).drop_duplicates("limit_bytes")
     assert list(rows["limit_bytes"]) == list(limits)
+
+
+def test_cells_whose_holes_come_otherwise_stand_beside_each_other(tmp_path: Path) -> None:
+    # A cell that does not tell, as of earlier files, has its holes at random, and its key is what it was.
+    plain, runs = (samples.cell(hole_fraction=0.5, **told) for told in ({}, {"hole_pattern": "runs"}))
+    assert plain["cell"].endswith("/uniform/hole-0.5/identity-0.0/latency")
+    assert runs["cell"] == f"{plain['cell']}/runs"
+    assert CellSpec.from_json(plain).to_json().keys() == plain.keys() & CellSpec.__dataclass_fields__.keys()
+    assert CellSpec.from_json(runs).hole_pattern == "runs"
+    frame = to_frame([Journal.read(written(tmp_path, samples.unit(), plain, runs))])
+    assert list(frame["hole_pattern"].unique()) == ["random", "runs"]
+    assert set(summary(frame)["stream_label"]) == {"uniform, 50 % holes", "uniform, 50 % holes in runs"}
 
 
 fractions = st.floats(0, 1)
@@ -678,7 +691,8 @@ def test_runs_of_several_hosts_stand_side_by_side(tmp_path: Path) -> None:
 # The order of the columns is part of the format: other people's scripts count on it.
 CSV_HEADER = (
     "run,host,machine,code,plan,guest,geometry,entry_bits,guest_pages,guest_bytes,backing,limit_bytes,replicate,"
-    "seed,boot,family,design,stream,hole_fraction,identity_fraction,operation,preamble,status,error,round,position,n_lookups,"
+    "seed,boot,family,design,stream,hole_fraction,identity_fraction,operation,preamble,hole_pattern,status,error,"
+    "round,position,n_lookups,"
     "elapsed_ns,cost_ns,n_pages_grown,n_vmas_grown,checksum,n_involuntary_switches,n_steal_ticks,flagged,visit,n_minor_faults,call_ns,"
     "warm_ns,cell_ns,code_form,view_page_bytes,build_ns,"
     "mfn_generation_ns,n_vmas,page_table_bytes,memory_bytes,predicted_memory_bytes,need_bytes,have_bytes,"

@@ -270,6 +270,70 @@ def test_shares_go_to_holes_and_identity(name: str, hole: float, identity: float
         assert abs(missing - 13312 / (13312 + 524288)) < five_sigma(13312 / 537600, N_LOOKUPS)
 
 
+# Share of holes and of identity frames; stretches of holes, identity frames and RAM that repeat: the smallest
+# multiple of the shares' numerators over their common denominator, so that the shortest is 64 or little more.
+RUNS = [
+    (0.5, 0.0, (64, 0, 64)),
+    (0.25, 0.25, (64, 64, 128)),
+    (0.3, 0.0, (66, 0, 154)),  # 3 : 7, 22 times
+    (0.29, 0.7, (29 * 64, 70 * 64, 64)),  # 29 : 70 : 1 of 100
+    (1 / 3, 0.0, (64, 0, 128)),
+    (0.0, 0.75, (0, 192, 64)),
+    (1.0, 0.0, (64, 0, 0)),
+    (0.5, 0.5, (64, 64, 0)),
+]
+
+
+@pytest.mark.parametrize(("hole", "identity", "lengths"), RUNS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_shares_come_in_runs(hole: float, identity: float, lengths: tuple[int, ...], seed: int) -> None:
+    period = sum(lengths)
+    shares = {"hole_fraction": hole, "identity_fraction": identity, "hole_pattern": "runs"}
+    pfns = make_stream("uniform", E820, 3 * period, seed=seed, **shares)
+    kind = E820.entry_kinds(pfns)
+    in_hole, found = (kind == Kind.EXTRA) | (kind == Kind.MISSING), kind == Kind.IDENTITY
+    # Whatever it begins with, each whole period has exactly its shares ...
+    for start in (0, 17, period):
+        part = slice(start, start + period)
+        assert (in_hole[part].sum(), found[part].sum()) == lengths[:2]
+    # ... and but for the first stretch and the last one all are as long as they are said to be.
+    what = np.where(in_hole, 0, np.where(found, 1, 2))
+    ends = np.flatnonzero(np.diff(what))
+    assert set(zip(what[ends[1:]], np.diff(ends), strict=True)) <= {
+        (each, length) for each, length in enumerate(lengths) if length
+    }
+
+
+def test_frames_of_a_run_are_drawn_as_others_are() -> None:
+    # 537600 holes in 16 equal parts: 4096 draws a part.
+    holes = E820.runs.select(Kind.EXTRA, Kind.MISSING)
+    pfns = make_stream("uniform", E820, 1 << 16, hole_fraction=1.0, hole_pattern="runs").astype(np.int64)
+    before = np.cumsum(holes.n_frames) - holes.n_frames
+    run = np.searchsorted(holes.first_pfn, pfns, side="right") - 1
+    ranks = before[run] + pfns - holes.first_pfn[run]
+    assert chisquare(np.bincount(ranks * 16 // int(holes.n_frames.sum()), minlength=16)).pvalue > 0.001
+
+
+def test_runs_begin_anywhere() -> None:
+    shares = {"hole_fraction": 0.5, "hole_pattern": "runs"}
+    begun = {
+        int(
+            np.flatnonzero(
+                np.diff(E820.entry_kinds(make_stream("uniform", E820, 200, seed=seed, **shares)) == 0)
+            )[0]
+        )
+        for seed in range(16)
+    }
+    assert len(begun) > 8
+
+
+def test_a_pattern_of_no_share_is_refused() -> None:
+    with pytest.raises(BadInputError, match="nothing can come in runs: give a share"):
+        open_stream("uniform", E820, hole_pattern="runs")
+    with pytest.raises(BadInputError, match="unknown pattern of holes 'clumps'"):
+        open_stream("uniform", E820, hole_fraction=0.5, hole_pattern="clumps")
+
+
 def test_a_share_elsewhere_leaves_the_rest_as_it_was() -> None:
     plain = make_stream("zipf", E820, N_LOOKUPS)
     mixed = make_stream("zipf", E820, N_LOOKUPS, hole_fraction=0.5)

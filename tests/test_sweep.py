@@ -407,10 +407,12 @@ def order(**changes: Any) -> Record:
 
 def test_a_unit_goes_on_after_a_cell_that_fails() -> None:
     good = order()["cells"][0]
-    bad = good | {"hole_fraction": 0.5}
-    unit, failed, done = local.child(order(cells=[bad, good]))
-    assert (unit["record"], failed["status"], done["status"]) == ("unit", "failed", "done")
-    assert "has no holes" in failed["error"]
+    bad = [good | {"hole_fraction": 0.5}, good | {"hole_pattern": "runs"}]
+    unit, *failed, done = local.child(order(cells=[*bad, good]))
+    assert (unit["record"], done["status"]) == ("unit", "done")
+    assert [cell["status"] for cell in failed] == ["failed", "failed"]
+    assert "has no holes" in failed[0]["error"]
+    assert "nothing can come in runs" in failed[1]["error"]
     assert set(unit["designs"]) == {"pv-linear"}
     assert unit["designs"]["pv-linear"]["code_form"].keys() == {"latency"}
 

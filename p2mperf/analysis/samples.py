@@ -103,8 +103,10 @@ def refuse_empty(table: pd.DataFrame, why: str) -> None:
         raise BadInputError(f"nothing to draw: {why}")
 
 
-def stream_label(stream: str, hole_fraction: float, identity_fraction: float) -> str:
-    """Name a stream with the shares of it that leave RAM.
+def stream_label(
+    stream: str, hole_fraction: float, identity_fraction: float, hole_pattern: str = "random"
+) -> str:
+    """Name a stream with the shares of it that leave RAM, and how they come if not at random.
 
     Parameters
     ----------
@@ -112,6 +114,8 @@ def stream_label(stream: str, hole_fraction: float, identity_fraction: float) ->
         Its name.
     hole_fraction, identity_fraction : float
         Shares of it that land in holes and in identity ranges.
+    hole_pattern : str
+        How those come.
 
     Returns
     -------
@@ -121,9 +125,12 @@ def stream_label(stream: str, hole_fraction: float, identity_fraction: float) ->
     --------
     >>> stream_label("uniform", hole_fraction=0.5, identity_fraction=0.0)
     'uniform, 50 % holes'
+    >>> stream_label("uniform", hole_fraction=0.5, identity_fraction=0.0, hole_pattern="runs")
+    'uniform, 50 % holes in runs'
     """
     shares = {"holes": hole_fraction, "identity": identity_fraction}
-    return ", ".join([stream, *(f"{100 * share:g} % {what}" for what, share in shares.items() if share)])
+    parts = [stream, *(f"{100 * share:g} % {what}" for what, share in shares.items() if share)]
+    return ", ".join(parts) + ("" if hole_pattern == "random" else f" in {hole_pattern}")
 
 
 def operation_label(operation: str, preamble: str) -> str:

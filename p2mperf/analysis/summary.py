@@ -71,6 +71,7 @@ class Pair:
 
 SUMMARY_COLUMNS = (*CELL_COLUMNS, *(field.name for field in fields(Pair)))
 _PROCESS = ["run", "replicate"]
+_OF_STREAM = ("stream", "hole_fraction", "identity_fraction", "hole_pattern")
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +119,7 @@ def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
             continue  # rows of a frame may be picked so that no round has both
         said = verdict(ratio, control=control)
         yield Pair(
-            stream_label=stream_label(first["stream"], first["hole_fraction"], first["identity_fraction"]),
+            stream_label=stream_label(*first[list(_OF_STREAM)]),
             design=name,
             reference=reference,
             cost_ns=costs[name],

@@ -41,6 +41,7 @@ _QUIET = (
     "family",
     "hole_fraction",
     "identity_fraction",
+    "hole_pattern",
     "machine",
     "n_processes_a",
     "n_processes_b",

@@ -126,7 +126,7 @@ def _parser() -> Parser:
     add_repeated(
         parser,
         "--stream",
-        f"only this stream: {', '.join(STREAMS)}; uniform:hole=0.5; may be repeated",
+        f"only this stream: {', '.join(STREAMS)}; uniform:hole=0.5,pattern=runs; may be repeated",
     )
     add_repeated(parser, "--operation", "only this operation, see below; may be repeated")
     add_repeated(
@@ -236,7 +236,7 @@ def as_text(table: pd.DataFrame) -> str:
     blocks = []
     for (family, design, reference), part in table.groupby(["family", "design", "reference"], sort=False):
         short = short_name(str(reference), str(family)), short_name(str(design), str(family))
-        head = f"{'guest':16} {'backing':8} {'stream':24} {'operation':16}"
+        head = f"{'guest':16} {'backing':8} {'stream':27} {'operation':16}"
         costs = f"{short[0]:>11}{short[1]:>11}"
         lines = [f"{head}{costs}  {short[1]}/{short[0]} [95 % interval]   verdict"]
         ordered = part.sort_values(["operation", "preamble", "stream_label", "entry_bits", "guest_bytes"])
@@ -244,7 +244,7 @@ def as_text(table: pd.DataFrame) -> str:
         for (guest, backing, *what), pair in zip(cells, pairs_of(ordered), strict=True):
             said = f"{pair.faster} faster" if pair.faster else pair.verdict
             lines.append(
-                f"{guest:16} {backing:8} {pair.stream_label:24} {operation_label(*what):16}"
+                f"{guest:16} {backing:8} {pair.stream_label:27} {operation_label(*what):16}"
                 f"{format_ns(pair.reference_ns):>11}{format_ns(pair.cost_ns):>11}"
                 f"  {pair.ratio:6.3f} [{pair.low:.3f}, {pair.high:.3f}]".ljust(28)
                 + f"   {said}"

@@ -229,6 +229,16 @@ FIELDS = (
         optional=True,
         absent="",
     ),
+    Field(
+        "hole_pattern",
+        NAME,
+        "how the shares that land in holes and identity ranges come: drawn for each lookup, or in runs",
+        records=_CELL,
+        is_axis=True,
+        key="{}",
+        optional=True,
+        absent="random",
+    ),
     Field("status", NAME, "done, skipped_memory, skipped_maps or failed", records=_CELL),
     Field(
         "error",

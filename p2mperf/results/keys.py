@@ -99,6 +99,8 @@ class CellSpec:
         Shares of the stream that land elsewhere than in RAM.
     preamble : str
         What came before each entry; none is not named.
+    hole_pattern : str
+        How those come; drawn for each lookup is not named.
 
     Examples
     --------
@@ -112,6 +114,7 @@ class CellSpec:
     identity_fraction: float
     operation: str
     preamble: str = ""
+    hole_pattern: str = "random"
 
     def key_in(self, unit: str) -> str:
         """Readable and stable key in the unit of the given key; different for different cells."""

@@ -123,7 +123,15 @@ def _cells(plan: Plan, unit: Unit, guest: Guest, served: Served) -> tuple[CellSp
 
     family = family_of(unit.designs[0])
     return tuple(
-        CellSpec(family, stream.name, stream.hole_fraction, stream.identity_fraction, operation, preamble)
+        CellSpec(
+            family,
+            stream.name,
+            stream.hole_fraction,
+            stream.identity_fraction,
+            operation,
+            preamble,
+            stream.hole_pattern,
+        )
         for stream, operation in served
         for preamble in plan.preambles_of(find_operation(operation), guest)
     )

@@ -138,6 +138,7 @@ _ALL_STREAMS = (
     StreamSpec("zipf"),
     StreamSpec("leaf-stride"),
     StreamSpec("uniform", hole_fraction=0.5),
+    StreamSpec("uniform", hole_fraction=0.5, hole_pattern="runs"),
     StreamSpec("uniform", identity_fraction=0.5),
 )
 _EVERY_STREAM = (*_ALL_STREAMS, StreamSpec("log-uniform"))

@@ -15,7 +15,7 @@ from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.presets import PRESETS
 from p2mperf.measure.operations.registry import broken as broken_operations, find_operation
-from p2mperf.streams import STREAMS
+from p2mperf.streams import HOLE_PATTERNS, STREAMS
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
@@ -81,11 +81,12 @@ def _built(spec: GuestSpec, seed: int) -> Guest:
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """A stream by name, with the shares of it that go elsewhere than to RAM."""
+    """A stream by name, with the shares of it that go elsewhere than to RAM, and how those come."""
 
     name: str
     hole_fraction: float = 0.0
     identity_fraction: float = 0.0
+    hole_pattern: str = HOLE_PATTERNS[0]
 
     def serves(self, operation: str) -> bool:
         """Tell whether an operation is done over it: what is written to must be RAM."""
@@ -151,24 +152,26 @@ def left_out(designs: Sequence[str]) -> list[str]:
 
 
 def parse_stream(text: str) -> StreamSpec:
-    """Read ``uniform`` or ``uniform:hole=0.5,identity=0.1``.
+    """Read ``uniform``, ``uniform:hole=0.5,identity=0.1`` or ``uniform:hole=0.5,pattern=runs``.
 
     Raises
     ------
     BadInputError
-        When the name, an option or a number is none.
+        When the name, an option, a number or a pattern is none, or a pattern is one of no share.
 
     Examples
     --------
     >>> parse_stream("uniform:hole=0.5")
-    StreamSpec(name='uniform', hole_fraction=0.5, identity_fraction=0.0)
+    StreamSpec(name='uniform', hole_fraction=0.5, identity_fraction=0.0, hole_pattern='random')
     """
     name, _, rest = _checked_text(text).partition(":")
     known("stream", name, STREAMS)
-    fractions = {"hole": 0.0, "identity": 0.0}
+    fractions, pattern = {"hole": 0.0, "identity": 0.0}, HOLE_PATTERNS[0]
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
-        known(f"option of stream {name!r}", key, fractions)
+        if known(f"option of stream {name!r}", key, (*fractions, "pattern")) == "pattern":
+            pattern = known("pattern of holes", value, HOLE_PATTERNS)
+            continue
         try:
             fractions[key] = float(value)
         except ValueError:
@@ -177,7 +180,9 @@ def parse_stream(text: str) -> StreamSpec:
             ) from None
     if not (min(fractions.values()) >= 0 and sum(fractions.values()) <= 1):  # nor may they be nan
         raise BadInputError(f"stream {shown(text)}: fractions lie in [0, 1] and do not exceed 1 together")
-    return StreamSpec(name, fractions["hole"], fractions["identity"])
+    if pattern != HOLE_PATTERNS[0] and not any(fractions.values()):
+        raise BadInputError(f"stream {shown(text)}: nothing comes in {pattern} without hole= or identity=")
+    return StreamSpec(name, fractions["hole"], fractions["identity"], pattern)
 
 
 def _checked_text(text: object) -> str:

@@ -196,6 +196,7 @@ def _stream(cell: CellSpec, guest: Guest, seed: int) -> Stream:
         seed=seed,
         hole_fraction=cell.hole_fraction,
         identity_fraction=cell.identity_fraction,
+        hole_pattern=cell.hole_pattern,
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -15,6 +18,7 @@ from p2mperf.migration import precopy
 from p2mperf.migration.precopy import Sender, recurrence, stop_rule
 from p2mperf.migration.tracing import Tracer
 from p2mperf.migration.writers import make_writer
+from p2mperf.sizing.parameters import SETTINGS
 from p2mperf.tables.m2p import M2p
 from p2mperf.units import MIB
 
@@ -151,3 +155,58 @@ def test_an_m2p_asks_for_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
             M2p(guest)
         leave(1 << 40, monkeypatch)
         assert np.count_nonzero(p2m.m2p.words() != guest.geometry.invalid) == guest.n_boot_pages
+
+
+HUGE = (
+    "9" * 20 + "T",
+    "9" * 15 + "T",
+    "9" * 20,
+    "9" * 400,
+    "9" * 400 + "T",
+    "0." + "9" * 400 + "T",
+    "9" * 5000,
+)
+
+
+@pytest.mark.parametrize("number", HUGE, ids=lambda number: f"{len(number)}-characters")
+@pytest.mark.parametrize(
+    "bits", [(), ("--entry-bits", "32"), ("--entry-bits", "64"), ("--design", "arm-vlpt")]
+)
+def test_limits_of_huge_numbers_are_answered_or_refused(
+    capsys: pytest.CaptureFixture[str], bits: tuple[str, ...], number: str
+) -> None:
+    sizes = [setting.name for setting in SETTINGS.values() if not setting.choices]
+    for option, form in product(("guest_memory", *sizes), ((), ("--json",))):
+        name = f"--{option.replace('_', '-')}"
+        code = main(["limits", *bits, name, number, *form])
+        answer, said = capsys.readouterr()
+        if code == 0:
+            assert json.loads(answer) if form else answer
+        else:
+            assert (code, answer) == (2, "")
+            assert said.startswith("p2mperf: ")
+            assert said.count("\n") == 1
+            assert len(said) < 600
+
+
+@pytest.mark.parametrize("number", HUGE, ids=lambda number: f"{len(number)}-characters")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("dump", "--design", "pv-tree", "--size", "N"),
+        ("lookup", "--design", "pv-tree", "--size", "16M", "N"),
+        ("lookup", "--design", "pv-tree", "--size", "N", "1"),
+        ("lookup", "--design", "pv-linear", "--size", "16M", "--seed", "N", "1"),
+        ("sweep", "--dry-run", "--size", "N"),
+        ("sweep", "--dry-run", "--size", "16M", "--limit", "N"),
+        ("migrate", "--memory", "N", "--dirty-rate", "1", "--bandwidth", "1G"),
+        ("migrate", "--memory", "16M", "--dirty-rate", "N", "--bandwidth", "1G"),
+        ("life", "--guest", "N"),
+        ("compare", "A", "B", "--fail-above", "N"),
+    ],
+)
+def test_huge_numbers_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], number: str
+) -> None:
+    code, _ = refused(capsys, *(number if word == "N" else word for word in arguments))
+    assert code == 2

@@ -5,6 +5,8 @@
  * arch/x86/include/asm/xen/page.h has it. `tables` is the NamedTuple of the design, as consecutive words.
  */
 #include <stdint.h>
+#include <sys/mman.h>
+#include <time.h>
 
 #define always_inline static inline __attribute__((always_inline))
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
@@ -112,3 +114,85 @@ LOOPS(list, 64)
 LOOPS(list, 32)
 LOOPS(tree, 64)
 LOOPS(tree, 32)
+
+/* Entries: what comes before, a stamp, the lookups, a stamp; as p2mperf's `Before` and `Entered` have them. */
+struct before {
+    const uint64_t *asks;
+    uint64_t n_asks, n_frames;
+    uint64_t *flushed;
+    uint64_t n_flushed_bytes;
+    const uint64_t *worked_on;
+    uint64_t n_lines, n_touches;
+};
+struct entered {
+    uint64_t total, looked_up, empty, whole, n_flushes, work;
+};
+
+always_inline uint64_t ticks(void)
+{
+#ifdef __x86_64__
+    unsigned int cpu;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    uint64_t stamp = __builtin_ia32_rdtscp(&cpu);
+    __builtin_ia32_lfence();
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return stamp;
+#else
+    struct timespec time;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+#endif
+}
+
+static void disturb(const struct before *b, struct entered *found, uint64_t *chance, uint64_t mark)
+{
+    if (b->n_flushed_bytes) {
+        int refused = mprotect(b->flushed, b->n_flushed_bytes, PROT_READ);
+        refused |= mprotect(b->flushed, b->n_flushed_bytes, PROT_READ | PROT_WRITE);
+        found->n_flushes += refused == 0;
+        for (uint64_t word = 0; word < b->n_flushed_bytes / 8; word += 512)
+            b->flushed[word] = mark;
+    }
+    uint64_t state = *chance;
+    for (uint64_t i = 0; i < b->n_touches; i++) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        uint64_t reach = state & 3 ? b->n_lines >> 3 : b->n_lines;
+        found->work += b->worked_on[((state >> 32) * reach >> 32) << 3];
+    }
+    *chance = state;
+}
+
+#define ENTRIES(kind, bits)                                                                               \
+    void kind##_entry_##bits(const struct kind *tables, const uint64_t *stream, uint64_t n, uint64_t zero, \
+                             const struct before *before, struct entered *out)                            \
+    {                                                                                                     \
+        const struct kind t = *tables;                                                                    \
+        const uint64_t *asks = before->asks, n_asks = before->n_asks;                                     \
+        uint64_t chance = 0x9E3779B97F4A7C15, at_hand = 0, total = 0;                                     \
+        struct entered found = {0};                                                                       \
+        uint64_t first_tick = ticks();                                                                    \
+        for (uint64_t first = 0; first + before->n_frames <= n; first += before->n_frames) {              \
+            const uint64_t *frames = stream + first;                                                      \
+            disturb(before, &found, &chance, first);                                                      \
+            for (uint64_t k = 0; k < n_asks; k++)                                                         \
+                at_hand = frames[asks[k] + (at_hand & zero)];                                             \
+            uint64_t start = ticks(), begin = ticks();                                                    \
+            for (uint64_t k = 0; k < n_asks; k++)                                                         \
+                total += walk_##kind(t, tables, frames[asks[k]], bits);                                   \
+            uint64_t end = ticks();                                                                       \
+            found.looked_up += end - begin;                                                               \
+            found.empty += begin - start;                                                                 \
+        }                                                                                                 \
+        found.whole = ticks() - first_tick;                                                               \
+        found.total = total + (at_hand & zero);                                                           \
+        *out = found;                                                                                     \
+    }
+
+ENTRIES(list, 64)
+ENTRIES(list, 32)
+ENTRIES(tree, 64)
+ENTRIES(tree, 32)

@@ -12,12 +12,16 @@ from benchmarks import memory, paired, twin_library
 from benchmarks.__main__ import NAMES, main
 from benchmarks.build import first_touch
 from benchmarks.effort import Effort
+from benchmarks.entries import EntryTwin
 from benchmarks.report import Criterion, Report
 from benchmarks.take import _list_array, _take
 from p2mperf import kernels
 from p2mperf.guests.guest import Guest
+from p2mperf.measure.operations.entry import Entry
+from p2mperf.preambles import Preamble
 from p2mperf.streams import make_stream
 
+FLUSH = Preamble("flush", True, 0, 0, "a test")
 needs_gcc = pytest.mark.skipif(not twin_library.compiler(), reason="gcc is not installed")
 
 
@@ -40,6 +44,22 @@ def test_twin_gives_the_sum_of_the_loop(library: Path, name: str, guest: str, op
         loop = getattr(kernels, operation)
         assert int(loop(design.tables, design.state, stream, np.uint64(0))) == expected
         assert twin_library.Twin(library, design, operation)(stream) == expected
+
+
+@needs_gcc
+@pytest.mark.parametrize("geometry", ["pv64", "pv32"])
+@pytest.mark.parametrize("name", ["pv-tree", "pv-linear"])
+def test_twin_of_entries_does_what_the_loop_does(library: Path, name: str, geometry: str) -> None:
+    preamble = Preamble("both", FLUSH.is_possible, 1 << 20, 100, "a test")
+    with p2mperf.build(name, Guest.plain("64M", geometry)) as design:
+        operation = Entry(preamble)
+        operation.begin({name: design}, 0, None)
+        frames = make_stream("uniform", design.guest, 4 * 64)
+        found = EntryTwin(library, design, operation.before)(frames)
+        expected = operation.prepare(design, frames)()
+        operation.finish(design, frames, found)
+    assert (found.total, found.n_flushes, found.work) == expected[:1] + expected[-2:]
+    assert 0 < found.empty < found.looked_up < found.whole
 
 
 @needs_gcc

@@ -120,7 +120,7 @@ def test_what_time_stamps_cost_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(entry_kernels, "walk", walk)
     with p2mperf.build("pv-linear", Guest.plain("8M")) as design:
         work = begun(None, design)
-        before = work._before
+        before = work.before
     result = enter.py_func(None, (), np.arange(20, dtype=np.uint64), ZERO, before)
     # Five entries of nine lookups; from the first stamp to the last there are three an entry, and one.
     assert (int(result.looked_up), int(result.empty)) == (5 * (45 + 7), 5 * 7)
@@ -165,7 +165,7 @@ def test_the_loop_has_no_floats_and_no_vectors(name: str) -> None:
     (geometry, *_) = find_family(family_of(name)).geometries
     with p2mperf.build(name, Guest.plain("8M", geometry)) as design:
         fresh = njit(enter.py_func, cache=False)
-        fresh(design.tables, design.state, np.zeros(4, np.uint64), ZERO, begun(None, design)._before)
+        fresh(design.tables, design.state, np.zeros(4, np.uint64), ZERO, begun(None, design).before)
     (text,) = fresh.inspect_llvm().values()
     assert not FLOAT.search(text)
     (text,) = fresh.inspect_asm().values()

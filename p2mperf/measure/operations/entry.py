@@ -36,6 +36,11 @@ class Entry(Reading[Entered]):
     ----------
     preamble : Preamble, optional
         What comes before; without it the entries follow each other at once.
+
+    Attributes
+    ----------
+    before : Before
+        The same as the loop takes it, once the cell has begun.
     """
 
     def __init__(self, preamble: Preamble | None = None) -> None:
@@ -60,7 +65,7 @@ class Entry(Reading[Entered]):
         assert asked is not None
         self._asked: KernelEntry = asked
         flushed = _filled(_FLUSHED_PAGES * PAGE_SIZE if self._preamble.flush else 0)
-        self._before = Before(
+        self.before = Before(
             np.array(asked.asks, np.uint64),
             np.uint64(asked.n_frames),
             flushed,
@@ -73,7 +78,7 @@ class Entry(Reading[Entered]):
         return n_frames // self._asked.n_frames
 
     def prepare(self, design: Design, frames: Words) -> Callable[[], Entered]:
-        return partial(enter, design.tables, design.state, frames, _ZERO, self._before)
+        return partial(enter, design.tables, design.state, frames, _ZERO, self.before)
 
     def timed_ns(self, result: Entered, elapsed_ns: int) -> int:
         """Time of the lookups alone: a tick is as long as the pass tells."""
@@ -82,7 +87,7 @@ class Entry(Reading[Entered]):
 
     def finish(self, design: Design, frames: Words, result: Entered) -> None:
         n_entries = self.n_done(frames.size)
-        n_asked = np.bincount(self._before.asks.astype(np.int64)).astype(np.uint64)
+        n_asked = np.bincount(self.before.asks.astype(np.int64)).astype(np.uint64)
         frames = frames[: n_entries * self._asked.n_frames]
         entries = design.guest.entries(frames).reshape(n_entries, -1)
         if result.total != np.sum(entries * n_asked, dtype=np.uint64):

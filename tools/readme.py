@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 
 import p2mperf
+from p2mperf.analysis.samples import operation_label
 from p2mperf.analysis.summary import Pair, pairs_of, short_name
 from p2mperf.designs.pv.scenarios import SCENARIOS
 from p2mperf.figures import save, table
@@ -83,12 +84,12 @@ def results() -> str:
         "| guest | stream | operation | list, ns | tree, ns | tree / list, 95 % interval | verdict |",
         "|---|---|---|---:|---:|---|---|",
     ]
-    ordered = shown.sort_values(["operation", "stream_label", "entry_bits", "guest_bytes"])
-    cells = ordered[["guest", "operation"]].itertuples(index=False, name=None)
-    for (guest, operation), pair in zip(cells, pairs_of(ordered), strict=True):
+    ordered = shown.sort_values(["operation", "preamble", "stream_label", "entry_bits", "guest_bytes"])
+    cells = ordered[["guest", "operation", "preamble"]].itertuples(index=False, name=None)
+    for (guest, *what), pair in zip(cells, pairs_of(ordered), strict=True):
         ratio = f"{pair.ratio:.3f} [{pair.low:.3f}, {pair.high:.3f}]"
         lines.append(
-            f"| {guest} | {pair.stream_label} | {operation} "
+            f"| {guest} | {pair.stream_label} | {operation_label(*what)} "
             f"| {pair.reference_ns:.2f} | {pair.cost_ns:.2f} | {ratio} "
             f"| {_said(pair)} |"
         )

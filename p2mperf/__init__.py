@@ -17,7 +17,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "Guest": "p2mperf.guests.guest",
     "Machine": "p2mperf.guests.machine",
+    "agreement": "p2mperf.analysis.agreement",
     "build": "p2mperf.api",
+    "compare": "p2mperf.analysis.compare",
     "figure": "p2mperf.api",
     "life": "p2mperf.api",
     "limits": "p2mperf.api",

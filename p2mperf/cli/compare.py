@@ -25,10 +25,17 @@ that of two independent sets of fresh processes, with four or more a side; it ho
 alone, so of many rows a few exclude 1 by chance, and it covers neither boots nor machines. What is perhaps
 slower or faster is not resolved.
 
+Costs of unlike machines do not compare; with --verdicts their ratios of designs do. A row is a cell and a
+design beside its reference, with the ratio of each machine, and of each boot of it. They agree where all
+have one verdict and ratios within 5 % of each other, oppose where one design is faster here and the other
+there, and differ where ratios are further apart; a verdict over all needs all of them. Intervals over
+machines, or boots of one, take six.
+
 examples:
   python -m p2mperf compare results-before results-after --fail-above 1.10
   python -m p2mperf compare --before monday.parquet tuesday.parquet --after results-new
   python -m p2mperf compare results-before results-after --markdown > change.md
+  python -m p2mperf compare --verdicts intel.parquet amd.parquet results
 
 exit codes: 0 compared, 1 failed, 2 bad input, or results that do not compare, 3 a ratio is above --fail-above
 """
@@ -43,18 +50,30 @@ _QUIET = (
     "identity_fraction",
     "hole_pattern",
     "machine",
+    "entry_bits",
+    "guest_bytes",
+    "reference",
+    "n_machines",
+    "n_boots",
+    "low",
+    "high",
+    "level",
     "n_processes_a",
     "n_processes_b",
-    "level",
     "preamble",
     "differs",
 )
+
+# What the words of an agreement say already.
+_SAID = ["stream_label", "lowest", "highest", "verdict", "faster", "level"]
 
 
 def main(argv: list[str]) -> int:
     """Compare two sides: the table on stdout, what to know of it on stderr; 3 when one became too slow."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.verdicts:
+        return _verdicts(arguments, parser)
     sources_a, sources_b = _sides(arguments, parser)
     from p2mperf.analysis.compare import compare, slower_than, worst
     from p2mperf.api import load
@@ -72,12 +91,54 @@ def main(argv: list[str]) -> int:
     return 0 if slower.empty else REGRESSION
 
 
+def _verdicts(arguments: argparse.Namespace, parser: Parser) -> int:
+    """What several machines or boots say of the designs: the table on stdout, who they are on stderr."""
+    others = arguments.before, arguments.after, arguments.force, arguments.fail_above
+    if any(others) or not arguments.results:
+        raise BadInputError(
+            "compare: --verdicts takes results, of any machines, and but for how to print the table no other "
+            f"option; see `python -m {parser.prog} --help`"
+        )
+    from p2mperf.analysis.agreement import N_FOR_INTERVAL, agreement
+    from p2mperf.analysis.samples import unrest_of
+    from p2mperf.api import load
+    from p2mperf.results.frame import machine_cards
+
+    frame = load(arguments.results)
+    table, cards = agreement(frame), machine_cards(frame)
+    if caveat := show.unrest_line(unrest_of(frame)):
+        show.note(f"one or more of them {caveat}")
+    for number, (machine, boot) in enumerate(table.attrs["places"], start=1):
+        processor = cards.get(machine, {}).get("cpu_model") or "an unnamed processor"
+        show.note(f"{number}: machine {machine}, {processor}, boot {boot}")
+    together = table[table["agreement"] != "one"].drop(columns="code")
+    if alone := len(table) - len(together):
+        show.note(
+            f"{alone} pairs of designs were measured in one boot of one machine alone, and are left out"
+        )
+    if together.empty:
+        raise BadInputError(
+            "no cell was measured by the same code on two machines or in two boots: "
+            "give results of the same plan"
+        )
+    if together["low"].isna().any():
+        levels = " and ".join(sorted(set(together["level"])))
+        show.note(f"an interval over {levels} takes {N_FOR_INTERVAL} of them; those shown cover processes")
+    counts = together["agreement"].value_counts()
+    show.note(f"of {len(together)} pairs {', '.join(f'{counts[kind]} {kind}' for kind in counts.index)}")
+    if arguments.form in ("json", "csv"):
+        show.table(together, arguments.form)
+    else:
+        show.table(together.drop(columns=_SAID), arguments.form, _QUIET)
+    return 0
+
+
 def _parser() -> Parser:
     parser = make_parser(
         "compare", "Compare the costs of the cells that two results of one machine have in common.", _EPILOG
     )
     parser.add_argument(
-        "results", nargs="*", metavar="A B", help="what to compare with, and what is in question"
+        "results", nargs="*", metavar="RESULT", help="A, what to compare with, and B, what is in question"
     )
     for option, side in (("--before", "A"), ("--after", "B")):
         text = f"instead of {side}: one result or more"
@@ -92,6 +153,11 @@ def _parser() -> Parser:
         "--force",
         action="store_true",
         help="compare different machines, versions of the results' format or of the code all the same",
+    )
+    parser.add_argument(
+        "--verdicts",
+        action="store_true",
+        help="compare what any number of results say of the designs, machine by machine and boot by boot",
     )
     forms = parser.add_mutually_exclusive_group()
     for form, text in (

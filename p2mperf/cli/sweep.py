@@ -38,7 +38,7 @@ Every finished cell is on disk at once. After Ctrl-C, or worse, the same command
 examples:
   python -m p2mperf sweep --plan quick
   python -m p2mperf sweep --size 512M --size 43G --entry-bits 32 --stream uniform --operation latency
-  python -m p2mperf sweep --guest dom0-64-e820 --stream uniform:hole=0.5 --backing huge
+  python -m p2mperf sweep --guest dom0-64-e820 --stream uniform:hole=0.5,pattern=runs --backing huge
   python -m p2mperf sweep --size 8G --operation entry --preamble flush+8M --preamble tight
   python -m p2mperf sweep --plan full --dry-run
   python -m p2mperf sweep --plan life --size 8G

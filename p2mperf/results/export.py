@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2mperf.errors import BadInputError, ResultsError, shown, unknown
-from p2mperf.results.files import as_path, make_directory, replace_file, status_of, told
+from p2mperf.results.files import (
+    as_path,
+    make_directory,
+    remove_left_over,
+    replace_file,
+    status_of,
+    told,
+)
 from p2mperf.results.frame import joined, to_frame
 from p2mperf.results.journal import SUFFIX, Journal
 from p2mperf.results.parquet import PARQUET, read_parquet, write_parquet
@@ -144,6 +151,7 @@ def _export_frame(frame: pd.DataFrame, out: Path) -> list[Path]:
     if frame.empty:
         raise ResultsError("nothing to export: the run has no finished cell yet")
     make_directory(out)
+    remove_left_over(out)
     paths = _files_of(str(frame["run"].iloc[0]), out)
     replace_file(paths[0], lambda path: write_parquet(frame, path))
     replace_file(paths[1], lambda path: frame.to_csv(path, index=False, lineterminator="\n"))

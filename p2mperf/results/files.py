@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from typing import BinaryIO, NoReturn
 
 from p2mperf.errors import BadInputError, ResultsError, shown
 
-# What a file is called while it is being written; one that a crash left is nobody's.
+# What a file is called while it is being written; one that a crash left has its lock held by nobody.
 TEMPORARY = ".p2mperf-"
+_LEFT_OVER = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{16}(-.*)?", re.DOTALL)
 # A whole plan is a few MB. What is larger is none of ours, and must not fill the memory before that is found.
 LARGEST_BYTES = 1 << 30
 
@@ -175,19 +177,59 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     ResultsError
         When the file cannot be written.
     """
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
+    descriptor = -1
     try:
-        # New, and not what somebody has put there: in a shared directory a link would lead us elsewhere.
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        while descriptor < 0:
+            temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
+            descriptor = _open_new(temporary)
         write(temporary)
         _flush(temporary)
         os.replace(temporary, path)
     except OSError as error:
         refuse_to_write(path, error)
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if descriptor >= 0:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
     flush_directory(path.parent)
+
+
+def _open_new(temporary: Path) -> int:
+    """Make a file, and hold its lock to say that somebody writes it; -1 where it was taken for left over."""
+    # New, and not what somebody has put there: in a shared directory a link would lead us elsewhere.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = temporary.exists()
+    except BlockingIOError:
+        is_ours = False
+    except OSError:  # a file system without locks, where nothing is taken for left over
+        is_ours = True
+    if is_ours:
+        return descriptor
+    os.close(descriptor)
+    return -1
+
+
+def remove_left_over(directory: Path) -> None:
+    """Remove what processes that were killed have left half written, and nobody writes any more.
+
+    Parameters
+    ----------
+    directory : Path
+        Where `replace_file` writes.
+    """
+    for path in directory.glob(f"{TEMPORARY}*"):
+        if not _LEFT_OVER.fullmatch(path.name):
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def refuse_to_write(path: Path, error: OSError | ValueError) -> NoReturn:

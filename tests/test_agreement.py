@@ -19,6 +19,7 @@ from p2mperf.analysis.agreement import Agreement, Place, agreement, over_places
 from p2mperf.analysis.statistics import ratio_interval
 from p2mperf.cli import main
 from p2mperf.errors import BadInputError
+from p2mperf.figures import table
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 
@@ -195,6 +196,17 @@ def test_a_summary_has_a_row_for_each_boot(tmp_path: Path) -> None:
     frame = load([measured(tmp_path / name, 1.2, boot=f"b00{name}") for name in "12"])
     assert p2mperf.summary(frame)["boot"].tolist() == ["b001", "b002"]
     assert p2mperf.agreement(frame).equals(agreement(frame))
+
+
+def test_a_figure_shows_one_machine(tmp_path: Path) -> None:
+    """Its points are medians over processes, and those of two machines have none in common."""
+    frame = load([measured(tmp_path / machine, 1.2, machine) for machine in MACHINES[:2]])
+    with pytest.raises(
+        BadInputError, match=r"shows one machine.* of 2: choose one, as frame\[.* == '1e1e'\]"
+    ):
+        table("cost", frame)
+    assert len(table("cost", frame[frame["machine"] == MACHINES[0]]))
+    assert p2mperf.summary(frame).attrs["note"].startswith("measured on 2 machines until 2026-11-21")
 
 
 def test_what_other_code_has_measured_is_another_thing(tmp_path: Path) -> None:

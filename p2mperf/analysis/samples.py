@@ -58,6 +58,9 @@ def host_note(frame: pd.DataFrame) -> str:
         return "measured by p2mperf"
     card = runs[-1]["machine"]
     n_processes = int(frame["replicate"].nunique())
+    n_machines = len({run["machine_key"] for run in runs} & set(frame["machine"]))
+    if n_machines > 1:
+        return f"measured on {n_machines} machines until {runs[-1]['started'][:10]}"
     parts = [
         f"measured {runs[-1]['started'][:10]} on {card.get('cpu_model') or 'an unnamed processor'}",
         f"Linux {card.get('kernel_release')}",

@@ -113,7 +113,14 @@ def _samples(spec: FigureSpec, frame: object) -> pd.DataFrame:
         if spec.measured:
             raise BadInputError(f"figure {spec.name!r} needs results: run `python -m p2mperf sweep` first")
         return pd.DataFrame()
-    return as_samples(frame)
+    samples = as_samples(frame)
+    machines = sorted(set(samples["machine"]))
+    if spec.measured and len(machines) > 1:
+        raise BadInputError(
+            f"a figure shows one machine, and these samples are of {len(machines)}: choose one, as "
+            f"frame[frame['machine'] == {machines[0]!r}]"
+        )
+    return samples
 
 
 def _table(spec: FigureSpec, frame: pd.DataFrame) -> pd.DataFrame:

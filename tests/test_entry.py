@@ -100,9 +100,9 @@ def test_entries_sum_what_the_map_says(name: str, geometry: str, preamble: Pream
                 work.finish(design, frames, wrong)
 
 
-def test_a_pass_is_of_thousands_of_entries() -> None:
+def test_a_visit_is_of_thousands_of_entries() -> None:
     asked = asked_by("pv")
-    assert Entry(FLUSH).n_fixed // asked.n_frames >= 2000
+    assert 2 * Entry(FLUSH).n_fixed // asked.n_frames >= 2000  # with the untimed one before it
     assert Entry(TIGHT).n_fixed // asked.n_frames >= 2000
     assert Entry(FLUSH).n_fixed % asked.n_frames == Entry(TIGHT).n_fixed % asked.n_frames == 0
 
@@ -314,4 +314,4 @@ def test_docs_name_the_preambles_and_what_they_do() -> None:
         work = f"{one.work_touches} lines of {one.work_bytes >> 20} MiB" if one.work_bytes else "none"
         assert f"| {one.name} | {flushed} | {work} |" in text
     n_entries = [Entry(one).n_fixed // asked_by("pv").n_frames for one in (FLUSH, TIGHT)]
-    assert "A pass has {} entries ({} without a preamble)".format(*n_entries) in text
+    assert "two passes of {} entries ({} without a preamble)".format(*n_entries) in text

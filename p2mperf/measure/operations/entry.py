@@ -22,9 +22,10 @@ from p2mperf.units import PAGE_SIZE
 _ZERO = np.uint64(0)
 # x86 flushes page by page up to 33 pages (tlb_single_page_flush_ceiling), and everything from there on.
 _FLUSHED_PAGES = 64
-# Frames of a pass. Thousands of entries: in short phases each design's lines would still be in the caches
-# when its turn comes again. Without a preamble entries are as short as the time stamps around them.
-_N_FRAMES, _N_TIGHT_FRAMES = 1 << 13, 1 << 16
+# Frames of a pass, of which a visit has two, one of them untimed: thousands of entries. In short phases each
+# design's lines would still be in the caches when its turn comes again. A flush and other work take 10 to 20
+# us an entry; without a preamble entries are as short as the time stamps around them.
+_N_FRAMES, _N_TIGHT_FRAMES = 1 << 12, 1 << 16
 
 
 class Entry(Reading[Entered]):

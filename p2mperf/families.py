@@ -101,7 +101,7 @@ _PV_SIZES = {
     "pv32": ("512M", "8G", "43G"),
 }
 _ARM_SIZES = {"lpae": ("1G", "16G")}
-_WITH_HOLES = ("dom0-64-e820",)
+_WITH_HOLES = ("dom0-64-e820", "dom0-32-e820")
 
 _TIGHT = Preamble("tight", False, 0, 0, "no kernel: entries follow each other at once, for comparison")
 # Xen writes CR3 whenever a 64-bit PV guest goes from user to kernel (toggle_guest_mode in

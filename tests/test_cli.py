@@ -88,7 +88,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("sweep --design pv-three", "unknown design 'pv-three': did you mean 'pv-tree'"),
         ("plot cots", "unknown figure 'cots': did you mean 'cost'?"),
         ("plot cost rato", "unknown figure 'rato': did you mean 'ratio'?"),
-        ("sweep --stream unifrom", "unknown stream 'unifrom': did you mean 'uniform'?"),
+        ("sweep --stream unifrom", "unknown stream 'unifrom': did you mean 'uniform' or"),
         ("sweep --stream uniform:hole=2", "stream 'uniform:hole=2': fractions lie in [0, 1]"),
         ("sweep --operation latancy", "unknown operation 'latancy': did you mean 'latency'?"),
         ("sweep --backing kernal", "unknown page backing 'kernal': did you mean 'kernel'?"),
@@ -407,8 +407,8 @@ def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_dry_run_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--size", "16M", "--size", "400G", "--stream", "zipf", "--dry-run"]) == 0
     head, small, large = capsys.readouterr().out.splitlines()
-    # The default plan has 6 replicates and two operations: 2 guests * 2 * 6.
-    assert head == "plan default: 24 cells in 12 units, 6 replicates of each of"
+    # The default plan has 9 replicates and two operations: 2 guests * 2 * 9.
+    assert head == "plan default: 36 cells in 18 units, 9 replicates of each of"
     assert small.split()[:4] == ["pv-64-16m", "kernel", "2", "cells"]
     assert large.split()[0] == "pv-64-400g"
 

@@ -120,11 +120,11 @@ def test_without_a_control_only_the_designs_are_timed(passes: Passes) -> None:
 
 def test_no_frame_is_looked_up_twice(passes: Passes) -> None:
     measure_cell(designs("one", "two", "three"), long_streams(), "latency", SETTINGS, seed=1)
-    # Three designs and one control: two passes each to calibrate, and two untimed and a timed one in each
+    # Three designs and one control: four passes each to calibrate, and two untimed and a timed one in each
     # of 8 visits, the next number after 6 that four divides. What is not timed may come again, but is never
     # timed.
-    assert len(passes.passes) == 2 * 4 + 8 * 3 * 4
-    timed = [(start, start + size) for _, start, size in passes.passes[2 * 4 :][2::3]]
+    assert len(passes.passes) == 4 * 4 + 8 * 3 * 4
+    timed = [(start, start + size) for _, start, size in passes.passes[4 * 4 :][2::3]]
     others = {(start, start + size) for _, start, size in passes.passes} - set(timed)
     stretches = sorted([*timed, *others])
     assert len(set(timed)) == 8 * 4
@@ -157,9 +157,9 @@ def test_the_order_is_seeded(passes: Passes) -> None:
 
 
 def test_an_outlier_is_flagged_and_kept(passes: Passes) -> None:
-    # Calibration takes 6 passes, and each third one of those that follow is timed: the fifth of them is a
+    # Calibration takes 12 passes, and each third one of those that follow is timed: the fifth of them is a
     # hundred times slower.
-    passes.slow_passes = {6 + 3 * 4 + 2}
+    passes.slow_passes = {12 + 3 * 4 + 2}
     measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1).to_json()
     name = measured["rounds"][1]["order"][1]
     assert list(measured["rounds"][1]["flagged"]) == [name]
@@ -224,14 +224,14 @@ def test_the_fastest_design_chooses_the_loop_count(
     passes: Passes, costs_ns: dict[str, float], n_lookups: int
 ) -> None:
     passes.costs_ns = costs_ns
-    stream = long_streams()(60)
+    stream = long_streams()(120)
     assert calibrate(designs("one", "two"), stream, looking_up(passes.kernel), SETTINGS) == n_lookups
 
 
-def test_calibration_times_second_passes_only(passes: Passes) -> None:
+def test_calibration_passes_over_first_passes(passes: Passes) -> None:
     # A first pass that takes a hundred times longer, as one after a build does, changes nothing.
-    passes.slow_passes = {0, 2, 4}
-    assert calibrate(designs("one", "two"), long_streams()(60), looking_up(passes.kernel), SETTINGS) == 500
+    passes.slow_passes = {0, 4, 8}
+    assert calibrate(designs("one", "two"), long_streams()(120), looking_up(passes.kernel), SETTINGS) == 500
 
 
 def test_warming_up_takes_its_time(passes: Passes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from p2mperf.designs.backing import NAMES as BACKINGS
 from p2mperf.errors import BadInputError
 from p2mperf.families import families
 from p2mperf.guests.geometries import find_geometry, geometries
-from p2mperf.measure.operations.registry import operations
+from p2mperf.measure.operations.registry import lookups, operations
 from p2mperf.results.keys import fingerprint
 from p2mperf.streams import STREAMS
 from p2mperf.study import plans
@@ -47,9 +47,14 @@ def test_the_default_plan_has_all_that_was_promised() -> None:
     sizes = {(find_geometry(guest.geometry).entry_bits, guest.n_bytes // MIB) for guest in plan.guests}
     # 512 MiB to 400 GiB, both widths, a size that is no whole GiB
     assert {(64, 512), (64, 400 * 1024), (32, 512), (32, 43 * 1024), (64, 2049)} <= sizes
-    # log-uniform is zipf as it once was: for those who compare with earlier results.
-    assert {stream.name for stream in plan.streams} == set(STREAMS) - {"log-uniform"}
+    # The two ends of locality; what lies between them is measured by the full plan alone.
+    assert {stream.name for stream in plan.streams} == {"sequential", "uniform"}
     assert {stream.name for stream in make_plan("full").streams} == set(STREAMS)
+    assert {"dom0-64-e820", "dom0-32-e820"} <= {guest.name for guest in plan.guests}
+    looked_up = [cell for job in jobs(plan) if not job.unit.replicate for cell in job.cells]
+    assert sum(cell.operation in lookups() for cell in looked_up) >= 60
+    assert plan.n_replicates == make_plan("full").n_replicates == 9
+    assert QUICK.n_replicates == 6  # the fewest that there can be a verdict of
     assert any(stream.hole_fraction for stream in plan.streams)
     assert any(stream.identity_fraction for stream in plan.streams)
     # Every stream that leaves RAM finds a guest that has such frames.
@@ -355,5 +360,9 @@ def test_what_a_plan_wants_is_declared_with_it(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_plan_is_told_by_what_its_settings_change() -> None:
     # As runs that are on disk have it, whose plans are told apart by it.
-    assert make_plan("quick").as_dict()["settings"] == {"control": False, "warm_up_ns": 500_000_000}
+    assert make_plan("quick").as_dict()["settings"] == {
+        "n_visits": 4,
+        "control": False,
+        "warm_up_ns": 500_000_000,
+    }
     assert make_plan("default").as_dict()["settings"] == {}

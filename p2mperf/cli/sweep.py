@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 plans:
-  quick    two 64-bit guests, a 32-bit and an ARM one; under 40 s on two cores
-  default  512 MB to 400 GB, both widths, odd sizes, all streams, holes; under 4 minutes
-  full     points on both sides of every cache and TLB knee of this machine, all page backings
+  quick    two 64-bit guests, a 32-bit and an ARM one; under a minute on two cores
+  default  512 MB to 400 GB, both widths, odd sizes, sequential and uniform, holes; about 6 minutes
+  full     all streams, points on both sides of every cache and TLB knee of this machine, all page backings
   life     what happens to a PV p2m beside lookups: writes, ballooning, leaves broken, tables; under 7 minutes
 
 {operations}

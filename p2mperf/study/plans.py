@@ -62,7 +62,7 @@ class Plan:
     streams: tuple[StreamSpec, ...] = ()
     operations: tuple[str, ...] = field(default_factory=lookups)
     designs: tuple[str, ...] = ()
-    n_replicates: int = 6
+    n_replicates: int = 9
     seed: int = 1
     settings: Settings = field(default_factory=Settings)
     limit_bytes: int = 0
@@ -132,17 +132,20 @@ class Plan:
         return tuple(one.name for one in entry.preambles if one.name in wanted and one.is_possible)
 
 
-_ALL_STREAMS = (
-    StreamSpec("sequential"),
-    StreamSpec("uniform"),
-    StreamSpec("zipf"),
-    StreamSpec("leaf-stride"),
+_TWO_STREAMS = (StreamSpec("sequential"), StreamSpec("uniform"))
+# What the verdicts need: the two ends of locality, and what lies beside RAM.
+_TELLING_STREAMS = (
+    *_TWO_STREAMS,
     StreamSpec("uniform", hole_fraction=0.5),
     StreamSpec("uniform", hole_fraction=0.5, hole_pattern="runs"),
     StreamSpec("uniform", identity_fraction=0.5),
 )
-_EVERY_STREAM = (*_ALL_STREAMS, StreamSpec("log-uniform"))
-_TWO_STREAMS = (StreamSpec("sequential"), StreamSpec("uniform"))
+_EVERY_STREAM = (
+    *_TELLING_STREAMS,
+    StreamSpec("zipf"),
+    StreamSpec("log-uniform"),
+    StreamSpec("leaf-stride"),
+)
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class _PlanSpec:
 
     Attributes
     ----------
-    streams, settings, limit_bytes, has_ladder
+    streams, settings, n_replicates, limit_bytes, has_ladder
         As `Plan`.
     all_backings : bool
         Whether it measures all page backings; else the kernel's alone.
@@ -163,6 +166,7 @@ class _PlanSpec:
 
     streams: tuple[StreamSpec, ...]
     settings: Settings = field(default_factory=Settings)
+    n_replicates: int = 9
     limit_bytes: int = 0
     has_ladder: bool = True
     all_backings: bool = False
@@ -170,11 +174,11 @@ class _PlanSpec:
     at_knees: bool = False
 
 
+# A first look in less than a minute, of as few processes as there can be a verdict of.
+_QUICK = Settings(n_visits=4, control=False, warm_up_ns=500_000_000)
 _PLANS = {
-    "quick": _PlanSpec(
-        _TWO_STREAMS, settings=Settings(control=False, warm_up_ns=500_000_000), has_ladder=False
-    ),
-    "default": _PlanSpec(_ALL_STREAMS),
+    "quick": _PlanSpec(_TWO_STREAMS, settings=_QUICK, n_replicates=6, has_ladder=False),
+    "default": _PlanSpec(_TELLING_STREAMS),
     "full": _PlanSpec(_EVERY_STREAM, all_backings=True, all_preambles=True, at_knees=True),
     # Room for hotplug as 64-bit kernels have it by default; at 32 bits 64 GiB is the most there can be.
     "life": _PlanSpec(_TWO_STREAMS, limit_bytes=512 * GIB),
@@ -221,6 +225,7 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
         backings=BACKING_NAMES if spec.all_backings else (KERNEL,),
         streams=spec.streams,
         operations=operations_of(name),
+        n_replicates=spec.n_replicates,
         settings=spec.settings,
         limit_bytes=spec.limit_bytes,
         has_ladder=spec.has_ladder,

@@ -29,7 +29,7 @@ class Settings:
 
     n_visits: int = 6
     n_slices: int = 2
-    target_ns: int = 2_000_000
+    target_ns: int = 1_600_000
     min_lookups: int = 1 << 13
     max_lookups: int = 1 << 22
     control: bool = True

@@ -102,7 +102,8 @@ def test_one_process_has_a_ratio_without_an_interval(tmp_path: Path) -> None:
     )
     assert table["ratio"].tolist() == pytest.approx([1.5, 0.5])
     assert table["ratio_low"].isna().all()
-    assert table["verdict"].tolist() == ["not resolved", "not resolved"]
+    assert table["verdict"].tolist() == ["no verdict", "no verdict"]
+    assert table["reason"][0] == "1 process: an interval of 95 % takes 6"
 
 
 def test_what_is_only_in_one_is_counted_and_left_out(before: Path, after: Path) -> None:

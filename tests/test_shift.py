@@ -41,7 +41,7 @@ def test_the_interval_is_made_of_the_quotients() -> None:
     ratio = shift_interval(a, b)
     # four against four: all 16 differences, at 1 - 2 / C(8, 4)
     assert (ratio.low, ratio.estimate, ratio.high) == pytest.approx((3 / 8, 3.0, 24.0))
-    assert ratio.confidence == pytest.approx(1 - 2 / 70)
+    assert ratio.level == pytest.approx(1 - 2 / 70)
 
 
 def test_the_sets_may_be_turned_round_and_shifted() -> None:
@@ -56,9 +56,22 @@ def test_the_sets_may_be_turned_round_and_shifted() -> None:
 
 def test_too_few_have_a_ratio_without_an_interval() -> None:
     ratio = shift_interval([0.0, 0.1, 0.2], [1.0, 1.1, 1.2])
-    assert (ratio.estimate, ratio.method) == (pytest.approx(np.e), "none")
+    assert ratio.estimate == pytest.approx(np.e)
     assert np.isnan([ratio.low, ratio.high]).all()
-    assert ratio.confidence == pytest.approx(0.9)  # which even all nine differences have
+    assert ratio.level == pytest.approx(0.9)  # which even all nine differences have
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (6, 7), (51, 50)])
+def test_the_interval_excludes_one_where_the_test_does(sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(sizes)
+    for moved in rng.uniform(-0.1, 0.1, 40):
+        ratio = shift_interval(normal(rng, sizes[0]), normal(rng, sizes[1]) + moved)
+        # Of large sets both are approximate, and a p of 5 % falls on either side.
+        if min(sizes) < 50 or abs(ratio.p_value - 0.05) > 0.001:
+            assert (ratio.low > 1 or ratio.high < 1) == (ratio.p_value <= 1 - ratio.level + 1e-12)
+    # Four against four, all apart: 2 of C(8, 4) orders; two equal sets are no difference.
+    assert shift_interval([0.0, 1, 2, 3], [4.0, 5, 6, 7]).p_value == pytest.approx(2 / 70)
+    assert shift_interval([0.0] * 6, [0.0] * 6).p_value == 1
 
 
 def normal(rng: np.random.Generator, n: int) -> NDArray[np.float64]:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from math import cos, exp, inf, log, nan, pi, sin, tan
+from itertools import product
+from math import exp, inf, log, nan
 
 import numpy as np
 import pytest
 
 from p2mperf.analysis.statistics import (
-    Ratio,
     paired_log_ratios,
     process_ratio,
     ratio_interval,
     sign_test_rank,
-    student_quantile,
-    verdict,
+    signed_rank,
+    trimmed_mean,
+    walsh_averages,
 )
 from p2mperf.measure.rounds import flag_outliers, latin_orders
-
-
-def interval(low: float, high: float) -> Ratio:
-    middle = (low + high) / 2
-    return Ratio(middle, low, high, 10, 0.95, "sign-test", middle)
 
 
 def timed(orders: np.ndarray, cost_ns: np.ndarray, drift: float) -> np.ndarray:
@@ -95,8 +91,20 @@ def test_pairing_removes_what_both_sides_of_a_round_share() -> None:
     noise = np.array([1.0, 3.0, 0.5, 7.0])
     # 20 / 10 in each round, whatever the round's common factor: log 2.
     assert paired_log_ratios(20 * noise, 10 * noise) == pytest.approx([log(2)] * 4)
-    # log ratios log 1, log 2, log 8: the median is log 2.
-    assert process_ratio([5, 6, 8], [5, 3, 1]) == pytest.approx(log(2))
+    # log ratios log 1, log 2, log 8, of which three lose none: their mean is log(16) / 3.
+    assert process_ratio([5, 6, 8], [5, 3, 1]) == pytest.approx(log(16) / 3)
+
+
+@pytest.mark.parametrize(
+    ("n_rounds", "n_left_out"), [(1, 0), (4, 0), (5, 1), (6, 1), (9, 1), (10, 2), (24, 4)]
+)
+def test_a_fifth_of_the_rounds_is_left_out_at_either_end(n_rounds: int, n_left_out: int) -> None:
+    # Rounds 0 to n - 1 with as many of them as are left out at an end made arbitrarily large, or small.
+    rounds = np.random.default_rng(n_rounds).permutation(n_rounds).astype(float)
+    inner = np.arange(n_left_out, n_rounds - n_left_out)
+    assert trimmed_mean(rounds) == pytest.approx(inner.mean())
+    wild = np.where(rounds >= n_rounds - n_left_out, 1e6, np.where(rounds < n_left_out, -1e6, rounds))
+    assert trimmed_mean(wild) == pytest.approx(inner.mean())
 
 
 @pytest.mark.parametrize(
@@ -120,75 +128,86 @@ def test_rounds_that_cannot_be_paired_are_refused(a: list, b: list, message: str
 
 
 def test_ranks_of_the_sign_test() -> None:
-    # P(Bin(5, 1/2) < 1) = 1/32: the whole range of 5 covers 1 - 2/32 = 93.75 %, not enough.
-    assert sign_test_rank(5, 0.95) == 0
+    # P(Bin(5, 1/2) < 1) = 1/32: the whole range of 5 covers 1 - 2/32 = 93.75 %, which is stated.
+    assert sign_test_rank(5, 0.95) == (1, 0.9375)
     # P(Bin(6, 1/2) < 1) = 1/64: the whole range of 6 covers 1 - 2/64 = 96.875 %.
-    assert sign_test_rank(6, 0.95) == 1
+    assert sign_test_rank(6, 0.95) == (1, 0.96875)
     # n = 8: k = 2 covers 1 - 2 (1 + 8) / 256 = 92.97 %, so still k = 1; n = 9: 1 - 2 (1 + 9) / 512 = 96.09 %.
-    assert [sign_test_rank(n, 0.95) for n in (8, 9)] == [1, 2]
+    assert [sign_test_rank(n, 0.95) for n in (8, 9)] == [(1, 1 - 2 / 256), (2, 1 - 20 / 512)]
     # n = 20: P(Bin < 6) = (1 + 20 + 190 + 1140 + 4845 + 15504) / 2**20 = 21700 / 1048576, coverage 95.86 %;
     # one rank further in adds 38760: 1 - 2 * 60460 / 1048576 = 88.47 %.
-    assert sign_test_rank(20, 0.95) == 6
+    assert sign_test_rank(20, 0.95) == (6, pytest.approx(1 - 2 * 21700 / 2**20))
     # 21700 / 2**20 * 2 = 4.139 % is missed, so a demand of 95.9 % steps back to k = 5.
-    assert sign_test_rank(20, 0.959) == 5
+    assert sign_test_rank(20, 0.959)[0] == 5
 
 
-def test_interval_takes_those_order_statistics() -> None:
-    # n = 9, k = 2: the second smallest and second largest; the median is the fifth.
-    ratio = ratio_interval(np.log([9, 1, 5, 3, 7, 2, 8, 4, 6]))
-    assert (ratio.low, ratio.estimate, ratio.high) == pytest.approx((2, 5, 8))
-    assert (ratio.n_processes, ratio.confidence, ratio.method) == (9, 0.95, "sign-test")
+def test_ranks_of_the_signed_rank_test_are_those_of_its_tables() -> None:
+    # Wilcoxon's critical sums at 5 %, two-sided: 0, 2, 3, 5, 8, 10, 13 of 6 to 12; k is one more.
+    assert [signed_rank(n, 0.95)[0] for n in range(6, 13)] == [1, 3, 4, 6, 9, 11, 14]
+    # Sets of ranks 1 to 9 with a sum below 6: {}, 1 to 5, 1+2, 1+3, 1+4, 2+3: 10 of 512.
+    assert signed_rank(9, 0.95)[1] == 1 - 20 / 512
+    # 12: the table of McCornack (1965) has P(W <= 13) = 0.0212.
+    assert signed_rank(12, 0.95)[1] == pytest.approx(1 - 2 * 0.0212, abs=1e-4)
+    assert [signed_rank(n, 0.95) for n in (1, 2, 5)] == [(1, 0.0), (1, 0.5), (1, 0.9375)]
 
 
-def test_comparisons_widen_the_interval() -> None:
-    logs = np.log(np.arange(1, 21))
-    # Ten at once need 99.5 % each: k = 4 misses 2 (1 + 20 + 190 + 1140) / 2**20 = 0.2577 %,
-    # k = 5 would miss 2 (1351 + 4845) / 2**20 = 1.18 %.
-    ratio = ratio_interval(logs, n_comparisons=10)
-    assert (ratio.low, ratio.high) == pytest.approx((4, 17))
-    alone = ratio_interval(logs)
-    assert (alone.low, alone.high) == pytest.approx((6, 15))
-    # Six observations cannot carry 97.5 %: the widened interval falls back to Student.
-    assert ratio_interval(logs[:6], n_comparisons=2).method == "student-t"
+@pytest.mark.parametrize("n", [4, 7, 9])
+def test_levels_are_those_of_all_signs_counted(n: int) -> None:
+    # With the sizes of the differences given, every pattern of signs is equally likely around the truth.
+    sizes = np.random.default_rng(n).uniform(0.01, 0.1, n)
+    ratios = [ratio_interval(sizes * signs) for signs in product((-1, 1), repeat=n)]
+    assert np.mean([ratio.low <= 1 <= ratio.high for ratio in ratios]) == pytest.approx(ratios[0].level)
+    assert np.mean([r.sign_low <= 1 <= r.sign_high for r in ratios]) == pytest.approx(ratios[0].sign_level)
+    # And the interval excludes 1 exactly where the test says so.
+    for ratio in ratios:
+        assert (ratio.low > 1 or ratio.high < 1) == (ratio.p_value <= 1 - ratio.level + 1e-12 < 1)
+        assert np.mean([one.p_value <= ratio.p_value for one in ratios]) == pytest.approx(ratio.p_value)
 
 
-def test_student_quantiles() -> None:
-    # One degree of freedom is Cauchy: P(|T| < t) = 2 atan(t) / pi, so t = tan(0.95 pi / 2).
-    assert student_quantile(0.95, 1) == pytest.approx(tan(0.95 * pi / 2))
-    # Two degrees: P(|T| < t) = t / sqrt(2 + t^2), so t = p sqrt(2 / (1 - p^2)).
-    assert student_quantile(0.95, 2) == pytest.approx(0.95 * (2 / (1 - 0.95**2)) ** 0.5)
-    # Three degrees, put back: P = 2/pi (theta + sin theta cos theta) with theta = atan(t / sqrt 3).
-    theta = np.arctan(student_quantile(0.95, 3) / 3**0.5)
-    assert 2 / pi * (theta + sin(theta) * cos(theta)) == pytest.approx(0.95)
-    # Four degrees: P = sin theta (1 + cos^2 theta / 2) with theta = atan(t / 2).
-    theta = np.arctan(student_quantile(0.95, 4) / 2)
-    assert sin(theta) * (1 + cos(theta) ** 2 / 2) == pytest.approx(0.95)
+def test_intervals_take_those_order_statistics() -> None:
+    # n = 9, sign test: k = 2, the second smallest and second largest.
+    logs = np.array([9.0, 1, 5, 3, 7, 2, 8, 4, 6])
+    ratio = ratio_interval(logs)
+    assert (log(ratio.sign_low), log(ratio.sign_high)) == pytest.approx((2, 8))
+    # Signed rank: k = 6 of the averages 1, 1.5, 2, 2, 2.5, 2.5: the sixth is 2.5, and 7.5 from the other end.
+    assert (log(ratio.low), log(ratio.estimate), log(ratio.high)) == pytest.approx((2.5, 5, 7.5))
+    assert (ratio.n_processes, ratio.level, ratio.sign_level) == (9, 1 - 20 / 512, 1 - 20 / 512)
 
 
-def test_two_processes_give_student_intervals() -> None:
-    # Logs 0 and 0.2: mean 0.1, sd 0.1 sqrt 2, standard error 0.1, t(95 %, 1) = tan(0.475 pi) = 12.706.
-    ratio = ratio_interval([0.0, 0.2])
-    margin = 0.1 * tan(0.475 * pi)
-    assert (log(ratio.low), log(ratio.high)) == pytest.approx((0.1 - margin, 0.1 + margin))
-    assert (log(ratio.estimate), ratio.method) == (pytest.approx(0.1), "student-t")
+def test_p_values_count_walsh_averages() -> None:
+    # 1, 2, 3, -1.5: ranks 1, 3, 4 against 2; P(W <= 2) = |{}, 1, 2| / 16 = 3/16, twice.
+    assert ratio_interval([1.0, 2.0, 3.0, -1.5]).p_value == pytest.approx(6 / 16)
+    assert ratio_interval([0.1] * 6).p_value == pytest.approx(2 / 64)
+    assert ratio_interval([0.1]).p_value == 1
+
+
+def test_zeros_and_ties_are_never_taken_for_a_difference() -> None:
+    same = ratio_interval([0.0] * 9)
+    assert (same.low, same.estimate, same.high, same.p_value) == (1, 1, 1, 1)
+    # Three zeros of nine: 6 averages of them alone count for both sides, P(W <= 6) = 14 / 512.
+    some = ratio_interval([0.0] * 3 + [0.1] * 6)
+    assert some.p_value == pytest.approx(28 / 512)
+    assert some.low == 1
+    # Equal and opposite: their averages are 0 too.
+    assert ratio_interval([-0.1, 0.1] * 4).p_value == 1
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
-def test_too_few_for_a_sign_test_use_student_and_contain_the_median(n: int) -> None:
-    ratio = ratio_interval(np.random.default_rng(n).normal(0, 0.01, n))
-    assert ratio.method == "student-t"
-    assert ratio.low < ratio.estimate < ratio.high
+def test_too_few_processes_give_their_range_with_its_level(n: int) -> None:
+    logs = np.random.default_rng(n).normal(0, 0.01, n)
+    ratio = ratio_interval(logs)
+    assert (ratio.low, ratio.high) == pytest.approx((exp(logs.min()), exp(logs.max())))
+    # All on one side of the truth: 2 of 2**n patterns of signs.
+    assert ratio.level == ratio.sign_level == 1 - 2 / 2**n
+    assert not ratio.allows_verdict
+    assert not ratio_interval([0.1] * n).excludes_one
 
 
-def test_one_process_has_no_interval_and_no_verdict() -> None:
+def test_one_process_has_no_interval() -> None:
     ratio = ratio_interval([log(2)])
-    assert (ratio.estimate, ratio.hodges_lehmann, ratio.method) == (
-        pytest.approx(2),
-        pytest.approx(2),
-        "none",
-    )
-    assert np.isnan([ratio.low, ratio.high]).all()
-    assert verdict(ratio) == "not resolved"
+    assert ratio.estimate == pytest.approx(2)
+    assert np.isnan([ratio.low, ratio.high, ratio.sign_low, ratio.sign_high]).all()
+    assert (ratio.level, ratio.sign_level) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -205,46 +224,16 @@ def test_bad_logs_are_refused_and_never_significant(bad: list, message: str) -> 
         ratio_interval(bad)
 
 
-@pytest.mark.parametrize("parameters", [{"confidence": 1.0}, {"confidence": 0.0}, {"n_comparisons": 0}])
-def test_parameters_out_of_range_are_refused(parameters: dict) -> None:
+@pytest.mark.parametrize("confidence", [1.0, 0.0])
+def test_a_confidence_out_of_range_is_refused(confidence: float) -> None:
     with pytest.raises(ValueError, match="no interval"):
-        ratio_interval([0.1, 0.2], **parameters)
+        ratio_interval([0.1, 0.2], confidence)
 
 
-def test_hodges_lehmann_is_the_median_of_the_walsh_averages() -> None:
+def test_the_estimate_is_the_median_of_the_walsh_averages() -> None:
     # Of 0, 1, 5: averages 0, 1, 5, 0.5, 2.5, 3, sorted 0 0.5 1 2.5 3 5, median 1.75.
-    assert log(ratio_interval([0.0, 1.0, 5.0]).hodges_lehmann) == pytest.approx(1.75)
-
-
-# Two humps only where the sign test answers: Student's t promises nothing for them.
-@pytest.mark.parametrize(
-    ("n_processes", "hump"),
-    [(2, 0), (4, 0), (6, 0), (6, 0.1), (9, 0), (9, 0.1), (12, 0), (12, 0.1), (20, 0), (20, 0.1)],
-)
-def test_coverage_of_simulated_copies(n_processes: int, hump: float) -> None:
-    rng = np.random.default_rng(n_processes)
-    logs = rng.normal(0, 0.02, (2000, n_processes))
-    logs += hump * rng.choice([-1, 1], logs.shape)
-    ratios = [ratio_interval(row) for row in logs]
-    covered = np.mean([ratio.low <= 1 <= ratio.high for ratio in ratios])
-    # 95 % asked; 2000 draws have a standard error of 0.5 %; exact ranks give up to 97 % here.
-    assert 0.93 <= covered <= 0.99
-
-
-def test_two_copies_are_rarely_resolved() -> None:
-    rng = np.random.default_rng(11)
-    n_seeds, n_processes, n_rounds = 400, 10, 20
-    layout = rng.normal(0, 0.02, (n_seeds, n_processes, 1))
-    elapsed_ns = np.exp(rng.normal(0, 0.01, (2, n_seeds, n_processes, n_rounds)))
-    resolved = 0
-    for seed in range(n_seeds):
-        a, b = elapsed_ns[0, seed] * np.exp(layout[seed]), elapsed_ns[1, seed]
-        logs = [process_ratio(a[process], b[process]) for process in range(n_processes)]
-        resolved += verdict(ratio_interval(logs)) == "resolved"
-    # At most 5 % of 400 are 20; three standard errors are 3 sqrt(400 * 0.05 * 0.95) = 13.
-    assert resolved <= 33
-    # The sign test of ten covers 1 - 2 (1 + 10) / 1024 = 97.85 %, so 8.6 are expected: not none either.
-    assert resolved >= 1
+    assert walsh_averages(np.array([5.0, 0.0, 1.0])) == pytest.approx([0, 0.5, 1, 2.5, 3, 5])
+    assert log(ratio_interval([0.0, 1.0, 5.0]).estimate) == pytest.approx(1.75)
 
 
 def test_dropping_any_process_moves_the_estimate_less_than_the_interval() -> None:
@@ -253,33 +242,6 @@ def test_dropping_any_process_moves_the_estimate_less_than_the_interval() -> Non
     for left_out in range(logs.size):
         estimate = ratio_interval(np.delete(logs, left_out)).estimate
         assert full.low < estimate < full.high
-
-
-# Verdicts.
-
-
-@pytest.mark.parametrize(
-    ("ratio", "control", "expected"),
-    [
-        (interval(1.02, 1.05), None, "resolved"),
-        (interval(0.90, 0.98), None, "resolved"),
-        (interval(0.98, 1.05), None, "not resolved"),
-        (interval(0.992, 1.008), None, "equivalent"),
-        (interval(1.02, 1.05), interval(0.99, 1.01), "resolved"),
-        (interval(0.90, 0.98), interval(0.99, 1.01), "resolved"),
-        (interval(1.02, 1.05), interval(0.97, 1.03), "not resolved"),
-        (interval(1.002, 1.004), interval(0.99, 1.01), "equivalent"),
-        (interval(1.02, 1.05), interval(nan, nan), "not resolved"),
-        (interval(nan, nan), None, "not resolved"),
-    ],
-)
-def test_verdicts(ratio: Ratio, control: Ratio | None, expected: str) -> None:
-    assert verdict(ratio, control=control) == expected
-
-
-def test_equivalence_margin_is_the_callers() -> None:
-    assert verdict(interval(0.97, 1.02), equivalence=0.05) == "equivalent"
-    assert verdict(interval(0.997, 1.002), equivalence=0.001) == "not resolved"
 
 
 # Outliers.

@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
+import pandas as pd
+
 import p2mperf
 from p2mperf.analysis.samples import operation_label
-from p2mperf.analysis.summary import Pair, pairs_of, short_name
+from p2mperf.analysis.summary import Pair, intervals_of, pairs_of, short_name, with_verdicts
+from p2mperf.analysis.verdicts import notes_on
 from p2mperf.designs.pv.scenarios import SCENARIOS
 from p2mperf.figures import save, table
 from p2mperf.figures.life import cell_titles
 from p2mperf.guests.presets import PRESETS
+from p2mperf.measure.operations.registry import lookups
 from p2mperf.units import format_ns
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,8 +84,10 @@ def results() -> str:
         & pairs["stream"].isin(["uniform", "sequential"])
         & (pairs["family"] == "pv")
     ]
+    shown = with_verdicts(shown)
     lines = [
-        "| guest | stream | operation | list, ns | tree, ns | tree / list, 95 % interval | verdict |",
+        "| guest | stream | operation | list, ns | tree, ns "
+        f"| tree / list, {intervals_of(shown)} | verdict |",
         "|---|---|---|---:|---:|---|---|",
     ]
     ordered = shown.sort_values(["operation", "preamble", "stream_label", "entry_bits", "guest_bytes"])
@@ -93,14 +99,16 @@ def results() -> str:
             f"| {pair.reference_ns:.2f} | {pair.cost_ns:.2f} | {ratio} "
             f"| {_said(pair)} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_notes(shown)])
 
 
 def life_costs() -> str:
     """What all but the lookups cost, of the shipped sweep over a p2m's life: a row an operation."""
     pairs = p2mperf.summary(p2mperf.load("shipped-life"))
+    pairs = with_verdicts(pairs[~pairs["operation"].isin(lookups())])
     cells = pairs[_CELL].itertuples(index=False, name=None)
-    return _by_guest(dict(zip(cells, map(_life_cost, pairs_of(pairs)), strict=True)))
+    costs = _by_guest(dict(zip(cells, map(_life_cost, pairs_of(pairs)), strict=True)))
+    return "\n".join([costs, *_notes(pairs)])
 
 
 def _life_cost(pair: Pair) -> str:
@@ -133,10 +141,16 @@ def _by_guest(texts: Mapping[tuple[str, str, str], str]) -> str:
     return "\n".join(lines)
 
 
+def _notes(shown: pd.DataFrame) -> list[str]:
+    """What to know of a table, after it."""
+    intervals = intervals_of(shown).replace("interval", "Wilcoxon intervals")
+    among = f"verdicts hold among these {len(shown)} rows (Benjamini-Hochberg at 5 %)"
+    return ["", "; ".join([intervals, among, *notes_on(shown["verdict"], shown["marks"])]) + "."]
+
+
 def _said(pair: Pair) -> str:
-    """Which design is faster, or why none is said to be."""
-    said = f"{short_name(pair.faster, 'pv')} faster" if pair.faster else pair.verdict
-    return said.replace("linear", "list")
+    """What is said of two designs, by the short names of this page."""
+    return short_name(pair.said, "pv").replace("linear", "list")
 
 
 BLOCKS = {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from p2mperf.analysis.statistics import Ratio
+    from p2mperf.analysis.verdicts import Judgement
 
 # What is compared: a cell, and one design in it, named beside its family.
 _AFTER_FAMILY = CELL_AXES.index("family") + 1
@@ -197,35 +198,35 @@ def _over_processes(costs: pd.Series[float]) -> pd.Series[float]:
 
 
 def _ratios(costs_a: pd.Series[float], costs_b: pd.Series[float]) -> pd.DataFrame:
+    import numpy as np
     import pandas as pd
+
+    from p2mperf.analysis.shift import shift_interval
+    from p2mperf.analysis.verdicts import judge
 
     both = (costs.groupby(level=_KEY, sort=False) for costs in (costs_a, costs_b))
     a, b = ({cast(tuple[Hashable, ...], cell): costs for cell, costs in side} for side in both)
-    rows = {cell: _row(a[cell], b[cell]) for cell in a if cell in b}
-    if not rows:
+    ratios = {cell: shift_interval(np.log(a[cell]), np.log(b[cell])) for cell in a if cell in b}
+    if not ratios:
         raise BadInputError(
             "the two have no measured cell in common: give results of the same plan, guests and designs"
         )
-    return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(list(rows), names=_KEY))
+    judged = zip(ratios.items(), judge(list(ratios.values())), strict=True)
+    rows = [_row(ratio, said, len(a[cell]), len(b[cell])) for (cell, ratio), said in judged]
+    return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(list(ratios), names=_KEY))
 
 
-def _row(costs_a: pd.Series[float], costs_b: pd.Series[float]) -> dict[str, object]:
-    import numpy as np
-
-    from p2mperf.analysis.shift import shift_interval
-    from p2mperf.analysis.statistics import verdict
-
-    ratio: Ratio = shift_interval(np.log(costs_a), np.log(costs_b))
-    said = verdict(ratio)
+def _row(ratio: Ratio, said: Judgement, n_a: int, n_b: int) -> dict[str, object]:
     return {
         "ratio": ratio.estimate,
         "ratio_low": ratio.low,
         "ratio_high": ratio.high,
-        "n_processes_a": len(costs_a),
-        "n_processes_b": len(costs_b),
-        "level": ratio.confidence,
-        "verdict": said,
-        "in_words": in_words(ratio.estimate, ratio.low, ratio.high, said),
+        "n_processes_a": n_a,
+        "n_processes_b": n_b,
+        "level": ratio.level,
+        "verdict": said.verdict,
+        "in_words": in_words(ratio.estimate, ratio.low, ratio.high, said.verdict),
+        "reason": said.reason,
     }
 
 

@@ -37,7 +37,7 @@ def shift_interval(logs_a: ArrayLike, logs_b: ArrayLike, confidence: float = 0.9
     -------
     Ratio
         Median of all quotients, with the exact interval of the Mann-Whitney test where so few processes can
-        give that confidence (four against four for 95 %), else with nan ends. `confidence` is the level
+        give that confidence (four against four for 95 %), else with nan ends. `level` is the coverage
         that it really has, `n_processes` that of the smaller set.
 
     Raises
@@ -63,9 +63,8 @@ def shift_interval(logs_a: ArrayLike, logs_b: ArrayLike, confidence: float = 0.9
         low=exp(low),
         high=exp(high),
         n_processes=min(a.size, b.size),
-        confidence=level,
-        method="mann-whitney" if rank else "none",
-        hodges_lehmann=exp(estimate),
+        level=level,
+        p_value=_p_value(differences, a.size, b.size),
     )
 
 
@@ -110,6 +109,17 @@ def mann_whitney_rank(n_a: int, n_b: int, confidence: float) -> tuple[int, float
     coverage = 1 - 2 * below  # of the interval from the (k + 1)th difference at place k; falls with it
     rank = int(np.count_nonzero(coverage >= confidence))
     return rank, float(coverage[max(rank, 1) - 1]) if n_differences > 1 else 0.0
+
+
+def _p_value(differences: NDArray[np.float64], n_a: int, n_b: int) -> float:
+    from scipy.special import ndtr
+
+    # As for the interval, whose ends belong to it, a difference of 0 counts for both sides.
+    smaller = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
+    if differences.size > _MANY_DIFFERENCES:
+        spread = sqrt(n_a * n_b * (n_a + n_b + 1) / 12)
+        return min(1.0, 2 * float(ndtr((smaller + 0.5 - n_a * n_b / 2) / spread)))
+    return min(1.0, 2 * float(_orders(n_a, n_b)[: smaller + 1].sum()) / comb(n_a + n_b, n_a))
 
 
 def _orders(n_a: int, n_b: int) -> NDArray[np.float64]:

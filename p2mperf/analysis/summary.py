@@ -11,8 +11,10 @@ from math import nan
 
 import pandas as pd
 
+from p2mperf.analysis.rounds import PROCESS, CellRounds
 from p2mperf.analysis.samples import host_note, measured, stream_label
-from p2mperf.analysis.statistics import Ratio, process_ratio, ratio_interval, verdict
+from p2mperf.analysis.statistics import Ratio
+from p2mperf.analysis.verdicts import COVERS, judge
 from p2mperf.control import CONTROL
 from p2mperf.families import families
 from p2mperf.results.fields import CELL_AXES
@@ -36,20 +38,26 @@ class Pair:
         The two.
     cost_ns, reference_ns : float
         Medians over processes of the process median [ns].
-    ratio, low, high : float
-        Cost over reference, with its interval over processes.
-    hodges_lehmann : float
-        Second opinion on the ratio.
+    ratio, low, high, level : float
+        Cost over reference, with its interval over processes and the coverage that this has exactly.
+    p_value : float
+        Of the same test.
+    sign_low, sign_high, sign_level : float
+        Interval of the sign test, which asks less of the processes.
     control_low, control_high : float
         Interval of one of them against itself; NaN without control.
     n_processes : int
         Observations.
-    method : str
-        How the interval was made.
+    trend : str
+        Which of the two becomes steadily slower or faster within its processes, and by how much; or "".
+    marks : str
+        What makes the row doubtful: ``biased``, ``unsteady``, both with a comma between, or "".
     verdict : str
-        What it shows.
+        What the ratio shows in the table that it stands in.
     faster : str
         The faster design, where that is resolved.
+    reason : str
+        Why that verdict and those marks, in words.
     """
 
     stream_label: str
@@ -60,17 +68,33 @@ class Pair:
     ratio: float
     low: float
     high: float
-    hodges_lehmann: float
+    level: float
+    p_value: float
+    sign_low: float
+    sign_high: float
+    sign_level: float
     control_low: float
     control_high: float
     n_processes: int
-    method: str
-    verdict: str
-    faster: str
+    trend: str
+    marks: str
+    verdict: str = ""
+    faster: str = ""
+    reason: str = ""
+
+    @property
+    def said(self) -> str:
+        """Which design is faster, or why none is said to be, and the marks in brackets."""
+        said = f"{self.faster} faster" if self.faster else self.verdict
+        return said + f" ({self.marks})" * bool(self.marks)
+
+    @property
+    def as_ratio(self) -> Ratio:
+        """What of it a verdict stands on."""
+        return Ratio(self.ratio, self.low, self.high, self.level, self.p_value, self.n_processes)
 
 
 SUMMARY_COLUMNS = (*CELL_COLUMNS, *(field.name for field in fields(Pair)))
-_PROCESS = ["run", "replicate"]
 _OF_STREAM = ("stream", "hole_fraction", "identity_fraction", "hole_pattern")
 
 
@@ -90,7 +114,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Notes
     -----
-    Each interval stands for itself: it is not widened for the number of cells in the table.
+    Intervals are not widened for the number of rows; verdicts are those of the whole table. Who shows a part
+    of it asks `with_verdicts` for those of that part.
     """
     rows = [
         [*key, *astuple(pair)]
@@ -98,26 +123,63 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         for pair in _pairs(cell)
     ]
     table = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
-    table.attrs["note"] = host_note(frame)
-    return table
+    table.attrs["note"] = f"{host_note(frame)}; {COVERS}"
+    return with_verdicts(table)
+
+
+def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Judge the rows of a table among each other.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of a `summary`, all that are shown together.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same with verdict, faster and reason of this table: what excludes 1 has to stay so under
+        Benjamini and Hochberg's procedure over these rows.
+    """
+    pairs = list(pairs_of(table))
+    said = judge([pair.as_ratio for pair in pairs])
+    judged = zip(pairs, said, strict=True)
+    faster = [_faster(pair) if one.verdict == "resolved" else "" for pair, one in judged]
+    reasons = ["; ".join([one.reason, *_doubts(pair)]) for pair, one in zip(pairs, said, strict=True)]
+    return table.assign(verdict=[one.verdict for one in said], faster=faster, reason=reasons)
+
+
+def _faster(pair: Pair) -> str:
+    return pair.reference if pair.ratio > 1 else pair.design
+
+
+def _doubts(pair: Pair) -> Iterator[str]:
+    if "biased" in pair.marks:
+        yield f"biased: the control's interval {pair.control_low:.3f} to {pair.control_high:.3f} excludes 1"
+    if "unsteady" in pair.marks:
+        yield f"unsteady: {pair.trend}"
 
 
 def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
-    wide = cell.pivot_table(index=[*_PROCESS, "round"], columns="design", values="cost_ns", aggfunc="first")
+    index = [*PROCESS, "visit", "round"]
+    wide = cell.pivot_table(index=index, columns="design", values="cost_ns", aggfunc="first")
     names = [name for name in wide.columns if not name.startswith(CONTROL)]
     first = cell.iloc[0]
     if len(names) < 2:
         return
     reference = reference_of(first["family"], names)
-    control = _control(wide)
-    costs = wide.groupby(level=_PROCESS).median().median()
+    costs = wide[names].groupby(level=PROCESS).median().median()
+    rounds = CellRounds(wide)
+    control = rounds.control()
+    trends = {name: rounds.trend(name) for name in names}
     for name in names:
         if name == reference:
             continue
-        ratio = _ratio(wide, name, reference)
+        ratio = rounds.ratio(name, reference)
         if ratio is None:
             continue  # rows of a frame may be picked so that no round has both
-        said = verdict(ratio, control=control)
+        trend = ", ".join(filter(None, (trends[name], trends[reference])))
+        marks = {"biased": control is not None and control.excludes_one, "unsteady": trend != ""}
         yield Pair(
             stream_label=stream_label(*first[list(_OF_STREAM)]),
             design=name,
@@ -127,13 +189,16 @@ def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
             ratio=ratio.estimate,
             low=ratio.low,
             high=ratio.high,
-            hodges_lehmann=ratio.hodges_lehmann,
+            level=ratio.level,
+            p_value=ratio.p_value,
+            sign_low=ratio.sign_low,
+            sign_high=ratio.sign_high,
+            sign_level=ratio.sign_level,
             control_low=control.low if control else nan,
             control_high=control.high if control else nan,
             n_processes=ratio.n_processes,
-            method=ratio.method,
-            verdict=said,
-            faster=(reference if ratio.estimate > 1 else name) if said == "resolved" else "",
+            trend=trend,
+            marks=", ".join(mark for mark, holds in marks.items() if holds),
         )
 
 
@@ -174,17 +239,13 @@ def short_name(design: str, family: str) -> str:
     return design.removeprefix(f"{family}-")
 
 
-def _ratio(wide: pd.DataFrame, above: str, below: str) -> Ratio | None:
-    """Ratio of two designs, paired within rounds; None where no round has both."""
-    both = wide[[above, below]].dropna()
-    if both.empty:
-        return None
-    pairs = both.groupby(level=_PROCESS)
-    return ratio_interval([process_ratio(process[above], process[below]) for _, process in pairs])
+def intervals_of(table: pd.DataFrame) -> str:
+    """Name the intervals of a table by what they cover, from the least to the most.
 
-
-def _control(wide: pd.DataFrame) -> Ratio | None:
-    for name in wide.columns:
-        if name.startswith(CONTROL) and name.removeprefix(CONTROL) in wide.columns:
-            return _ratio(wide, name, name.removeprefix(CONTROL))
-    return None
+    Examples
+    --------
+    >>> [intervals_of(pd.DataFrame({"level": levels})) for levels in ([0.96875, 0.875, 0.0], [0.0])]
+    ['87.5 to 96.9 % interval', 'no interval']
+    """
+    levels = sorted({f"{100 * level:.1f}" for level in table["level"] if level}, key=float)
+    return " to ".join(dict.fromkeys([levels[0], levels[-1]])) + " % interval" if levels else "no interval"

@@ -21,9 +21,9 @@ A and B are results directories (their newest run with a measured cell counts), 
 take them; all their processes count, and each run may be named once.
 
 A ratio is the cost in B over the cost in A: "B 4.1 % slower" is 4.1 % more time a lookup. Its interval is
-that of two independent sets of fresh processes, with four or more a side; it holds with 95 % for each row
-alone, so of many rows a few exclude 1 by chance, and it covers neither boots nor machines. What is perhaps
-slower or faster is not resolved.
+that of two independent sets of fresh processes, with four or more a side, and covers neither boots nor
+machines. A verdict takes six a side, and has to hold among all rows (Benjamini and Hochberg at 5 %): of many
+rows a few exclude 1 by chance. What is perhaps slower or faster is not resolved.
 
 Costs of unlike machines do not compare; with --verdicts their ratios of designs do. A row is a cell and a
 design beside its reference, with the ratio of each machine, and of each boot of it. They agree where all
@@ -81,7 +81,9 @@ def main(argv: list[str]) -> int:
     frame_a, frame_b = load(sources_a), load(sources_b)
     table = compare(frame_a, frame_b, force=arguments.force)
     _say_what_is_compared(frame_a, frame_b, table)
-    show.table(table, arguments.form, _QUIET)
+    # A sentence a row is for programs, and for who asks for it; `in_words` says the same in short.
+    in_full = arguments.form in ("json", "csv")
+    show.table(table if in_full else table.drop(columns="reason"), arguments.form, _QUIET)
     show.note(f"highest ratio: {_named(worst(table))}")
     if arguments.fail_above is None:
         return 0

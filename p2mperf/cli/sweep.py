@@ -231,26 +231,26 @@ def as_text(table: pd.DataFrame) -> str:
         One block for each pair of designs, a line for each cell.
     """
     from p2mperf.analysis.samples import operation_label
-    from p2mperf.analysis.summary import pairs_of, short_name
+    from p2mperf.analysis.summary import intervals_of, pairs_of, short_name
+    from p2mperf.analysis.verdicts import notes_on
 
     blocks = []
     for (family, design, reference), part in table.groupby(["family", "design", "reference"], sort=False):
         short = short_name(str(reference), str(family)), short_name(str(design), str(family))
         head = f"{'guest':16} {'backing':8} {'stream':27} {'operation':16}"
         costs = f"{short[0]:>11}{short[1]:>11}"
-        lines = [f"{head}{costs}  {short[1]}/{short[0]} [95 % interval]   verdict"]
+        lines = [f"{head}{costs}  {short[1]}/{short[0]} [{intervals_of(part)}]   verdict"]
         ordered = part.sort_values(["operation", "preamble", "stream_label", "entry_bits", "guest_bytes"])
         cells = ordered[["guest", "backing", "operation", "preamble"]].itertuples(index=False, name=None)
         for (guest, backing, *what), pair in zip(cells, pairs_of(ordered), strict=True):
-            said = f"{pair.faster} faster" if pair.faster else pair.verdict
             lines.append(
                 f"{guest:16} {backing:8} {pair.stream_label:27} {operation_label(*what):16}"
                 f"{format_ns(pair.reference_ns):>11}{format_ns(pair.cost_ns):>11}"
                 f"  {pair.ratio:6.3f} [{pair.low:.3f}, {pair.high:.3f}]".ljust(28)
-                + f"   {said}"
+                + f"   {pair.said}"
             )
         blocks.append("\n".join(lines))
     if not blocks:
         return "no cell has two designs to compare"
-    note = "ratios are medians of paired rounds, not quotients of the costs; each interval holds for itself"
-    return "\n\n".join([*blocks, note])
+    notes = ["ratios are of paired rounds, not quotients of the costs"]
+    return "\n\n".join([*blocks, "\n".join([*notes, *notes_on(table["verdict"], table["marks"])])])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import summary
@@ -16,6 +17,8 @@ from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_DOUBTFUL = "ringed: biased or unsteady"
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -63,9 +66,18 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
             linestyle=look.line,
             markerfacecolor=look.face,
         )
+        _draw_doubtful(part, part["guest_bytes"].to_numpy(float) * (1 + 0.03 * index), ax)
     size_axis(ax, table["guest_bytes"])
     _ratio_axis(ax, table)
     ax.set_ylabel(f"{table['design'].iloc[0]} / {table['reference'].iloc[0]}")
+
+
+def _draw_doubtful(table: pd.DataFrame, places: NDArray[np.float64], ax: Axes) -> None:
+    """Draw a ring about the points whose rows have a mark."""
+    has_mark = (table["marks"] != "").to_numpy(bool)
+    if has_mark.any():
+        ratios = table["ratio"].to_numpy(float)
+        ax.plot(places[has_mark], ratios[has_mark], "o", label=_DOUBTFUL, color="0.25", ms=13, mfc="none")
 
 
 def _draw_labels(table: pd.DataFrame, ax: Axes) -> None:
@@ -74,6 +86,7 @@ def _draw_labels(table: pd.DataFrame, ax: Axes) -> None:
     ratio = table["ratio"].to_numpy(float)
     error = np.abs(table[["low", "high"]].to_numpy(float).T - ratio)
     ax.errorbar(places, ratio, yerr=np.nan_to_num(error), fmt="D", color="#0072B2", capsize=4)
+    _draw_doubtful(table, places.astype(float), ax)
     ax.set_xticks(places, labels)
     ax.set_xlim(-0.6, len(labels) - 0.4)
     _ratio_axis(ax, table)

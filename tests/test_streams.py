@@ -201,14 +201,14 @@ def test_leaf_stride_has_no_stride(seed: int) -> None:
     assert (np.diff(steps) == 0).mean() < 1 / 64
 
 
-@pytest.mark.parametrize("guest", ["dom0-64-e820", "dom0-32-e820"])
-def test_leaf_stride_meets_every_leaf_that_has_memory(guest: str) -> None:
-    shape = Guest.preset(guest)
+@pytest.mark.parametrize(
+    "shape", [E820, Guest.preset("dom0-32-e820"), GAPPED], ids=["64", "32", "shared leaf"]
+)
+def test_leaf_stride_meets_every_leaf_that_has_memory(shape: Guest) -> None:
     leaf = shape.geometry.leaf_frames
     leaves = set((shape.ram.cut(np.arange(0, shape.covered_pfn, leaf)).first_pfn // leaf).tolist())
-    lap = (make_stream("leaf-stride", shape, len(leaves)) // np.uint64(leaf)).tolist()
-    assert set(lap) == leaves
-    assert len(lap) == len(leaves)
+    laps = make_stream("leaf-stride", shape, 3 * len(leaves)).reshape(3, -1) // np.uint64(leaf)
+    assert [set(lap) == leaves for lap in laps.tolist()] == [True] * 3
 
 
 # ---- pieces and seeds ----

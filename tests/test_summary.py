@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import record_samples as samples
+from matplotlib.figure import Figure
 
 from p2mperf.analysis.summary import pairs_of, summary, with_verdicts
 from p2mperf.cli.sweep import as_text
+from p2mperf.figures.lookups import ratio
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 
@@ -131,6 +133,17 @@ def test_the_command_says_marks_and_what_they_mean(tmp_path: Path) -> None:
     assert text[1].endswith("   pv-linear faster (biased)")
     assert text[-2:-1] == ["intervals cover processes, not boots or machines"]
     assert text[-1].startswith("biased: a design that was timed twice differs from itself there")
+
+
+@pytest.mark.parametrize(("control_ns", "n_rings"), [(20000, 0), (21000, 1)])
+def test_the_figure_rings_what_is_marked(tmp_path: Path, control_ns: int, n_rings: int) -> None:
+    cells = [cell(n, noisy(n, 6, 20000, 30000, control_ns)) for n in range(9)]
+    table = summed(tmp_path, *cells)
+    ax = Figure().subplots()
+    ratio.draw(table, ax)
+    rings = [line for line in ax.lines if line.get_label() == "ringed: biased or unsteady"]
+    assert len(rings) == n_rings
+    assert [line.get_ydata().tolist() for line in rings] == [[table["ratio"][0]]] * n_rings
 
 
 def test_rows_are_pairs_again(tmp_path: Path) -> None:

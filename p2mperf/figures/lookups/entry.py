@@ -50,14 +50,14 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """For each pair of designs and width: the ratio of all loops, and what an entry costs more."""
+    """For each pair of designs, stream and width: the ratio of all loops, and what an entry costs more."""
     refuse_empty(table, "no cell is of entries; `sweep --operation entry` measures some")
     found = []
-    for _, part in table.groupby(
-        ["family", "design", "reference", "entry_bits", *room_keys(table)], sort=False
-    ):
+    keys = ["family", "design", "reference", "stream_label", "entry_bits", *room_keys(table)]
+    for _, part in table.groupby(keys, sort=False):
         first = part.iloc[0]
-        title = f"{first['design']}, {first['entry_bits']}-bit{room_note(table, first)}"
+        title = f"{first['design']}, {first['stream_label']}, {first['entry_bits']}-bit"
+        title += room_note(table, first)
         for measure, shown in zip(_MEASURES, (part, part[part["preamble"] != ""]), strict=True):
             if len(shown):
                 shown = shown.copy()

@@ -131,7 +131,7 @@ _OPERATIONS = (
         "entry",
         f"{_ROOM}.entry:Entry",
         "entry",
-        streams=("uniform",),
+        streams=("uniform", "zipf", "log-uniform"),
         has_preamble=True,
         plans=("default", "full"),
         title="lookups of a kernel entry",

@@ -145,7 +145,7 @@ def load(what: str, name: str, target: str, check: Callable[[Any], str]) -> Any:
     except PluginError as error:
         _unimportable[key] = error
         raise
-    if _passed.get(key) is found:
+    if key in _passed and _passed[key] is found:  # which may be None
         return found
     before, refusal = _refused.get(key, (None, None))
     if refusal and before is found:

@@ -198,6 +198,21 @@ def test_a_summary_has_a_row_for_each_boot(tmp_path: Path) -> None:
     assert p2mperf.agreement(frame).equals(agreement(frame))
 
 
+def test_what_is_doubtful_in_a_place_is_said_beside_its_ratio(tmp_path: Path) -> None:
+    """A design that differs from its own copy there."""
+    order = ("pv-linear", "control:pv-linear", "pv-tree")
+    with Journal.create(tmp_path / "biased", samples.run(run="b1a5")) as journal:
+        for replicate in range(N_PROCESSES):
+            rounds = [samples.block(2000, 2200 + replicate, 3000, order=order)] * 3
+            journal.append(samples.unit(replicate=replicate) | {"boot": "b00b"})
+            journal.append(samples.cell(replicate=replicate, rounds=rounds))
+    ratios = said(measured(tmp_path / "sound", 1.4), tmp_path / "biased")["ratios"].split("; ")
+    assert ratios[0].startswith("1: 1.40")
+    assert ratios[0].endswith("]")
+    assert ratios[1].startswith("2: 1.4")
+    assert ratios[1].endswith("] (biased)")
+
+
 def test_a_figure_shows_one_machine(tmp_path: Path) -> None:
     """Its points are medians over processes, and those of two machines have none in common."""
     frame = load([measured(tmp_path / machine, 1.2, machine) for machine in MACHINES[:2]])
@@ -245,7 +260,7 @@ def test_the_command_says_who_opposes_whom(opposed: list[str], capsys: pytest.Ca
     assert output.count("1: 1.2") == output.count("2: 0.8") == output.count("3: 0.82") == 1
     assert "2: machine a3d0, CPU b, boot b001" in talk
     assert "an interval over machines takes 6 of them; those shown cover processes" in talk
-    assert "of 1 pairs 1 oppose" in talk
+    assert "pairs of designs: 1 oppose" in talk
 
 
 def test_its_forms_have_the_numbers(opposed: list[str], capsys: pytest.CaptureFixture[str]) -> None:

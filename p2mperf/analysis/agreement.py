@@ -41,6 +41,8 @@ class Place:
         Cost of one design over the other, with its interval over processes.
     verdict, faster : str
         As a summary has them: of the two, the faster one where that is resolved.
+    marks : str
+        What makes its ratio doubtful, as a summary has it.
     """
 
     machine: str
@@ -50,6 +52,7 @@ class Place:
     high: float
     verdict: str
     faster: str
+    marks: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def agreement(frame: pd.DataFrame) -> pd.DataFrame:
     boots = frame["boot"].where(frame["boot"] != "", _UNKNOWN + frame["run"])
     table = summary(frame.assign(boot=boots))
     key = [name for name in CELL_COLUMNS if name not in _PLACE] + ["stream_label", "design", "reference"]
-    shown = ["ratio", "low", "high", "verdict", "faster"]
+    shown = ["ratio", "low", "high", "verdict", "faster", "marks"]
     places = list(table[_PLACE].drop_duplicates().itertuples(index=False, name=None))
     rows = []
     for cell, group in table.groupby(key, sort=False):
@@ -229,4 +232,5 @@ def _in_words(kind: Kind, places: Sequence[Place], n_machines: int, faster: str)
 
 
 def _interval(one: Place) -> str:
-    return f"{one.ratio:.3f} [{one.low:.3f}, {one.high:.3f}]" if one.low > 0 else f"{one.ratio:.3f}"
+    interval = f" [{one.low:.3f}, {one.high:.3f}]" if one.low > 0 else ""
+    return f"{one.ratio:.3f}{interval}" + f" ({one.marks})" * bool(one.marks)

@@ -109,15 +109,13 @@ def _verdicts(arguments: argparse.Namespace, parser: Parser) -> int:
     frame = load(arguments.results)
     table, cards = agreement(frame), machine_cards(frame)
     if caveat := show.unrest_line(unrest_of(frame)):
-        show.note(f"one or more of them {caveat}")
+        show.note(f"one or more of them were {caveat}")
     for number, (machine, boot) in enumerate(table.attrs["places"], start=1):
         processor = cards.get(machine, {}).get("cpu_model") or "an unnamed processor"
         show.note(f"{number}: machine {machine}, {processor}, boot {boot}")
     together = table[table["agreement"] != "one"].drop(columns="code")
     if alone := len(table) - len(together):
-        show.note(
-            f"{alone} pairs of designs were measured in one boot of one machine alone, and are left out"
-        )
+        show.note(f"left out, as measured in one boot of one machine alone: pairs of designs, {alone}")
     if together.empty:
         raise BadInputError(
             "no cell was measured by the same code on two machines or in two boots: "
@@ -127,7 +125,7 @@ def _verdicts(arguments: argparse.Namespace, parser: Parser) -> int:
         levels = " and ".join(sorted(set(together["level"])))
         show.note(f"an interval over {levels} takes {N_FOR_INTERVAL} of them; those shown cover processes")
     counts = together["agreement"].value_counts()
-    show.note(f"of {len(together)} pairs {', '.join(f'{counts[kind]} {kind}' for kind in counts.index)}")
+    show.note(f"pairs of designs: {', '.join(f'{counts[kind]} {kind}' for kind in counts.index)}")
     if arguments.form in ("json", "csv"):
         show.table(together, arguments.form)
     else:

@@ -150,6 +150,10 @@ _FAMILIES = (
             DesignSpec(
                 "pv-linear-nested", "p2mperf.designs.pv.linear_nested:PvLinearNested", False, "#56B4E9"
             ),
+            DesignSpec("pv-tree-4k", "p2mperf.designs.pv.paged:PvTree4k", False, "#E69F00"),
+            DesignSpec("pv-tree-2m", "p2mperf.designs.pv.paged:PvTree2m", False, "#F0E442"),
+            DesignSpec("pv-linear-4k", "p2mperf.designs.pv.paged:PvLinear4k", False, "#009E73"),
+            DesignSpec("pv-linear-2m", "p2mperf.designs.pv.paged:PvLinear2m", False, "#CC79A7"),
         ),
         sizes={
             "quick": {"pv64": ("512M", "8G"), "pv32": ("512M",)},

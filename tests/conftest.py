@@ -13,6 +13,8 @@ import hypothesis
 import pytest
 
 from p2mperf import plugins
+from p2mperf.memory.pool import PagePool
+from p2mperf.units import HUGE_SIZE
 
 # Figures are drawn to files; a child process started by a test inherits this.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -51,3 +53,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if told := config.stash.get(_TOLD, []):
         terminalreporter.section("counted")
         terminalreporter.write_line("\n".join(told))
+
+
+@pytest.fixture(scope="module")
+def collapse() -> None:
+    """Skip a test that needs 2 MiB pages where this kernel gives none."""
+    with PagePool(1) as pool:
+        if pool.direct_page_bytes != HUGE_SIZE:
+            pytest.skip("this kernel does not collapse a memfd to 2 MiB pages (MADV_COLLAPSE, Linux 6.1)")

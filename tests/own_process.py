@@ -70,3 +70,12 @@ def status_bytes(name: str) -> int:
 
 def n_threads() -> int:
     return len(os.listdir("/proc/self/task"))
+
+
+def page_bytes(base: int, n_pages: int) -> int:
+    """Page size of a range, 4096 or 2 MiB."""
+    found = areas(base, n_pages * 4096)
+    resident, huge = sum(area.resident for area in found), sum(area.huge for area in found)
+    assert resident
+    assert huge in (0, resident)
+    return 2 << 20 if huge else 4096

@@ -54,6 +54,16 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     ("designs.pv.linear", "PvLinear", "m2p_override"): lambda value: p2mperf.build(
         "pv-linear", SMALL, m2p_override=value
     ),
+    # What builds a list or a tree for every design of them.
+    ("designs.pv.linear", "grow_list", "invalidated"): lambda value: p2mperf.build(
+        "pv-linear-4k", SMALL, invalidated=value
+    ),
+    ("designs.pv.linear", "grow_list", "m2p_override"): lambda value: p2mperf.build(
+        "pv-linear-2m", SMALL, m2p_override=value
+    ),
+    ("designs.pv.tree", "grow_tree", "m2p_override"): lambda value: p2mperf.build(
+        "pv-tree-4k", SMALL, m2p_override=value
+    ),
     ("designs.pv.linear", "predict_footprint", "invalidated"): lambda value: PvLinear.predict_footprint(
         SMALL, invalidated=value
     ),

@@ -136,21 +136,6 @@ def test_a_hole_as_large_as_a_mid_shows_one_extent() -> None:
 # ---- page sizes ----
 
 
-@pytest.fixture(scope="module")
-def collapse() -> None:
-    with PagePool(1) as pool:
-        if pool.direct_page_bytes != HUGE_SIZE:
-            pytest.skip("this kernel does not collapse a memfd to 2 MiB pages (MADV_COLLAPSE, Linux 6.1)")
-
-
-def page_bytes(base: int, n_pages: int) -> int:
-    areas = own_process.areas(base, n_pages * PAGE_SIZE)
-    resident, huge = sum(a.resident for a in areas), sum(a.huge for a in areas)
-    assert resident
-    assert huge in (0, resident)
-    return HUGE_SIZE if huge else PAGE_SIZE
-
-
 @pytest.mark.usefixtures("collapse")
 @pytest.mark.parametrize(
     ("backing", "direct", "window"),
@@ -166,13 +151,13 @@ def test_each_view_has_the_page_size_of_its_backing(backing: str, direct: int, w
     # 1 GiB is 512 leaves, 2 MiB of list: the least that can stand on one huge page.
     with p2mperf.build("pv-linear", Guest.plain("1G"), backing) as p2m:
         p2m.lookup(np.arange(0, 262144, 512))
-        assert page_bytes(p2m.pool.base, p2m.pool.n_ready) == direct
-        assert page_bytes(p2m.window.base, p2m.window.n_pages) == window
+        assert own_process.page_bytes(p2m.pool.base, p2m.pool.n_ready) == direct
+        assert own_process.page_bytes(p2m.window.base, p2m.window.n_pages) == window
         assert p2m.views() == {"direct": direct, "window": window}
     with p2mperf.build("pv-tree", Guest.plain("1G"), backing) as p2m:
         assert p2m.views() == {"direct": direct}
         # Xen shows the m2p on 2 MiB pages, whatever pages the guest's own memory is on.
-        assert page_bytes(p2m.m2p.base, p2m.m2p.memory_bytes // PAGE_SIZE) == HUGE_SIZE
+        assert own_process.page_bytes(p2m.m2p.base, p2m.m2p.memory_bytes // PAGE_SIZE) == HUGE_SIZE
         assert p2m.views() == {"direct": direct, "m2p": HUGE_SIZE}
 
 

@@ -136,6 +136,9 @@ def test_every_layout_is_measured_once(geometry: str, design: str, expected: lis
 def test_what_the_kernel_has_is_measured_as_kernel_whatever_it_is_called() -> None:
     both = narrow(QUICK, sizes=["16M"], backings=["small", "kernel", "mixed"], n_replicates=1)
     assert [unit.backing for unit in both.units()] == ["kernel", "mixed"]
+    # What has pages of its own has one layout.
+    paged = narrow(make_plan("full"), sizes=["16M"], designs=["pv-tree-4k", "pv-tree-2m"], n_replicates=1)
+    assert [unit.backing for unit in paged.units()] == ["kernel"]
     arm = narrow(QUICK, sizes=["1G"], designs=["arm-vlpt"], backings=["mixed", "small"], n_replicates=1)
     assert [unit.backing for unit in arm.units()] == ["kernel", "small"]
 

@@ -117,6 +117,8 @@ class Design(Owned, ABC):
         What the compiled loops take.
     state : tuple
         What a walk starts with.
+    page_bytes : int
+        Page size of all its views, whatever backing is asked for; 0: as the backing says [bytes].
     one_at_a_time : bool
         Whether a lookup writes, so that threads must take turns.
     shows_any : frozenset of str
@@ -135,6 +137,7 @@ class Design(Owned, ABC):
     state: Any = ()
     build_ns: int = 0
     mfn_generation_ns: int = 0
+    page_bytes: ClassVar[int] = 0
     one_at_a_time: ClassVar[bool] = False
     shows_any: ClassVar[frozenset[str]] = frozenset()
     _options_asked: dict[str, Any]
@@ -174,12 +177,18 @@ class Design(Owned, ABC):
     def backing_of(cls, backing: str | Backing) -> Backing:
         """Find the page sizes of its views for a backing that is asked for, by name or as it is.
 
+        Returns
+        -------
+        Backing
+            Of the design's own page size, where it has one.
+
         Raises
         ------
         BadInputError
             When there is none of that name.
         """
-        return find_backing(backing, cls.family)
+        found = find_backing(backing, cls.family)
+        return Backing(found.name, cls.page_bytes, cls.page_bytes) if cls.page_bytes else found
 
     @classmethod
     def out_of_reach(cls, guest: Guest) -> str:

@@ -96,7 +96,15 @@ class Plan:
 
     def backings_of(self, guest: GuestSpec) -> tuple[str, ...]:
         """Page backings of a guest's designs, each layout once: what its kernel has is called ``kernel``."""
-        return tuple(dict.fromkeys(find_backing(name, guest.family).name for name in self.backings))
+        from p2mperf.designs import find
+
+        kinds = [find(name) for name in designs_of(guest.family, self.designs)]
+        names = dict.fromkeys(find_backing(name, guest.family).name for name in self.backings)
+        layouts: dict[tuple[tuple[int, int], ...], str] = {}
+        for name in names:  # designs on pages of their own have one layout whatever is asked for
+            pages = (kind.backing_of(name) for kind in kinds)
+            layouts.setdefault(tuple((each.direct_bytes, each.window_bytes) for each in pages), name)
+        return tuple(layouts.values())
 
     def limit_of(self, guest: GuestSpec) -> int:
         """Limit that a guest's tables are built with [bytes]."""

@@ -8,7 +8,8 @@ arch/x86/mm/pageattr.c, 3.19).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
@@ -20,14 +21,126 @@ from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.linear_kernels import Linear32, Linear64
 from p2mperf.designs.pv.list_plan import classified, plan_list, predict_list
 from p2mperf.designs.pv.list_tables import ListTables
-from p2mperf.designs.pv.listing import ListDoor
+from p2mperf.designs.pv.listing import ListDoor, Listed
 from p2mperf.designs.pv.quirks import LIST_QUIRKS, checked_quirks, misname_at_boot
 from p2mperf.designs.pv.reading import ReadDoor, open_store
 from p2mperf.designs.pv.showing import InWindow
 from p2mperf.guests.guest import Guest
 
 
-class PvLinear(WriteDoor, ListDoor, ReadDoor, Design):
+class _Grown(Listed, Protocol):
+    """What the door finds in a list."""
+
+    tables: Any
+    life: Life
+    known_quirks: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def backing_of(cls, backing: str | Backing) -> Backing: ...
+
+    @classmethod
+    def check_options(cls, options: Iterable[str]) -> None: ...
+
+    def building(self) -> AbstractContextManager[None]: ...
+
+
+class LinearDoor:
+    """What every list that can be written can be asked, on whatever pages it stands.
+
+    Attributes
+    ----------
+    life : Life
+        What can be done to it.
+    pages : dict of str to int
+        Pages by kind that building takes.
+    """
+
+    follows: ClassVar[str] = "Linux 3.19"
+    family: ClassVar[str] = "pv"
+    options: ClassVar[frozenset[str]] = frozenset(
+        ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "limit", "invalidated"]
+    )
+    known_quirks: ClassVar[tuple[str, ...]] = LIST_QUIRKS
+
+    life: Life
+    pages: dict[str, int]
+
+    @classmethod
+    def predict_footprint(
+        cls: type[_Grown],
+        guest: Guest,
+        backing: str | Backing = "kernel",
+        *,
+        above: str = "identity",
+        limit: str | int = 0,
+        invalidated: bool = True,
+        quirks: Iterable[str] = (),
+        **others: Any,
+    ) -> Footprint:
+        """As `Design.predict_footprint`.
+
+        Parameters
+        ----------
+        guest, backing, above, limit, invalidated, quirks
+            As `PvLinear`.
+        **others
+            Other options change nothing of it.
+        """
+        cls.check_options(others)
+        names = checked_quirks(quirks, cls.known_quirks, cls.name)
+        return predict_list(plan_list(guest, above, limit, invalidated, names), cls.backing_of(backing))
+
+    def audit(self: _Grown) -> None:
+        """As `Design.audit`."""
+        ListDoor.audit(self)
+        self.life.tools.audit()
+
+
+def grow_list(
+    self: _Grown,
+    *,
+    above: str = "identity",
+    run_frames: int = 0,
+    boot_list: NDArray[Any] | None = None,
+    quirks: Iterable[str] = (),
+    n_spare: int | None = None,
+    m2p_override: bool = False,
+    limit: str | int = 0,
+    invalidated: bool = True,
+) -> None:
+    """Build a list, which its design keeps until it is closed.
+
+    Parameters
+    ----------
+    above, run_frames, boot_list, quirks, n_spare, m2p_override, limit, invalidated
+        As `PvLinear`.
+
+    Raises
+    ------
+    BadInputError, DoesNotFitError
+        As `PvLinear`.
+    """
+    guest = self.guest
+    with self.building():
+        names = checked_quirks(quirks, self.known_quirks, self.name)
+        plan = plan_list(guest, above, limit, invalidated, names)
+        self.pages = list_pages(plan)
+        if boot_list is not None:
+            plan = classified(plan, guest, boot_list)
+        end_pfn = area_entries(guest, limit_pages(limit), above)
+        store = open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
+        self.list_tables = self.kept.enter_context(ListTables(store, self.backing.window_bytes))
+        if "half-window" in names:
+            self.list_tables.unlink_second_halves("early-free-bug" not in names)
+        if "identity-from-written-pfn" in names and invalidated:
+            misname_at_boot(store)
+        self.tables = store.tables = self.list_tables.walk_tables((Linear64, Linear32), above)
+        store.write_tables = self.list_tables.write_tables()
+        showing, address = InWindow(self.list_tables.window), AREA[guest.geometry.entry_bits]
+        self.life = Life(store, self.way_back, names, showing, list_address=address)
+
+
+class PvLinear(LinearDoor, WriteDoor, ListDoor, ReadDoor, Design):
     """The linear list of Linux 3.19, with the defects it had when it landed mended.
 
     Parameters
@@ -56,12 +169,6 @@ class PvLinear(WriteDoor, ListDoor, ReadDoor, Design):
     """
 
     name = "pv-linear"
-    follows = "Linux 3.19"
-    family = "pv"
-    options = frozenset(
-        ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "limit", "invalidated"]
-    )
-    known_quirks: ClassVar[tuple[str, ...]] = LIST_QUIRKS
 
     def __init__(
         self,
@@ -78,41 +185,15 @@ class PvLinear(WriteDoor, ListDoor, ReadDoor, Design):
         invalidated: bool = True,
     ) -> None:
         check_guest(self.name, self.family, guest)
-        names = checked_quirks(quirks, self.known_quirks, self.name)
         super().__init__(guest, backing)
-        with self.building():
-            plan = plan_list(guest, above, limit, invalidated, names)
-            self.pages = list_pages(plan)
-            if boot_list is not None:
-                plan = classified(plan, guest, boot_list)
-            end_pfn = area_entries(guest, limit_pages(limit), above)
-            store = open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
-            self.list_tables = self.kept.enter_context(ListTables(store, self.backing.window_bytes))
-            if "half-window" in names:
-                self.list_tables.unlink_second_halves("early-free-bug" not in names)
-            if "identity-from-written-pfn" in names and invalidated:
-                misname_at_boot(store)
-            self.tables = store.tables = self.list_tables.walk_tables((Linear64, Linear32), above)
-            store.write_tables = self.list_tables.write_tables()
-            showing, address = InWindow(self.list_tables.window), AREA[guest.geometry.entry_bits]
-            self.life = Life(store, self.way_back, names, showing, list_address=address)
-
-    @classmethod
-    def predict_footprint(
-        cls,
-        guest: Guest,
-        backing: str | Backing = "kernel",
-        *,
-        above: str = "identity",
-        limit: str | int = 0,
-        invalidated: bool = True,
-        quirks: Iterable[str] = (),
-        **others: Any,
-    ) -> Footprint:
-        cls.check_options(others)
-        names = checked_quirks(quirks, cls.known_quirks, cls.name)
-        return predict_list(plan_list(guest, above, limit, invalidated, names), cls.backing_of(backing))
-
-    def audit(self) -> None:
-        super().audit()
-        self.life.tools.audit()
+        grow_list(
+            self,
+            above=above,
+            run_frames=run_frames,
+            boot_list=boot_list,
+            quirks=quirks,
+            n_spare=n_spare,
+            m2p_override=m2p_override,
+            limit=limit,
+            invalidated=invalidated,
+        )

@@ -6,7 +6,8 @@ Two pointers and an entry are loaded one after the other: see `tree_kernels`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from p2mperf.designs.pv.covering import TreeCovering
 from p2mperf.designs.pv.leaf_plan import copied
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.quirks import TREE_QUIRKS, checked_quirks
-from p2mperf.designs.pv.reading import ReadDoor, open_store
+from p2mperf.designs.pv.reading import Readable, ReadDoor, open_store
 from p2mperf.designs.pv.showing import InTable
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.tree_kernels import Tree32, Tree64, WriteTree32, WriteTree64
@@ -39,7 +40,151 @@ from p2mperf.tables.radix import RadixTable
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, round_up
 
 
-class PvTree(WriteDoor, ReadDoor, Design):
+class _Grown(Readable, Protocol):
+    """What the door finds in a tree."""
+
+    tables: Any
+    life: Life
+    known_quirks: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def backing_of(cls, backing: str | Backing) -> Backing: ...
+
+    @classmethod
+    def check_options(cls, options: Iterable[str]) -> None: ...
+
+    def building(self) -> AbstractContextManager[None]: ...
+
+    def page_table_bytes(self) -> int: ...
+
+
+class TreeDoor:
+    """What every tree can be asked, on whatever pages it stands.
+
+    Attributes
+    ----------
+    life : Life
+        What can be done to it.
+    pages : dict of str to int
+        Pages by kind that building takes.
+    """
+
+    follows: ClassVar[str] = "Linux 3.18"
+    family: ClassVar[str] = "pv"
+    options: ClassVar[frozenset[str]] = frozenset(
+        ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "max_domain_pages", "limit"]
+    )
+    known_quirks: ClassVar[tuple[str, ...]] = TREE_QUIRKS
+
+    life: Life
+    pages: dict[str, int]
+
+    @property
+    def tree(self: _Grown) -> RadixTable:
+        """The table whose last level points to the leaves."""
+        return self.store.table
+
+    @classmethod
+    def out_of_reach(cls, guest: Guest) -> str:
+        """As `Design.out_of_reach`: MAX_DOMAIN_PAGES."""
+        n_frames = max_domain_frames(guest.geometry)
+        if guest.n_boot_pages <= n_frames:
+            return ""
+        end = format_size(n_frames * PAGE_SIZE)
+        return f"ends at {end} (MAX_DOMAIN_PAGES), below {guest.name}: take --design pv-linear alone"
+
+    @classmethod
+    def predict_footprint(
+        cls: type[_Grown],
+        guest: Guest,
+        backing: str | Backing = "kernel",
+        *,
+        above: str = "identity",
+        max_domain_pages: int | None = None,
+        limit: str | int = 0,
+        **others: Any,
+    ) -> Footprint:
+        """As `Design.predict_footprint`.
+
+        Parameters
+        ----------
+        guest, backing, above, max_domain_pages, limit
+            As `PvTree`.
+        **others
+            Other options change nothing of it.
+        """
+        cls.check_options(others)
+        pages = tree_pages(plan_tree(guest, above, max_domain_pages), guest, above, max_domain_pages)
+        memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
+        return Footprint(pages, 0, memory, memory // cls.backing_of(backing).direct_bytes * 8)
+
+    def footprint(self: _Grown) -> Footprint:
+        """As `Design.footprint`."""
+        pool = self.store.pool
+        return Footprint(pool.kinds, 0, pool.memory_bytes, self.page_table_bytes())
+
+    def views(self: _Grown) -> dict[str, int]:
+        """As `Design.views`."""
+        return {"direct": self.store.pool.direct_page_bytes, **self.way_back.views()}
+
+    def stretches(self: _Grown) -> tuple[Stretch, ...]:
+        """As `Design.stretches`: all pages."""
+        return tuple(Stretch("direct", *part) for part in self.store.pool.stretches())
+
+    def step_at(self: _Grown, address: int) -> Load:
+        """As `Design.step_at`."""
+        return self.store.load_at(word(address, "an address"))
+
+    def audit(self: _Grown) -> None:
+        """As `Design.audit`."""
+        audit.check_table(self.store, self.pages)
+        audit.check_leaves(self.store, int(self.store.plan.runs.select(Kind.RAM).n_frames.sum()))
+        self.life.tools.audit()
+
+
+def grow_tree(
+    self: _Grown,
+    *,
+    above: str = "identity",
+    run_frames: int = 0,
+    boot_list: NDArray[Any] | None = None,
+    quirks: Iterable[str] = (),
+    n_spare: int | None = None,
+    m2p_override: bool = False,
+    max_domain_pages: int | None = None,
+    limit: str | int = 0,
+) -> None:
+    """Build a tree, which its design keeps until it is closed.
+
+    Parameters
+    ----------
+    above, run_frames, boot_list, quirks, n_spare, m2p_override, max_domain_pages, limit
+        As `PvTree`.
+
+    Raises
+    ------
+    BadInputError, DoesNotFitError
+        As `PvTree`.
+    """
+    guest = self.guest
+    with self.building():
+        names = checked_quirks(quirks, self.known_quirks, self.name)
+        plan = plan_tree(guest, above, max_domain_pages)
+        self.pages = tree_pages(plan, guest, above, max_domain_pages)
+        # What lies above MAX_P2M_PFN is answered without a table: there is no slot to write to.
+        end_pfn = min(area_entries(guest, limit_pages(limit), above), guest.geometry.max_frames)
+        if boot_list is not None:
+            plan = copied(plan, guest, boot_list)
+        store = open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
+        labels = (store.missing_leaf, store.identity_leaf)
+        store.build_table(tree_shape(guest.geometry), tree_sharing(labels, guest, above, max_domain_pages))
+        self.tables = store.tables = _walk_tables(store, above)
+        store.write_tables = _write_tables(store)
+        tools_end = max_p2m_pfn(guest, max_domain_pages)
+        self.life = Life(store, self.way_back, names, InTable(), TreeCovering, tools_end=tools_end)
+
+
+class PvTree(TreeDoor, WriteDoor, ReadDoor, Design):
     """The three-level tree of Linux 3.18.
 
     Parameters
@@ -86,12 +231,6 @@ class PvTree(WriteDoor, ReadDoor, Design):
     """
 
     name = "pv-tree"
-    follows = "Linux 3.18"
-    family = "pv"
-    options = frozenset(
-        ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "max_domain_pages", "limit"]
-    )
-    known_quirks: ClassVar[tuple[str, ...]] = TREE_QUIRKS
 
     def __init__(
         self,
@@ -108,71 +247,18 @@ class PvTree(WriteDoor, ReadDoor, Design):
         limit: str | int = 0,
     ) -> None:
         check_guest(self.name, self.family, guest)
-        names = checked_quirks(quirks, self.known_quirks, self.name)
         super().__init__(guest, backing)
-        with self.building():
-            plan = plan_tree(guest, above, max_domain_pages)
-            self.pages = tree_pages(plan, guest, above, max_domain_pages)
-            # What lies above MAX_P2M_PFN is answered without a table: there is no slot to write to.
-            end_pfn = min(area_entries(guest, limit_pages(limit), above), guest.geometry.max_frames)
-            if boot_list is not None:
-                plan = copied(plan, guest, boot_list)
-            store = open_store(self, plan, end_pfn, run_frames, n_spare, m2p_override)
-            labels = (store.missing_leaf, store.identity_leaf)
-            store.build_table(
-                tree_shape(guest.geometry), tree_sharing(labels, guest, above, max_domain_pages)
-            )
-            self.tables = store.tables = _walk_tables(store, above)
-            store.write_tables = _write_tables(store)
-            tools_end = max_p2m_pfn(guest, max_domain_pages)
-            self.life = Life(store, self.way_back, names, InTable(), TreeCovering, tools_end=tools_end)
-
-    @property
-    def tree(self) -> RadixTable:
-        """The table whose last level points to the leaves."""
-        return self.store.table
-
-    @classmethod
-    def out_of_reach(cls, guest: Guest) -> str:
-        n_frames = max_domain_frames(guest.geometry)
-        if guest.n_boot_pages <= n_frames:
-            return ""
-        end = format_size(n_frames * PAGE_SIZE)
-        return f"ends at {end} (MAX_DOMAIN_PAGES), below {guest.name}: take --design pv-linear alone"
-
-    @classmethod
-    def predict_footprint(
-        cls,
-        guest: Guest,
-        backing: str | Backing = "kernel",
-        *,
-        above: str = "identity",
-        max_domain_pages: int | None = None,
-        limit: str | int = 0,
-        **others: Any,
-    ) -> Footprint:
-        cls.check_options(others)
-        pages = tree_pages(plan_tree(guest, above, max_domain_pages), guest, above, max_domain_pages)
-        memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
-        return Footprint(pages, 0, memory, memory // cls.backing_of(backing).direct_bytes * 8)
-
-    def footprint(self) -> Footprint:
-        pool = self.store.pool
-        return Footprint(pool.kinds, 0, pool.memory_bytes, self.page_table_bytes())
-
-    def views(self) -> dict[str, int]:
-        return {"direct": self.store.pool.direct_page_bytes, **self.way_back.views()}
-
-    def stretches(self) -> tuple[Stretch, ...]:
-        return tuple(Stretch("direct", *part) for part in self.store.pool.stretches())
-
-    def step_at(self, address: int) -> Load:
-        return self.store.load_at(word(address, "an address"))
-
-    def audit(self) -> None:
-        audit.check_table(self.store, self.pages)
-        audit.check_leaves(self.store, int(self.store.plan.runs.select(Kind.RAM).n_frames.sum()))
-        self.life.tools.audit()
+        grow_tree(
+            self,
+            above=above,
+            run_frames=run_frames,
+            boot_list=boot_list,
+            quirks=quirks,
+            n_spare=n_spare,
+            m2p_override=m2p_override,
+            max_domain_pages=max_domain_pages,
+            limit=limit,
+        )
 
 
 def _walk_tables(store: LeafStore, above: str) -> Tree64 | Tree32:

@@ -49,6 +49,51 @@ except ClosedError:
 """
 
 
+_NOT_ALONE = """
+import sys
+from operator import attrgetter
+import p2mperf
+from p2mperf.errors import P2mperfError
+
+design, geometry, *parts = sys.argv[1:]
+guest = p2mperf.Guest.plain("16M", geometry=geometry)
+p2m = p2mperf.build(design, guest)
+frames = guest.ram.first_pfn[:1]
+before = p2m.lookup(frames).tolist()
+if hasattr(p2m, "m2p"):
+    p2m.m2p
+for part in parts:
+    try:
+        attrgetter(part)(p2m).close()
+    except (AttributeError, P2mperfError):
+        pass
+    else:
+        sys.exit(part + " was closed")
+    assert p2m.lookup(frames).tolist() == before
+    p2m.audit()
+p2m.close()
+print("alive", end="")
+"""
+
+
+@pytest.mark.parametrize(
+    ("design", "geometry", "parts"),
+    [
+        ("pv-tree", "pv64", ("kept", "store", "way_back")),
+        ("pv-linear", "pv32", ("kept", "store", "way_back", "list_tables")),
+        ("pv-linear-nested", "pv64", ("kept", "store", "way_back", "list_tables")),
+        ("arm-walk", "lpae", ("kept", "table")),
+        ("arm-vlpt", "lpae", ("kept", "table", "domain")),
+    ],
+)
+def test_what_is_only_of_the_design_cannot_be_closed_alone(
+    design: str, geometry: str, parts: tuple[str, ...]
+) -> None:
+    command = [sys.executable, "-c", _NOT_ALONE, design, geometry, *parts]
+    child = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (child.returncode, child.stdout) == (0, "alive"), child.stderr[-2000:]
+
+
 @pytest.mark.parametrize(
     ("design", "geometry", "part"),
     [

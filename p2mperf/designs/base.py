@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter_ns
 from traceback import clear_frames
 from typing import Any, ClassVar, NamedTuple, Self
@@ -99,6 +100,14 @@ class Lookup(NamedTuple):
     steps: tuple[Load, ...]
 
 
+class _Kept(ExitStack):
+    """What a design gives back when it is closed, and only then."""
+
+    def close(self) -> None:
+        """Refuse to: the design would go on with what is not there any more."""
+        raise BadInputError("what a design keeps is given back by its own close()")
+
+
 class Design(Owned, ABC):
     """One translation layout, built for one guest.
 
@@ -158,7 +167,7 @@ class Design(Owned, ABC):
     def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
         self.guest = guest
         self.backing = self.backing_of(backing)
-        self.kept = ExitStack()
+        self.kept: ExitStack = _Kept()
         self._page_tables_before_bytes = page_table_bytes()
 
     @classmethod
@@ -250,7 +259,7 @@ class Design(Owned, ABC):
         From then on whoever asks it something is refused. In a fork's child it gives nothing back, and
         answers nothing: the tables are the parent's.
         """
-        self._door.close(self.kept.close)
+        self._door.close(partial(ExitStack.close, self.kept))
 
     @property
     def closed(self) -> bool:

@@ -195,7 +195,7 @@ def hold_table(design: Design, extra_pages: Mapping[str, int], options: dict[str
         raise BadInputError(f"{design.name} can be like an ARM design, not {shown(like)}")
     other = like.table if like is not None else None
     table = Stage2Table(design.name, design.guest, design.backing, extra_pages, like=other, **options)
-    design.kept.callback(table.close)
+    design.kept.enter_context(table)
     table.door = design.in_use()
     if table.source is not table:
         table.door.lead_on(table.source.door)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from operator import index
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -146,7 +146,7 @@ class Stage2Table(Owned):
         try:
             self._build(run_frames, n_regions)
         except BaseException:
-            self.close()
+            self.__exit__()
             raise
 
     def _pages_wanted(self) -> dict[str, int]:
@@ -197,8 +197,11 @@ class Stage2Table(Owned):
         fill_runs(packed, first, ram.n_frames, entries, step)
         self.pool.pages(np.uint64)[self.third] = packed.reshape(-1, ENTRIES)
 
-    def close(self) -> None:
-        """Give back what is its own; a second call does nothing."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        # What is its own. There is no `close`: the design that lives on it has one.
         self.closed = True
         self.extra_pool.close()
         self._addressed = None

@@ -87,8 +87,7 @@ class ArmVlpt(Stage2Door, Design):
             if window is None:
                 self.kept.callback(self.window.close)
             self._door.lead_on(self.window.door)
-            self.domain = VlptDomain(self.window, self.table, acceptance)
-            self.kept.callback(self.domain.close)
+            self.domain = self.kept.enter_context(VlptDomain(self.window, self.table, acceptance))
             self.prepare()
 
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -202,8 +202,11 @@ class VlptDomain(Owned):
         self.copy[:] = 0
         self.first_slot = self.end_slot = 0
 
-    def close(self) -> None:
-        """Clean up where that was not done; the copy is not there any more."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        # Cleaned up, where that was not done; the copy is not there any more.
         with suppress(ClosedError), self.window.door:
             if self.is_prepared:
                 self.cleanup()

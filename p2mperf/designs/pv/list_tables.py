@@ -63,17 +63,13 @@ class ListTables(Owned):
             self.window.map(0, self._shown(), store.plan.state == Leaf.PRIVATE)
             self.window.populate()
         except BaseException:
-            self.close()
+            self.__exit__()
             raise
 
     def __enter__(self) -> ListTables:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the window back; a second call does nothing."""
         self.window.close()
         self._addressed = None
 

@@ -127,17 +127,14 @@ class LeafStore(Owned):
         try:
             self._build_leaves()
         except BaseException:
-            self.close()
+            self.__exit__()
             raise
 
     def __enter__(self) -> LeafStore:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give all pages back; a second call does nothing."""
+        # All pages, and the addresses of them. There is no `close`: the design that lives on them has one.
         self.pool.close()
         self._addressed = None
 

@@ -34,10 +34,6 @@ class WayBack(Owned):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the table back; a second call does nothing."""
         if self._m2p is not None:
             self._m2p.close()
         self._addressed = None

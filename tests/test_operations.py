@@ -315,7 +315,8 @@ def test_other_families_are_looked_up_only() -> None:
 
 def test_leaves_are_broken_only_where_there_is_room() -> None:
     # A pass breaks 128; two trials and six visits, of neighbours and of others: 2048 leaves, 4 GiB.
-    assert BreakLeaves.n_fixed * (engine._TRIALS + Settings().n_visits) * 2 == MOST_BROKEN == 2048
+    n_passes = engine._TRIALS + make_plan("life").settings.n_visits
+    assert BreakLeaves.n_fixed * n_passes * 2 == MOST_BROKEN == 2048
     for limit in (None, "8G", "12285M"):
         with pytest.raises(
             BadInputError, match=r"beyond the map of pv-64-8g: give it 4G of room with --limit"

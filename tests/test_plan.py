@@ -364,7 +364,8 @@ def test_what_a_plan_wants_is_declared_with_it(monkeypatch: pytest.MonkeyPatch) 
 def test_a_plan_is_told_by_what_its_settings_change() -> None:
     # As runs that are on disk have it, whose plans are told apart by it.
     assert make_plan("quick").as_dict()["settings"] == {
-        "n_visits": 4,
+        "n_visits": 2,
+        "n_slices": 2,
         "control": False,
         "warm_up_ns": 500_000_000,
     }

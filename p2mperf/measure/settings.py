@@ -27,8 +27,8 @@ class Settings:
         How long a run's first process computes before it times anything [ns].
     """
 
-    n_visits: int = 6
-    n_slices: int = 2
+    n_visits: int = 3
+    n_slices: int = 3
     target_ns: int = 1_600_000
     min_lookups: int = 1 << 13
     max_lookups: int = 1 << 22

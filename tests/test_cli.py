@@ -407,9 +407,9 @@ def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_dry_run_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--size", "16M", "--size", "400G", "--stream", "zipf", "--dry-run"]) == 0
     head, small, large = capsys.readouterr().out.splitlines()
-    # The default plan has 9 replicates and two operations: 2 guests * 2 * 9.
-    assert head == "plan default: 36 cells in 18 units, 9 replicates of each of"
-    assert small.split()[:4] == ["pv-64-16m", "kernel", "2", "cells"]
+    # 9 replicates of 2 guests, with both kinds of lookups and entries after two preambles: 2 * 9 * 4.
+    assert head == "plan default: 72 cells in 18 units, 9 replicates of each of"
+    assert small.split()[:4] == ["pv-64-16m", "kernel", "4", "cells"]
     assert large.split()[0] == "pv-64-400g"
 
 
@@ -418,8 +418,11 @@ def test_a_sweep_shows_its_table_and_files(capsys: pytest.CaptureFixture[str], u
     assert main(["sweep", *SMALL, *arguments]) == 0
     out, err = capsys.readouterr()
     # The cell of cardboard: 1000 lookups took the list 2000 and 2200 ns, and the tree 3000 and 3300 ns.
-    head, row, _, note = out.splitlines()
-    assert note.startswith("ratios are medians of paired rounds")
+    head, row, _, *notes = out.splitlines()
+    assert notes[:2] == [
+        "ratios are of paired rounds, not quotients of the costs",
+        "intervals cover processes, not boots or machines",
+    ]
     assert head.split()[:6] == ["guest", "backing", "stream", "operation", "linear", "tree"]
     assert row.split()[:9] == [
         *("pv-64-16m", "kernel", "uniform", "latency"),

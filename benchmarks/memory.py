@@ -67,7 +67,9 @@ def run(effort: Effort) -> Report:
 
 def _plan(effort: Effort) -> Plan:
     if effort is Effort.SMOKE:
-        return narrow(make_plan("quick"), sizes=["64M"], entry_bits=64, streams=["uniform"], n_replicates=1)
+        lookups = ["latency", "throughput"]
+        small = narrow(make_plan("default"), sizes=["64M"], entry_bits=64, operations=lookups, n_replicates=1)
+        return narrow(small, streams=["uniform"])
     streams = ["uniform"] if effort else []
     return narrow(make_plan("default"), guests=[GUEST], streams=streams, n_replicates=1)
 

@@ -21,7 +21,7 @@ from p2mperf.guests.machine import Machine
 
 DESIGNS = ("pv-tree", "pv-linear")
 BACKINGS = ("kernel", "mixed", "huge", "swapped")
-N_MAPS = 50
+N_MAPS = 70
 SAMPLED_PFNS = 300
 
 

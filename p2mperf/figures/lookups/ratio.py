@@ -88,6 +88,8 @@ def _draw_labels(table: pd.DataFrame, ax: Axes) -> None:
     ax.errorbar(places, ratio, yerr=np.nan_to_num(error), fmt="D", color="#0072B2", capsize=4)
     _draw_doubtful(table, places.astype(float), ax)
     ax.set_xticks(places, labels)
+    if len(labels) > 3:  # long ones overlap where they lie beside each other
+        ax.tick_params("x", rotation=90)
     ax.set_xlim(-0.6, len(labels) - 0.4)
     _ratio_axis(ax, table)
     ax.set_ylabel(f"{table['design'].iloc[0]} / {table['reference'].iloc[0]}")

@@ -8,7 +8,6 @@ arch/x86/mm/pageattr.c, 3.19).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint
 from p2mperf.designs.pv.area import AREA, area_entries, check_guest, limit_pages, list_pages
 from p2mperf.designs.pv.changing import WriteDoor
+from p2mperf.designs.pv.growing import Growing
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.linear_kernels import Linear32, Linear64
 from p2mperf.designs.pv.list_plan import classified, plan_list, predict_list
@@ -28,20 +28,8 @@ from p2mperf.designs.pv.showing import InWindow
 from p2mperf.guests.guest import Guest
 
 
-class _Grown(Listed, Protocol):
-    """What the door finds in a list."""
-
-    tables: Any
-    life: Life
-    known_quirks: ClassVar[tuple[str, ...]]
-
-    @classmethod
-    def backing_of(cls, backing: str | Backing) -> Backing: ...
-
-    @classmethod
-    def check_options(cls, options: Iterable[str]) -> None: ...
-
-    def building(self) -> AbstractContextManager[None]: ...
+class _Growing(Growing, Listed, Protocol):
+    """A list while it is built."""
 
 
 class LinearDoor:
@@ -67,7 +55,7 @@ class LinearDoor:
 
     @classmethod
     def predict_footprint(
-        cls: type[_Grown],
+        cls: type[_Growing],
         guest: Guest,
         backing: str | Backing = "kernel",
         *,
@@ -90,14 +78,14 @@ class LinearDoor:
         names = checked_quirks(quirks, cls.known_quirks, cls.name)
         return predict_list(plan_list(guest, above, limit, invalidated, names), cls.backing_of(backing))
 
-    def audit(self: _Grown) -> None:
+    def audit(self: _Growing) -> None:
         """As `Design.audit`."""
         ListDoor.audit(self)
         self.life.tools.audit()
 
 
 def grow_list(
-    self: _Grown,
+    self: _Growing,
     *,
     above: str = "identity",
     run_frames: int = 0,

@@ -6,8 +6,7 @@ Two pointers and an entry are loaded one after the other: see `tree_kernels`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,11 @@ from p2mperf.designs.pv import audit
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages
 from p2mperf.designs.pv.changing import WriteDoor
 from p2mperf.designs.pv.covering import TreeCovering
+from p2mperf.designs.pv.growing import Growing
 from p2mperf.designs.pv.leaf_plan import copied
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.quirks import TREE_QUIRKS, checked_quirks
-from p2mperf.designs.pv.reading import Readable, ReadDoor, open_store
+from p2mperf.designs.pv.reading import ReadDoor, open_store
 from p2mperf.designs.pv.showing import InTable
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.tree_kernels import Tree32, Tree64, WriteTree32, WriteTree64
@@ -38,24 +38,6 @@ from p2mperf.guests.geometry import Kind, above_mask
 from p2mperf.guests.guest import Guest
 from p2mperf.tables.radix import RadixTable
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, round_up
-
-
-class _Grown(Readable, Protocol):
-    """What the door finds in a tree."""
-
-    tables: Any
-    life: Life
-    known_quirks: ClassVar[tuple[str, ...]]
-
-    @classmethod
-    def backing_of(cls, backing: str | Backing) -> Backing: ...
-
-    @classmethod
-    def check_options(cls, options: Iterable[str]) -> None: ...
-
-    def building(self) -> AbstractContextManager[None]: ...
-
-    def page_table_bytes(self) -> int: ...
 
 
 class TreeDoor:
@@ -80,7 +62,7 @@ class TreeDoor:
     pages: dict[str, int]
 
     @property
-    def tree(self: _Grown) -> RadixTable:
+    def tree(self: Growing) -> RadixTable:
         """The table whose last level points to the leaves."""
         return self.store.table
 
@@ -95,7 +77,7 @@ class TreeDoor:
 
     @classmethod
     def predict_footprint(
-        cls: type[_Grown],
+        cls: type[Growing],
         guest: Guest,
         backing: str | Backing = "kernel",
         *,
@@ -118,24 +100,24 @@ class TreeDoor:
         memory = round_up(sum(pages.values()) * PAGE_SIZE, HUGE_SIZE)
         return Footprint(pages, 0, memory, memory // cls.backing_of(backing).direct_bytes * 8)
 
-    def footprint(self: _Grown) -> Footprint:
+    def footprint(self: Growing) -> Footprint:
         """As `Design.footprint`."""
         pool = self.store.pool
         return Footprint(pool.kinds, 0, pool.memory_bytes, self.page_table_bytes())
 
-    def views(self: _Grown) -> dict[str, int]:
+    def views(self: Growing) -> dict[str, int]:
         """As `Design.views`."""
         return {"direct": self.store.pool.direct_page_bytes, **self.way_back.views()}
 
-    def stretches(self: _Grown) -> tuple[Stretch, ...]:
+    def stretches(self: Growing) -> tuple[Stretch, ...]:
         """As `Design.stretches`: all pages."""
         return tuple(Stretch("direct", *part) for part in self.store.pool.stretches())
 
-    def step_at(self: _Grown, address: int) -> Load:
+    def step_at(self: Growing, address: int) -> Load:
         """As `Design.step_at`."""
         return self.store.load_at(word(address, "an address"))
 
-    def audit(self: _Grown) -> None:
+    def audit(self: Growing) -> None:
         """As `Design.audit`."""
         audit.check_table(self.store, self.pages)
         audit.check_leaves(self.store, int(self.store.plan.runs.select(Kind.RAM).n_frames.sum()))
@@ -143,7 +125,7 @@ class TreeDoor:
 
 
 def grow_tree(
-    self: _Grown,
+    self: Growing,
     *,
     above: str = "identity",
     run_frames: int = 0,

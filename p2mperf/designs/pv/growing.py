@@ -1,0 +1,47 @@
+"""What building a p2m that can be written needs of its design, whatever the layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Protocol
+
+from p2mperf.designs.backing import Backing
+from p2mperf.designs.pv.life import Life
+from p2mperf.designs.pv.reading import Readable
+
+
+class Growing(Readable, Protocol):
+    """A design while it is built, and what its doors find afterwards.
+
+    Attributes
+    ----------
+    tables : NamedTuple
+        What the compiled loops take.
+    life : Life
+        What can be done to it.
+    known_quirks : tuple of str
+        Deviations that it can reproduce.
+    """
+
+    tables: Any
+    life: Life
+    known_quirks: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def backing_of(cls, backing: str | Backing) -> Backing:
+        """Page sizes of its views."""
+        ...
+
+    @classmethod
+    def check_options(cls, options: Iterable[str]) -> None:
+        """Refuse what it cannot be built with."""
+        ...
+
+    def building(self) -> AbstractContextManager[None]:
+        """Keep nothing when building fails."""
+        ...
+
+    def page_table_bytes(self) -> int:
+        """Page tables that this process has grown since the design was begun [bytes]."""
+        ...

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 plans:
-  quick    two 64-bit guests, a 32-bit and an ARM one; under a minute on two cores
-  default  512 MB to 400 GB, both widths, odd sizes, sequential and uniform, holes; about 6 minutes
+  quick    two 64-bit guests, a 32-bit and an ARM one; little more than a minute on two cores
+  default  512 MB to 400 GB, both widths, odd sizes, sequential and uniform, holes; a quarter of an hour
   full     all streams, points on both sides of every cache and TLB knee of this machine, all page backings
-  life     what happens to a PV p2m beside lookups: writes, ballooning, leaves broken, tables; under 7 minutes
+  life     what happens to a PV p2m beside lookups: writes, ballooning, leaves broken, tables
 
 {operations}
 

@@ -182,7 +182,7 @@ class _PlanSpec:
     at_knees: bool = False
 
 
-# A first look in less than a minute, of as few processes as there can be a verdict of.
+# A first look, of as few processes as there can be a verdict of.
 _QUICK = Settings(n_visits=2, n_slices=2, control=False, warm_up_ns=500_000_000)
 _PLANS = {
     "quick": _PlanSpec(_TWO_STREAMS, settings=_QUICK, n_replicates=6, has_ladder=False),

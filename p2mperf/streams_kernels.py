@@ -205,11 +205,17 @@ def sequential(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves
     leaves : Leaves
         Pages that their entries stand in.
     """
-    n_frames = ram.n
+    n_frames, end = ram.n, np.uint64(out.size)
     rank = (_below(n_frames, ram.spill, _mixed(draws.start)) + at) % n_frames
-    for i in range(out.size):
-        out[i] = _at_rank(ram.ground, rank)
-        rank = _after(rank, n_frames)
+    done = ZERO
+    while done < end:
+        # Run by run, so that the inner loop has nothing to decide and LLVM makes it one of vectors.
+        run = _run_of(ram.ground, rank)
+        first, n = rank + ram.ground.shifts[run], min(ram.ground.ends[run] - rank, end - done)
+        for i in range(n):
+            out[done + np.uint64(i)] = first + np.uint64(i)
+        done += n
+        rank = rank + n if rank + n < n_frames else ZERO
 
 
 @njit

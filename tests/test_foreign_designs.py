@@ -86,7 +86,7 @@ def test_the_journal_keeps_it_and_the_sweep_says_it(
 ) -> None:
     offer_design(Building)
 
-    def in_this_process(task: Record, seed: int = 0) -> list[Record]:
+    def in_this_process(task: Record, seed: int = 0, meanwhile: Any = None) -> list[Record]:
         told: list[Record] = []
         run_unit(Order.from_json(task), told.append)
         return told

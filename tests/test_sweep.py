@@ -277,7 +277,7 @@ def test_failed_cells_are_told_and_tried_again(tmp_path: Path, units: Units) -> 
 def test_a_unit_that_cannot_be_built_does_not_stop_the_others(
     tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def child(order: Record, seed: int = 0) -> Any:
+    def child(order: Record, seed: int = 0, meanwhile: Any = None) -> Any:
         if order["replicate"] == 0:
             return iter([{"record": "error", "error": "could not map 2T", "fits": False}])
         return units(order, seed)
@@ -458,7 +458,7 @@ def test_a_plan_that_is_not_quick_keeps_its_ladder(
     found = {"ladder": {"sizes": [1]}, "knees": []}
     tasks: list[str] = []
 
-    def child(order: Record, seed: int = 0) -> Any:
+    def child(order: Record, seed: int = 0, meanwhile: Any = None) -> Any:
         tasks.append(order["task"])
         return iter([found]) if order["task"] == "ladder" else units(order, seed)
 
@@ -473,7 +473,7 @@ def test_a_plan_that_is_not_quick_keeps_its_ladder(
 def test_a_ladder_that_fails_is_said(
     tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch, answer: list[Record]
 ) -> None:
-    def child(order: Record, seed: int = 0) -> Any:
+    def child(order: Record, seed: int = 0, meanwhile: Any = None) -> Any:
         return iter(answer) if order["task"] == "ladder" else units(order, seed)
 
     monkeypatch.setattr(local, "child", child)

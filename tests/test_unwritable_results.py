@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """All that is measured: nothing, if all goes well."""
     orders: list[Any] = []
 
-    def child(task: Any, seed: int = 0) -> Iterator[Any]:
+    def child(task: Any, seed: int = 0, meanwhile: Any = None) -> Iterator[Any]:
         orders.append(task)
         return iter(())
 
@@ -136,7 +136,7 @@ def test_so_is_going_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ladder = {"ladder": {}, "knees": [{"name": "L2", "bytes": 1 << 20, "source": "system"}]}
-    monkeypatch.setattr(local, "child", lambda task, seed=0: iter([ladder]))
+    monkeypatch.setattr(local, "child", lambda task, seed=0, meanwhile=None: iter([ladder]))
     out = tmp_path / "results"
     assert main(["sweep", "--plan", "full", "--dry-run", "--out", str(out), *SHORT]) == 0
     assert not out.exists()

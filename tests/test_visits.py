@@ -118,6 +118,11 @@ def test_untimed_passes_go_on_until_the_cost_stands(monkeypatch: pytest.MonkeyPa
     assert [block["elapsed_ns"]["one"] for block in told["rounds"]] == [500] * 4  # 2 ns, and the call's 300
     # 32 + 16 + 8 + 4 + 2 + 2 ns for each of 100 lookups, and six calls, in two visits
     assert told["warm_ns"] == 2 * (6400 + 6 * 300)
+    # So it is where costs rise, as when a touch has left more in the caches than lookups keep there.
+    costs |= dict(enumerate([1.0, 1.2, 1.4, 1.6, 1.8, 1.95]))
+    clock.passes.clear()
+    assert cell(["one"], SMALL)["rounds"][0]["elapsed_ns"] == {"one": 500}
+    assert clock.passes == {"one": 2 * (7 + 2)}
     # What never stands is left after some passes.
     costs |= {number: 1e6 / 2**number for number in range(40)}
     clock.passes.clear()

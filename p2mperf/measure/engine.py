@@ -19,7 +19,7 @@ from p2mperf.measure.operations.registry import find_operation, why_not
 from p2mperf.measure.rounds import Measured, Round, flagged, latin_orders, whole_squares
 from p2mperf.measure.settings import Settings
 from p2mperf.measure.touch import n_bytes_of, touch
-from p2mperf.measure.visits import Visitor, call_ns, lines_to_fill, one_pass
+from p2mperf.measure.visits import UNTIMED_STRETCHES, Visitor, call_ns, lines_to_fill, one_pass
 from p2mperf.preambles import Preamble
 
 _ZERO = np.uint64(0)
@@ -126,6 +126,7 @@ def measure_cell(
         flagged(rounds),
         call_ns=_shorter(calls, rounds),
         warm_ns=visitor.warm_ns,
+        timed_ns=visitor.timed_ns,
         cell_ns=perf_counter_ns() - start,
     )
 
@@ -145,15 +146,16 @@ def _visitor(
     settings: Settings,
 ) -> Visitor:
     """Get ready for visits; the frames of untimed passes are the same in all of them, and never timed."""
-    n_slices = 1 if work.n_fixed else settings.n_slices
+    n_slices = settings.n_slices if work.repeats or not work.n_fixed else 1
     n_fill = max(lines_to_fill(n_bytes_of(design.stretches())) for design in designs.values())
-    n_untimed = max(-(-n_fill // n_lookups), 1 if work.n_fixed else 2) * n_lookups
+    n_untimed = n_slices if work.n_fixed else UNTIMED_STRETCHES
     return Visitor(
         work,
         make,
         n_lookups,
         n_slices,
-        untimed=make(n_untimed) if work.settles else make(0),
+        fill=make(n_fill) if work.settles else make(0),
+        untimed=[make(n_lookups) for _ in range(n_untimed)] if work.settles else [],
         n_sampled=max(1, _CHECKED // (len(designs) * n_visits * n_slices)),
     )
 
@@ -180,6 +182,8 @@ def _extent(
     if not work.n_fixed:
         stream = make(_TRIED * len(designs) * settings.min_lookups)
         return calibrate(designs, stream, work, settings), n_visits
+    if work.repeats:  # short passes, all alike
+        return work.n_fixed, n_visits
     slices = _Slices(make(_TRIALS * len(designs) * work.n_fixed))
     for _ in range(_TRIALS):  # the last one counts: the first has to get its memory
         elapsed = sum(one_pass(work, design, slices.take(work.n_fixed)) for design in designs.values())

@@ -87,8 +87,9 @@ class Measured:
         In the order timed.
     call_ns : mapping of str to int
         Of each elapsed time, what the call costs that makes the pass, by design [ns].
-    warm_ns, cell_ns : int
-        Time of all touches and untimed passes, and of the whole cell [ns].
+    warm_ns, timed_ns, cell_ns : int
+        Time of all touches and untimed passes, of all timed passes with what comes before each entry, and of
+        the whole cell [ns].
     """
 
     n_lookups: int
@@ -96,13 +97,15 @@ class Measured:
     rounds: tuple[Round, ...]
     call_ns: Mapping[str, int] = field(default_factory=dict)
     warm_ns: int = 0
+    timed_ns: int = 0
     cell_ns: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as a cell that was measured has it in a journal."""
         rounds = [block.to_json() for block in self.rounds]
         told = {"n_lookups": self.n_lookups, "checksum": self.checksum, "rounds": rounds}
-        return {**told, "call_ns": dict(self.call_ns), "warm_ns": self.warm_ns, "cell_ns": self.cell_ns}
+        spent = {"warm_ns": self.warm_ns, "timed_ns": self.timed_ns, "cell_ns": self.cell_ns}
+        return {**told, "call_ns": dict(self.call_ns), **spent}
 
 
 def latin_orders(n_designs: int, n_rounds: int, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import resource
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,9 +19,12 @@ from p2mperf.units import MIB
 
 # Untimed passes of a visit at most; what falls for longer than that is told by its rounds.
 MOST_UNTIMED = 8
-# A pass that costs no less than this share of the cheapest before it shows that the cost stands: passes of
-# 1.5 ms and more differ by 3 to 4 % without a reason.
-STANDS_RATIO = 0.98
+# A pass whose cost differs from that of the one before by no more than this shows that it stands: passes of
+# 1.5 ms and more differ by 3 to 4 % without a reason. Costs fall as caches fill with what is looked up; they rise
+# where a touch has left more of the page tables in them than lookups keep there.
+STANDS_WITHIN = 0.03
+# Untimed passes have as many stretches of the stream; further ones begin again, when the lines of the first are gone.
+UNTIMED_STRETCHES = 4
 # Of a cache that is shared with others on a large machine, what one of them may hope for.
 _CACHE_BYTES = 64 * MIB
 _CALLS = 9
@@ -42,10 +44,14 @@ class Visitor:
         Loop count of a pass.
     n_slices : int
         Timed passes of a visit.
-    untimed : ndarray of uint64
-        Frames of the untimed passes, of all visits to all designs.
+    fill : ndarray of uint64
+        Frames by which a table's lines are brought into the last-level cache.
+    untimed : list of ndarray of uint64
+        Frames of the untimed passes: like those of `fill`, of all visits to all designs.
     warm_ns : int
         Time of all touches and untimed passes so far [ns].
+    timed_ns : int
+        Time of all timed passes so far, with what comes before each entry [ns].
     n_sampled : int
         How many frames of each timed pass are kept in `sampled`.
     sampled : list of ndarray of uint64
@@ -56,8 +62,10 @@ class Visitor:
     make: StreamMaker
     n_lookups: int
     n_slices: int
-    untimed: Words
+    fill: Words
+    untimed: list[Words]
     warm_ns: int = 0
+    timed_ns: int = 0
     n_sampled: int = 1
     sampled: list[Words] = field(default_factory=list)
 
@@ -87,9 +95,9 @@ class Visitor:
            that cache, or the table, has lines: the others' visits have filled it with theirs. They need not
            wait for each other, so that this costs a few milliseconds where passes of latency would take a
            hundred.
-        3. Untimed passes follow until one costs no less than `STANDS_RATIO` of the cheapest before it: two at
-           least, `MOST_UNTIMED` at most. One is made of what does a fixed amount, as a whole table, and none
-           of what cannot be put back.
+        3. Untimed passes follow until one costs within `STANDS_WITHIN` of the one before: two at least,
+           `MOST_UNTIMED` at most. Of what does a fixed amount, as a whole table, there are as many as timed
+           ones, and none of what cannot be put back.
         4. The timed passes, one behind the other.
         """
         slices = [self.make(self.n_lookups) for _ in range(self.n_slices)]
@@ -100,7 +108,7 @@ class Visitor:
         touch(stretches)
         if self.work.settles:
             if n_fill:
-                self.work.settle(design, self.untimed[:n_fill])
+                self.work.settle(design, self.fill[:n_fill])
             self._wait_until_it_stands(design)
         self.warm_ns += perf_counter_ns() - start
         ticks = steal_ticks() or 0
@@ -111,20 +119,21 @@ class Visitor:
         return passes
 
     def _wait_until_it_stands(self, design: Design) -> None:
-        n_slices, least = max(1, self.untimed.size // self.n_lookups), math.inf
-        for number in range(1 if self.work.n_fixed else MOST_UNTIMED):
-            start = number % n_slices * self.n_lookups
-            elapsed = one_pass(self.work, design, self.untimed[start : start + self.n_lookups])
-            if elapsed >= STANDS_RATIO * least:
+        last = 0
+        for number in range(self.n_slices if self.work.n_fixed else MOST_UNTIMED):
+            elapsed = one_pass(self.work, design, self.untimed[number % len(self.untimed)])
+            if not self.work.n_fixed and abs(elapsed - last) <= STANDS_WITHIN * last:
                 break
-            least = min(least, elapsed)
+            last = elapsed
 
     def _timed_pass(self, name: str, design: Design, frames: Words, ticks_before: int) -> Pass:
         timed = self.work.prepare(design, frames)
         before = resource.getrusage(resource.RUSAGE_SELF)
         start = perf_counter_ns()
         result = timed()
-        elapsed_ns = max(1, self.work.timed_ns(result, perf_counter_ns() - start))
+        whole_ns = perf_counter_ns() - start
+        self.timed_ns += whole_ns
+        elapsed_ns = max(1, self.work.timed_ns(result, whole_ns))
         after = resource.getrusage(resource.RUSAGE_SELF)
         n_steal_ticks = max(0, (steal_ticks() or 0) - ticks_before)
         growth = self.work.growth(design, result)

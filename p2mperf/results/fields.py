@@ -320,6 +320,14 @@ FIELDS = (
     Field(
         "warm_ns", COUNT, "time of the cell's touches and untimed passes", "ns", records=_CELL, optional=True
     ),
+    Field(
+        "timed_ns",
+        COUNT,
+        "time of the cell's timed passes, with what comes before entries",
+        "ns",
+        records=_CELL,
+        optional=True,
+    ),
     Field("cell_ns", COUNT, "time of the whole cell", "ns", records=_CELL, optional=True),
     Field("code_form", NAMED_TABLE, "form of the compiled loop, such as scalar or gather:5", records=_DESIGN),
     Field("footprint", TABLE, "pages by kind", records=_DESIGN, is_column=False),

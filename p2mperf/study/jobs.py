@@ -66,7 +66,7 @@ class Job:
 
     def order(self, settings: Settings, warm_up: bool = False) -> Order:
         """What its process is told."""
-        return Order(self.unit, self.cells, settings, warm_up)
+        return Order(self.unit, self.cells, settings, warm_up, self.need_bytes)
 
     def to_json(self) -> Record:
         """What all its records share; of what was not measured no unit record tells the limit."""

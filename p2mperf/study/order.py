@@ -26,12 +26,15 @@ class Order:
         How long and how often.
     warm_up : bool
         Whether to keep the processor busy first: the run's first process.
+    need_bytes : int
+        Memory that the process takes at most; 0 where nobody has worked it out [bytes].
     """
 
     unit: Unit
     cells: tuple[CellSpec, ...]
     settings: Settings
     warm_up: bool = False
+    need_bytes: int = 0
 
     def to_json(self) -> Record:
         """Plain data, as it goes to a process."""
@@ -40,6 +43,7 @@ class Order:
             "cells": [cell.to_json() for cell in self.cells],
             "settings": self.settings.to_json(),
             "warm_up": self.warm_up,
+            "need_bytes": self.need_bytes,
         }
 
     @classmethod
@@ -48,7 +52,7 @@ class Order:
         unit = {name: data[name] for name in Unit.__dataclass_fields__}
         unit |= {"guest": GuestSpec(**data["guest"]), "designs": tuple(data["designs"])}
         cells = tuple(map(CellSpec.from_json, data["cells"]))
-        return cls(Unit(**unit), cells, Settings(**data["settings"]), data["warm_up"])
+        return cls(Unit(**unit), cells, Settings(**data["settings"]), data["warm_up"], data.get("need_bytes", 0))
 
 
 def unit_id(unit: Unit, guest: Guest) -> UnitId:

@@ -29,6 +29,8 @@ class Operation(Generic[R]):
     ----------
     n_fixed : int
         Loop count of a pass; 0 where it is to be chosen so that a pass takes long enough.
+    repeats : bool
+        Whether a visit has as many passes of a fixed amount as it has slices; else one, and one untimed.
     settles : bool
         Whether untimed passes come before timed ones.
     distinct : bool
@@ -40,6 +42,7 @@ class Operation(Generic[R]):
     """
 
     n_fixed: int = 0
+    repeats: ClassVar[bool] = False
     settles: ClassVar[bool] = True
     distinct: ClassVar[bool] = False
     has_empty_pass: ClassVar[bool] = False

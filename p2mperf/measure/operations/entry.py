@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,10 +23,11 @@ from p2mperf.units import PAGE_SIZE
 _ZERO = np.uint64(0)
 # x86 flushes page by page up to 33 pages (tlb_single_page_flush_ceiling), and everything from there on.
 _FLUSHED_PAGES = 64
-# Frames of a pass, of which a visit has two, one of them untimed: thousands of entries. In short phases each
-# design's lines would still be in the caches when its turn comes again. A flush and other work take 10 to 20
-# us an entry; without a preamble entries are as short as the time stamps around them.
-_N_FRAMES, _N_TIGHT_FRAMES = 1 << 12, 1 << 16
+# Frames of a pass. A visit has as many of them as slices, and as many untimed ones before: with the default's
+# three some two thousand entries, for in short phases each design's lines would still be in the caches when its
+# turn comes again. A flush and other work take 10 to 40 us an entry; without a preamble entries are as short as
+# the time stamps around them.
+_N_FRAMES, _N_TIGHT_FRAMES = 3 << 9, 3 << 13
 
 
 class Entry(Reading[Entered]):
@@ -43,6 +45,8 @@ class Entry(Reading[Entered]):
     before : Before
         The same as the loop takes it, once the cell has begun.
     """
+
+    repeats: ClassVar[bool] = True
 
     def __init__(self, preamble: Preamble | None = None) -> None:
         self._preamble = preamble or Preamble("tight", False, 0, 0, "")

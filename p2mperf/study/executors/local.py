@@ -11,8 +11,8 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from p2mperf.errors import P2mperfError, cut
 from p2mperf.host.cache import cache_directory
@@ -20,6 +20,7 @@ from p2mperf.host.card import card_key, machine_card
 from p2mperf.host.lock import alone_on_this_machine
 from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
+from p2mperf.host.reserve import Reserve
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.fields import Record
 from p2mperf.study.executors.base import Capacity, Knees, Place
@@ -31,6 +32,9 @@ _PART_BYTES, _N_PARTS = 1 << 16, 16  # of what a child says on stderr the end is
 class LocalExecutor:
     """The machine we are on; see `p2mperf.study.executors.base.Executor`."""
 
+    def __init__(self) -> None:
+        self._reserve = Reserve()
+
     def place(self) -> Place:
         """Describe this machine and this code."""
         card = machine_card()
@@ -39,15 +43,24 @@ class LocalExecutor:
 
     def capacity(self) -> Capacity:
         """Ask the budgets that the unit itself will ask; a fresh process has no mappings yet."""
-        return Capacity(available_memory_bytes(), n_maps_available(n_used=0))
+        return Capacity(available_memory_bytes() + self._reserve.n_bytes, n_maps_available(n_used=0))
 
-    def alone(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
         """Hold the lock of this machine, whatever directory a sweep writes to."""
-        return alone_on_this_machine()
+        with alone_on_this_machine():
+            try:
+                yield
+            finally:
+                self._reserve.close()
 
     def run(self, order: Order) -> Iterator[Record]:
-        """Run one unit in a fresh process."""
-        for record in child({"task": "unit", **order.to_json()}, order.unit.seed):
+        """Run one unit in a fresh process, for which room is made while it starts."""
+
+        def make_room() -> None:
+            self._reserve.make_room(order.need_bytes)
+
+        for record in child({"task": "unit", **order.to_json()}, order.unit.seed, make_room):
             if record["record"] == "error":
                 raise P2mperfError(record["error"])
             yield record
@@ -63,7 +76,7 @@ class LocalExecutor:
         return Knees.from_json(found)
 
 
-def child(task: Record, seed: int = 0) -> Iterator[Record]:
+def child(task: Record, seed: int = 0, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Record]:
     """Run one task in a fresh process and yield the records it writes.
 
     Parameters
@@ -72,6 +85,9 @@ def child(task: Record, seed: int = 0) -> Iterator[Record]:
         For `p2mperf.study.unit`.
     seed : int
         Seed of the padding of its environment, which moves its stack (Mytkowicz et al., ASPLOS 2009).
+
+    meanwhile : callable
+        What is done here while the process starts, before it is told its task.
 
     Yields
     ------
@@ -91,6 +107,7 @@ def child(task: Record, seed: int = 0) -> Iterator[Record]:
     assert process.stdin is not None
     said: deque[bytes] = deque(maxlen=_N_PARTS)  # nobody's but ours
     try:
+        meanwhile()
         # A child that dies before it has read its task is found dead below.
         with contextlib.suppress(BrokenPipeError), process.stdin:
             process.stdin.write(json.dumps(task).encode())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,3 +80,25 @@ def test_a_fault_of_ours_says_where_it_is(capfd: pytest.CaptureFixture[str]) -> 
     (record,) = child({"task": "unit"})
     assert re.fullmatch(r"'guest' \(KeyError\) at order\.py, line \d+", record["error"])
     assert capfd.readouterr() == ("", "")
+
+
+FRESH_PAGES = """
+import resource, numpy as np
+from p2mperf.study.unit import _keep_freed_memory
+_keep_freed_memory()
+
+def n_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.empty(3_000_000, np.uint64)[:] = 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(n_faults(), n_faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_a_units_streams_take_the_memory_of_those_before_them() -> None:
+    done = subprocess.run([sys.executable, "-c", FRESH_PAGES], capture_output=True, text=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert first >= 10  # of 2 MiB pages, where numpy gets them
+    assert second == 0

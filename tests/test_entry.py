@@ -27,8 +27,8 @@ from p2mperf.measure.operations import entry_kernels
 from p2mperf.measure.operations.entry import Entry
 from p2mperf.measure.operations.entry_kernels import Before, Entered, enter
 from p2mperf.measure.operations.registry import find_operation
-from p2mperf.memory import raw
 from p2mperf.measure.settings import Settings
+from p2mperf.memory import raw
 from p2mperf.preambles import KernelEntry, Preamble
 from p2mperf.results.keys import CellSpec
 from p2mperf.streams import make_stream

@@ -1,4 +1,4 @@
-"""What a sweep keeps of memory between its units: never more than the largest needs, nor more than there is."""
+"""What a sweep keeps of memory between its units: never more than the largest needs, or than there is."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def test_a_units_room_is_made_before_it_is_told_its_task(
     (job,) = jobs(plan)
     happened = tmp_path / "happened"
     # A unit that notes when it is told what to do.
-    script = f"import sys; sys.stdin.read(); open({str(happened)!r}, 'a').write('told'); print('{{\"record\": 1}}')"
+    noting = f"import sys; sys.stdin.read(); open({str(happened)!r}, 'a').write('told')"
+    script = f"{noting}; print('{{\"record\": 1}}')"
     monkeypatch.setattr(
         local.subprocess, "Popen", _popen_of([sys.executable, "-c", script], local.subprocess.Popen)
     )

@@ -1,8 +1,8 @@
-"""Memory that a sweep keeps between its units, so that a virtual machine's host need not give it anew to each.
+"""Memory that a sweep keeps between its units, so that the host need not give it anew to each.
 
-A virtual machine with free page reporting, or a balloon, gives what a process has freed back to its host within
-seconds, and the host's pages come again at half a gigabyte a second where the machine's own come at ten: of a
-400 GB guest's unit that was most of the time.
+A virtual machine with free page reporting, or a balloon, gives what a process has freed back to its host
+within seconds, and the host's pages come again at half a gigabyte a second where the machine's own come at ten:
+of a 400 GB guest's unit that was most of the time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _MADV_POPULATE_WRITE = 23  # Linux 5.14
 class Reserve:
     """Pages that are taken while no unit needs them, and freed just before one does.
 
-    What is freed lies in the kernel's free lists as any other memory: a unit gets it in the order in which the
-    kernel hands it out, and nothing of what was in it.
+    What is freed lies in the kernel's free lists as any other memory: a unit gets it in the order in which
+    the kernel hands it out, and nothing of what was in it.
     """
 
     def __init__(self) -> None:

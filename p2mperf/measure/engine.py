@@ -154,6 +154,7 @@ def _visitor(
         make,
         n_lookups,
         n_slices,
+        settings.target_ns,
         fill=make(n_fill) if work.settles else make(0),
         untimed=[make(n_lookups) for _ in range(n_untimed)] if work.settles else [],
         n_sampled=max(1, _CHECKED // (len(designs) * n_visits * n_slices)),

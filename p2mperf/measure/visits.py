@@ -20,10 +20,10 @@ from p2mperf.units import MIB
 # Untimed passes of a visit at most; what falls for longer than that is told by its rounds.
 MOST_UNTIMED = 8
 # A pass whose cost differs from that of the one before by no more than this shows that it stands: passes of
-# 1.5 ms and more differ by 3 to 4 % without a reason. Costs fall as caches fill with what is looked up; they rise
-# where a touch has left more of the page tables in them than lookups keep there.
+# 1.5 ms and more differ by 3 to 4 % without a reason. Costs fall as caches fill with what is looked up; they
+# rise where a touch has left more of the page tables in them than lookups keep there.
 STANDS_WITHIN = 0.03
-# Untimed passes have as many stretches of the stream; further ones begin again, when the lines of the first are gone.
+# Untimed passes have as many stretches of the stream; then the first comes again, when its lines are gone.
 UNTIMED_STRETCHES = 4
 # Of a cache that is shared with others on a large machine, what one of them may hope for.
 _CACHE_BYTES = 64 * MIB
@@ -44,6 +44,8 @@ class Visitor:
         Loop count of a pass.
     n_slices : int
         Timed passes of a visit.
+    target_ns : int
+        How long an untimed pass need not take longer than [ns].
     fill : ndarray of uint64
         Frames by which a table's lines are brought into the last-level cache.
     untimed : list of ndarray of uint64
@@ -62,6 +64,7 @@ class Visitor:
     make: StreamMaker
     n_lookups: int
     n_slices: int
+    target_ns: int
     fill: Words
     untimed: list[Words]
     warm_ns: int = 0
@@ -119,12 +122,16 @@ class Visitor:
         return passes
 
     def _wait_until_it_stands(self, design: Design) -> None:
-        last = 0
+        last_ns, n = 0.0, self.n_lookups
         for number in range(self.n_slices if self.work.n_fixed else MOST_UNTIMED):
-            elapsed = one_pass(self.work, design, self.untimed[number % len(self.untimed)])
-            if not self.work.n_fixed and abs(elapsed - last) <= STANDS_WITHIN * last:
+            frames = self.untimed[number % len(self.untimed)][:n]
+            cost_ns = one_pass(self.work, design, frames) / n
+            if self.work.n_fixed:
+                continue
+            if abs(cost_ns - last_ns) <= STANDS_WITHIN * last_ns:
                 break
-            last = elapsed
+            # What is slower than others has longer passes: as many untimed lookups as they do not tell more.
+            last_ns, n = cost_ns, min(self.n_lookups, int(self.target_ns / cost_ns) + 1)
 
     def _timed_pass(self, name: str, design: Design, frames: Words, ticks_before: int) -> Pass:
         timed = self.work.prepare(design, frames)

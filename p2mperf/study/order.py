@@ -52,7 +52,8 @@ class Order:
         unit = {name: data[name] for name in Unit.__dataclass_fields__}
         unit |= {"guest": GuestSpec(**data["guest"]), "designs": tuple(data["designs"])}
         cells = tuple(map(CellSpec.from_json, data["cells"]))
-        return cls(Unit(**unit), cells, Settings(**data["settings"]), data["warm_up"], data.get("need_bytes", 0))
+        settings = Settings(**data["settings"])
+        return cls(Unit(**unit), cells, settings, data["warm_up"], data.get("need_bytes", 0))
 
 
 def unit_id(unit: Unit, guest: Guest) -> UnitId:

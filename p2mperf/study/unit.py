@@ -97,9 +97,9 @@ def _tied_to(parent: int) -> bool:
 
 
 def _keep_freed_memory() -> None:
-    """Let streams take the memory of those before them: fresh pages are cleared, and a host may be slow to give them.
+    """Let streams take the memory of those before them, where the C library is glibc.
 
-    Where the C library is not glibc they are fresh.
+    Fresh pages have to be cleared, and a virtual machine's host may be slow to give them.
     """
     with suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,8 +1,8 @@
 """Memory that a sweep keeps between its units, so that the host need not give it anew to each.
 
 A virtual machine with free page reporting, or a balloon, gives what a process has freed back to its host
-within seconds, and the host's pages come again at half a gigabyte a second where the machine's own come at ten:
-of a 400 GB guest's unit that was most of the time.
+within seconds. The host's pages come again at half a gigabyte a second, where the machine's own come at ten:
+that was most of the time of a 400 GB guest's unit.
 """
 
 from __future__ import annotations

@@ -101,11 +101,11 @@ def test_entries_sum_what_the_map_says(name: str, geometry: str, preamble: Pream
                 work.finish(design, frames, wrong)
 
 
-def test_a_visit_is_of_thousands_of_entries() -> None:
+def test_a_visit_is_of_more_than_a_thousand_entries() -> None:
     asked = asked_by("pv")
-    n_passes = 2 * Settings().n_slices  # with the untimed ones before them
-    assert n_passes * Entry(FLUSH).n_fixed // asked.n_frames >= 2000
-    assert n_passes * Entry(TIGHT).n_fixed // asked.n_frames >= 2000
+    n_passes = 1 + Settings().n_slices  # with the untimed one before them
+    assert n_passes * Entry(FLUSH).n_fixed // asked.n_frames > 1000
+    assert n_passes * Entry(TIGHT).n_fixed // asked.n_frames > 1000
     assert Entry(FLUSH).n_fixed % asked.n_frames == Entry(TIGHT).n_fixed % asked.n_frames == 0
 
 
@@ -316,5 +316,5 @@ def test_docs_name_the_preambles_and_what_they_do() -> None:
         work = f"{one.work_touches} lines of {one.work_bytes >> 20} MiB" if one.work_bytes else "none"
         assert f"| {one.name} | {flushed} | {work} |" in text
     n_entries = [Entry(one).n_fixed // asked_by("pv").n_frames for one in (FLUSH, TIGHT)]
-    assert "six passes of {} entries ({} without a preamble)".format(*n_entries) in text
+    assert "four passes of {} entries ({} without a preamble)".format(*n_entries) in text
     assert Settings().n_slices == 3

@@ -148,7 +148,7 @@ def _visitor(
     """Get ready for visits; the frames of untimed passes are the same in all of them, and never timed."""
     n_slices = settings.n_slices if work.repeats or not work.n_fixed else 1
     n_fill = max(lines_to_fill(n_bytes_of(design.stretches())) for design in designs.values())
-    n_untimed = n_slices if work.n_fixed else UNTIMED_STRETCHES
+    n_untimed = 1 if work.n_fixed else UNTIMED_STRETCHES
     return Visitor(
         work,
         make,

@@ -99,8 +99,8 @@ class Visitor:
            wait for each other, so that this costs a few milliseconds where passes of latency would take a
            hundred.
         3. Untimed passes follow until one costs within `STANDS_WITHIN` of the one before: two at least,
-           `MOST_UNTIMED` at most. Of what does a fixed amount, as a whole table, there are as many as timed
-           ones, and none of what cannot be put back.
+           `MOST_UNTIMED` at most. One is made of what does a fixed amount, as a whole table, and none
+           of what cannot be put back.
         4. The timed passes, one behind the other.
         """
         slices = [self.make(self.n_lookups) for _ in range(self.n_slices)]
@@ -123,11 +123,9 @@ class Visitor:
 
     def _wait_until_it_stands(self, design: Design) -> None:
         last_ns, n = 0.0, self.n_lookups
-        for number in range(self.n_slices if self.work.n_fixed else MOST_UNTIMED):
+        for number in range(1 if self.work.n_fixed else MOST_UNTIMED):
             frames = self.untimed[number % len(self.untimed)][:n]
             cost_ns = one_pass(self.work, design, frames) / n
-            if self.work.n_fixed:
-                continue
             if abs(cost_ns - last_ns) <= STANDS_WITHIN * last_ns:
                 break
             # What is slower than others has longer passes: as many untimed lookups as they do not tell more.

@@ -10,14 +10,13 @@ with another P2MPERF_CACHE_DIR.
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import suppress
 from functools import partial
 from pickle import UnpicklingError
-from threading import current_thread, main_thread
 from typing import Any
 
 from p2mperf.host.cache import cache_directory
+from p2mperf.interrupts import hold, release
 
 # Before numba is imported, which reads it then.
 if _directory := cache_directory():
@@ -100,34 +99,13 @@ __all__ = ["instance_class", "njit", "types", "walk_overload"]
 
 
 class _HoldInterrupts(event.Listener):  # type: ignore[misc]
-    """Lets Ctrl-C wait while numba compiles or loads: inside callbacks of LLVM it is lost, or kills."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._handler: Any = None
-        self._is_pending = False
+    """Lets Ctrl-C wait while numba compiles or loads."""
 
     def on_start(self, event: Any) -> None:
-        if current_thread() is not main_thread():
-            return
-        if self._depth == 0:
-            self._handler = signal.getsignal(signal.SIGINT)
-            if callable(self._handler):
-                signal.signal(signal.SIGINT, self._note)
-        self._depth += 1
+        hold()
 
     def on_end(self, event: Any) -> None:
-        if current_thread() is not main_thread():
-            return
-        self._depth -= 1
-        if self._depth == 0 and callable(self._handler):
-            signal.signal(signal.SIGINT, self._handler)
-            if self._is_pending:
-                self._is_pending = False
-                self._handler(signal.SIGINT, None)
-
-    def _note(self, number: int, frame: object) -> None:
-        self._is_pending = True
+        release()
 
 
 event.register("numba:compiler_lock", _HoldInterrupts())

@@ -113,3 +113,73 @@ def test_ctrl_c_ends_work_that_does_not_hear_of_it() -> None:
     assert child.returncode == 130
     assert said.splitlines()[-1] == "p2mperf: interrupted"
     assert time.monotonic() - start < 10
+
+
+SWALLOWS = """
+import signal, sys, time
+from p2mperf.cli import process
+
+class Last:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)  # a destructor can raise nothing
+
+def main(argv):
+    last = Last()
+    del last
+    time.sleep(20)
+    return 0
+
+sys.exit(process.run(main, []))
+"""
+
+
+def test_ctrl_c_that_was_lost_in_a_destructor_comes_again() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWS],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_other_errors_of_destructors_are_told() -> None:
+    script = SWALLOWS.replace("signal.raise_signal(signal.SIGINT)", "1 / 0").replace("sleep(20)", "sleep(0)")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_ctrl_c_waits_until_a_figure_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import p2mperf
+    from p2mperf.figures import save
+
+    drawn: list[str] = []
+
+    def while_drawing(kind: str, drawing: Any) -> Any:
+        def pressed(*arguments: Any, **options: Any) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            drawn.append(kind)
+            return drawing(*arguments, **options)
+
+        return pressed
+
+    fig = p2mperf.figure("limit-area")
+    monkeypatch.setattr(type(fig), "savefig", while_drawing("saved", type(fig).savefig))
+    with pytest.raises(KeyboardInterrupt):
+        save(fig, tmp_path, "limit-area", ("svg", "png"))
+    # The first is whole, and the second was not begun.
+    assert drawn == ["saved"]
+    assert [path.name for path in tmp_path.iterdir()] == ["limit-area.svg"]
+    assert (tmp_path / "limit-area.svg").read_text().rstrip().endswith("</svg>")
+    monkeypatch.setattr(type(fig), "suptitle", while_drawing("titled", type(fig).suptitle))
+    with pytest.raises(KeyboardInterrupt):
+        p2mperf.figure("limit-area")
+    assert drawn == ["saved", "titled"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
+from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError, ResultsError, known, shown
 
 if TYPE_CHECKING:
@@ -56,12 +57,14 @@ def main(argv: list[str]) -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for spec in specs:
-            try:
-                fig = figure(spec.name, frames.get(spec.name))
-            except BadInputError as error:
-                _leave_out(spec.name, error, is_all)
-                continue
-            for path in save(fig, out, spec.name, tuple(arguments.format)):
+            with Waiting(f"drawing {spec.name}"):
+                try:
+                    fig = figure(spec.name, frames.get(spec.name))
+                except BadInputError as error:
+                    _leave_out(spec.name, error, is_all)
+                    continue
+                paths = save(fig, out, spec.name, tuple(arguments.format))
+            for path in paths:
                 show.write(f"{path}")
     except OSError as error:
         raise ResultsError(

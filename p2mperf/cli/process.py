@@ -6,6 +6,7 @@ answer to) ends here in one sentence and a documented code; what is a fault of o
 
 from __future__ import annotations
 
+import _thread
 import codecs
 import errno
 import os
@@ -14,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
+from threading import Timer
 from typing import TextIO, cast
 
 from p2mperf.errors import DoesNotFitError
@@ -33,6 +35,7 @@ _GIVEN_OUT = {
 # What the shell may limit, by its flag of `ulimit`, and what all libraries were seen to need [bytes].
 _MEMORY_LIMITS = {resource.RLIMIT_AS: "v", resource.RLIMIT_DATA: "d"}
 _LIBRARIES_BYTES = 1 * GIB
+_SOON_SECONDS = 0.01
 # How the dynamic loader says that a library did not find room; its errors carry no number.
 _NO_ROOM = ("failed to map segment", "cannot allocate memory")
 
@@ -123,6 +126,7 @@ def run(main: Callable[[list[str]], int], argv: list[str]) -> int:
         something, 2 without a working directory or for a name that is too long, 130 when interrupted.
     """
     _prepare_streams()
+    sys.unraisablehook = _tell_or_repeat
     try:
         code = _answered(main, argv)
     except KeyboardInterrupt:
@@ -131,6 +135,14 @@ def run(main: Callable[[list[str]], int], argv: list[str]) -> int:
     # The code stands; an impatient second Ctrl-C would only put a traceback under it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
+
+
+def _tell_or_repeat(lost: sys.UnraisableHookArgs) -> None:
+    """Raise an interrupt again that came where nothing can be raised, as in a callback or a destructor."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        Timer(_SOON_SECONDS, _thread.interrupt_main).start()  # at once it would be raised here, and lost too
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _answered(main: Callable[[list[str]], int], argv: list[str]) -> int:

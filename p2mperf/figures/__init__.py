@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from p2mperf.errors import BadInputError, known
 from p2mperf.figures.spec import FigureSpec
+from p2mperf.interrupts import interrupts_held
 from p2mperf.plugins import foreign, import_target, load, offered
 from p2mperf.results.samples import as_samples
 
@@ -149,7 +151,7 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
 
     spec = find(name)
     data = _table(spec, as_written(_samples(spec, frame)))
-    with _answered_for(name):
+    with _answered_for(name), interrupts_held():
         return _drawn(spec, data)
 
 
@@ -209,10 +211,12 @@ def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = ("s
     import matplotlib as mpl
 
     paths = []
-    with mpl.rc_context(fname=STYLE):
-        for kind in formats:
-            path = directory / f"{name}.{kind}"
-            metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-            fig.savefig(path, metadata=metadata)
-            paths.append(path)
+    for kind in formats:
+        path, picture = directory / f"{name}.{kind}", BytesIO()
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        with interrupts_held():
+            with mpl.rc_context(fname=STYLE):
+                fig.savefig(picture, format=kind, metadata=metadata)
+            path.write_bytes(picture.getbuffer())
+        paths.append(path)
     return paths

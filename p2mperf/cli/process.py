@@ -6,7 +6,6 @@ answer to) ends here in one sentence and a documented code; what is a fault of o
 
 from __future__ import annotations
 
-import _thread
 import codecs
 import errno
 import os
@@ -140,7 +139,8 @@ def run(main: Callable[[list[str]], int], argv: list[str]) -> int:
 def _tell_or_repeat(lost: sys.UnraisableHookArgs) -> None:
     """Raise an interrupt again that came where nothing can be raised, as in a callback or a destructor."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
-        Timer(_SOON_SECONDS, _thread.interrupt_main).start()  # at once it would be raised here, and lost too
+        # At once it would be raised here, and lost too.
+        Timer(_SOON_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(lost)
 

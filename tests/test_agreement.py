@@ -227,6 +227,23 @@ def test_a_figure_shows_one_machine(tmp_path: Path) -> None:
 def test_what_other_code_has_measured_is_another_thing(tmp_path: Path) -> None:
     frame = load([measured(tmp_path / "a", 1.2), measured(tmp_path / "b", 1.2, MACHINES[1], code="c0da")])
     assert agreement(frame)["agreement"].tolist() == ["one", "one"]
+    (row,) = agreement(frame, force=True).to_dict("records")
+    assert (row["agreement"], row["n_machines"]) == ("agree", 2)
+    assert "code" not in row
+    with pytest.raises(BadInputError, match="force"):
+        agreement(frame, force="yes")  # type: ignore[arg-type]
+
+
+def test_the_command_puts_other_code_beside_when_forced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = [str(measured(tmp_path / "a", 1.2)), str(measured(tmp_path / "b", 1.2, MACHINES[1], code="c0da"))]
+    assert main(["compare", "--verdicts", *both]) == 2
+    assert "or --force to compare different code" in capsys.readouterr().err
+    assert main(["compare", "--verdicts", "--force", *both]) == 0
+    output, talk = capsys.readouterr()
+    assert "agree" in output
+    assert "measured by 2 versions of the code" in talk
 
 
 def test_only_samples_are_taken() -> None:
@@ -274,9 +291,7 @@ def test_its_forms_have_the_numbers(opposed: list[str], capsys: pytest.CaptureFi
     assert capsys.readouterr().out.startswith("| guest |")
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["a", "--force"], ["a", "--fail-above", "1.1"], ["--before", "a", "--after", "b"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["a", "--fail-above", "1.1"], ["--before", "a", "--after", "b"]])
 def test_what_verdicts_do_not_take(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--verdicts", *arguments]) == 2
     assert "compare: --verdicts takes results, of any machines" in capsys.readouterr().err

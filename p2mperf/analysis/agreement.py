@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from p2mperf.analysis.statistics import ratio_interval
 from p2mperf.results.samples import as_samples
+from p2mperf.units import flag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,18 +96,21 @@ class Agreement:
     in_words: str
 
 
-def agreement(frame: pd.DataFrame) -> pd.DataFrame:
+def agreement(frame: pd.DataFrame, force: bool = False) -> pd.DataFrame:
     """Say for each cell whether machines, and boots of them, agree on the faster design, and by how much.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         Samples of several machines or boots, as `p2mperf.load` gives them for several results.
+    force : bool
+        Put cells side by side too that different code measured. What they differ by may then be the code's.
 
     Returns
     -------
     pandas.DataFrame
-        One row a cell and design beside its reference: the cell and the code that measured it, stream_label,
+        One row a cell and design beside its reference: the cell and, without `force`, the code that measured
+        it, stream_label,
         design, reference, what `Agreement` says, and ratios: those of all places, in words.
         ``attrs["places"]`` has the (machine, boot) that their numbers stand for.
 
@@ -117,7 +121,7 @@ def agreement(frame: pd.DataFrame) -> pd.DataFrame:
 
     Notes
     -----
-    Only equal cells that were measured by equal code are put side by side. What each place says with all its
+    Only equal cells are put side by side, and of equal code unless forced. What each place says with all its
     digits is in `p2mperf.summary` of the same frame.
     """
     import pandas as pd
@@ -127,7 +131,8 @@ def agreement(frame: pd.DataFrame) -> pd.DataFrame:
     frame = as_samples(frame)
     boots = frame["boot"].where(frame["boot"] != "", _UNKNOWN + frame["run"])
     table = summary(frame.assign(boot=boots))
-    key = [name for name in CELL_COLUMNS if name not in _PLACE] + ["stream_label", "design", "reference"]
+    levels = [*_PLACE, "code"] if flag(force, "force") else _PLACE
+    key = [name for name in CELL_COLUMNS if name not in levels] + ["stream_label", "design", "reference"]
     shown = ["ratio", "low", "high", "verdict", "faster", "marks"]
     places = list(table[_PLACE].drop_duplicates().itertuples(index=False, name=None))
     rows = []

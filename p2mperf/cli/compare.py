@@ -95,11 +95,11 @@ def main(argv: list[str]) -> int:
 
 def _verdicts(arguments: argparse.Namespace, parser: Parser) -> int:
     """What several machines or boots say of the designs: the table on stdout, who they are on stderr."""
-    others = arguments.before, arguments.after, arguments.force, arguments.fail_above
+    others = arguments.before, arguments.after, arguments.fail_above
     if any(others) or not arguments.results:
         raise BadInputError(
-            "compare: --verdicts takes results, of any machines, and but for how to print the table no other "
-            f"option; see `python -m {parser.prog} --help`"
+            "compare: --verdicts takes results, of any machines, and but for --force and how to print the "
+            f"table no other option; see `python -m {parser.prog} --help`"
         )
     from p2mperf.analysis.agreement import N_FOR_INTERVAL, agreement
     from p2mperf.analysis.samples import unrest_of
@@ -107,19 +107,21 @@ def _verdicts(arguments: argparse.Namespace, parser: Parser) -> int:
     from p2mperf.results.frame import machine_cards
 
     frame = load(arguments.results)
-    table, cards = agreement(frame), machine_cards(frame)
+    table, cards = agreement(frame, arguments.force), machine_cards(frame)
     if caveat := show.unrest_line(unrest_of(frame)):
         show.note(f"one or more of them were {caveat}")
     for number, (machine, boot) in enumerate(table.attrs["places"], start=1):
         processor = cards.get(machine, {}).get("cpu_model") or "an unnamed processor"
         show.note(f"{number}: machine {machine}, {processor}, boot {boot}")
-    together = table[table["agreement"] != "one"].drop(columns="code")
+    if arguments.force and (n_codes := frame["code"].nunique()) > 1:
+        show.note(f"measured by {n_codes} versions of the code: what places differ by may be the code's")
+    together = table[table["agreement"] != "one"].drop(columns="code", errors="ignore")
     if alone := len(table) - len(together):
         show.note(f"left out, as measured in one boot of one machine alone: pairs of designs, {alone}")
     if together.empty:
         raise BadInputError(
             "no cell was measured by the same code on two machines or in two boots: "
-            "give results of the same plan"
+            "give results of the same plan, or --force to compare different code"
         )
     if together["low"].isna().any():
         levels = " and ".join(sorted(set(together["level"])))

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import p2mperf
+from p2mperf.analysis.agreement import agreement
 from p2mperf.analysis.compare import compare
 from p2mperf.designs.arm.posted_defects import run_scenario
 from p2mperf.designs.pv.linear import PvLinear
@@ -44,6 +45,9 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
         ("api", "sweep", name): lambda value, name=name: p2mperf.sweep("quick", **{name: value})
         for name in ("control", "fresh", "quiet")
     },
+    ("analysis.agreement", "agreement", "force"): lambda value: agreement(
+        p2mperf.load("shipped-backings"), force=value
+    ),
     ("analysis.compare", "compare", "force"): lambda value: compare(
         p2mperf.load("shipped"), p2mperf.load("shipped"), force=value
     ),

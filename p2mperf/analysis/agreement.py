@@ -128,10 +128,10 @@ def agreement(frame: pd.DataFrame, force: bool = False) -> pd.DataFrame:
 
     from p2mperf.analysis.summary import CELL_COLUMNS, summary
 
+    levels = [*_PLACE, "code"] if flag(force, "force") else _PLACE
     frame = as_samples(frame)
     boots = frame["boot"].where(frame["boot"] != "", _UNKNOWN + frame["run"])
     table = summary(frame.assign(boot=boots))
-    levels = [*_PLACE, "code"] if flag(force, "force") else _PLACE
     key = [name for name in CELL_COLUMNS if name not in levels] + ["stream_label", "design", "reference"]
     shown = ["ratio", "low", "high", "verdict", "faster", "marks"]
     places = list(table[_PLACE].drop_duplicates().itertuples(index=False, name=None))

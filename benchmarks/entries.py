@@ -163,7 +163,7 @@ class EntryTwin(twin_library.Twin):
     def __init__(self, library: Path, design: Any, before: Before) -> None:
         super().__init__(library, design, "entry")
         self._loop.restype = None
-        self._loop.argtypes = [*self._loop.argtypes, ctypes.c_void_p, ctypes.c_void_p]
+        self._loop.argtypes = [*self._loop.argtypes, *[ctypes.c_void_p] * 3]
         self._kept = before
         self._before = _Before(
             before.asks.ctypes.data,
@@ -177,7 +177,10 @@ class EntryTwin(twin_library.Twin):
         )
 
     def __call__(self, stream: Words) -> Entered:  # type: ignore[override]
-        out = np.zeros(len(Entered._fields), np.uint64)
-        place = ctypes.c_void_p(out.ctypes.data)
-        self._loop(self._tables, stream.ctypes.data, stream.size, 0, ctypes.byref(self._before), place)
-        return Entered(*out)
+        out, took = np.zeros(4, np.uint64), np.zeros(stream.size // int(self._kept.n_frames), np.int64)
+        before = ctypes.byref(self._before)
+        self._loop(
+            self._tables, stream.ctypes.data, stream.size, 0, before, took.ctypes.data, out.ctypes.data
+        )
+        total, whole, n_flushes, work = out
+        return Entered(total, took, whole, n_flushes, work)

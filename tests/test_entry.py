@@ -125,10 +125,25 @@ def test_what_time_stamps_cost_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> 
         before = work.before
     result = enter.py_func(None, (), np.arange(20, dtype=np.uint64), ZERO, before)
     # Five entries of nine lookups; from the first stamp to the last there are three an entry, and one.
-    assert (int(result.looked_up), int(result.empty)) == (5 * (45 + 7), 5 * 7)
+    assert result.took.tolist() == [45] * 5
     assert int(result.whole) == 5 * (45 + 3 * 7) + 7
     # A tick of half a nanosecond.
     assert work.timed_ns(result, int(result.whole) // 2) == pytest.approx(5 * 45 / 2, abs=1)
+
+
+def test_an_interrupted_entry_does_not_stand_for_its_pass() -> None:
+    with p2mperf.build("pv-linear", Guest.plain("8M")) as design:
+        work = begun(None, design)
+        frames = np.zeros(4 * 320, np.uint64)
+        result = work.prepare(design, frames)()
+    took = np.full(320, 400)
+    result = result._replace(took=took, whole=np.uint64(10**6))
+    assert work.timed_ns(result, 10**6) == 320 * 400
+    # 2 % at either end: six of 320. Six interrupts change nothing, the seventh is counted.
+    took[:6] = 100_000
+    assert work.timed_ns(result, 10**6) == 320 * 400
+    took[6] = 100_000
+    assert work.timed_ns(result, 10**6) > 320 * 600
 
 
 def times(work: Entry, design: Design, frames: Words, n_passes: int) -> list[float]:

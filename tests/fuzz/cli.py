@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from random import Random
+from threading import Timer
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -313,8 +314,9 @@ def run(argv: list[str], case: int, channel: Channel) -> None:
 
     import_module("p2mperf.cli.waiting").Waiting._end = end
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    # As a terminal sends it: compiled code, which runs no handler of Python, may be at work.
+    press = Timer(SECONDS, os.kill, (os.getpid(), signal.SIGINT))
+    press.start()
     where, code = "", None
     with streams() as (_, stderr):
         sys.argv = ["p2mperf", *argv]
@@ -327,7 +329,7 @@ def run(argv: list[str], case: int, channel: Channel) -> None:
             where = where_of(error)
             code = type(error).__name__
             stderr.write("".join(traceback.format_exception(error)[-1:]))
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        press.cancel()
         said = stderr.buffer.getvalue().decode(errors="replace")
     if where:
         channel.fault(Fault(str(code), where, said[-200:], case, text))

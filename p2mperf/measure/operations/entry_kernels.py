@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.guests.geometry import Words
 from p2mperf.jit import njit
@@ -53,10 +54,9 @@ class Entered(NamedTuple):
     ----------
     total : uint64
         Sum of all entries that were looked up, modulo 2**64.
-    looked_up : uint64
-        Time from stamp to stamp around the lookups, over all entries [ticks].
-    empty : uint64
-        The same around nothing: what the stamps themselves take [ticks].
+    took : ndarray of int64, shape (n_entries,)
+        Time from stamp to stamp around the lookups of each entry, less that around nothing just before: what
+        the stamps themselves take [ticks].
     whole : uint64
         Time of the pass, which tells how long a tick is [ticks].
     n_flushes : uint64
@@ -66,8 +66,7 @@ class Entered(NamedTuple):
     """
 
     total: np.uint64
-    looked_up: np.uint64
-    empty: np.uint64
+    took: NDArray[np.int64]
     whole: np.uint64
     n_flushes: np.uint64
     work: np.uint64
@@ -92,12 +91,13 @@ def enter(tables, state, stream, zero, before):  # type: ignore[no-untyped-def]
     -------
     Entered
     """
-    total = looked_up = empty = n_flushes = work = at_hand = ZERO
+    total = n_flushes = work = at_hand = ZERO
+    took = np.empty(np.uint64(stream.size) // before.n_frames, np.int64)
     chance = _SEED
     n_lines = np.uint64(before.worked_on.size) >> _LINE_WORDS_SHIFT
     n_flushed_bytes = np.uint64(before.flushed.size) << _WORD_SHIFT
     first_tick = ticks()
-    for number in range(np.uint64(stream.size) // before.n_frames):
+    for number in range(took.size):
         first = np.uint64(number) * before.n_frames
         if n_flushed_bytes:
             refused = protect(before.flush_address, n_flushed_bytes, _READ)
@@ -123,7 +123,6 @@ def enter(tables, state, stream, zero, before):  # type: ignore[no-untyped-def]
             entry, state = walk(tables, state, (), stream[first + ask])
             total += entry
         end = ticks()
-        looked_up += end - begin
-        empty += begin - start
+        took[number] = np.int64(end - begin) - np.int64(begin - start)
     whole = ticks() - first_tick
-    return Entered(total + (at_hand & zero), looked_up, empty, whole, n_flushes, work)
+    return Entered(total + (at_hand & zero), took, whole, n_flushes, work)

@@ -94,10 +94,16 @@ class StreamSpec:
         return find_operation(operation).serves(self.name, in_ram)
 
     def fits(self, guest: Guest) -> bool:
-        """Tell whether the guest has the frames it asks for."""
-        holes = guest.runs.select(Kind.EXTRA, Kind.MISSING).n_frames.sum() >= guest.geometry.leaf_frames
-        identity = guest.runs.select(Kind.IDENTITY).n_frames.size
-        return bool((not self.hole_fraction or holes) and (not self.identity_fraction or identity))
+        """Tell whether the guest has the frames it asks for, as one that runs might ask for them.
+
+        What lies below the RAM of a guest whose RAM begins higher, as an ARM one's, is no such hole.
+        """
+        holes, identity = guest.runs.select(Kind.EXTRA, Kind.MISSING), guest.runs.select(Kind.IDENTITY)
+        among_ram = holes.n_frames[holes.first_pfn > guest.ram.first_pfn.min()]
+        has_holes = among_ram.sum() >= guest.geometry.leaf_frames
+        return bool(
+            (not self.hole_fraction or has_holes) and (not self.identity_fraction or identity.n_frames.size)
+        )
 
 
 # The stream of what makes a whole table.

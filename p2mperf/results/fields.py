@@ -8,9 +8,9 @@ by which samples of one cell are told from those of another (`CELL_AXES`). A new
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from p2mperf.results.field import Field
 from p2mperf.results.values import (
     CHANGES_BY_DESIGN,
     COST,
@@ -32,7 +32,6 @@ from p2mperf.results.values import (
     TEXTS,
     TEXTS_BY_DESIGN,
     TIME,
-    ValueType,
 )
 
 # History of the format. Whoever changes the meaning of a record or of a column adds a line and a number.
@@ -51,57 +50,6 @@ Record = dict[str, Any]
 # What a journal holds, line by line, and what stands inside a unit (once a design) and inside a cell.
 LINES = ("run", "unit", "cell", "end")
 PARTS = ("design", "round")
-
-
-@dataclass(frozen=True)
-class Field:
-    """One name in results.
-
-    Parameters
-    ----------
-    name : str
-        Its name; ends in the unit where there is one.
-    type : ValueType
-        What it may hold.
-    doc : str
-        One line.
-    unit : str
-        Unit as people write it; empty for names and pure counts.
-    records : tuple of str
-        Of `LINES` and `PARTS`, those it stands in; none for what only the samples frame has.
-    is_column : bool
-        Whether the samples frame has it as a column.
-    is_axis : bool
-        Whether samples that differ in it belong to different cells.
-    key : str
-        How its value is written in the key of its unit or cell, ``{}`` for the value; empty when the key does
-        not name it.
-    optional : bool
-        Whether a record may have null there, or leave it out.
-    absent : int or str, optional
-        What it means when it is left out: the samples frame says it, and a key does not name it.
-    """
-
-    name: str
-    type: ValueType
-    doc: str
-    unit: str = ""
-    records: tuple[str, ...] = ()
-    is_column: bool = True
-    is_axis: bool = False
-    key: str = ""
-    optional: bool = False
-    absent: int | str | None = None
-
-    @property
-    def dtype(self) -> str:
-        return self.type.dtype
-
-    @property
-    def cell_type(self) -> ValueType:
-        """What one value of its column may be."""
-        return self.type.each or self.type
-
 
 _RUN, _END, _CELL, _DESIGN, _ROUND = (("run",), ("end",), ("cell",), ("design",), ("round",))
 _UNIT = ("unit", "cell")  # what a unit is stands in its cells too

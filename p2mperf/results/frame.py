@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from p2mperf.control import CONTROL
 from p2mperf.errors import ResultsError
-from p2mperf.results.fields import COLUMNS, RECORDS, Field, Record, columns, footprint_column
+from p2mperf.results.field import Field
+from p2mperf.results.fields import COLUMNS, RECORDS, Record, columns, footprint_column
 from p2mperf.results.journal import Journal
 from p2mperf.units import PAGE_SIZE
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from p2mperf.results.fields import RECORDS, Field, Record
+from p2mperf.results.field import Field
+from p2mperf.results.fields import RECORDS, Record
 from p2mperf.results.values import FRACTION
 
 # What a key is made of, in its order. A cell's key begins with that of its unit.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from p2mperf.errors import ResultsError, shown
 from p2mperf.results.earlier import frame_as_today, run_as_today
-from p2mperf.results.fields import COLUMNS, VERSION, Field, Record, columns, footprint_column
+from p2mperf.results.field import Field
+from p2mperf.results.fields import COLUMNS, VERSION, Record, columns, footprint_column
 from p2mperf.results.files import read_regular, told
 from p2mperf.results.frame import machine_cards
 from p2mperf.results.plain import decoded

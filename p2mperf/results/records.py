@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 from p2mperf.control import CONTROL
 from p2mperf.errors import ResultsError, cut, shown
-from p2mperf.results.fields import LINES, RECORDS, STATUS, VERSION, Field, Record
+from p2mperf.results.field import Field
+from p2mperf.results.fields import LINES, RECORDS, STATUS, VERSION, Record
 from p2mperf.results.grid import check_grid
 from p2mperf.results.keys import CellSpec, UnitId, unit_key
 from p2mperf.results.values import COUNT, KEY, NAME, POSITIVE, TEXT, is_whole

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from p2mperf.errors import BadInputError, ResultsError, shown
-from p2mperf.results.fields import CELL_AXES, COLUMNS, RECORDS, STATUS, Field, footprint_column
+from p2mperf.results.field import Field
+from p2mperf.results.fields import CELL_AXES, COLUMNS, RECORDS, STATUS, footprint_column
 from p2mperf.results.grid import UNIT_AXES, refuse_stranger
 from p2mperf.results.records import is_design, is_footprint_kind, validate
 from p2mperf.units import PAGE_SIZE

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import record_samples as samples
 
+from p2mperf.analysis.samples import medians
 from p2mperf.analysis.summary import summary
-from p2mperf.errors import ResultsError
+from p2mperf.errors import BadInputError, ResultsError
+from p2mperf.figures import figure, figures, find
 from p2mperf.results.export import export, load
 from p2mperf.results.fields import VERSION
 from p2mperf.results.journal import Journal
@@ -138,6 +140,29 @@ def test_a_run_of_an_earlier_version_is_not_gone_on_with(path: Path, tmp_path: P
         Journal.open(there)
     assert Path(there).read_bytes() == before
     assert sorted(info.schema for info in find_runs(tmp_path)) == [load(path).attrs["runs"][0]["schema"], 3]
+
+
+@pytest.mark.parametrize("name", [name for name in figures() if find(name).measured])
+def test_samples_of_two_versions_are_no_figure(name: str, tmp_path: Path) -> None:
+    # One directory, machine and code; backing mixed of version 2 was called kernel.
+    (tmp_path / "results").mkdir()
+    Journal.create(tmp_path / "results", samples.run(run="beef")).close()
+    now = of_version(VERSION, backing="mixed", stream="log-uniform")
+    for number, records in enumerate([of_version(2, geometry="pv64"), now]):
+        records[0] |= {"run": f"beef{number}"}
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        (tmp_path / "results" / f"{number}.jsonl").write_text(lines)
+    both = load(tmp_path / "results", run="all")
+    assert len(both) == 8
+    assert set(both["backing"]) == {"mixed"}
+    with pytest.raises(
+        BadInputError, match="samples are of versions 2 and 3 of the results' format, in which"
+    ):
+        figure(name, both)
+    with pytest.raises(BadInputError, match=r"as frame\[frame\['run'\] == 'beef1'\]$"):
+        medians(both, ["design"])
+    # What it proposes is taken, although the attributes still tell of both runs.
+    assert medians(both[both["run"] == "beef1"], ["design"])["cost_ns"].notna().all()
 
 
 def test_samples_of_two_versions_are_never_paired() -> None:

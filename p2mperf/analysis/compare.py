@@ -146,6 +146,8 @@ def slower_than(table: pd.DataFrame, limit_ratio: float) -> pd.DataFrame:
 
 def _alike(frame_a: pd.DataFrame, frame_b: pd.DataFrame, force: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both sides, if their costs mean the same; forced ones of two machines under one name."""
+    from p2mperf.analysis.samples import versions_of
+
     sides = {"A": frame_a, "B": frame_b}
     if not force:
         for name, frame in sides.items():
@@ -154,7 +156,7 @@ def _alike(frame_a: pd.DataFrame, frame_b: pd.DataFrame, force: bool) -> tuple[p
                     f"{name} was measured by several versions of the code, {_listed(frame['code'])}: "
                     "give results of one, or force the comparison"
                 )
-        schemas = {name: _schemas(frame) for name, frame in sides.items()}
+        schemas = {name: set(map(str, versions_of(frame))) for name, frame in sides.items()}
         if len(set().union(*schemas.values())) > 1:
             told = " and ".join(f"{name} of version {_listed(found)}" for name, found in schemas.items())
             raise BadInputError(
@@ -173,12 +175,6 @@ def _alike(frame_a: pd.DataFrame, frame_b: pd.DataFrame, force: bool) -> tuple[p
         raise BadInputError(f"{told}: which with which? give results of one machine a side")
     both = f"{min(machines_a)} | {min(machines_b)}"
     return frame_a.assign(machine=both), frame_b.assign(machine=both)
-
-
-def _schemas(frame: pd.DataFrame) -> set[str]:
-    """Versions of the format in which the runs of a frame were written, as far as it says."""
-    names = set(frame["run"])
-    return {str(run["schema"]) for run in frame.attrs.get("runs") or () if run["run"] in names}
 
 
 def _listed(names: Iterable[str]) -> str:

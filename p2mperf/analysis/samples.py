@@ -10,6 +10,7 @@ from p2mperf.control import CONTROL
 from p2mperf.errors import BadInputError
 from p2mperf.host.watch import Snapshot, Unrest, unrest
 from p2mperf.measure.ladder import Knee
+from p2mperf.results.fields import Record
 
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +37,13 @@ def medians(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         `keys`, cost_ns, low_ns and high_ns, all per lookup, frame, leaf or table [ns].
+
+    Raises
+    ------
+    BadInputError
+        As `refuse_mixture`.
     """
+    refuse_mixture(frame)
     keys = list(keys)
     processes = measured(frame).groupby([*keys, "run", "replicate"], sort=False)["cost_ns"].median()
     grouped = processes.groupby(level=keys, sort=False)
@@ -44,21 +51,61 @@ def medians(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return table.reset_index().astype({"cost_ns": "float64"})
 
 
+def runs_of(frame: pd.DataFrame) -> list[Record]:
+    """Run records of a frame's rows: where rows were chosen, the attributes tell of others too."""
+    there = set(frame[["run", "host", "machine"]].drop_duplicates().itertuples(index=False, name=None))
+    runs = frame.attrs.get("runs") or []
+    return [run for run in runs if (run["run"], run["host"], run["machine_key"]) in there]
+
+
+def versions_of(frame: pd.DataFrame) -> list[int]:
+    """Versions of the results' format that the runs of a frame's rows were written in, as far as it says."""
+    return sorted({run["schema"] for run in runs_of(frame)})
+
+
+def refuse_mixture(frame: pd.DataFrame) -> None:
+    """Refuse samples that no median can be taken over.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them.
+
+    Raises
+    ------
+    BadInputError
+        When they are of several machines, or of versions of the results' format in which one name may mean
+        two measurements.
+    """
+    machines = sorted(set(frame["machine"]))
+    if len(machines) > 1:
+        raise BadInputError(
+            f"a figure shows one machine, and these samples are of {len(machines)}: choose one, as "
+            f"frame[frame['machine'] == {machines[0]!r}]"
+        )
+    if len(versions := versions_of(frame)) > 1:
+        raise BadInputError(
+            f"these samples are of versions {' and '.join(map(str, versions))} of the results' format, in "
+            "which one name may mean two measurements: choose runs of one, as "
+            f"frame[frame['run'] == {runs_of(frame)[-1]['run']!r}]"
+        )
+
+
 def knees_of(frame: pd.DataFrame) -> list[Knee]:
     """Knees recorded with the newest run of a frame; none where none were measured."""
-    runs = frame.attrs.get("runs") or []
+    runs = runs_of(frame)
     found = (runs[-1]["machine"].get("knees") or []) if runs else []
     return [Knee(knee["name"], knee["bytes"], knee["source"]) for knee in found]
 
 
 def host_note(frame: pd.DataFrame) -> str:
     """One line under a table or figure: measured where, when, by how many processes."""
-    runs = frame.attrs.get("runs") or []
+    runs = runs_of(frame)
     if not runs:
         return "measured by p2mperf"
     card = runs[-1]["machine"]
     n_processes = int(frame["replicate"].nunique())
-    n_machines = len({run["machine_key"] for run in runs} & set(frame["machine"]))
+    n_machines = len({run["machine_key"] for run in runs})
     if n_machines > 1:
         return f"measured on {n_machines} machines until {runs[-1]['started'][:10]}"
     parts = [
@@ -85,7 +132,7 @@ def unrest_of(frame: pd.DataFrame) -> list[Unrest]:
         At most one of each name; empty too where runs of earlier versions did not look.
     """
     found: dict[str, Unrest] = {}
-    for run in frame.attrs.get("runs") or []:
+    for run in runs_of(frame):
         watched = run.get("watched") or {}
         start, end = (Snapshot.from_json(watched.get(name)) for name in ("start", "end"))
         # The card is of the session that began the run, which need not be the one that ended it.

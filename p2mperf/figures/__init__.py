@@ -111,17 +111,15 @@ def _samples(spec: FigureSpec, frame: object) -> pd.DataFrame:
     """Samples that a figure is made from; none where it needs none and is given none."""
     import pandas as pd
 
+    from p2mperf.analysis.samples import refuse_mixture
+
     if frame is None or (isinstance(frame, pd.DataFrame) and not len(frame)):
         if spec.measured:
             raise BadInputError(f"figure {spec.name!r} needs results: run `python -m p2mperf sweep` first")
         return pd.DataFrame()
     samples = as_samples(frame)
-    machines = sorted(set(samples["machine"]))
-    if spec.measured and len(machines) > 1:
-        raise BadInputError(
-            f"a figure shows one machine, and these samples are of {len(machines)}: choose one, as "
-            f"frame[frame['machine'] == {machines[0]!r}]"
-        )
+    if spec.measured:
+        refuse_mixture(samples)
     return samples
 
 

@@ -25,6 +25,7 @@ from p2mperf.figures import FigureSpec, figure, figures, find, life, save, style
 from p2mperf.figures.lookups import cost, entry, footprint, ratio
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
+from p2mperf.streams import HOLE_PATTERNS
 from p2mperf.units import GIB, MIB
 
 CONTROL = "control:pv-linear"
@@ -237,6 +238,36 @@ def test_ratios_are_drawn_with_their_intervals(frame: pd.DataFrame) -> None:
     assert ram.get_ylabel() == "pv-tree / pv-linear"
     # One guest alone is drawn by name.
     assert [label.get_text() for label in mixed.get_xticklabels()] == ["uniform, 50 % holes\npv-64-256m"]
+
+
+def test_patterns_of_holes_are_told_apart_without_colour(tmp_path: Path) -> None:
+    cells = [
+        cell(guest, 0, (2000, 3000), hole_fraction=0.5, hole_pattern=pattern)
+        for guest in (SMALL, LARGE)
+        for pattern in ("random", "runs")
+    ]
+    frame = frame_of(tmp_path, *cells)
+    (ax,) = figure("ratio", frame).axes
+    looks = {bars.get_label(): bars.lines[0].get_marker() for bars in ax.containers}
+    assert set(looks) == {"uniform, 50 % holes, 64-bit", "uniform, 50 % holes in runs, 64-bit"}
+    assert len(set(looks.values())) == 2
+    # By name, where there is one guest, each point has the look that it has over several.
+    (named,) = figure("ratio", frame[frame["guest"] == SMALL["guest"]]).axes
+    assert [bars.lines[0].get_marker() for bars in named.containers] == list(looks.values())
+
+
+def test_wherever_frames_leave_ram_to_the_look_tells() -> None:
+    shares = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.3)]
+    ways = [
+        (*share, pattern)
+        for share in shares
+        for pattern in HOLE_PATTERNS
+        if any(share) or pattern == "random"
+    ]
+    markers = {style.stream_look("uniform", 64, *way).marker for way in ways}
+    assert len(markers) == len(ways) == 7
+    names = {look.marker for look in style.STREAM_LOOKS.values()}
+    assert not names & (markers - {style.stream_look("uniform", 64).marker})
 
 
 # ---- what tells cells apart ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import nan
 from typing import Any
 
@@ -9,11 +10,44 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from p2mperf.analysis.samples import measured
 from p2mperf.analysis.statistics import Ratio, ratio_interval, trimmed_mean
-from p2mperf.analysis.verdicts import change_within, is_unsteady
+from p2mperf.analysis.verdicts import change_within, is_unsteady, marks_of
 from p2mperf.control import CONTROL
 
 PROCESS = ["run", "replicate"]
+
+
+def by_round(cell: pd.DataFrame) -> pd.DataFrame:
+    """Lay the costs of one cell out as `CellRounds` takes them."""
+    index = [*PROCESS, "visit", "round"]
+    return cell.pivot_table(index=index, columns="design", values="cost_ns", aggfunc="first")
+
+
+def design_marks(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Name what makes the cost of each design in each cell doubtful.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them, with those of the controls.
+    keys : sequence of str
+        Columns that tell costs apart, design among them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `keys` and marks: of a cell whose control excludes 1 each design is ``biased``, and ``unsteady`` is
+        one whose own cost rises or falls within its processes.
+    """
+    of_cell = [name for name in keys if name != "design"]
+    rows = []
+    for key, cell in measured(frame).groupby(of_cell, sort=False):
+        rounds = CellRounds(by_round(cell))
+        control = rounds.control()
+        rows += [(*key, name, marks_of(control, rounds.trend(name))) for name in rounds.designs]
+    table = pd.DataFrame(rows, columns=[*of_cell, "design", "marks"])
+    return table.astype({name: frame[name].dtype for name in keys})
 
 
 class CellRounds:
@@ -31,6 +65,11 @@ class CellRounds:
         self._ends = np.flatnonzero(np.diff(processes.factorize()[0])) + 1
         self._visits = wide.index.get_level_values("visit").to_numpy(np.int64)
         self._logs = {str(name): np.log(wide[name].to_numpy(np.float64, na_value=nan)) for name in wide}
+
+    @property
+    def designs(self) -> list[str]:
+        """Names of its designs; a control is one of them timed twice."""
+        return [name for name in self._logs if not name.startswith(CONTROL)]
 
     def ratio(self, above: str, below: str) -> Ratio | None:
         """Ratio of two designs, paired within rounds; None where no round has both."""

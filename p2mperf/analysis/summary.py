@@ -11,11 +11,10 @@ from math import nan
 
 import pandas as pd
 
-from p2mperf.analysis.rounds import PROCESS, CellRounds
+from p2mperf.analysis.rounds import PROCESS, CellRounds, by_round
 from p2mperf.analysis.samples import host_note, measured, stream_label
 from p2mperf.analysis.statistics import Ratio
-from p2mperf.analysis.verdicts import COVERS, judge
-from p2mperf.control import CONTROL
+from p2mperf.analysis.verdicts import COVERS, judge, marks_of
 from p2mperf.families import families
 from p2mperf.results.fields import CELL_AXES
 
@@ -85,8 +84,22 @@ class Pair:
     @property
     def said(self) -> str:
         """Which design is faster, or why none is said to be, and the marks in brackets."""
-        said = f"{self.faster} faster" if self.faster else self.verdict
-        return said + f" ({self.marks})" * bool(self.marks)
+        return self.finding + f" ({self.marks})" * bool(self.marks)
+
+    @property
+    def finding(self) -> str:
+        """Which design is faster, or why none is said to be."""
+        return f"{self.faster} faster" if self.faster else self.verdict
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why it has its marks, a sentence each."""
+        control = f"{self.control_low:.3f} to {self.control_high:.3f}"
+        reasons = {
+            "biased": f"biased: the control's interval {control} excludes 1",
+            "unsteady": f"unsteady: {self.trend}",
+        }
+        return [reason for mark, reason in reasons.items() if mark in self.marks]
 
     @property
     def as_ratio(self) -> Ratio:
@@ -145,7 +158,7 @@ def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
     said = judge([pair.as_ratio for pair in pairs])
     judged = zip(pairs, said, strict=True)
     faster = [_faster(pair) if one.verdict == "resolved" else "" for pair, one in judged]
-    reasons = ["; ".join([one.reason, *_doubts(pair)]) for pair, one in zip(pairs, said, strict=True)]
+    reasons = ["; ".join([one.reason, *pair.doubts]) for pair, one in zip(pairs, said, strict=True)]
     return table.assign(verdict=[one.verdict for one in said], faster=faster, reason=reasons)
 
 
@@ -153,23 +166,14 @@ def _faster(pair: Pair) -> str:
     return pair.reference if pair.ratio > 1 else pair.design
 
 
-def _doubts(pair: Pair) -> Iterator[str]:
-    if "biased" in pair.marks:
-        yield f"biased: the control's interval {pair.control_low:.3f} to {pair.control_high:.3f} excludes 1"
-    if "unsteady" in pair.marks:
-        yield f"unsteady: {pair.trend}"
-
-
 def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
-    index = [*PROCESS, "visit", "round"]
-    wide = cell.pivot_table(index=index, columns="design", values="cost_ns", aggfunc="first")
-    names = [name for name in wide.columns if not name.startswith(CONTROL)]
-    first = cell.iloc[0]
+    wide, first = by_round(cell), cell.iloc[0]
+    rounds = CellRounds(wide)
+    names = rounds.designs
     if len(names) < 2:
         return
     reference = reference_of(first["family"], names)
     costs = wide[names].groupby(level=PROCESS).median().median()
-    rounds = CellRounds(wide)
     control = rounds.control()
     trends = {name: rounds.trend(name) for name in names}
     for name in names:
@@ -179,7 +183,6 @@ def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
         if ratio is None:
             continue  # rows of a frame may be picked so that no round has both
         trend = ", ".join(filter(None, (trends[name], trends[reference])))
-        marks = {"biased": control is not None and control.excludes_one, "unsteady": trend != ""}
         yield Pair(
             stream_label=stream_label(*first[list(_OF_STREAM)]),
             design=name,
@@ -198,7 +201,7 @@ def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
             control_high=control.high if control else nan,
             n_processes=ratio.n_processes,
             trend=trend,
-            marks=", ".join(mark for mark, holds in marks.items() if holds),
+            marks=marks_of(control, trend),
         )
 
 

@@ -27,6 +27,13 @@ _WORDS = {
     "biased": "a design that was timed twice differs from itself there, and so may the two that are compared",
     "unsteady": f"a cost there rises or falls by more than {100 * STEADY:g} % within its processes",
 }
+_RULES = {
+    "resolved": "who is faster: the interval excludes 1, and stays so among all rows (Benjamini-Hochberg at "
+    f"{100 * FALSE_DISCOVERIES:g} %)",
+    "equivalent": f"equivalent: the interval lies within {100 * EQUIVALENCE:g} % of 1",
+    "not resolved": f"not resolved: the interval holds 1 and reaches beyond {100 * EQUIVALENCE:g} %, or it "
+    "excludes 1, but not among all rows",
+}
 COVERS = "intervals cover processes, not boots or machines"
 
 
@@ -74,6 +81,25 @@ def judge(ratios: Sequence[Ratio]) -> list[Judgement]:
     return [_judge(ratio, limit, len(tested)) for ratio in ratios]
 
 
+def marks_of(control: Ratio | None, trend: str) -> str:
+    """Name what makes a cost, or the comparison of two, doubtful.
+
+    Parameters
+    ----------
+    control : Ratio or None
+        One of the cell's designs against itself, where that was timed.
+    trend : str
+        How the cost, or one of the two, rises or falls within its processes; "" where it does not.
+
+    Returns
+    -------
+    str
+        ``biased``, ``unsteady``, both with a comma between, or "".
+    """
+    marks = {"biased": control is not None and control.excludes_one, "unsteady": trend != ""}
+    return ", ".join(mark for mark, holds in marks.items() if holds)
+
+
 def notes_on(verdicts: Iterable[str], marks: Iterable[str]) -> list[str]:
     """What to know of a table of verdicts: what its intervals cover, and each word that needs to be told.
 
@@ -89,6 +115,12 @@ def notes_on(verdicts: Iterable[str], marks: Iterable[str]) -> list[str]:
     """
     used = {word for mark in {*verdicts, *marks} for word in mark.split(", ")}
     return [COVERS, *(f"{word}: {what}" for word, what in _WORDS.items() if word in used)]
+
+
+def rules_of(verdicts: Iterable[str]) -> list[str]:
+    """Why a row has the verdict that it has: a sentence for each verdict that there is."""
+    used = set(verdicts)
+    return [rule for verdict, rule in _RULES.items() if verdict in used]
 
 
 def benjamini_hochberg(p_values: ArrayLike, rate: float = FALSE_DISCOVERIES) -> float:

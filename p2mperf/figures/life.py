@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from p2mperf.analysis.rounds import design_marks
 from p2mperf.analysis.samples import host_note, medians, of_designs, refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import design_colour, room_keys, room_note
+from p2mperf.figures.style import design_colour, ring_doubtful, room_keys, room_note
 from p2mperf.measure.operations.registry import entries, lookups, operations
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row a design and cell: ``cost_ns`` (median over processes), ``low_ns`` and ``high_ns`` (the lowest
         and highest process), per frame, leaf or whole table [ns]; ``n_pages_grown`` and ``n_vmas_grown``
-        (means, per frame, leaf or whole table).
+        (means, per frame, leaf or whole table); ``marks``, as `design_marks` has them.
     """
-    life = of_designs(frame[~frame["operation"].isin((*lookups(), *entries()))])
-    table = medians(life, KEYS)
+    shown = frame[~frame["operation"].isin((*lookups(), *entries()))]
+    life = of_designs(shown)
+    table = medians(life, KEYS).merge(design_marks(shown, KEYS), on=KEYS)
     per_one = life[GROWTH].astype(float).div(life["n_lookups"].astype(float), axis=0)
     grown = life[KEYS].assign(**{name: per_one[name].to_numpy() for name in GROWTH})
     table = table.merge(grown.groupby(KEYS, sort=False)[GROWTH].mean().reset_index(), on=KEYS)
@@ -79,8 +81,9 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     label, unit_ns = (spec.unit, spec.unit_ns) if spec else ("ns", 1.0)
     for index, (design, part) in enumerate(table.groupby("design", sort=True)):
         cost, low, high = (part[name].to_numpy(float) / unit_ns for name in ("cost_ns", "low_ns", "high_ns"))
+        places = part["guest"].map(guests.index).to_numpy(float) + 0.16 * index - 0.08
         ax.errorbar(
-            part["guest"].map(guests.index).to_numpy(float) + 0.16 * index - 0.08,
+            places,
             cost,
             yerr=np.array([cost - low, high - cost]),
             fmt="os"[index % 2],
@@ -88,6 +91,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
             capsize=3,
             label=str(design),
         )
+        ring_doubtful(ax, part["marks"], places, cost)
     wide = table.loc[table["entry_bits"] == 64, "guest"].unique()
     heights = [nanoseconds / unit_ns for nanoseconds in PUBLISHED_NS.get(operation, ())]
     _draw_published(ax, heights, [guests.index(guest) for guest in wide])

@@ -11,9 +11,11 @@ from p2mperf.sizing import readable_size
 from p2mperf.units import format_size
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from numpy.typing import NDArray
 
 FALLBACK = "#000000"
 
@@ -76,6 +78,10 @@ STREAM_LOOKS = {
     "leaf-stride-v1": Look("#E69F00", marker="d"),  # of results before version 3
 }
 _OTHER_STREAM = Look(FALLBACK, marker="v")
+# By the pattern in which frames leave RAM: into holes, into identity ranges, into both.
+_OUTSIDE_MARKERS = {"random": "v<X", "runs": "PH*"}
+_OTHER_MARKERS = "888"
+_DOUBTFUL = "ringed: biased or unsteady"
 
 
 def design_colours() -> dict[str, str]:
@@ -93,14 +99,56 @@ def of_width(look: Look, entry_bits: int) -> Look:
     return look._replace(line="--", is_hollow=True) if entry_bits == 32 else look
 
 
-def stream_look(stream: str, entry_bits: int) -> Look:
-    """Look of a stream."""
-    return of_width(STREAM_LOOKS.get(stream, _OTHER_STREAM), entry_bits)
+def stream_look(
+    stream: str,
+    entry_bits: int,
+    hole_fraction: float = 0.0,
+    identity_fraction: float = 0.0,
+    hole_pattern: str = "random",
+) -> Look:
+    """Look of a stream: its name has a colour, and where and how it leaves RAM a marker of its own.
+
+    Parameters
+    ----------
+    stream : str
+        Its name.
+    entry_bits : int
+        Width of the guest's entries.
+    hole_fraction, identity_fraction, hole_pattern
+        As `p2mperf.analysis.samples.stream_label` takes them.
+
+    Returns
+    -------
+    Look
+    """
+    look = STREAM_LOOKS.get(stream, _OTHER_STREAM)
+    if where := (hole_fraction > 0) + 2 * (identity_fraction > 0):
+        look = look._replace(marker=_OUTSIDE_MARKERS.get(hole_pattern, _OTHER_MARKERS)[where - 1])
+    return of_width(look, entry_bits)
 
 
 def design_look(design: str, entry_bits: int) -> Look:
     """Look of a design."""
     return of_width(Look(design_colour(design), marker="o"), entry_bits)
+
+
+def ring_doubtful(
+    ax: Axes, marks: pd.Series[str], places: NDArray[np.float64], heights: NDArray[np.float64]
+) -> None:
+    """Draw a ring about each point whose row has a mark.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where the points are drawn already.
+    marks : pandas.Series of str
+        Of each row what makes it doubtful, or "".
+    places, heights : ndarray of float64, shape (n_rows,)
+        Where its point is.
+    """
+    has_mark = (marks != "").to_numpy(bool)
+    if has_mark.any():
+        ax.plot(places[has_mark], heights[has_mark], "o", label=_DOUBTFUL, color="0.25", ms=13, mfc="none")
 
 
 def room_keys(table: pd.DataFrame) -> list[str]:

@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from p2mperf.analysis.rounds import design_marks
 from p2mperf.analysis.samples import host_note, medians
 from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import design_colour, design_colours, plain_ticks, room_note, size_axis
+from p2mperf.figures.style import (
+    design_colour,
+    design_colours,
+    plain_ticks,
+    ring_doubtful,
+    room_note,
+    size_axis,
+)
 from p2mperf.model.arndale import ASSUMPTIONS, RESIDENCIES, WAYS, find_ns
 
 if TYPE_CHECKING:
@@ -30,7 +38,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Rows of one source each (column ``source``): way, place, cost_ns, low_ns, high_ns. Computed ones span
-        the assumed range of what is not published, measured ones that of the processes [ns].
+        the assumed range of what is not published, measured ones that of the processes [ns], and have marks.
     """
     rows = [
         {
@@ -57,8 +65,9 @@ def _range(way: str, residency: str) -> list[float]:
 
 def _measured(frame: pd.DataFrame) -> pd.DataFrame:
     ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
-    chosen = ram[(ram["family"] == "arm") & ram["design"].isin(design_colours())]
-    table = medians(chosen, KEYS)
+    arm = ram[ram["family"] == "arm"]
+    chosen = arm[arm["design"].isin(design_colours())]
+    table = medians(chosen, KEYS).merge(design_marks(arm, KEYS), on=KEYS)
     source = [
         f"measured on this host: {row.operation}, {row.stream}{room_note(table, row)}"
         for row in table.itertuples()
@@ -109,6 +118,8 @@ def _draw_measured(table: pd.DataFrame, ax: Axes) -> None:
     for way, part in table.groupby("way", sort=False):
         part = part.sort_values("guest_bytes")
         ax.plot(part["guest_bytes"], part["cost_ns"], "-D", color=_colour(str(way)), label=way)
+        sizes, costs = (part[name].to_numpy(float) for name in ("guest_bytes", "cost_ns"))
+        ring_doubtful(ax, part["marks"], sizes, costs)
     size_axis(ax, table["guest_bytes"])
 
 

@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from p2mperf.analysis.rounds import design_marks
 from p2mperf.analysis.samples import host_note, knees_of, medians, of_designs, refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import design_look, plain_ticks, room_keys, room_note, size_axis
+from p2mperf.figures.style import (
+    design_look,
+    plain_ticks,
+    ring_doubtful,
+    room_keys,
+    room_note,
+    size_axis,
+)
 from p2mperf.measure.ladder import Knee
 from p2mperf.measure.operations.registry import lookups
 
@@ -26,10 +34,11 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row a design and cell: ``cost_ns`` (median over processes), ``low_ns`` and ``high_ns`` (the
-        lowest and highest process), all per lookup [ns].
+        lowest and highest process), all per lookup [ns]; ``marks``, as `design_marks` has them.
     """
-    ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
-    table = medians(of_designs(ram[ram["operation"].isin(lookups())]), KEYS)
+    in_ram = (frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)
+    shown = frame[in_ram & frame["operation"].isin(lookups())]
+    table = medians(of_designs(shown), KEYS).merge(design_marks(shown, KEYS), on=KEYS)
     table.attrs["note"] = host_note(frame)
     table.attrs["knees"] = knees_of(frame)
     return table
@@ -68,6 +77,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
         )
         low, high = part["low_ns"].to_numpy(float), part["high_ns"].to_numpy(float)
         ax.fill_between(size, low, high, color=look.colour, alpha=0.12, linewidth=0)
+        ring_doubtful(ax, part["marks"], size, part["cost_ns"].to_numpy(float))
     size_axis(ax, table["guest_bytes"])
     ax.set_yscale("log")
     plain_ticks(ax)

@@ -10,7 +10,7 @@ import pandas as pd
 from p2mperf.analysis.samples import operation_label, refuse_empty
 from p2mperf.analysis.summary import summary
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import FALLBACK, plain_ticks, room_keys, room_note, size_axis
+from p2mperf.figures.style import FALLBACK, plain_ticks, ring_doubtful, room_keys, room_note, size_axis
 from p2mperf.measure.operations.registry import entries, lookups
 
 if TYPE_CHECKING:
@@ -73,9 +73,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     for index, (what, part) in enumerate(table.groupby("what", sort=True)):
         part = part.sort_values("guest_bytes")
         heights = part[measure].to_numpy(float)
+        places = part["guest_bytes"].to_numpy(float) * (1 + 0.03 * index)
         error = np.abs(part[["low", "high"]].to_numpy(float).T - heights) if measure == "ratio" else None
         ax.errorbar(
-            part["guest_bytes"].to_numpy(float) * (1 + 0.03 * index),
+            places,
             heights,
             yerr=None if error is None else np.nan_to_num(error),
             label=str(what),
@@ -84,6 +85,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
             marker="s" if part["preamble"].iloc[0] else "o",
             linestyle="-" if part["preamble"].iloc[0] else "--",
         )
+        ring_doubtful(ax, part["marks"], places, heights)
     size_axis(ax, table["guest_bytes"])
     if measure == "ratio":
         ratios = table["ratio"]

@@ -6,19 +6,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import summary
 from p2mperf.families import families
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import plain_ticks, room_keys, room_note, size_axis, stream_look
+from p2mperf.figures.style import (
+    Look,
+    plain_ticks,
+    ring_doubtful,
+    room_keys,
+    room_note,
+    size_axis,
+    stream_look,
+)
 from p2mperf.measure.operations.registry import lookups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_DOUBTFUL = "ringed: biased or unsteady"
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -53,10 +58,10 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     groups = table.groupby(["entry_bits", "stream_label"], sort=False)
     for index, ((bits, label), part) in enumerate(groups):
         part = part.sort_values("guest_bytes")
-        look = stream_look(str(label), int(part["entry_bits"].iloc[0]))
+        look, places = _look(part), part["guest_bytes"].to_numpy(float) * (1 + 0.03 * index)
         error = np.abs(part[["low", "high"]].to_numpy(float).T - part["ratio"].to_numpy(float))
         ax.errorbar(
-            part["guest_bytes"].to_numpy(float) * (1 + 0.03 * index),
+            places,
             part["ratio"].to_numpy(float),
             yerr=np.nan_to_num(error),
             label=f"{label}, {bits}-bit",
@@ -66,27 +71,36 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
             linestyle=look.line,
             markerfacecolor=look.face,
         )
-        _draw_doubtful(part, part["guest_bytes"].to_numpy(float) * (1 + 0.03 * index), ax)
+        ring_doubtful(ax, part["marks"], places, part["ratio"].to_numpy(float))
     size_axis(ax, table["guest_bytes"])
     _ratio_axis(ax, table)
     ax.set_ylabel(f"{table['design'].iloc[0]} / {table['reference'].iloc[0]}")
 
 
-def _draw_doubtful(table: pd.DataFrame, places: NDArray[np.float64], ax: Axes) -> None:
-    """Draw a ring about the points whose rows have a mark."""
-    has_mark = (table["marks"] != "").to_numpy(bool)
-    if has_mark.any():
-        ratios = table["ratio"].to_numpy(float)
-        ax.plot(places[has_mark], ratios[has_mark], "o", label=_DOUBTFUL, color="0.25", ms=13, mfc="none")
+def _look(rows: pd.DataFrame) -> Look:
+    """Look of the stream that these rows are of."""
+    first = rows.iloc[0]
+    shares = first["hole_fraction"], first["identity_fraction"], first["hole_pattern"]
+    return stream_look(first["stream"], first["entry_bits"], *shares)
 
 
 def _draw_labels(table: pd.DataFrame, ax: Axes) -> None:
     labels = [f"{row.stream_label}\n{row.guest}" for row in table.itertuples()]
-    places = np.arange(len(labels))
+    places = np.arange(len(labels), dtype=float)
     ratio = table["ratio"].to_numpy(float)
-    error = np.abs(table[["low", "high"]].to_numpy(float).T - ratio)
-    ax.errorbar(places, ratio, yerr=np.nan_to_num(error), fmt="D", color="#0072B2", capsize=4)
-    _draw_doubtful(table, places.astype(float), ax)
+    error = np.nan_to_num(np.abs(table[["low", "high"]].to_numpy(float).T - ratio))
+    for place in range(len(labels)):
+        one, look = slice(place, place + 1), _look(table.iloc[[place]])
+        ax.errorbar(
+            places[one],
+            ratio[one],
+            yerr=error[:, one],
+            capsize=4,
+            color=look.colour,
+            marker=look.marker,
+            markerfacecolor=look.face,
+        )
+    ring_doubtful(ax, table["marks"], places, ratio)
     ax.set_xticks(places, labels)
     if len(labels) > 3:  # long ones overlap where they lie beside each other
         ax.tick_params("x", rotation=90)

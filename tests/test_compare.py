@@ -96,6 +96,26 @@ def test_processes_of_two_runs_are_no_pairs(tmp_path: Path) -> None:
     assert table["cost_b_ns"].tolist() == pytest.approx([1.65, 1.65])
 
 
+def test_a_cost_that_is_doubtful_is_marked(
+    before: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In B the tree becomes slower within each process, and a second list takes 5 % more than the first."""
+    order = ("pv-linear", "control:pv-linear", "pv-tree")
+    with Journal.create(tmp_path / "b", samples.run(run="beef")) as journal:
+        for replicate in range(N_PROCESSES):
+            rounds = [samples.block(2000, 2100, 3000 + 200 * n, order=order) for n in range(4)]
+            journal.append(samples.unit(replicate=replicate))
+            journal.append(samples.cell(replicate=replicate, rounds=rounds))
+    table = compared(before, tmp_path / "b").set_index("design")
+    assert table["marks_a"].tolist() == ["", ""]
+    assert table["marks_b"].to_dict() == {"pv-linear": "biased", "pv-tree": "biased, unsteady"}
+    assert main([str(before), str(tmp_path / "b")]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"pv-tree .* biased, unsteady$", out, re.MULTILINE)
+    assert "marks_a" not in out
+    assert "\nunsteady: a cost there rises or falls by more than 5 % within its processes\n" in err
+
+
 def test_one_process_has_a_ratio_without_an_interval(tmp_path: Path) -> None:
     table = compared(
         measured(tmp_path / "a", (1000, 1000)), measured(tmp_path / "b", (1500, 500), run="beef")

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from p2mperf.analysis.summary import pairs_of, summary, with_verdicts
 from p2mperf.cli.sweep import as_text
-from p2mperf.figures.lookups import ratio
+from p2mperf.figures import life
+from p2mperf.figures.lookups import cost, ratio
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 
@@ -38,12 +39,16 @@ def cell(replicate: int, times: np.ndarray, visits: Any = None, **changes: Any) 
     return samples.cell(**GUESTS[0] | changes, replicate=replicate, rounds=blocks)
 
 
-def summed(directory: Path, *cells: dict[str, Any]) -> pd.DataFrame:
+def sampled(directory: Path, *cells: dict[str, Any]) -> pd.DataFrame:
     with Journal.create(directory, samples.run(n_cells=len(cells))) as journal:
         for record in cells:
             journal.append(samples.unit(**{name: record[name] for name in (*GUESTS[0], "replicate")}))
             journal.append(record)
-    return summary(load(directory))
+    return load(directory)
+
+
+def summed(directory: Path, *cells: dict[str, Any]) -> pd.DataFrame:
+    return summary(sampled(directory, *cells))
 
 
 def test_both_copies_of_the_control_are_the_reference(tmp_path: Path) -> None:
@@ -130,7 +135,9 @@ def test_the_command_says_marks_and_what_they_mean(tmp_path: Path) -> None:
     cells = [cell(n, noisy(n, 6, 20000, 30000, 21000)) for n in range(9)]
     text = as_text(summed(tmp_path, *cells)).splitlines()
     assert "tree/linear [96.1 % interval]   verdict" in text[0]
-    assert text[1].endswith("   pv-linear faster (biased)")
+    assert re.search(
+        r"   pv-linear faster; biased: the control's interval 1\.0\d+ to 1\.0\d+ excludes 1$", text[1]
+    )
     assert text[-2:-1] == ["intervals cover processes, not boots or machines"]
     assert text[-1].startswith("biased: a design that was timed twice differs from itself there")
 
@@ -144,6 +151,55 @@ def test_the_figure_rings_what_is_marked(tmp_path: Path, control_ns: int, n_ring
     rings = [line for line in ax.lines if line.get_label() == "ringed: biased or unsteady"]
     assert len(rings) == n_rings
     assert [line.get_ydata().tolist() for line in rings] == [[table["ratio"][0]]] * n_rings
+
+
+def test_costs_are_ringed_like_ratios(tmp_path: Path) -> None:
+    # The list's control takes 5 % more than the list; the tree becomes slower by 20 % over its visits.
+    times = [noisy(n, 6, 20000, 30000, 21000) for n in range(9)]
+    for rounds in times:
+        rounds[:, 1] *= np.linspace(1, 1.2, 6)
+    cells = [cell(n, rounds, visits=range(6)) for n, rounds in enumerate(times)]
+    cells += [cell(n, noisy(n, 6, 20000, 30000, 20000), **GUESTS[1]) for n in range(9)]
+    frame = sampled(tmp_path, *cells)
+    table = cost.data(frame)
+    marks = {(row.guest, row.design): row.marks for row in table.itertuples()}
+    assert marks == {
+        ("pv-64-1g", "pv-linear"): "biased",
+        ("pv-64-1g", "pv-tree"): "biased, unsteady",
+        ("pv-64-2g", "pv-linear"): "",
+        ("pv-64-2g", "pv-tree"): "",
+    }
+    ax = Figure().subplots()
+    cost.draw(table, ax)
+    rings = [line for line in ax.lines if line.get_label() == "ringed: biased or unsteady"]
+    where = [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in rings]
+    small = table[table["guest"] == "pv-64-1g"]
+    assert where == [([row.guest_bytes], [row.cost_ns]) for row in small.itertuples()]
+
+
+def test_what_happened_to_a_p2m_is_ringed_too(tmp_path: Path) -> None:
+    grown = {name: dict.fromkeys(ORDER, 0) for name in ("n_pages_grown", "n_vmas_grown")}
+    cells = [cell(n, noisy(n, 6, 20000, 30000, 21000), operation="set") for n in range(9)]
+    for record in cells:
+        for block in record["rounds"]:
+            block.update(grown)
+    (_, panel), *_ = life.panels(life.data(sampled(tmp_path, *cells)))
+    ax = Figure().subplots()
+    life.draw(panel, ax)
+    rings = [line for line in ax.lines if line.get_label() == "ringed: biased or unsteady"]
+    assert [line.get_ydata().tolist() for line in rings] == [[cost_ns] for cost_ns in panel["cost_ns"]]
+
+
+def test_a_verdict_comes_with_its_reason(tmp_path: Path) -> None:
+    biased = [cell(n, noisy(n, 6, 20000, 30000, 21000)) for n in range(9)]
+    equal = [cell(n, noisy(n, 6, 20000, 20000, 20000, seed=1), **GUESTS[1]) for n in range(9)]
+    table = summed(tmp_path, *biased, *equal)
+    _, first, second, *rest = as_text(table).splitlines()
+    assert "   pv-linear faster; biased: " in first
+    assert second.endswith("   equivalent")
+    assert "equivalent: the interval lies within 3 % of 1" in rest
+    assert [line for line in rest if line.startswith("who is faster: the interval excludes 1")]
+    assert not [line for line in rest if line.startswith("not resolved")]
 
 
 def test_rows_are_pairs_again(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def compare(
         One row per cell, design and machine that both have: `DESIGN_COLUMNS`, machine, cost_a_ns and
         cost_b_ns (median over processes of the median over rounds), ratio, ratio_low, ratio_high,
         n_processes_a, n_processes_b, level (of the interval, as it really is), verdict, in_words (the
-        direction), and differs: what was not the same in both, code_form or view_page_bytes.
+        direction), reason, marks_a and marks_b (``biased`` or ``unsteady``, as `design_marks` has them), and
+        differs: what was not the same in both, code_form or view_page_bytes.
         ``attrs["n_only_a"]`` and ``attrs["n_only_b"]`` count what only one has.
 
     Raises
@@ -70,6 +71,7 @@ def compare(
     table = _ratios(costs_a, costs_b)
     table.insert(0, "cost_a_ns", cells_a)
     table.insert(1, "cost_b_ns", cells_b)
+    table["marks_a"], table["marks_b"] = (_marks(frame)[table.index] for frame in (frame_a, frame_b))
     table["differs"] = _differences(frame_a, frame_b, table.index)
     n_only_a, n_only_b = (len(cells.index.difference(table.index)) for cells in (cells_a, cells_b))
     table = table.reset_index()
@@ -224,6 +226,13 @@ def _row(ratio: Ratio, said: Judgement, n_a: int, n_b: int) -> dict[str, object]
         "in_words": in_words(ratio.estimate, ratio.low, ratio.high, said.verdict),
         "reason": said.reason,
     }
+
+
+def _marks(frame: pd.DataFrame) -> pd.Series[str]:
+    """For every cell and design, what makes its cost doubtful."""
+    from p2mperf.analysis.rounds import design_marks
+
+    return design_marks(frame, _KEY).set_index(_KEY)["marks"]
 
 
 def _differences(frame_a: pd.DataFrame, frame_b: pd.DataFrame, cells: pd.Index) -> list[str]:

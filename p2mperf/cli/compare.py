@@ -23,7 +23,8 @@ take them; all their processes count, and each run may be named once.
 A ratio is the cost in B over the cost in A: "B 4.1 % slower" is 4.1 % more time a lookup. Its interval is
 that of two independent sets of fresh processes, with four or more a side, and covers neither boots nor
 machines. A verdict takes six a side, and has to hold among all rows (Benjamini and Hochberg at 5 %): of many
-rows a few exclude 1 by chance. What is perhaps slower or faster is not resolved.
+rows a few exclude 1 by chance. What is perhaps slower or faster is not resolved. A cost that is doubtful has
+a mark: unsteady, as it rises or falls within its processes, or biased, as a control differs from itself.
 
 Costs of unlike machines do not compare; with --verdicts their ratios of designs do. A row is a cell and a
 design beside its reference, with the ratio of each machine, and of each boot of it. They agree where all
@@ -62,6 +63,8 @@ _QUIET = (
     "n_processes_b",
     "preamble",
     "differs",
+    "marks_a",
+    "marks_b",
 )
 
 # What the words of an agreement say already.
@@ -76,6 +79,7 @@ def main(argv: list[str]) -> int:
         return _verdicts(arguments, parser)
     sources_a, sources_b = _sides(arguments, parser)
     from p2mperf.analysis.compare import compare, slower_than, worst
+    from p2mperf.analysis.verdicts import notes_on
     from p2mperf.api import load
 
     frame_a, frame_b = load(sources_a), load(sources_b)
@@ -84,6 +88,8 @@ def main(argv: list[str]) -> int:
     # A sentence a row is for programs, and for who asks for it; `in_words` says the same in short.
     in_full = arguments.form in ("json", "csv")
     show.table(table if in_full else table.drop(columns="reason"), arguments.form, _QUIET)
+    for sentence in notes_on(table["verdict"], [*table["marks_a"], *table["marks_b"]]):
+        show.note(sentence)
     show.note(f"highest ratio: {_named(worst(table))}")
     if arguments.fail_above is None:
         return 0

@@ -232,7 +232,7 @@ def as_text(table: pd.DataFrame) -> str:
     """
     from p2mperf.analysis.samples import operation_label
     from p2mperf.analysis.summary import intervals_of, pairs_of, short_name
-    from p2mperf.analysis.verdicts import notes_on
+    from p2mperf.analysis.verdicts import notes_on, rules_of
 
     blocks = []
     for (family, design, reference), part in table.groupby(["family", "design", "reference"], sort=False):
@@ -247,10 +247,11 @@ def as_text(table: pd.DataFrame) -> str:
                 f"{guest:16} {backing:8} {pair.stream_label:27} {operation_label(*what):16}"
                 f"{format_ns(pair.reference_ns):>11}{format_ns(pair.cost_ns):>11}"
                 f"  {pair.ratio:6.3f} [{pair.low:.3f}, {pair.high:.3f}]".ljust(28)
-                + f"   {pair.said}"
+                + "; ".join([f"   {pair.finding}", *pair.doubts])
             )
         blocks.append("\n".join(lines))
     if not blocks:
         return "no cell has two designs to compare"
     notes = ["ratios are of paired rounds, not quotients of the costs"]
-    return "\n\n".join([*blocks, "\n".join([*notes, *notes_on(table["verdict"], table["marks"])])])
+    notes += [*rules_of(table["verdict"]), *notes_on(table["verdict"], table["marks"])]
+    return "\n\n".join([*blocks, "\n".join(notes)])

@@ -125,15 +125,17 @@ def test_no_frame_is_looked_up_twice(passes: Passes) -> None:
     # timed.
     assert len(passes.passes) == 4 * 4 + 8 * 3 * 4
     timed = [(start, start + size) for _, start, size in passes.passes[4 * 4 :][2::3]]
-    others = {(start, start + size) for _, start, size in passes.passes} - set(timed)
-    stretches = sorted([*timed, *others])
+    others: dict[int, int] = {}
+    for _, start, size in passes.passes:  # slow designs have shorter untimed ones
+        others[start] = max(start + size, others.get(start, 0))
+    stretches = sorted([*timed, *(set(others.items()) - set(timed))])
     assert len(set(timed)) == 8 * 4
     assert all(end <= start for (_, end), (start, _) in pairwise(stretches))
 
 
 def test_each_timed_pass_follows_one_that_settles_the_design(passes: Passes) -> None:
     measured = measure_cell(designs("one", "two"), long_streams(), "latency", SETTINGS, seed=1).to_json()
-    names = [name for name, _, size in passes.passes if size == 500]
+    names = [name for name, _, _ in passes.passes[3 * 4 :]]
     order = [name.removeprefix("control:") for block in measured["rounds"] for name in block["order"]]
     # Two untimed ones show that the cost stands.
     assert names[0::3] == names[1::3] == names[2::3] == order

@@ -18,7 +18,7 @@ from p2mperf.measure.engine import measure_cell
 from p2mperf.measure.operations.lookups import Latency
 from p2mperf.measure.settings import Settings
 from p2mperf.measure.touch import LINED_BYTES, page_sizes, touch
-from p2mperf.measure.visits import MOST_UNTIMED, Visitor
+from p2mperf.measure.visits import MOST_FILLING, MOST_STANDING, Visitor
 from p2mperf.memory import smaps
 from p2mperf.results.records import validate
 from p2mperf.study import unit as units
@@ -127,7 +127,20 @@ def test_untimed_passes_go_on_until_the_cost_stands(monkeypatch: pytest.MonkeyPa
     costs |= {number: 1e6 / 2**number for number in range(40)}
     clock.passes.clear()
     cell(["one"], SMALL)
-    assert clock.passes == {"one": 2 * (MOST_UNTIMED + 2)}
+    assert clock.passes == {"one": 2 * (MOST_STANDING + 2)}
+
+
+@pytest.mark.parametrize(("n_lines", "n_untimed"), [(0, 2), (350, 4), (1000, 10), (10**6, MOST_FILLING)])
+def test_untimed_passes_are_enough_to_fill_a_cache(
+    monkeypatch: pytest.MonkeyPatch, n_lines: int, n_untimed: int
+) -> None:
+    clock = Clockwork(monkeypatch, lambda clock, name: 2.0)
+    for module in (engine, visits):
+        monkeypatch.setattr(module, "lines_to_fill", lambda n_bytes: n_lines)
+    monkeypatch.setattr(engine, "calibrate", lambda *arguments: 100)
+    monkeypatch.setattr(engine, "call_ns", lambda *arguments: 0)
+    cell(["one"], replace(SMALL, target_ns=10**9))
+    assert clock.passes == {"one": 2 * (n_untimed + 2)}
 
 
 def test_what_a_call_costs_is_told_and_no_part_of_calibration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from p2mperf.measure.operations.registry import find_operation, why_not
 from p2mperf.measure.rounds import Measured, Round, flagged, latin_orders, whole_squares
 from p2mperf.measure.settings import Settings
 from p2mperf.measure.touch import n_bytes_of, touch
-from p2mperf.measure.visits import UNTIMED_STRETCHES, Visitor, call_ns, lines_to_fill, one_pass
+from p2mperf.measure.visits import MOST_FILLING, UNTIMED_STRETCHES, Visitor, call_ns, lines_to_fill, one_pass
 from p2mperf.preambles import Preamble
 
 _ZERO = np.uint64(0)
@@ -148,14 +148,13 @@ def _visitor(
     """Get ready for visits; the frames of untimed passes are the same in all of them, and never timed."""
     n_slices = settings.n_slices if work.repeats or not work.n_fixed else 1
     n_fill = max(lines_to_fill(n_bytes_of(design.stretches())) for design in designs.values())
-    n_untimed = 1 if work.n_fixed else UNTIMED_STRETCHES
+    n_untimed = 1 if work.n_fixed else min(MOST_FILLING, max(UNTIMED_STRETCHES, 1 + n_fill // n_lookups))
     return Visitor(
         work,
         make,
         n_lookups,
         n_slices,
         settings.target_ns,
-        fill=make(n_fill) if work.settles else make(0),
         untimed=[make(n_lookups) for _ in range(n_untimed)] if work.settles else [],
         n_sampled=max(1, _CHECKED // (len(designs) * n_visits * n_slices)),
     )

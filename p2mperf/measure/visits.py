@@ -17,13 +17,13 @@ from p2mperf.measure.rounds import Pass
 from p2mperf.measure.touch import LINE_BYTES, n_bytes_of, touch
 from p2mperf.units import MIB
 
-# Untimed passes of a visit at most; what falls for longer than that is told by its rounds.
-MOST_UNTIMED = 8
+# Untimed passes of a visit at most, until caches are filled and until the cost stands; what falls or rises
+# for longer than that is told by its rounds.
+MOST_FILLING, MOST_STANDING = 10, 8
 # A pass whose cost differs from that of the one before by no more than this shows that it stands: passes of
-# 1.5 ms and more differ by 3 to 4 % without a reason. Costs fall as caches fill with what is looked up; they
-# rise where a touch has left more of the page tables in them than lookups keep there.
+# 1.5 ms and more differ by 3 to 4 % without a reason.
 STANDS_WITHIN = 0.03
-# Untimed passes have as many stretches of the stream; then the first comes again, when its lines are gone.
+# Untimed passes of small tables have as many stretches of the stream; then the first comes again.
 UNTIMED_STRETCHES = 4
 # Of a cache that is shared with others on a large machine, what one of them may hope for.
 _CACHE_BYTES = 64 * MIB
@@ -46,10 +46,8 @@ class Visitor:
         Timed passes of a visit.
     target_ns : int
         How long an untimed pass need not take longer than [ns].
-    fill : ndarray of uint64
-        Frames by which a table's lines are brought into the last-level cache.
     untimed : list of ndarray of uint64
-        Frames of the untimed passes: like those of `fill`, of all visits to all designs.
+        Frames of the untimed passes, of all visits to all designs.
     warm_ns : int
         Time of all touches and untimed passes so far [ns].
     timed_ns : int
@@ -65,7 +63,6 @@ class Visitor:
     n_lookups: int
     n_slices: int
     target_ns: int
-    fill: Words
     untimed: list[Words]
     warm_ns: int = 0
     timed_ns: int = 0
@@ -94,25 +91,23 @@ class Visitor:
 
         1. Every page of every view that its lookups can read is touched, of small tables every line
            (`p2mperf.measure.touch`).
-        2. A table too large for that has its lines brought into the last-level cache by as many lookups as
-           that cache, or the table, has lines: the others' visits have filled it with theirs. They need not
-           wait for each other, so that this costs a few milliseconds where passes of latency would take a
-           hundred.
-        3. Untimed passes follow until one costs within `STANDS_WITHIN` of the one before: two at least,
-           `MOST_UNTIMED` at most. One is made of what does a fixed amount, as a whole table, and none
-           of what cannot be put back.
-        4. The timed passes, one behind the other.
+        2. Untimed passes follow: as many lookups as the last-level cache, or the table, has lines, for the
+           others' visits have filled it with theirs, though `MOST_FILLING` passes at most; and on until one
+           costs within `STANDS_WITHIN` of the one before. One is made of what does a fixed amount, as a whole
+           table, and none of what cannot be put back.
+        3. The timed passes, one behind the other.
+
+        Untimed passes are of what is timed. Lookups that need not wait for each other fill a cache several
+        times as fast, and leave it as lookups that do wait never find it: shared with other machines it then
+        empties for 20 to 50 ms, and 400 GB guests' latency rose from 250 to 500 ns over as many passes.
         """
         slices = [self.make(self.n_lookups) for _ in range(self.n_slices)]
         self.sampled += [frames[:: -(-frames.size // self.n_sampled)].copy() for frames in slices]
         stretches = design.stretches()
-        n_fill = lines_to_fill(n_bytes_of(stretches))
         start = perf_counter_ns()
         touch(stretches)
         if self.work.settles:
-            if n_fill:
-                self.work.settle(design, self.fill[:n_fill])
-            self._wait_until_it_stands(design)
+            self._wait_until_it_stands(design, lines_to_fill(n_bytes_of(stretches)))
         self.warm_ns += perf_counter_ns() - start
         ticks = steal_ticks() or 0
         passes = []
@@ -121,13 +116,16 @@ class Visitor:
             ticks += passes[-1].n_steal_ticks
         return passes
 
-    def _wait_until_it_stands(self, design: Design) -> None:
-        last_ns, n = 0.0, self.n_lookups
-        for number in range(1 if self.work.n_fixed else MOST_UNTIMED):
+    def _wait_until_it_stands(self, design: Design, n_fill: int) -> None:
+        last_ns, n, n_done, n_standing = 0.0, self.n_lookups, 0, 0
+        for number in range(1 if self.work.n_fixed else MOST_FILLING + MOST_STANDING):
             frames = self.untimed[number % len(self.untimed)][:n]
             cost_ns = one_pass(self.work, design, frames) / n
-            if abs(cost_ns - last_ns) <= STANDS_WITHIN * last_ns:
-                break
+            n_done += n
+            if n_done >= n_fill or number + 1 >= MOST_FILLING:
+                n_standing += 1
+                if abs(cost_ns - last_ns) <= STANDS_WITHIN * last_ns or n_standing == MOST_STANDING:
+                    break
             # What is slower than others has longer passes: as many untimed lookups as they do not tell more.
             last_ns, n = cost_ns, min(self.n_lookups, int(self.target_ns / cost_ns) + 1)
 

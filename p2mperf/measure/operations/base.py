@@ -94,17 +94,6 @@ class Operation(Generic[R]):
         """Make one pass ready and return what is timed."""
         raise NotImplementedError
 
-    def settle(self, design: Design, frames: Words) -> None:
-        """Bring what frames lead to into the caches, where that can be done faster than by untimed passes.
-
-        Parameters
-        ----------
-        design : Design
-            Whose.
-        frames : ndarray of uint64
-            Some; how many there are is of the table's size and that of the caches.
-        """
-
     def timed_ns(self, result: R, elapsed_ns: int) -> int:
         """Time of a pass, for those that time parts of it themselves; else all that went by.
 

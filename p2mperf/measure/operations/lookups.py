@@ -19,9 +19,6 @@ _ZERO = np.uint64(0)
 class Reading(Operation[R]):
     """What only reads: nothing grows by it, and tables are afterwards what they were."""
 
-    def settle(self, design: Design, frames: Words) -> None:
-        throughput(design.tables, design.state, frames, _ZERO)
-
     def mark(self, designs: Mapping[str, Design]) -> None:
         """Nothing grows by lookups."""
 

@@ -9,8 +9,10 @@ with another P2MPERF_CACHE_DIR.
 
 from __future__ import annotations
 
+import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pickle import UnpicklingError
 from typing import Any
@@ -55,9 +57,27 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            super().save_overload(sig, data)
+            with _alone_in(self.cache_path):
+                super().save_overload(sig, data)
         except OSError:  # a full disk, a limit on the size of files
             self.disable()
+
+
+@contextmanager
+def _alone_in(path: str) -> Iterator[None]:
+    """Let one process at a time save what it compiled of one source.
+
+    numba reads an index, takes the next number for its file, and writes both. Two processes at once would
+    take one number for two signatures, and whoever came next would run code on the arguments of other code
+    (numba#4807).
+    """
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def njit(function: Any = None, *, cache: bool = True, **options: Any) -> Any:

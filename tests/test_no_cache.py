@@ -47,6 +47,42 @@ def test_it_is_used_where_it_can_be_written(tmp_path: Path) -> None:
     assert run(tmp_path).stdout == "42 1 _Cache\n"
 
 
+# Saves when the other process, too, has compiled, and takes its time for it.
+TOGETHER = """
+import sys, time
+from pathlib import Path
+from p2mperf import jit
+from numba.core.caching import IndexDataCacheFile
+from twice import twice
+
+save, save_index = jit._Cache.save_overload, IndexDataCacheFile._save_index
+
+def when_both_have_compiled(self, signature, data):
+    Path(sys.argv[1], f"compiled-{sys.argv[2]}").touch()
+    while len(list(Path(sys.argv[1]).glob("compiled-*"))) < 2:
+        time.sleep(0.01)
+    save(self, signature, data)
+
+def slowly(self, index):
+    time.sleep(0.3)
+    save_index(self, index)
+
+jit._Cache.save_overload, IndexDataCacheFile._save_index = when_both_have_compiled, slowly
+twice(float(sys.argv[2]) if "." in sys.argv[2] else int(sys.argv[2]))
+"""
+
+
+def test_two_that_save_at_once_keep_both(tmp_path: Path) -> None:
+    (tmp_path / "twice.py").write_text(TWICE)
+    environment = {"P2MPERF_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-c", TOGETHER, str(tmp_path)]
+    both = [subprocess.Popen([*command, asked], env=os.environ | environment) for asked in ("21", "21.5")]
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    # Each finds its own: with one file for both, one would be lost, or integers' code given a fraction.
+    later = run(tmp_path, place="from twice import twice; assert twice(21.5) == 43.0")
+    assert later.stdout == "42 2 _Cache\n"
+
+
 @pytest.mark.parametrize("limit", [0, 64])
 def test_one_that_cannot_be_written_is_none(tmp_path: Path, limit: int) -> None:
     done = run(tmp_path, limit)

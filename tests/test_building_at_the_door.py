@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from own_process import n_memfds
-from test_doors import Mute, refused
+from test_doors import Mute, case, refused
 
 import p2mperf
 from p2mperf.designs.backing import Backing
@@ -19,7 +19,7 @@ PV, ARM = Guest.plain("8M"), Guest.plain("8M", geometry="lpae")
 NO_NUMBERS = [-1, "x", 2.5, float("nan"), [], [1, 2], np.arange(3), True, Mute(), 1e300]
 
 
-@pytest.mark.parametrize("guest", [5, None, b"domu-64-2049m", [], Mute(), 10**5000], ids=shown)
+@pytest.mark.parametrize("guest", [5, None, b"domu-64-2049m", [], Mute(), 10**5000], ids=case)
 @pytest.mark.parametrize("design", ["pv-tree", "pv-linear", "arm-walk"])
 def test_a_guest_that_is_none(design: str, guest: Any) -> None:
     with refused():
@@ -28,7 +28,7 @@ def test_a_guest_that_is_none(design: str, guest: Any) -> None:
         p2mperf.designs.find(design)(guest)
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS, ids=shown)
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=case)
 @pytest.mark.parametrize(
     ("design", "option"),
     [
@@ -57,7 +57,7 @@ def test_an_option_that_is_none(design: str, option: str, value: Any) -> None:
     assert n_memfds() == n_before
 
 
-@pytest.mark.parametrize("boot_list", ["x", 5, [[1], [2, 3]], [1, 2], np.zeros(7, np.uint64)], ids=shown)
+@pytest.mark.parametrize("boot_list", ["x", 5, [[1], [2, 3]], [1, 2], np.zeros(7, np.uint64)], ids=case)
 @pytest.mark.parametrize("design", ["pv-tree", "pv-linear", "pv-linear-nested"])
 def test_a_boot_list_that_is_none(design: str, boot_list: Any) -> None:
     with refused():
@@ -79,19 +79,19 @@ def test_predictions_for_what_is_none(design: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["designs", "sizes", "guests", "streams", "operations", "backings"])
-@pytest.mark.parametrize("names", [5, "abc", [5], [[]], [Mute()]], ids=shown)
+@pytest.mark.parametrize("names", [5, "abc", [5], [[]], [Mute()]], ids=case)
 def test_a_part_of_a_plan_that_is_none(part: str, names: Any) -> None:
     with refused():
         p2mperf.sweep(**{part: names})
 
 
-@pytest.mark.parametrize("n_replicates", ["x", 0, -1, 2**70, 1.5, []], ids=shown)
+@pytest.mark.parametrize("n_replicates", ["x", 0, -1, 2**70, 1.5, []], ids=case)
 def test_replicates_that_are_none(n_replicates: Any) -> None:
     with refused():
         p2mperf.sweep(n_replicates=n_replicates)
 
 
-@pytest.mark.parametrize("value", [*NO_NUMBERS, 33, 64.0], ids=shown)
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 33, 64.0], ids=case)
 def test_a_width_that_is_none(value: Any) -> None:
     with refused():
         p2mperf.limits("1G", entry_bits=value)
@@ -99,7 +99,7 @@ def test_a_width_that_is_none(value: Any) -> None:
         p2mperf.sweep(entry_bits=value)
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS, ids=shown)
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=case)
 def test_a_limit_that_is_none(value: Any) -> None:
     with refused():
         p2mperf.sweep(limit=value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,6 +39,11 @@ class Mute:
 
     def __repr__(self) -> str:
         raise RuntimeError("no words")
+
+
+def case(value: object) -> str:
+    """Name a case: as a sentence shows it, but without addresses, which are others in each process."""
+    return re.sub(r"( at 0|\.\.\.)x[0-9a-f]+", "", shown(value))
 
 
 NO_NAMES = [

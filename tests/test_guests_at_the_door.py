@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_doors import Mute, refused
+from test_doors import Mute, case, refused
 
-from p2mperf.errors import shown
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
@@ -111,7 +110,7 @@ NO_SEEDS = [
 ]
 
 
-@pytest.mark.parametrize("seed", NO_SEEDS, ids=shown)
+@pytest.mark.parametrize("seed", NO_SEEDS, ids=case)
 def test_a_seed_that_is_none(seed: Any) -> None:
     for make in (
         lambda: Guest.plain("64M", seed=seed),
@@ -130,14 +129,14 @@ def test_seeds_of_numpy_are_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    "n_frames", ["4K", None, 1.5, float("nan"), True, 0, -1, 2**60, 10**400, Mute()], ids=shown
+    "n_frames", ["4K", None, 1.5, float("nan"), True, 0, -1, 2**60, 10**400, Mute()], ids=case
 )
 def test_a_machine_that_cannot_be(n_frames: Any) -> None:
     with refused():
         Machine(n_frames)
 
 
-@pytest.mark.parametrize("n", [*NO_SEEDS, 0.5], ids=shown)
+@pytest.mark.parametrize("n", [*NO_SEEDS, 0.5], ids=case)
 def test_streams_and_working_sets_of_no_length(n: Any) -> None:
     with refused():
         make_stream("uniform", GUEST, n)
@@ -147,14 +146,14 @@ def test_streams_and_working_sets_of_no_length(n: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "pfns", [[[1], [2, 3]], np.ma.array([1, 2], mask=[0, 1]), [None], object()], ids=shown
+    "pfns", [[[1], [2, 3]], np.ma.array([1, 2], mask=[0, 1]), [None], object()], ids=case
 )
 def test_recordings_that_are_none(pfns: Any) -> None:
     with refused():
         replay(pfns, GUEST)
 
 
-@pytest.mark.parametrize("n_frames", ["x", -1, 10**400, None, 1.5], ids=shown)
+@pytest.mark.parametrize("n_frames", ["x", -1, 10**400, None, 1.5], ids=case)
 def test_frames_that_no_machine_hands_out(n_frames: Any) -> None:
     with refused():
         Machine(10).allocate(n_frames)

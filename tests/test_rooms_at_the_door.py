@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_doors import Mute, refused
+from test_doors import Mute, case, refused
 
 import p2mperf
 from p2mperf import sizing
 from p2mperf.analysis.compare import compare
-from p2mperf.errors import shown
 from p2mperf.guests.guest import Guest
 from p2mperf.migration.precopy import Sender, check_traceable, recurrence, stop_rule
 from p2mperf.migration.tracing import Tracer
@@ -24,7 +23,7 @@ from p2mperf.units import flag, real_number
 ARM = Guest.plain("16M", geometry="lpae")
 PV = Guest.plain("16M")
 NOTHING: list[Any] = [5, None, 1.5, "x", b"x", (), [1, 2], {1: 2}, np.arange(3), np.array(5), pd.NA, Mute()]
-each_nothing = pytest.mark.parametrize("value", NOTHING, ids=shown)
+each_nothing = pytest.mark.parametrize("value", NOTHING, ids=case)
 
 
 @each_nothing
@@ -100,7 +99,7 @@ def test_numbers_are_taken_as_they_are() -> None:
         flag("", "x")
 
 
-@pytest.mark.parametrize("n_writes", [-1, 1.5, "x", None, 2**32, 2**63, 10**400], ids=shown)
+@pytest.mark.parametrize("n_writes", [-1, 1.5, "x", None, 2**32, 2**63, 10**400], ids=case)
 def test_writes_that_cannot_all_be_made(n_writes: Any) -> None:
     # 2**32 of them would be 32 GiB.
     for writer in (Sequential(ARM), Uniform(ARM), HotSet(ARM)):
@@ -109,7 +108,7 @@ def test_writes_that_cannot_all_be_made(n_writes: Any) -> None:
         assert writer.write(3).size == 3
 
 
-@pytest.mark.parametrize("value", [np.arange(3), [np.arange(3)][0] > 1, pd.NA], ids=shown)
+@pytest.mark.parametrize("value", [np.arange(3), [np.arange(3)][0] > 1, pd.NA], ids=case)
 def test_what_is_neither_true_nor_false(value: Any) -> None:
     frame = p2mperf.load("shipped").head(50)
     with refused():
@@ -126,13 +125,13 @@ def test_what_is_neither_true_nor_false(value: Any) -> None:
         Sender(Tracer(p2m), Uniform(ARM), 100, 1e8, peek=value)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("value", [value for value in NOTHING if value is not None], ids=shown)
+@pytest.mark.parametrize("value", [value for value in NOTHING if value is not None], ids=case)
 def test_where_no_unit_runs(value: Any) -> None:
     with refused():
         p2mperf.sweep("quick", out="/dev/null/x", executor=value)
 
 
-@pytest.mark.parametrize("value", [5, 1.5, None, "64G", [5], [None], [[]], np.array(5), Mute()], ids=shown)
+@pytest.mark.parametrize("value", [5, 1.5, None, "64G", [5], [None], [[]], np.array(5), Mute()], ids=case)
 def test_what_is_no_row(value: Any) -> None:
     with refused():
         sizing.limits("64G", without=value)

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_doors import Mute, refused
+from test_doors import Mute, case, refused
 
 import p2mperf
 from p2mperf.analysis.compare import compare
-from p2mperf.errors import shown
 from p2mperf.figures import table
 
 FRAME = p2mperf.load("shipped").head(300)
@@ -78,7 +77,7 @@ def test_a_frame_that_is_none_of_samples(door: Callable[[Any], object], how: str
         door(frame)
 
 
-@pytest.mark.parametrize("runs", ODD_RUNS, ids=shown)
+@pytest.mark.parametrize("runs", ODD_RUNS, ids=case)
 def test_runs_that_are_none(runs: Any) -> None:
     frame = FRAME.copy()
     frame.attrs = {"runs": runs}

@@ -20,6 +20,8 @@ from p2mperf.units import HUGE_SIZE
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Nobody reads the numbers of a test's sweeps: they need not wait for a sweep, nor for other tests.
 os.environ["P2MPERF_LOCK"] = f"p2mperf.test.{os.getpid()}"
+# Tests start hundreds of processes: each would compile the whole package to bytecode, where none may be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The first example of a test may compile a walk, so no example has a deadline.
 hypothesis.settings.register_profile("default", deadline=None)

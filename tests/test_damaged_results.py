@@ -45,11 +45,12 @@ from p2mperf.results.export import export, load
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
 doors = {"load": load, "read": Journal.read, "open": Journal.open, "find": find_runs, "export": export}
-rest = sys.argv[3:]
-try:
-    doors[sys.argv[1]](sys.argv[2], *rest)
-except P2mperfError as error:
-    print(error)
+for line in sys.stdin:
+    door, *arguments = line.split()
+    try:
+        doors[door](*arguments)
+    except P2mperfError as error:
+        print(error, flush=True)
 """
 
 
@@ -90,10 +91,11 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path
         ("export", journal, tmp_path / "out"),
         ("open", journal),
     ]
-    for call in calls:
-        said, errors = python(READER, *call).communicate(timeout=30)
-        assert said.startswith("cannot "), (call, said, errors)
-        assert said.count("\n") == 1
+    asked = "".join(f"{' '.join(map(str, call))}\n" for call in calls)
+    said, errors = python(READER, stdin=subprocess.PIPE).communicate(asked, timeout=30)
+    sentences = said.splitlines()
+    assert len(sentences) == len(calls), (said, errors)
+    assert all(sentence.startswith("cannot ") for sentence in sentences), said
 
 
 def test_a_name_that_no_file_has(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, known
+from p2mperf.errors import BadInputError, DoesNotFitError, known
 from p2mperf.guests.frames import frame_numbers
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.guests.machine import checked_seed
 from p2mperf.guests.runs import Runs
+from p2mperf.host.memory import require_memory
 from p2mperf.units import real_number, whole_number
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Seed = int | Sequence[int]
 RUN_LOOKUPS = 64
 _FINEST = 1_000_000  # shares in runs are exact in millionths
 _MOST_LOOKUPS = 1 << 40  # 8 TiB of frames
+_UNASKED_LOOKUPS = 1 << 23  # 64 MiB of frames; a pass has half as many at most
 _LINE_BYTES = 64
 
 
@@ -94,12 +96,23 @@ class Stream:
         ------
         BadInputError
             When it is no number of lookups.
+        DoesNotFitError
+            When memory does not hold so many frames.
         """
-        frames = np.empty(whole_number(n_lookups, "n_lookups", 0, _MOST_LOOKUPS), np.uint64)
+        frames = _room_for(whole_number(n_lookups, "n_lookups", 0, _MOST_LOOKUPS))
         for part in self._parts:
             part(frames, np.uint64(self._at))
         self._at += frames.size
         return frames
+
+
+def _room_for(n_lookups: int) -> Words:
+    if n_lookups > _UNASKED_LOOKUPS:
+        require_memory(8 * n_lookups, f"a stream of {n_lookups} lookups", "take fewer at a time")
+    try:
+        return np.empty(n_lookups, np.uint64)
+    except MemoryError as error:  # a limit of this process
+        raise DoesNotFitError(f"no memory for {n_lookups} lookups at a time: take fewer") from error
 
 
 def open_stream(
@@ -146,10 +159,7 @@ def open_stream(
     """
     name = known("stream", name, STREAMS)
     seeds = _seeds(seed)
-    hole_fraction = real_number(hole_fraction, "a hole fraction")
-    identity_fraction = real_number(identity_fraction, "an identity fraction")
-    require_guest(guest)
-    check_fractions(guest, hole_fraction, identity_fraction, hole_pattern)
+    hole_fraction, identity_fraction = check_fractions(guest, hole_fraction, identity_fraction, hole_pattern)
     from p2mperf import streams_kernels as kernels
 
     loop = getattr(kernels, STREAMS[name].loop)
@@ -194,6 +204,8 @@ def make_stream(
     ------
     BadInputError
         As `open_stream`.
+    DoesNotFitError
+        As `Stream.take`.
 
     Examples
     --------
@@ -214,8 +226,8 @@ def make_stream(
 
 def check_fractions(
     guest: Guest, hole_fraction: float, identity_fraction: float, hole_pattern: str = "random"
-) -> None:
-    """Refuse fractions that a guest cannot serve.
+) -> tuple[float, float]:
+    """Take fractions that a guest can serve for what they are.
 
     Parameters
     ----------
@@ -224,12 +236,20 @@ def check_fractions(
     hole_fraction, identity_fraction, hole_pattern
         As `open_stream`.
 
+    Returns
+    -------
+    tuple of float
+        Both fractions.
+
     Raises
     ------
     BadInputError
         When they are not in [0, 1], exceed 1 together, or ask for frames the guest does not have; when there
         is no such pattern, or no share to have one.
     """
+    hole_fraction = real_number(hole_fraction, "a hole fraction")
+    identity_fraction = real_number(identity_fraction, "an identity fraction")
+    require_guest(guest)
     known("pattern of holes", hole_pattern, HOLE_PATTERNS)
     if not (hole_fraction >= 0 and identity_fraction >= 0 and hole_fraction + identity_fraction <= 1):
         raise BadInputError(
@@ -246,6 +266,7 @@ def check_fractions(
     ):
         if fraction and not guest.runs.select(*kinds).n_frames.size:
             raise BadInputError(f"guest {guest.name} has no {what}: take one with gaps, as dom0-64-e820")
+    return hole_fraction, identity_fraction
 
 
 def replay(pfns: Any, guest: Guest) -> Words:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from p2mperf import Guest
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.streams import (
     HOLE_PATTERNS,
@@ -357,6 +357,14 @@ def test_shares_that_cannot_be_are_refused(guest: Guest, hole: float, identity: 
         check_fractions(guest, hole, identity)
     with pytest.raises(BadInputError, match=message):
         make_stream("uniform", guest, 4, hole_fraction=hole, identity_fraction=identity)
+
+
+def test_more_lookups_than_memory_holds_are_refused_before_any_is_made() -> None:
+    stream = open_stream("uniform", SMALL)
+    with pytest.raises(DoesNotFitError, match=r"^a stream of 1099511627776 lookups needs 8T and .* fewer at"):
+        stream.take(1 << 40)
+    # It stands where it stood.
+    assert (stream.take(10) == make_stream("uniform", SMALL, 10)).all()
 
 
 def test_an_unknown_stream_is_answered_with_the_nearest() -> None:

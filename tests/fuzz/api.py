@@ -57,7 +57,8 @@ from p2mperf.families import find_family
 KINDS = {
     rooms.guests: 15,
     rooms.builds: 10,
-    rooms.samples: 6,
+    rooms.streamed: 8,
+    rooms.samples: 8,
     rooms.questions: 8,
     rooms.migrations: 6,
     grammar.lively: 40,

@@ -183,6 +183,22 @@ def tracer(design: Any) -> Any:
     return made
 
 
+def same_pieces(name: Any, guest: Any, seed: Any, holes: Any, identity: Any, pattern: Any) -> None:
+    """See that a stream in pieces is the stream at one go, and that its holes are holes, as many as asked."""
+    from p2mperf.guests.geometry import Kind
+    from p2mperf.streams import make_stream, open_stream
+
+    shares = {"hole_fraction": holes, "identity_fraction": identity, "hole_pattern": pattern}
+    whole = make_stream(name, guest, 20_000, seed=seed, **shares)
+    stream = open_stream(name, guest, seed=seed, **shares)
+    pieces = np.concatenate([stream.take(n) for n in (0, 1, 63, 9_936, 10_000)])
+    if not np.array_equal(whole, pieces):
+        raise Wrong("a stream in pieces is another than at one go")
+    is_hole = np.isin(guest.entry_kinds(whole), (Kind.EXTRA, Kind.MISSING))
+    if abs(is_hole.mean() - float(holes)) > 0.05:
+        raise Wrong(f"a stream with {holes} of holes has {is_hole.mean()}")
+
+
 def changed(frame: Any, runs: Any = None, **columns: Any) -> Any:
     """Samples with other columns, or other runs in their attributes, where pandas can have them."""
     try:
@@ -200,7 +216,7 @@ def samples() -> Any:
 
 def names() -> dict[str, Any]:
     """All that statements may name."""
-    from p2mperf import figures, sizing, streams, units
+    from p2mperf import families, figures, sizing, streams, units
     from p2mperf.analysis.compare import compare
     from p2mperf.designs.arm.window import VlptWindow
     from p2mperf.designs.backing import Backing
@@ -209,8 +225,8 @@ def names() -> dict[str, Any]:
     from p2mperf.migration import precopy, tracing, writers
     from p2mperf.results.export import export
 
-    own = (check, expect, copied, held, forked, race, steady, many, tracer, changed)
+    own = (check, expect, copied, held, forked, race, steady, many, tracer, changed, same_pieces)
     public = (compare, export, dataclasses.replace, Backing, Runs, Saved, VlptWindow, p2mperf.build)
     found: dict[str, Any] = {made.__name__: made for made in (*own, *public, p2mperf.Guest, p2mperf.Machine)}
-    rooms = {"figures": figures, "sizing": sizing, "streams": streams, "units": units}
+    rooms = {"families": families, "figures": figures, "sizing": sizing, "streams": streams, "units": units}
     return {**found, **rooms, "p2mperf": p2mperf, "precopy": precopy, "writers": writers, "tracing": tracing}

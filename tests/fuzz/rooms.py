@@ -1,4 +1,4 @@
-"""Cases of the API fuzz beside designs: guests, building, samples and figures, limits, sweeps, migration."""
+"""Cases of the API fuzz beside designs: guests, building, streams, samples, limits, sweeps, migration."""
 
 from __future__ import annotations
 
@@ -72,6 +72,41 @@ def builds(random: Random) -> list[str]:
     return [*lines, f"{kind}.predict_footprint(g{options})"] if roll > 0.7 else lines
 
 
+_STREAMED: Pools = {
+    "guest": expressions("""
+        Guest.preset('dom0-64-e820')  Guest.plain('16M', geometry='lpae')  Guest.plain('64M', geometry='pv32')
+        Guest.from_e820([(0, '10M', 'ram'), ('12M', '40M', 'ram')], '20M', '30M')  ?
+    """),
+    "name": expressions("'sequential'  'uniform'  'zipf'  'log-uniform'  'leaf-stride'  ?text"),
+    "seed": expressions("1  (2, 3)  [2, 3]  ()  (1, ?scalar)  ?scalar  ?array"),
+    "share": expressions("0  0.5  1  1/3  1e-300  1e-9  0.1 + 0.2  np.float64(0.5)  True  ?scalar"),
+    "pattern": expressions("'random'  'runs'  'runs'  ?text"),
+    "n": expressions("0  1  63  1000  np.uint64(5)  2**20  2**33  2**40  ?scalar"),
+    "design": _SMALL["design"],
+}
+_OF_A_STREAM = expressions("""
+    s.take(?n)  x = s.take(?n)  a.lookup(s.take(1000))  s.take(5).sum()  copied(s, 'copy')  repr(s)
+    race(lambda: s.take(1000), lambda: s.take(5))  streams.replay(s.take(?n), g)  streams.is_scattered(?name)
+    same_pieces(?name, g, ?seed, ?share, ?share, ?pattern)
+    streams.make_stream(?name, g, ?n, seed=?seed, hole_fraction=?share, hole_pattern=?pattern)
+    streams.check_fractions(g, ?share, ?share, ?pattern)
+    s = streams.open_stream(?name, g, seed=?seed, hole_fraction=?share, hole_pattern=?pattern)
+    s = streams.open_stream(?name, g, identity_fraction=?share, hole_pattern=?pattern)
+""")
+
+
+def streamed(random: Random) -> list[str]:
+    """A stream of any shares and pattern, taken in pieces and looked up."""
+    lines = [
+        "g = ?guest",
+        "a = build(?design, g)",
+        "s = streams.open_stream(?name, g, seed=?seed, hole_fraction=?share, identity_fraction=?share, "
+        "hole_pattern=?pattern)",
+        *(random.choice(_OF_A_STREAM) for _ in range(random.randint(1, 4))),
+    ]
+    return [filled(random, line, _STREAMED) for line in lines]
+
+
 _SAMPLES: Pools = {
     "frame": expressions("""
         frame.head(0)  frame.head(1)  frame.drop(columns=[?column])  changed(frame, **{?column: ?scalar})
@@ -91,19 +126,23 @@ _SAMPLES: Pools = {
         'status'  'cost_ns'  'design'  'guest'  'family'  'run'  'replicate'  'round'  'guest_bytes'
         'entry_bits'
         'hole_fraction'  'stream'  'operation'  'backing'  'limit_bytes'  'n_lookups'  'build_ns'  'geometry'
-        'machine'  'n_pages_grown'  'footprint_leaf_pages'
+        'machine'  'n_pages_grown'  'footprint_leaf_pages'  'hole_pattern'  'preamble'  'boot'  'code'
+        'call_ns'  'visit'  'identity_fraction'
     """),
     "figure": expressions("""
-        'cost'  'ratio'  'footprint'  'life'  'limit-area'  'limit-map'  'arm-shift'  'arm-find'  'precopy'
-        ?text
+        'cost'  'ratio'  'footprint'  'entry'  'life'  'limit-area'  'limit-map'  'arm-shift'
+        'arm-find'  'precopy'  ?text
     """),
     "place": expressions("'/dev/null/x'  '/dev/full'  '/proc/self'  ?text"),
 }
 _OF_SAMPLES = expressions("""
     p2mperf.summary(?frame)  p2mperf.figure(?figure, ?frame)  figures.table(?figure, ?frame)
     p2mperf.figure(?text)
-    compare(?frame, ?frame)  compare(?frame, frame, force=?)  p2mperf.load(?text)  p2mperf.load('shipped', ?)
-    p2mperf.load(?, ?text)  export(?text, ?place)
+    compare(?frame, ?frame)  p2mperf.compare(frame, ?frame)  compare(?frame, frame, force=?)
+    p2mperf.compare(frame, changed(frame, **{?column: ?scalar}), force=True)  p2mperf.compare(?, ?)
+    p2mperf.agreement(?frame)  p2mperf.agreement(changed(frame, **{?column: ?scalar}))
+    p2mperf.load([?text, 'shipped'])  p2mperf.load(['shipped', 'shipped'])  p2mperf.load(?text)
+    p2mperf.load('shipped', ?)  p2mperf.load(?, ?text)  export(?text, ?place)
 """)
 
 
@@ -121,11 +160,20 @@ _ASKED: Pools = {
         window  zzz  nr_cpus
     """),
     "part": expressions(
-        "sizes  guests  designs  streams  operations  backings  n_replicates  limit  control  entry_bits"
+        "sizes  guests  designs  streams  operations  backings  n_replicates  limit  control  entry_bits  "
+        "preambles"
     ),
     "plan": expressions("'quick'  'default'  'life'  ?text"),
     "scenario": expressions("'balloon'  'save-restore'  'passthrough'  ?text"),
     "limit": expressions("'1G'  0  1  '-1'  None  []  nan  4096  '8T'  2**70  'x' * 1000  ?"),
+    "preamble": expressions("'tight'  'flush'  'flush+8M'  '8M'  ?text"),
+    "family": expressions("'pv'  'arm'  ?text"),
+    "stream": expressions("""
+        'uniform:hole=0.5,pattern=runs'  'uniform:pattern=runs'  'zipf:hole=0.5,pattern=random'
+        'uniform:hole=' + 'x' * 9999  'uniform:hole=nan'  'uniform:hole=1e400,pattern=runs'
+        'uniform:hole=\\udcff'
+        'uniform:hole=0.5,pattern='  'uniform:hole=0.5,pattern=runs,identity=0.6'  ?text
+    """),
     "question": ("'64g-32bit'", "'vlpt-window'", "?text"),
 }
 _QUESTIONS = expressions("""
@@ -143,6 +191,9 @@ _QUESTIONS = expressions("""
     p2mperf.sweep(?plan, out='/dev/null', ?part=?)  p2mperf.sweep(?plan, out='/dev/null', ?part=[?text])
     p2mperf.sweep('quick', out='/dev/null/x', fresh=?, quiet=?)
     p2mperf.sweep(?plan, out='/dev/null', executor=?)
+    p2mperf.sweep(?plan, out='/dev/null', operations=['entry'], preambles=[?preamble, ?preamble])
+    p2mperf.sweep(?plan, out='/dev/null', guests=['dom0-64-e820'], streams=[?stream], preambles=?preamble)
+    families.find_preamble(?family, ?preamble)  families.find_family(?family).entry  families.preambles()
 """)
 
 

@@ -52,21 +52,15 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
         p2mperf.load("shipped"), p2mperf.load("shipped"), force=value
     ),
     ("designs.arm.posted_defects", "run_scenario", "as_posted"): lambda value: run_scenario("leaks", value),
-    ("designs.pv.linear", "PvLinear", "invalidated"): lambda value: p2mperf.build(
-        "pv-linear", SMALL, invalidated=value
-    ),
-    ("designs.pv.linear", "PvLinear", "m2p_override"): lambda value: p2mperf.build(
-        "pv-linear", SMALL, m2p_override=value
-    ),
     # What builds a list or a tree for every design of them.
     ("designs.pv.linear", "grow_list", "invalidated"): lambda value: p2mperf.build(
-        "pv-linear-4k", SMALL, invalidated=value
+        "pv-linear", SMALL, invalidated=value
     ),
     ("designs.pv.linear", "grow_list", "m2p_override"): lambda value: p2mperf.build(
         "pv-linear-2m", SMALL, m2p_override=value
     ),
     ("designs.pv.tree", "grow_tree", "m2p_override"): lambda value: p2mperf.build(
-        "pv-tree-4k", SMALL, m2p_override=value
+        "pv-tree", SMALL, m2p_override=value
     ),
     ("designs.pv.linear", "predict_footprint", "invalidated"): lambda value: PvLinear.predict_footprint(
         SMALL, invalidated=value
@@ -76,9 +70,6 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     ),
     ("designs.pv.linear_nested", "predict_footprint", "invalidated"): lambda value: p2mperf.build(
         "pv-linear-nested", SMALL, invalidated=value
-    ),
-    ("designs.pv.tree", "PvTree", "m2p_override"): lambda value: p2mperf.build(
-        "pv-tree", SMALL, m2p_override=value
     ),
     ("migration.precopy", "Sender", "peek"): send,
     ("model.arndale", "switch_ns", "changed"): lambda value: switch_ns(

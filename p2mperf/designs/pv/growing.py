@@ -1,14 +1,28 @@
-"""What building a p2m that can be written needs of its design, whatever the layout."""
+"""What building a p2m that can be written is told, and what it needs of its design, whatever the layout."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypedDict
+
+from numpy.typing import NDArray
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.reading import Readable
+
+
+class LeafOptions(TypedDict, total=False):
+    """What it may be built with; what each is by default, and means, says `pv.tree.PvTree`."""
+
+    above: str
+    run_frames: int
+    boot_list: NDArray[Any] | None
+    quirks: Iterable[str]
+    n_spare: int | None
+    m2p_override: bool
+    limit: str | int
 
 
 class Growing(Readable, Protocol):

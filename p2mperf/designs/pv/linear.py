@@ -8,7 +8,7 @@ arch/x86/mm/pageattr.c, 3.19).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Unpack
 
 from numpy.typing import NDArray
 
@@ -16,7 +16,7 @@ from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint
 from p2mperf.designs.pv.area import AREA, area_entries, check_guest, limit_pages, list_pages
 from p2mperf.designs.pv.changing import WriteDoor
-from p2mperf.designs.pv.growing import Growing
+from p2mperf.designs.pv.growing import Growing, LeafOptions
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.linear_kernels import Linear32, Linear64
 from p2mperf.designs.pv.list_plan import classified, plan_list, predict_list
@@ -32,6 +32,12 @@ class _Growing(Growing, Listed, Protocol):
     """A list while it is built."""
 
 
+class ListOptions(LeafOptions, total=False):
+    """What a list may be built with, as `PvLinear` says."""
+
+    invalidated: bool
+
+
 class LinearDoor:
     """What every list that can be written can be asked, on whatever pages it stands.
 
@@ -45,9 +51,7 @@ class LinearDoor:
 
     follows: ClassVar[str] = "Linux 3.19"
     family: ClassVar[str] = "pv"
-    options: ClassVar[frozenset[str]] = frozenset(
-        ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "limit", "invalidated"]
-    )
+    options: ClassVar[frozenset[str]] = ListOptions.__optional_keys__
     known_quirks: ClassVar[tuple[str, ...]] = LIST_QUIRKS
 
     life: Life
@@ -159,29 +163,8 @@ class PvLinear(LinearDoor, WriteDoor, ListDoor, ReadDoor, Design):
     name = "pv-linear"
 
     def __init__(
-        self,
-        guest: Guest,
-        backing: str | Backing = "kernel",
-        *,
-        above: str = "identity",
-        run_frames: int = 0,
-        boot_list: NDArray[Any] | None = None,
-        quirks: Iterable[str] = (),
-        n_spare: int | None = None,
-        m2p_override: bool = False,
-        limit: str | int = 0,
-        invalidated: bool = True,
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[ListOptions]
     ) -> None:
         check_guest(self.name, self.family, guest)
         super().__init__(guest, backing)
-        grow_list(
-            self,
-            above=above,
-            run_frames=run_frames,
-            boot_list=boot_list,
-            quirks=quirks,
-            n_spare=n_spare,
-            m2p_override=m2p_override,
-            limit=limit,
-            invalidated=invalidated,
-        )
+        grow_list(self, **options)

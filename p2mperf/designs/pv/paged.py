@@ -8,16 +8,16 @@ each other, and the control of a cell, which is a build of its own, would stand 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design
 from p2mperf.designs.pv.area import check_guest
 from p2mperf.designs.pv.changing import WriteDoor
-from p2mperf.designs.pv.linear import LinearDoor, grow_list
+from p2mperf.designs.pv.linear import LinearDoor, ListOptions, grow_list
 from p2mperf.designs.pv.listing import ListDoor
 from p2mperf.designs.pv.reading import ReadDoor
-from p2mperf.designs.pv.tree import TreeDoor, grow_tree
+from p2mperf.designs.pv.tree import TreeDoor, TreeOptions, grow_tree
 from p2mperf.guests.guest import Guest
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE
 
@@ -28,7 +28,9 @@ class PvTree4k(TreeDoor, WriteDoor, ReadDoor, Design):
     name = "pv-tree-4k"
     page_bytes: ClassVar[int] = PAGE_SIZE
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[TreeOptions]
+    ) -> None:
         check_guest(self.name, self.family, guest)
         super().__init__(guest, backing)
         grow_tree(self, **options)
@@ -40,7 +42,9 @@ class PvTree2m(TreeDoor, WriteDoor, ReadDoor, Design):
     name = "pv-tree-2m"
     page_bytes: ClassVar[int] = HUGE_SIZE
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[TreeOptions]
+    ) -> None:
         check_guest(self.name, self.family, guest)
         super().__init__(guest, backing)
         grow_tree(self, **options)
@@ -52,7 +56,9 @@ class PvLinear4k(LinearDoor, WriteDoor, ListDoor, ReadDoor, Design):
     name = "pv-linear-4k"
     page_bytes: ClassVar[int] = PAGE_SIZE
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[ListOptions]
+    ) -> None:
         check_guest(self.name, self.family, guest)
         super().__init__(guest, backing)
         grow_list(self, **options)
@@ -64,7 +70,9 @@ class PvLinear2m(LinearDoor, WriteDoor, ListDoor, ReadDoor, Design):
     name = "pv-linear-2m"
     page_bytes: ClassVar[int] = HUGE_SIZE
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[ListOptions]
+    ) -> None:
         check_guest(self.name, self.family, guest)
         super().__init__(guest, backing)
         grow_list(self, **options)

@@ -6,7 +6,7 @@ Two pointers and an entry are loaded one after the other: see `tree_kernels`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from p2mperf.designs.pv import audit
 from p2mperf.designs.pv.area import area_entries, check_guest, limit_pages
 from p2mperf.designs.pv.changing import WriteDoor
 from p2mperf.designs.pv.covering import TreeCovering
-from p2mperf.designs.pv.growing import Growing
+from p2mperf.designs.pv.growing import Growing, LeafOptions
 from p2mperf.designs.pv.leaf_plan import copied
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.quirks import TREE_QUIRKS, checked_quirks
@@ -40,6 +40,12 @@ from p2mperf.tables.radix import RadixTable
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, round_up
 
 
+class TreeOptions(LeafOptions, total=False):
+    """What a tree may be built with, as `PvTree` says."""
+
+    max_domain_pages: int | None
+
+
 class TreeDoor:
     """What every tree can be asked, on whatever pages it stands.
 
@@ -53,9 +59,7 @@ class TreeDoor:
 
     follows: ClassVar[str] = "Linux 3.18"
     family: ClassVar[str] = "pv"
-    options: ClassVar[frozenset[str]] = frozenset(
-        ["above", "run_frames", "boot_list", "quirks", "n_spare", "m2p_override", "max_domain_pages", "limit"]
-    )
+    options: ClassVar[frozenset[str]] = TreeOptions.__optional_keys__
     known_quirks: ClassVar[tuple[str, ...]] = TREE_QUIRKS
 
     life: Life
@@ -215,32 +219,11 @@ class PvTree(TreeDoor, WriteDoor, ReadDoor, Design):
     name = "pv-tree"
 
     def __init__(
-        self,
-        guest: Guest,
-        backing: str | Backing = "kernel",
-        *,
-        above: str = "identity",
-        run_frames: int = 0,
-        boot_list: NDArray[Any] | None = None,
-        quirks: Iterable[str] = (),
-        n_spare: int | None = None,
-        m2p_override: bool = False,
-        max_domain_pages: int | None = None,
-        limit: str | int = 0,
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[TreeOptions]
     ) -> None:
         check_guest(self.name, self.family, guest)
         super().__init__(guest, backing)
-        grow_tree(
-            self,
-            above=above,
-            run_frames=run_frames,
-            boot_list=boot_list,
-            quirks=quirks,
-            n_spare=n_spare,
-            m2p_override=m2p_override,
-            max_domain_pages=max_domain_pages,
-            limit=limit,
-        )
+        grow_tree(self, **options)
 
 
 def _walk_tables(store: LeafStore, above: str) -> Tree64 | Tree32:

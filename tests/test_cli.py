@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -401,16 +402,20 @@ def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert row["need_bytes"] > 4 * MIB
     assert row["need_maps"] > 0
     assert row["fits"] is True
+    assert 1e9 < row["estimated_ns"] < 60e9
     assert os.listdir() == []
 
 
 def test_a_dry_run_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--size", "16M", "--size", "400G", "--stream", "zipf", "--dry-run"]) == 0
-    head, small, large = capsys.readouterr().out.splitlines()
+    head, small, large, time = capsys.readouterr().out.splitlines()
     # 9 replicates of 2 guests, with both kinds of lookups and entries after two preambles: 2 * 9 * 4.
     assert head == "plan default: 72 cells in 18 units, 9 replicates of each of"
     assert small.split()[:4] == ["pv-64-16m", "kernel", "4", "cells"]
     assert large.split()[0] == "pv-64-400g"
+    about = r"\d+ (s|min)"
+    parts = rf"\d+ processes {about}, building {about}, cells {about}, the machine's ladder {about}"
+    assert re.fullmatch(rf"about {about}: {parts}", time)
 
 
 def test_a_sweep_shows_its_table_and_files(capsys: pytest.CaptureFixture[str], units: Units) -> None:

@@ -16,7 +16,7 @@ from p2mperf.units import format_ns, format_size
 if TYPE_CHECKING:
     import pandas as pd
 
-    from p2mperf.study.jobs import Misfit
+    from p2mperf.study.jobs import Job, Misfit
     from p2mperf.study.plans import Plan
 
 _EPILOG = """\
@@ -144,7 +144,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--out", default="results", metavar="DIR", help="results directory (results)")
     parser.add_argument("--fresh", action="store_true", help="begin anew instead of resuming")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be measured, and its needs")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show what would be measured, what it needs and how long it takes",
+    )
     parser.add_argument("--json", action="store_true", help="the table as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the table")
     return parser
@@ -155,6 +159,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _show_plan(plan: Plan, arguments: Namespace) -> int:
+    from p2mperf.study.estimate import estimate
     from p2mperf.study.executors.local import LocalExecutor
     from p2mperf.study.jobs import fit, jobs
     from p2mperf.study.specs import left_out
@@ -173,6 +178,7 @@ def _show_plan(plan: Plan, arguments: Namespace) -> int:
                 "need_bytes": job.need_bytes,
                 "need_maps": job.need_maps,
                 "fits": fit(job, capacity) is None,
+                "estimated_ns": estimate([job], plan.settings).total_ns,
             }
             for job in work
         ]
@@ -189,7 +195,32 @@ def _show_plan(plan: Plan, arguments: Namespace) -> int:
             f"  {job.unit.guest.name:18} {job.unit.backing:8} {len(job.cells):3} cells"
             f"  needs {format_size(job.need_bytes):>8}{fits}\n"
         )
+    sys.stdout.write(_duration([job for job in work if not fit(job, capacity)], plan))
     return 0
+
+
+def _duration(work: list[Job], plan: Plan) -> str:
+    """A line on how long all that fits is going to take."""
+    from p2mperf.study.estimate import LADDER_NS, estimate
+
+    found, ladder_ns = estimate(work, plan.settings), LADDER_NS if plan.has_ladder else 0
+    parts = {
+        f"{len(work)} processes": found.process_ns,
+        "building": found.build_ns,
+        "cells": found.cells_ns,
+        "the machine's ladder": ladder_ns,
+    }
+    told = ", ".join(f"{what} {_time(taken_ns)}" for what, taken_ns in parts.items() if taken_ns)
+    return f"about {_time(found.total_ns + ladder_ns)}: {told}\n" if work else ""
+
+
+def _time(duration_ns: int) -> str:
+    """As people say how long they wait."""
+    seconds = duration_ns / 1e9
+    for unit, unit_s in (("s", 1), ("min", 60)):
+        if seconds < 90 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"
 
 
 def _lack(misfit: Misfit) -> str:

@@ -147,10 +147,7 @@ def _needs(unit: Unit, guest: Guest, served: Served, settings: Settings) -> tupl
     again = [max(footprints, key=_bytes_of)] if makes_tables else []
     list_bytes = guest.n_boot_pages * guest.geometry.entry_bytes if makes_tables else 0
     return (
-        sum(map(_bytes_of, footprints + controls + again))
-        + list_bytes
-        + stream_bytes(settings)
-        + PROCESS_BYTES,
+        sum(map(_bytes_of, footprints + controls + again)) + list_bytes + fixed_bytes(settings),
         sum(f.n_vmas for f in footprints + controls) + beside + PROCESS_MAPS,
     )
 
@@ -168,6 +165,11 @@ def _controls(unit: Unit, guest: Guest, served: Served, footprints: list[Footpri
 def stream_bytes(settings: Settings) -> int:
     """Memory of the longest passes' streams: timed ones of a visit, two others, one in the making [bytes]."""
     return 8 * settings.max_lookups * (settings.n_slices + 2 + 1)
+
+
+def fixed_bytes(settings: Settings) -> int:
+    """What each unit's process needs beside its tables: itself, and the frames of passes [bytes]."""
+    return stream_bytes(settings) + PROCESS_BYTES
 
 
 def _footprints(unit: Unit, guest: Guest) -> list[Footprint]:

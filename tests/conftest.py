@@ -28,8 +28,6 @@ hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-_TOLD = pytest.StashKey[list[str]]()
-
 
 @pytest.fixture
 def offer_design(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
@@ -47,12 +45,13 @@ def offer_design(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[[object], None]:
     """Say in the summary of a run what a proof has counted."""
-    told = request.config.stash.setdefault(_TOLD, [])
-    return lambda counted: told.append(str(counted))
+    told = request.node.user_properties  # which a worker's report brings with it
+    return lambda counted: told.append(("counted", str(counted)))
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if told := config.stash.get(_TOLD, []):
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = terminalreporter.getreports("passed")
+    if told := [counted for one in reports for name, counted in one.user_properties if name == "counted"]:
         terminalreporter.section("counted")
         terminalreporter.write_line("\n".join(told))
 

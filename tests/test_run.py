@@ -181,6 +181,7 @@ def test_checks_come_before_the_tests(machine: FakeMachine) -> None:
     calls = machine.log()
     assert "--group test --group lint" in calls[1]
     assert [call.split()[2] for call in calls if " -m " in call][-4:] == ["ruff", "ruff", "mypy", "pytest"]
+    assert " -n 2 --dist loadfile " in calls[-1]
     machine.run("test", "-k", "one")
     assert machine.log() == ["python -m pytest -k one"]
 

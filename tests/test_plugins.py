@@ -177,7 +177,7 @@ def test_a_geometry_of_another_width_is_refused(offer: Offer) -> None:
     offer("geometries", wide=Geometry("wide", 128))
     with pytest.raises(BadInputError, match="which has entries of 128 bits: they may have 32 or 64"):
         find_geometry("wide")
-    assert list(geometries()) == ["pv64", "pv32", "lpae"]
+    assert list(geometries()) == ["pv64", "pv32", "lpae", "hap64", "hap-pae", "hap-nonpae"]
 
 
 # ---- operations ----

@@ -18,6 +18,7 @@ from p2mperf.guests.runs import Runs
 from p2mperf.units import MIB, PAGE_SHIFT, PAGE_SIZE, parse_size, round_up
 
 _EXTRA_MEM_RATIO = 10  # balloonable memory is at most so many times boot memory, or low memory at 32 bits
+_MAX_BLOCK_ORDER = 18  # MAX_ORDER of Xen's allocator on x86 since 4.0: 1 GiB
 _LOW_FRAMES = 727 * MIB // PAGE_SIZE  # what PV guests were seen with at 32 bits
 
 
@@ -87,7 +88,7 @@ def lay_out(
     end_pfn : int
         End of the memory map.
     coincident : int
-        The RAM page whose mfn equals its pfn, or -1.
+        The RAM page whose mfn equals its pfn, or -1 where none is chosen.
 
     Raises
     ------
@@ -96,6 +97,8 @@ def lay_out(
     """
     zones = _zones(rows)
     plan = _place(zones, n_boot, n_max, geometry)
+    if len(geometry.orders) > 1:
+        return _back_in_blocks(plan, machine), zones[-1][1], -1
     coincident = _coincident(plan, machine)
     return _back(plan, n_boot, machine, coincident), zones[-1][1], coincident
 
@@ -221,6 +224,30 @@ def _remapped(
         room -= n_kept
         kept += [(first, first + n_kept)] if n_kept else []
     return kept
+
+
+def _back_in_blocks(plan: list[tuple[int, int, int, int]], machine: Machine) -> Runs:
+    """Give RAM its mfns in blocks, aligned in guest and machine alike, of the largest size that suffices."""
+    ram = [(first, first + n_frames) for first, n_frames, kind, _ in plan if kind == Kind.RAM and n_frames]
+    mfns: list[int] = []
+    for order in range(_MAX_BLOCK_ORDER, -1, -1):
+        wanted = sorted({block for first, end in ram for block in range(first >> order, -(-end >> order))})
+        if mfns := machine.blocks(order, len(wanted)):
+            break
+    if not mfns:
+        n_wanted = sum(end - first for first, end in ram)
+        raise BadInputError(f"the machine has {machine.n_frames} frames, and the guest needs {n_wanted}")
+    at = dict(zip(wanted, mfns, strict=True))
+    rows: list[tuple[int, int, int, int]] = []
+    for first, n_frames, kind, _ in plan:
+        if kind != Kind.RAM or n_frames == 0:
+            rows.append((first, n_frames, kind, 0))
+            continue
+        end = first + n_frames
+        for block in range(first >> order, -(-end >> order)):
+            low, high = max(first, block << order), min(end, block + 1 << order)
+            rows.append((low, high - low, kind, at[block] + low - (block << order)))
+    return Runs.of(rows)
 
 
 def _coincident(plan: list[tuple[int, int, int, int]], machine: Machine) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from p2mperf.guests.geometry import Geometry
+from p2mperf.guests.hap import HAP64, HAP_NONPAE, HAP_PAE
 from p2mperf.guests.lpae import Lpae
 from p2mperf.plugins import Registry
 from p2mperf.units import GIB, MIB
@@ -14,6 +15,9 @@ _GEOMETRIES = (
     Geometry("pv32", 32, "pv-32", max_machine_frames=COMPAT_M2P_FRAMES, hotplug_reach_bytes=64 * GIB),
     # GUEST_RAM_BASE of Xen 4.4 (xen/include/public/arch-arm.h)
     Lpae("lpae", 64, "arm", ram_base_bytes=2 * GIB, max_machine_frames=1 << 28),
+    HAP64,
+    HAP_PAE,
+    HAP_NONPAE,
 )
 
 

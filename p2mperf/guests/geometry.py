@@ -44,6 +44,11 @@ class Geometry:
         Frames of the largest machine that can back its guests; 0 where no format bounds it.
     hotplug_reach_bytes : int
         How far memory that is plugged in later may reach; 0 where none can be [bytes].
+    orders : tuple of int
+        Sizes of its leaves; more than one where tables have superpages, whose guests are then backed by
+        aligned blocks of machine memory [log2 frames].
+    spare_machine_frames : int
+        Frames of a guest's machine beside its memory and a quarter of that.
     """
 
     name: str
@@ -52,6 +57,8 @@ class Geometry:
     ram_base_bytes: int = 0
     max_machine_frames: int = 0
     hotplug_reach_bytes: int = 0
+    orders: tuple[int, ...] = (0,)
+    spare_machine_frames: int = 4096
 
     @property
     def max_guest_pages(self) -> int:
@@ -102,6 +109,11 @@ class Geometry:
     def max_frames(self) -> int:
         """MAX_P2M_PFN, the structural end of the tree: 512 GiB or 4 TiB."""
         return self.leaf_frames**3
+
+    @property
+    def invalid_m2p(self) -> int:
+        """INVALID_M2P_ENTRY: what the m2p has for a machine frame that is not the guest's."""
+        return (1 << self.entry_bits) - 1
 
     @property
     def foreign_bit(self) -> int:

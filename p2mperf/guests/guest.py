@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, known, shown
 from p2mperf.guests.e820 import Row, checked_rows, is_zero, lay_out
+from p2mperf.guests.extents import Extents
 from p2mperf.guests.frames import frame_numbers
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.geometry import Geometry, Kind, Words
@@ -51,6 +52,8 @@ class Guest:
         Where the mfns come from.
     coincident_pfn : int
         The RAM page whose mfn happens to equal its pfn, or -1 where no RAM page can have one.
+    built_of : Extents, optional
+        What a domain builder has given it, which says no other than the runs; see `extents`.
 
     Examples
     --------
@@ -69,6 +72,7 @@ class Guest:
     coincident_pfn: int
     seed: int = 1
     rows: tuple[Row, ...] = field(default=(), repr=False)
+    built_of: Extents | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Hold every invariant that tables, kernels and raw addresses rely on, however it was made."""
@@ -107,6 +111,10 @@ class Guest:
             )
         if self.max_pages < self.n_boot_pages:
             raise BadInputError(f"{self.name} boots with more than its maximum, {self.max_pages} pages")
+        if not isinstance(self.built_of, Extents | None):
+            raise BadInputError(f"{self.name} needs Extents, not {shown(self.built_of)}")
+        if self.built_of is not None and not self.runs.consist_of(self.built_of):
+            raise BadInputError(f"the map of {self.name} cannot be: its extents say another than its runs")
 
     def _most_released(self) -> int:
         """Pages that a PV guest may have given back at boot: those of its holes."""
@@ -224,6 +232,57 @@ class Guest:
             raise BadInputError(f"{shown(machine)} is no Machine")
         runs, end_pfn, coincident = lay_out(table, n_boot, n_max, shape, machine)
         return cls(name, shape, runs, n_boot, n_max, end_pfn, machine, coincident, seed, tuple(table))
+
+    @classmethod
+    def from_extents(
+        cls,
+        extents: Extents,
+        geometry: str = "hap64",
+        machine: Machine | None = None,
+        *,
+        seed: int = 1,
+        name: str = "",
+    ) -> Guest:
+        """Build a guest of what a domain builder has given it, and nothing else.
+
+        Parameters
+        ----------
+        extents : Extents
+            Its memory.
+        geometry : str
+            A name of `p2mperf.guests.geometries`.
+        machine : Machine, optional
+            Where the mfns come from; default: the host of a guest of that size, or as large as they ask for.
+        seed : int
+            Seed of what is made of it later.
+        name : str
+            Default: the size and the kind of guest.
+
+        Raises
+        ------
+        BadInputError
+            When there are none, or the geometry or the machine does not reach so far.
+        """
+        shape = find_geometry(geometry)
+        if not isinstance(extents, Extents):
+            raise BadInputError(f"a guest is built of Extents, not of {shown(extents)}")
+        if not len(extents):
+            raise BadInputError("a guest is built of at least one extent")
+        n_pages, end_gfn = extents.n_frames, extents.end_gfn
+        shape.check_map(end_gfn, n_pages)
+        runs = Runs.of_extents(extents, max(end_gfn, round_up(n_pages, shape.leaf_frames)))
+        if machine is None:
+            usual = Machine.for_guest(n_pages, shape, seed)
+            highest = int((extents.mfn + extents.sizes).max())
+            machine = Machine(max(usual.n_frames, highest), seed)
+        if _is_blank(name):
+            name = f"{shape.short_name or shape.name}-{format_size(n_pages << PAGE_SHIFT).lower()}"
+        return cls(name, shape, runs, n_pages, n_pages, end_gfn, machine, -1, seed, built_of=extents)
+
+    @cached_property
+    def extents(self) -> Extents:
+        """What its memory consists of: what it was built of, or the largest extents within its runs."""
+        return self.runs.as_extents() if self.built_of is None else self.built_of
 
     @property
     def covered_pfn(self) -> int:

@@ -40,14 +40,14 @@ class Machine:
 
     @classmethod
     def for_guest(cls, n_pages: int, geometry: Geometry, seed: int) -> Machine:
-        """Make a host a quarter larger than the guest, and 16 MiB for the hypervisor, in whole 2 MiB.
+        """Make a host a quarter larger than the guest, with what the geometry wants beside, in whole 2 MiB.
 
         Parameters
         ----------
         n_pages : int
             The guest's maximum [pages].
         geometry : Geometry
-            Bounds the machine where entries are narrow.
+            Bounds the machine where entries are narrow; 16 MiB for the hypervisor unless it says more.
         seed : int
             Seed of its layout.
 
@@ -55,7 +55,7 @@ class Machine:
         -------
         Machine
         """
-        n_frames = round_up(n_pages + n_pages // 4 + 4096, 512)
+        n_frames = round_up(n_pages + n_pages // 4 + geometry.spare_machine_frames, 512)
         return cls(min(n_frames, geometry.max_machine_frames or n_frames), seed)
 
     def allocate(self, n_frames: int, keep: frozenset[int] = frozenset()) -> list[tuple[int, int]]:
@@ -103,6 +103,25 @@ class Machine:
                 f"the machine has {self.n_frames} frames, {left} fewer than the guest's {n_frames} need"
             )
         return extents
+
+    def blocks(self, order: int, n_blocks: int) -> list[int]:
+        """Hand out naturally aligned blocks, as a host without history would: in a seeded order.
+
+        Parameters
+        ----------
+        order : int
+            Size of each [log2 frames].
+        n_blocks : int
+            How many.
+
+        Returns
+        -------
+        list of int
+            First mfn of each; empty when there are not so many. The lowest is Xen's own.
+        """
+        found = list(range(1, self.n_frames >> order))
+        random.Random(self.seed).shuffle(found)
+        return [block << order for block in found[:n_blocks]] if n_blocks <= len(found) else []
 
 
 def checked_seed(seed: object) -> int:

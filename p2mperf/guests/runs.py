@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.guests.extents import MAX_ORDER, Extents
 from p2mperf.guests.geometry import Kind
 
 _MAX_PFN = 1 << 52
@@ -82,6 +83,46 @@ class Runs:
         table = np.array([row for row in rows if row[1] > 0], np.int64).reshape(-1, 4)
         return cls(table[:, 0], table[:, 1], table[:, 2].astype(np.int8), table[:, 3])
 
+    @classmethod
+    def of_extents(cls, extents: Extents, end_pfn: int) -> Runs:
+        """Say as runs what extents say, neighbours in guest and machine joined, missing frames between.
+
+        Parameters
+        ----------
+        extents : Extents
+            All RAM there is.
+        end_pfn : int
+            Where the runs end.
+        """
+        gfn, mfn = extents.gfn.astype(np.int64), extents.mfn.astype(np.int64)
+        end = gfn + extents.sizes.astype(np.int64)
+        joined = (gfn[1:] == end[:-1]) & (mfn[1:] - mfn[:-1] == gfn[1:] - gfn[:-1])
+        starts = np.flatnonzero(np.append(True, ~joined))
+        first, end = gfn[starts], end[np.append(starts[1:] - 1, gfn.size - 1)]
+        # A hole before each stretch, and behind the last; those of no frames are left out.
+        edges = np.empty(2 * first.size + 2, np.int64)
+        edges[0], edges[1:-1:2], edges[2:-1:2], edges[-1] = 0, first, end, end_pfn
+        kind = np.full(edges.size - 1, Kind.MISSING, np.int8)
+        first_mfn = np.zeros(kind.size, np.int64)
+        kind[1::2], first_mfn[1::2] = Kind.RAM, mfn[starts]
+        return cls(edges[:-1], np.diff(edges), kind, first_mfn).take(np.diff(edges) > 0)
+
+    def as_extents(self) -> Extents:
+        """Cut RAM into extents, each as large as its place in guest and machine allows."""
+        ram = self.select(Kind.RAM)
+        rows = zip(ram.first_pfn.tolist(), ram.first_mfn.tolist(), ram.n_frames.tolist(), strict=True)
+        return Extents.of(piece for row in rows for piece in _pieces(*row))
+
+    def consist_of(self, extents: Extents) -> bool:
+        """Whether extents say of every frame what the RAM among these runs says."""
+        ram = self.select(Kind.RAM)
+        if not len(extents) or int(ram.n_frames.sum()) != extents.n_frames:
+            return False
+        gfn, mfn = extents.gfn.astype(np.int64), extents.mfn.astype(np.int64)
+        at = np.maximum(ram.at(gfn), 0)
+        inside = (gfn >= ram.first_pfn[at]) & (gfn + extents.sizes.astype(np.int64) <= ram.end_pfn[at])
+        return bool((inside & (mfn - ram.first_mfn[at] == gfn - ram.first_pfn[at])).all())
+
     @property
     def end_pfn(self) -> NDArray[np.int64]:
         return self.first_pfn + self.n_frames
@@ -110,3 +151,11 @@ class Runs:
 
 def _is_column(column: object) -> bool:
     return isinstance(column, np.ndarray) and column.ndim == 1
+
+
+def _pieces(gfn: int, mfn: int, n_frames: int) -> Iterator[tuple[int, int, int]]:
+    while n_frames:
+        placed = gfn | mfn | 1 << MAX_ORDER
+        order = min((placed & -placed).bit_length(), n_frames.bit_length()) - 1
+        yield gfn, mfn, order
+        gfn, mfn, n_frames = gfn + (1 << order), mfn + (1 << order), n_frames - (1 << order)

@@ -55,7 +55,7 @@ class M2p(Owned):
         self.base = self._pool.base
         self._pid = Process.pid
         words = self.words()
-        words[:] = guest.geometry.invalid
+        words[:] = guest.geometry.invalid_m2p
         ram = guest.runs.select(Kind.RAM)
         step = np.ones(ram.n_frames.size, self._dtype)
         fill_runs(words, ram.first_mfn, ram.n_frames, ram.first_pfn.astype(self._dtype), step)

@@ -18,6 +18,7 @@ from p2mperf.kernels import assembly
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
 SOURCE = Path(__file__).with_name("twins.c")
 KINDS = {"pv-linear": "list", "pv-tree": "tree"}
+KINDS |= {f"hap-{way}{size}": f"hap_{way}" for way in ("walk", "linear") for size in ("", "-2m", "-4k")}
 _KINDS_OF_CODE = {
     "gathers": r"\bv?p?gather",
     "zmm": r"%zmm",
@@ -70,7 +71,7 @@ class Twin:
     library : Path
         From `compile_twins`.
     design : Design
-        A pv-tree or pv-linear; its tables are read in place.
+        One of those in `KINDS`; its tables are read in place.
     operation : str
         "latency" or "throughput".
     """

@@ -25,6 +25,15 @@ struct tree {
     uint64_t identity_leaf, max_pfn, above, base;
 };
 
+struct hap_walk {
+    const void *root;
+    uint64_t base, max_mapped;
+};
+struct hap_linear {
+    const void *l1, *l2, *l3;
+    uint64_t max_mapped;
+};
+
 /* bits: of an entry, 64 or 32; a constant wherever these are inlined */
 always_inline uint64_t load(const void *page, uint64_t index, int bits)
 {
@@ -87,6 +96,58 @@ always_inline uint64_t walk_tree(struct tree t, const struct tree *original, uin
     return load((const void *)(leaf + base), pfn & mask, bits);
 }
 
+/* HAP: entries of 4 levels, given as they would be on 4 KiB: bit 7 says superpage, bit 12 of one is PAT */
+enum { PRESENT = 1, SUPERPAGE = 1 << 7, SUPERPAGE_PAT = 1 << 12 };
+#define ADDRESS ((1ULL << 52) - (1ULL << PAGE_SHIFT))
+
+always_inline uint64_t small_entry(uint64_t entry, uint64_t pfn, uint64_t mask)
+{
+    uint64_t flags = entry & ~(mask << PAGE_SHIFT | SUPERPAGE);
+    return (flags + ((pfn & mask) << PAGE_SHIFT)) | (entry & SUPERPAGE_PAT) >> 5;
+}
+
+always_inline uint64_t walk_hap_walk(struct hap_walk t, const struct hap_walk *original, uint64_t pfn, int bits)
+{
+    uint64_t mask = PTES - 1, entry;
+
+    (void)original;
+    if (pfn > t.max_mapped)
+        return 0;
+    entry = load(t.root, pfn >> 27, bits);
+    if (!(entry & PRESENT))
+        return 0;
+    entry = load((const void *)((entry & ADDRESS) + t.base), pfn >> 18 & mask, bits);
+    if (!(entry & PRESENT))
+        return 0;
+    if (entry & SUPERPAGE)
+        return small_entry(entry, pfn, (1 << 18) - 1);
+    entry = load((const void *)((entry & ADDRESS) + t.base), pfn >> 9 & mask, bits);
+    if (!(entry & PRESENT))
+        return 0;
+    if (entry & SUPERPAGE)
+        return small_entry(entry, pfn, mask);
+    entry = load((const void *)((entry & ADDRESS) + t.base), pfn & mask, bits);
+    return entry & PRESENT ? entry : 0;
+}
+
+always_inline uint64_t walk_hap_linear(struct hap_linear t, const struct hap_linear *original, uint64_t pfn,
+                                       int bits)
+{
+    uint64_t leaf = PRESENT | SUPERPAGE, entry;
+
+    (void)original;
+    if (pfn > t.max_mapped)
+        return 0;
+    entry = load(t.l3, pfn >> 18, bits);
+    if ((entry & leaf) == leaf)
+        return small_entry(entry, pfn, (1 << 18) - 1);
+    entry = load(t.l2, pfn >> 9, bits);
+    if ((entry & leaf) == leaf)
+        return small_entry(entry, pfn, PTES - 1);
+    entry = load(t.l1, pfn, bits);
+    return entry & PRESENT ? entry : 0;
+}
+
 #define LOOPS(kind, bits)                                                                                 \
     uint64_t kind##_latency_##bits(const struct kind *tables, const uint64_t *stream, uint64_t n,         \
                                    uint64_t zero)                                                         \
@@ -114,6 +175,8 @@ LOOPS(list, 64)
 LOOPS(list, 32)
 LOOPS(tree, 64)
 LOOPS(tree, 32)
+LOOPS(hap_walk, 64)
+LOOPS(hap_linear, 64)
 
 /* Entries: what comes before, a stamp, the lookups, a stamp; as p2mperf's `Before` and `Entered` have them. */
 struct before {

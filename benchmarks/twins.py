@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -24,8 +25,14 @@ BOUND_RATIO = 1.05
 N_PROCESSES = 6  # the fewest that give an exact interval of 95 %
 OPERATIONS = ("latency", "throughput")
 DESIGNS = ("pv-linear", "pv-tree")
-# size, geometry, whether the criterion covers it
-_GUESTS = (("512M", "pv64", True), ("128G", "pv64", True), ("512M", "pv32", False))
+HAP_DESIGNS = ("hap-linear", "hap-walk", "hap-linear-2m", "hap-walk-2m", "hap-linear-4k", "hap-walk-4k")
+# size, geometry, designs, whether the criterion covers them
+_GUESTS = (
+    ("512M", "pv64", DESIGNS, True),
+    ("128G", "pv64", DESIGNS, True),
+    ("16G", "hap64", HAP_DESIGNS, True),
+    ("512M", "pv32", DESIGNS, False),
+)
 _SLICE_NS = 4e6
 _CODE = ("code numba", "code gcc")
 _ZERO = np.uint64(0)
@@ -57,8 +64,8 @@ def run(effort: Effort) -> Report:
     )
     with tempfile.TemporaryDirectory() as directory:
         library = twin_library.compile_twins(Path(directory))
-        for size, geometry, held in _GUESTS[: effort.choose(3, 2, 1)]:
-            _measure_guest(report, library, size, geometry, held, effort)
+        for size, geometry, designs, held in _GUESTS[: effort.choose(4, 3, 1)]:
+            _measure_guest(report, library, (size, geometry), designs, held, effort)
     return report
 
 
@@ -73,21 +80,28 @@ def _notes() -> list[str]:
 
 
 def _measure_guest(
-    report: Report, library: Path, size: str, geometry: str, held: bool, effort: Effort
+    report: Report,
+    library: Path,
+    guest: tuple[str, str],
+    designs: tuple[str, ...],
+    held: bool,
+    effort: Effort,
 ) -> None:
+    size, geometry = guest
     answers = [
         in_fresh_process(
             "twins",
             library=str(library),
             size=size,
             geometry=geometry,
+            designs=designs,
             seed=seed,
             n_rounds=effort.choose(40, 20, 4),
             with_code=seed == 1,
         )
         for seed in range(1, effort.choose(N_PROCESSES, N_PROCESSES, 1) + 1)
     ]
-    for design, operation in product(DESIGNS, OPERATIONS):
+    for design, operation in product(designs, OPERATIONS):
         found = [answer[f"{design} {operation}"] for answer in answers]
         ratio = ratio_interval([one["log_ratio"] for one in found])
         report.rows.append(_row(f"{size} {geometry}", design, operation, found, ratio))
@@ -108,7 +122,13 @@ def _interval(ratio: Ratio) -> str:
 
 
 def work(
-    library: str, size: str, geometry: str, seed: int, n_rounds: int, with_code: bool = False
+    library: str,
+    size: str,
+    geometry: str,
+    designs: Sequence[str],
+    seed: int,
+    n_rounds: int,
+    with_code: bool = False,
 ) -> dict[str, Any]:
     """Compare all loops over one guest, in this process.
 
@@ -118,6 +138,8 @@ def work(
         Path of the compiled twins.
     size, geometry : str
         The guest's.
+    designs : sequence of str
+        Whose loops.
     seed : int
         Seed of guest, stream and order.
     n_rounds : int
@@ -134,7 +156,7 @@ def work(
     guest = Guest.plain(size, geometry, seed=seed)
     stream = uniform_stream(guest, seed)
     answers = {}
-    for name in DESIGNS:
+    for name in designs:
         with api.build(name, guest) as design:
             entries = translated(design, stream)
             for operation in OPERATIONS:

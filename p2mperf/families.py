@@ -101,6 +101,7 @@ _PV_SIZES = {
     "pv32": ("512M", "8G", "43G"),
 }
 _ARM_SIZES = {"lpae": ("1G", "16G")}
+_HAP_SIZES = {"hap64": ("1G", "16G")}
 _WITH_HOLES = ("dom0-64-e820", "dom0-32-e820")
 
 _TIGHT = Preamble("tight", False, 0, 0, "no kernel: entries follow each other at once, for comparison")
@@ -136,6 +137,16 @@ _ARM_ENTRY = KernelEntry(
         _TIGHT,
         Preamble("8M", False, 8 << 20, 1024, _ARM_SOURCE),
         Preamble("flush+8M", True, 8 << 20, 1024, _ARM_SOURCE),
+    ),
+)
+_HAP_SOURCE = "not known: an exit to Xen flushes nothing where guests have an ASID or a VPID, others may"
+_HAP_ENTRY = KernelEntry(
+    (0,),
+    "a nested page fault, or an access that is emulated, finds one frame of the guest (p2m_gfn_to_mfn)",
+    (
+        _TIGHT,
+        Preamble("8M", False, 8 << 20, 1024, _HAP_SOURCE),
+        Preamble("flush+8M", True, 8 << 20, 1024, _HAP_SOURCE),
     ),
 )
 
@@ -191,6 +202,27 @@ _FAMILIES = (
             "large ones (xen/arch/arm/mm.c); the window's last level are the guest's own third-level pages",
         ),
         entry=_ARM_ENTRY,
+    ),
+    Family(
+        "hap",
+        ("hap64", "hap-pae", "hap-nonpae"),
+        "hap-walk",
+        (
+            DesignSpec("hap-walk", "p2mperf.designs.hap.walk:HapWalk", colour="#D55E00"),
+            DesignSpec("hap-linear", "p2mperf.designs.hap.linear:HapLinear", colour="#0072B2"),
+            DesignSpec("hap-walk-2m", "p2mperf.designs.hap.walk:HapWalk2m", colour="#E69F00"),
+            DesignSpec("hap-linear-2m", "p2mperf.designs.hap.linear:HapLinear2m", colour="#56B4E9"),
+            DesignSpec("hap-walk-4k", "p2mperf.designs.hap.walk:HapWalk4k", colour="#CC79A7"),
+            DesignSpec("hap-linear-4k", "p2mperf.designs.hap.linear:HapLinear4k", colour="#009E73"),
+        ),
+        sizes={"quick": {"hap64": ("1G",)}, "default": _HAP_SIZES, "full": _HAP_SIZES},
+        kernel_layout=KernelLayout(
+            HUGE_SIZE,
+            PAGE_SIZE,
+            "64-bit Xen maps all machine memory on large pages, and the p2m's windows end in its own pages "
+            "(RO_MPT and LINEAR_PT of xen/include/asm-x86/config.h, 2007 to 4.2)",
+        ),
+        entry=_HAP_ENTRY,
     ),
 )
 

@@ -32,6 +32,8 @@ from p2mperf.migration.tracing import Tracer
 BACKINGS = ("kernel", "kernel", "mixed", "huge", "swapped")
 PV_LAYOUTS: tuple[dict[str, Any], ...] = ({}, {"above": "invalid"}, {"run_frames": 3}, {"limit": "4G"})
 ARM_LAYOUTS: tuple[dict[str, Any], ...] = ({}, {"run_frames": 1}, {"n_regions": 3}, {"domid": 5})
+HAP_LAYOUTS: tuple[dict[str, Any], ...] = ({}, {"hap_2mb": False}, {"hap_1gb": False}, {"pool_pages": 600})
+LAYOUTS = {"pv": PV_LAYOUTS, "arm": ARM_LAYOUTS, "hap": HAP_LAYOUTS}
 
 
 def guests_of(family: str) -> list[Guest]:
@@ -44,6 +46,8 @@ def guests_of(family: str) -> list[Guest]:
             Guest.from_e820(rows, "17M", geometry="lpae"),
         ]
     plain = [Guest.plain("16M", geometry=name) for name in families()[family].geometries]
+    if family == "hap":
+        return [*plain, Guest.plain("1030M", geometry="hap64", seed=2)]
     return [*plain, Guest.plain("24M", seed=2), small_guest(64), small_guest(32)]
 
 
@@ -97,6 +101,20 @@ def live_arm(p2m: Any, random: Random) -> None:
         one.close()
 
 
+def live_hap(p2m: Any, random: Random) -> None:
+    """Superpages split and put back, pages moved and retyped."""
+    p2m.lookup(np.arange(3000, dtype=np.uint64))
+    p2m.footprint(), p2m.views()
+    first = random.randrange(1000)
+    mfns = p2m.lookup(np.arange(first, first + 600)) >> np.uint64(12)
+    p2m.remove(np.arange(first, first + 600))
+    p2m.add(np.arange(first, first + 600), mfns[::-1])
+    p2m.change_type([first, 2000], "ram_rw", "ram_logdirty")
+    p2m.change_type_global("ram_rw", "ram_ro")
+    p2m.add(0, int(p2m.lookup([0])[0]) >> 12 >> 10 << 10, 10)
+    p2m.audit()
+
+
 ARM = [spec.name for spec in families()["arm"].designs]
 
 
@@ -104,22 +122,20 @@ def cycle(design: str, number: int, guests: list[Guest]) -> None:
     """One of them: guests by turns, all else by the number."""
     random, guest = Random(number), guests[number % len(guests)]
     kind = find(design)
+    options = dict(random.choice(LAYOUTS[kind.family]))
     if kind.family == "arm":
-        options = dict(random.choice(ARM_LAYOUTS))
         if design == "arm-vlpt" and random.random() < 0.3:
             # A window that lives longer than the domain in it.
             window = VlptWindow()
             with p2mperf.build(design, guest, window=window) as p2m:
                 live_arm(p2m, random)
             window.close()
-    else:
-        options = dict(random.choice(PV_LAYOUTS))
-        if "m2p_override" in kind.options:
-            options |= {"m2p_override": random.random() < 0.3, "n_spare": random.choice((None, None, 40))}
+    elif "m2p_override" in kind.options:
+        options |= {"m2p_override": random.random() < 0.3, "n_spare": random.choice((None, None, 40))}
     p2m = p2mperf.build(design, guest, random.choice(BACKINGS), **options)
     if random.random() < 0.5 and kind.family == "pv":
         p2m.m2p  # noqa: B018
-    (live_arm if kind.family == "arm" else live_pv)(p2m, random)
+    {"pv": live_pv, "arm": live_arm, "hap": live_hap}[kind.family](p2m, random)
     # Some are not closed, but forgotten.
     if random.random() < 0.8:
         p2m.close()

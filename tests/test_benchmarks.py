@@ -16,6 +16,7 @@ from benchmarks.entries import EntryTwin
 from benchmarks.report import Criterion, Report
 from benchmarks.take import _list_array, _take
 from p2mperf import kernels
+from p2mperf.guests.extents import Extents
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.operations.entry import Entry
 from p2mperf.preambles import Preamble
@@ -40,6 +41,23 @@ def test_twin_gives_the_sum_of_the_loop(library: Path, name: str, guest: str, op
         above = np.arange(design.guest.covered_pfn - 64, design.guest.covered_pfn + 64, dtype=np.uint64)
         stream = np.concatenate([inside, above, above << np.uint64(8)])
         # The sum of what the guest's map says, entry by entry: wrong kinds, widths or shifts would differ.
+        expected = int(np.sum(design.guest.entries(stream), dtype=np.uint64))
+        loop = getattr(kernels, operation)
+        assert int(loop(design.tables, design.state, stream, np.uint64(0))) == expected
+        assert twin_library.Twin(library, design, operation)(stream) == expected
+
+
+@needs_gcc
+@pytest.mark.parametrize("operation", ["latency", "throughput"])
+@pytest.mark.parametrize("name", ["hap-walk", "hap-linear"])
+def test_twin_of_superpages_gives_the_sum_of_the_loop(library: Path, name: str, operation: str) -> None:
+    # A leaf of each size, holes between and behind them.
+    extents = Extents.of([(0, 1 << 18, 18), (1 << 18, 1 << 20, 9), ((1 << 18) + 700, 8, 2)])
+    with p2mperf.build(name, Guest.from_extents(extents)) as design:
+        random = np.random.default_rng(1)
+        stream = random.integers(0, (1 << 18) + 2000, 1 << 14).astype(np.uint64)
+        stream[::100] = random.integers(0, 2**64, stream[::100].size, np.uint64)
+        stream[1::2] = random.integers(1 << 18, (1 << 18) + 1000, stream[1::2].size)
         expected = int(np.sum(design.guest.entries(stream), dtype=np.uint64))
         loop = getattr(kernels, operation)
         assert int(loop(design.tables, design.state, stream, np.uint64(0))) == expected

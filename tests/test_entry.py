@@ -211,7 +211,7 @@ def test_what_cannot_be_said_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_every_preamble_says_where_it_is_from() -> None:
-    for family in ("pv", "arm"):
+    for family in ("pv", "arm", "hap"):
         asked = asked_by(family)
         names = [preamble.name for preamble in asked.preambles]
         assert len(set(names)) == len(names)

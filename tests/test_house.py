@@ -81,6 +81,7 @@ CONTRACT_BREAKERS = {
     "The house: a file stands only on what is below it": ("units.py", "from p2mperf import guests"),
     "Families of designs stand apart": ("designs/arm/checks.py", "import p2mperf.designs.pv.leaf_plan"),
     "ARM: designs stand on parts": ("designs/arm/window.py", "import p2mperf.designs.arm.vlpt"),
+    "HAP: designs stand on parts": ("designs/hap/table.py", "import p2mperf.designs.hap.windows"),
     "PV: designs stand on parts": ("designs/pv/store.py", "import p2mperf.designs.pv.breaking"),
     "Results are read and written": ("measure/rounds.py", "import p2mperf.results"),
     "numba and llvmlite enter through": ("guests/guest.py", "import numba"),

@@ -37,7 +37,7 @@ def names(plan: Plan) -> list[str]:
 
 
 def test_the_quick_plan() -> None:
-    assert names(QUICK) == ["pv-64-512m", "pv-64-8g", "pv-32-512m", "arm-1g"]
+    assert names(QUICK) == ["pv-64-512m", "pv-64-8g", "pv-32-512m", "arm-1g", "hap-1g"]
     assert QUICK.backings == ("kernel",)
     assert QUICK.operations == ("latency", "throughput")
 
@@ -246,7 +246,7 @@ def test_narrowing_by_nothing_changes_nothing() -> None:
     ("options", "expected"),
     [
         ({"entry_bits": 32}, ["pv-32-512m"]),
-        ({"entry_bits": 64}, ["pv-64-512m", "pv-64-8g", "arm-1g"]),
+        ({"entry_bits": 64}, ["pv-64-512m", "pv-64-8g", "arm-1g", "hap-1g"]),
         ({"sizes": ["16M"], "entry_bits": 32}, ["pv-32-16m"]),
         ({"sizes": ["16M"]}, ["pv-64-16m"]),
         ({"sizes": ["1G", "1024M"]}, ["pv-64-1g"]),

@@ -4,7 +4,8 @@ A load is READ_ONCE (include/linux/compiler.h): LLVM's monotonic atomic load, wh
 that the vectoriser neither widens, drops nor repeats. With ordinary loads LLVM turned one design into
 gathers and the other not, which compared compilers instead of tables.
 
-Beside them what times and disturbs single loads: a time stamp that waits for them, and mprotect.
+Beside them what times and disturbs single loads: a time stamp that waits for them, and mprotect; and what
+shows a page elsewhere, mmap and madvise.
 """
 
 from __future__ import annotations
@@ -134,6 +135,13 @@ CLOCK_MONOTONIC = 1
 ticks = _processor_ticks if platform.machine() == "x86_64" else _clock_ticks
 # int mprotect(address, bytes, protection), from compiled code: 0 when it was done.
 protect = types.ExternalFunction("mprotect", types.intc(types.uint64, types.uint64, types.intc))
+# void *mmap(address, bytes, protection, flags, fd, offset): all ones when it was not done.
+map_memory = types.ExternalFunction(
+    "mmap",
+    types.uint64(types.uint64, types.uint64, types.intc, types.intc, types.intc, types.int64),
+)
+# int madvise(address, bytes, advice), from compiled code: 0 when it was done.
+advise_memory = types.ExternalFunction("madvise", types.intc(types.uint64, types.uint64, types.intc))
 
 load_once64, load_element64 = _make_load(64)
 _, load_element32 = _make_load(32)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from p2mperf.errors import DoesNotFitError
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size
 
+MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS = _mmap.MAP_SHARED, _mmap.MAP_PRIVATE, _mmap.MAP_ANONYMOUS
 MAP_FIXED = 0x10
 MAP_NORESERVE = 0x4000
 MADV_NOHUGEPAGE = 15
@@ -68,7 +69,7 @@ def map_pages(address: int, n_bytes: int, protection: int, fd: int = -1, offset:
     DoesNotFitError
         When the kernel refuses.
     """
-    flags = _mmap.MAP_SHARED if fd >= 0 else _mmap.MAP_PRIVATE | _mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    flags = MAP_SHARED if fd >= 0 else MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
     if address:
         flags |= MAP_FIXED
     result = _libc.mmap(address or None, n_bytes, protection, flags, fd, offset)

@@ -1,0 +1,216 @@
+"""Compiled audits of a p2m: its tables from the root down, the m2p, and what windows must show.
+
+xen/arch/x86/mm/p2m-pt.c (p2m_pt_audit_p2m) does the like, in three loops for three sizes. Its loop over 1 GiB
+goes on to the next gigabyte with each frame, and then takes the superpage for a table; here one walk serves
+all levels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from p2mperf.designs.hap.entry_kernels import ADDRESS, PAGE, PRESENT, SUPERPAGE, SUPERPAGE_PAT
+from p2mperf.designs.hap.operation_kernels import entry_at, invalid_of, is_ram, mfn_of
+from p2mperf.designs.hap.store_kernels import MAX_MAPPED, NONE, load_slot, table_at
+from p2mperf.jit import njit
+from p2mperf.tables.walk import walk
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
+_MOST_LEVELS = 4
+FAULTS = (
+    "",
+    "I3: an entry says superpage where there are none",
+    "I4: the address of a superpage is not a multiple of its size",
+    "I7: an entry points to no table of the level below",
+    "I7: two entries point to one table",
+    "I1: the m2p has another guest frame for a machine frame than the p2m",
+    "I10: a frame is mapped above the highest that ever was",
+    "I5: an entry is not present and not empty",
+    "I1: a machine frame is beyond the machine",
+)
+_CLEAN, _NO_SUPERPAGE, _MISALIGNED, _ASTRAY, _TWICE, _M2P, _TOO_HIGH, _NOT_PRESENT, _BEYOND = range(
+    len(FAULTS)
+)
+
+
+@njit
+def check_leaf(store, m2p, slot, frame, level):  # type: ignore[no-untyped-def]
+    """Check one leaf and the m2p of all its frames; index of what is wrong in `FAULTS`.
+
+    Parameters
+    ----------
+    store : Store
+        The p2m.
+    m2p : ndarray of uint64 or uint32
+        Machine frame to guest frame.
+    slot : uint64
+        The leaf.
+    frame : uint64
+        Its first guest frame.
+    level : uint64
+        Its level.
+    """
+    n_frames = ONE << (store.bits * level)
+    mfn = mfn_of(slot)
+    if level != ZERO:
+        mfn = mfn_of(slot & ~SUPERPAGE_PAT)
+        if mfn & (n_frames - ONE) != ZERO:
+            return _MISALIGNED
+    if frame + n_frames - ONE > store.counts[MAX_MAPPED]:
+        return _TOO_HIGH
+    if not is_ram(slot):
+        return _CLEAN  # a device's, which has no entry in the m2p
+    if mfn + n_frames > np.uint64(m2p.size):
+        return _BEYOND
+    n_wrong = ZERO
+    for i in range(n_frames):
+        n_wrong += np.uint64(m2p[mfn + i]) != frame + i
+    return _M2P if n_wrong else _CLEAN
+
+
+@njit
+def check_tables(store, m2p, seen, leaves, tables):  # type: ignore[no-untyped-def]
+    """Walk all tables in memory and check every entry.
+
+    Parameters
+    ----------
+    store, m2p
+        As `check_leaf`.
+    seen : ndarray of bool, shape (n_frames,)
+        All False; set for each frame of the pool that holds a table.
+    leaves, tables : ndarray of uint64, shape (4,)
+        Counted: leaves and tables of each level.
+
+    Returns
+    -------
+    fault : int
+        Index of what is wrong in `FAULTS`; 0 for nothing.
+    frame, level : uint64
+        First guest frame of the entry, and its level.
+    """
+    n_entries = ONE << store.bits
+    at, indices = np.zeros(_MOST_LEVELS, np.uint64), np.zeros(_MOST_LEVELS, np.uint64)
+    level, frame = store.top, ZERO
+    at[level] = store.root
+    root = (store.root - store.base >> PAGE) - store.origin
+    seen[root] = True
+    tables[level] += ONE
+    while True:
+        step = ONE << (store.bits * level)
+        if indices[level] == n_entries:
+            if level == store.top:
+                return _CLEAN, ZERO, ZERO
+            level += ONE
+            indices[level] += ONE
+            continue
+        slot = load_slot(store, at[level], indices[level])
+        frame = frame & ~((step << store.bits) - ONE) | indices[level] * step
+        fault = _CLEAN
+        if slot & PRESENT == ZERO:
+            fault = _NOT_PRESENT if slot != ZERO else _CLEAN
+        elif level == ZERO or (slot & SUPERPAGE and level <= store.largest):
+            fault = check_leaf(store, m2p, slot, frame, level)
+            leaves[level] += ONE
+        elif slot & SUPERPAGE:
+            fault = _NO_SUPERPAGE
+        else:
+            child = ((slot & ADDRESS) >> PAGE) - store.origin
+            if child >= np.uint64(seen.size) or np.uint64(store.levels[child]) != level:
+                fault = _ASTRAY
+            elif seen[child]:
+                fault = _TWICE
+            else:
+                seen[child] = True
+                level -= ONE
+                tables[level] += ONE
+                at[level], indices[level] = table_at(store, slot), ZERO
+                continue
+        if fault != _CLEAN:
+            return fault, frame, level
+        indices[level] += ONE
+
+
+@njit
+def check_way_back(store, m2p):  # type: ignore[no-untyped-def]
+    """Find a machine frame that the m2p gives to a guest frame which is mapped elsewhere; `NONE` for none."""
+    invalid = invalid_of(m2p)
+    for mfn in range(np.uint64(m2p.size)):
+        frame = np.uint64(m2p[mfn])
+        if frame != invalid:
+            entry = entry_at(store, frame)
+            if entry & PRESENT == ZERO or mfn_of(entry) != mfn:
+                return mfn
+    return NONE
+
+
+@njit
+def compare_ways(walked, shown, end):  # type: ignore[no-untyped-def]
+    """Look every frame up in two ways.
+
+    Parameters
+    ----------
+    walked, shown
+        What the two lookups take.
+    end : uint64
+        Frames from 0 to here.
+
+    Returns
+    -------
+    frame : uint64
+        The first that they do not agree on; `NONE` for none.
+    n_present : uint64
+        Frames up to there that are mapped.
+    """
+    n_present, by_walk, by_other = ZERO, (), ()
+    for frame in range(end):
+        entry, by_walk = walk(walked, by_walk, (), frame)
+        other, by_other = walk(shown, by_other, (), frame)
+        if entry != other:
+            return frame, n_present
+        n_present += entry & PRESENT
+    return NONE, n_present
+
+
+@njit
+def find_shown(store, views, expected):  # type: ignore[no-untyped-def]
+    """Say what the tables in memory ask windows to show.
+
+    Parameters
+    ----------
+    store, views
+        The p2m and its windows.
+    expected : ndarray of int64
+        All -1; set to the frame on each page of the windows' area.
+    """
+    n_entries, n_windows = ONE << store.bits, np.uint64(views.first.size)
+    at, indices = np.zeros(_MOST_LEVELS, np.uint64), np.zeros(_MOST_LEVELS, np.uint64)
+    level, frame = store.top, ZERO
+    at[level] = store.root
+    if level < n_windows:
+        expected[views.first[level]] = np.int64((store.root - store.base >> PAGE) - store.origin)
+    while True:
+        step = ONE << (store.bits * level)
+        # The window of L1 shows what L2 points to: entries of L1 themselves say nothing of it.
+        if level == ZERO or indices[level] == n_entries:
+            if level == store.top:
+                return
+            level += ONE
+            indices[level] += ONE
+            continue
+        slot = load_slot(store, at[level], indices[level])
+        frame = frame & ~((step << store.bits) - ONE) | indices[level] * step
+        if slot & PRESENT and slot & SUPERPAGE == ZERO:
+            below = level - ONE
+            if below < n_windows:
+                page = views.first[below] + (frame >> (store.bits * level))
+                expected[page] = np.int64((slot >> PAGE) - store.origin)
+            level = below
+            at[level], indices[level] = table_at(store, slot), ZERO
+            continue
+        if slot & PRESENT:
+            for below in range(level):
+                page = frame >> (store.bits * (below + ONE))
+                for k in range(ONE << (store.bits * (level - ONE - below))):
+                    row = views.stand_in + ((page + k) & (n_entries - ONE))
+                    expected[views.first[below] + page + k] = np.int64(row)
+        indices[level] += ONE

@@ -1,0 +1,96 @@
+"""The "current" lookup, compiled: the p2m of the running guest shows in virtual windows, one for each level.
+
+gfn_to_mfn_current of xen/include/asm-x86/p2m.h and xen/arch/x86/mm/p2m.c (3.3 to 4.2; the window of L3 since
+4.1). The order matters: under a superpage the windows below do not fault but show the guest's own memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from p2mperf.designs.hap.entry_kernels import LEAF, PRESENT, ZERO, small_entry
+from p2mperf.designs.hap.walk_kernels import EIGHTEEN, MASK, MASK_10, MASK_18, NINE, TEN
+from p2mperf.jit import instance_class, walk_overload
+from p2mperf.memory.raw import load32, load64
+from p2mperf.tables.walk import walk
+
+
+class LinearTables64(NamedTuple):
+    """What a lookup through three windows needs.
+
+    Attributes
+    ----------
+    l1, l2, l3 : uint64
+        Addresses of the entry of frame 0 in each window.
+    max_mapped : uint64
+        The highest guest frame that was ever mapped: above it nothing is read.
+    """
+
+    l1: np.uint64
+    l2: np.uint64
+    l3: np.uint64
+    max_mapped: np.uint64
+
+
+class LinearTablesPae(NamedTuple):
+    """What a lookup through two windows needs; fields as in `LinearTables64`."""
+
+    l1: np.uint64
+    l2: np.uint64
+    max_mapped: np.uint64
+
+
+class LinearTablesNonPae(NamedTuple):
+    """What a lookup through two windows of entries of 4 bytes needs; fields as in `LinearTables64`."""
+
+    l1: np.uint64
+    l2: np.uint64
+    max_mapped: np.uint64
+
+
+# What is not present in one window is looked for in the next, as in Xen: there nothing will be, either.
+def _look_up_64(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    if pfn > tables.max_mapped:
+        return ZERO, state
+    entry = load64(probe, tables.l3, pfn >> EIGHTEEN)
+    if entry & LEAF == LEAF:
+        return small_entry(entry, pfn, MASK_18), state
+    entry = load64(probe, tables.l2, pfn >> NINE)
+    if entry & LEAF == LEAF:
+        return small_entry(entry, pfn, MASK), state
+    entry = load64(probe, tables.l1, pfn)
+    return entry if entry & PRESENT else ZERO, state
+
+
+def _look_up_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    if pfn > tables.max_mapped:
+        return ZERO, state
+    entry = load64(probe, tables.l2, pfn >> NINE)
+    if entry & LEAF == LEAF:
+        return small_entry(entry, pfn, MASK), state
+    entry = load64(probe, tables.l1, pfn)
+    return entry if entry & PRESENT else ZERO, state
+
+
+def _look_up_non_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    if pfn > tables.max_mapped:
+        return ZERO, state
+    entry = load32(probe, tables.l2, pfn >> TEN)
+    if entry & LEAF == LEAF:
+        return small_entry(entry, pfn, MASK_10), state
+    entry = load32(probe, tables.l1, pfn)
+    return entry if entry & PRESENT else ZERO, state
+
+
+_LOOKUPS: dict[type | None, Any] = {
+    LinearTables64: _look_up_64,
+    LinearTablesPae: _look_up_pae,
+    LinearTablesNonPae: _look_up_non_pae,
+}
+
+
+@walk_overload(walk)
+def _choose(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    return _LOOKUPS.get(instance_class(tables))

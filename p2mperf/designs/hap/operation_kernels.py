@@ -1,0 +1,347 @@
+"""What is done to a guest's memory, compiled: frames added, removed and retyped, with the m2p kept in step.
+
+guest_physmap_add_entry, p2m_remove_page and p2m_change_type of xen/arch/x86/mm/p2m.c, as they are since their
+loops go over all frames of an order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from p2mperf.designs.hap.change_kernels import place, prepare_range, set_range
+from p2mperf.designs.hap.entry_kernels import ADDRESS, PAGE, PRESENT, SUPERPAGE, inlined, small_entry
+from p2mperf.designs.hap.store_kernels import (
+    DONE,
+    FAILED,
+    MAX_MAPPED,
+    N_FLUSHES,
+    N_WRITES,
+    NONE,
+    WANTS,
+    descend,
+    index_of,
+    load_slot,
+    store_slot,
+    table_at,
+)
+from p2mperf.guests.hap import TYPE_SHIFT, P2mBit, P2mType
+from p2mperf.jit import njit
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
+_TYPE_SHIFT, _TYPE_MASK = np.uint64(TYPE_SHIFT), np.uint64(7)
+_FIRST_RAM, _LAST_RAM = np.uint64(P2mType.RAM_RW), np.uint64(P2mType.RAM_RO)
+# What a type says; not the bit that is PAT or says superpage.
+_FLAGS = np.uint64(0xFFF & ~P2mBit.SUPERPAGE)
+_MOST_LEVELS = 4
+
+
+@njit
+def entry_at(store, frame):  # type: ignore[no-untyped-def]
+    """Look a frame up, and give its entry as one of 4 KiB; 0 where it is not mapped."""
+    if frame > store.counts[MAX_MAPPED]:
+        return ZERO
+    table, level = store.root, store.top
+    while True:
+        slot = load_slot(store, table, index_of(store, frame, level))
+        if slot & PRESENT == ZERO:
+            return ZERO
+        if level == ZERO:
+            return slot
+        if slot & SUPERPAGE:
+            return small_entry(slot, frame, (ONE << (store.bits * level)) - ONE)
+        table = table_at(store, slot)
+        level -= ONE
+
+
+@njit
+def find_levels(store, frames, out):  # type: ignore[no-untyped-def]
+    """Say at which level the leaf of each frame stands, 0 for L1; -1 where it has none.
+
+    Parameters
+    ----------
+    store : Store
+        The p2m.
+    frames : ndarray of uint64, shape (n,)
+        Guest frames below the end of the table.
+    out : ndarray of int8, shape (n,)
+        The answers.
+    """
+    for i in range(frames.size):
+        table, level = store.root, store.top
+        out[i] = -1
+        while True:
+            slot = load_slot(store, table, index_of(store, frames[i], level))
+            if slot & PRESENT == ZERO:
+                break
+            if level == ZERO or slot & SUPERPAGE:
+                out[i] = np.int8(level)
+                break
+            table = table_at(store, slot)
+            level -= ONE
+
+
+@inlined
+def mfn_of(entry):  # type: ignore[no-untyped-def]
+    """Machine frame of a present 4 KiB entry."""
+    return (entry & ADDRESS) >> PAGE
+
+
+@inlined
+def is_ram(entry):  # type: ignore[no-untyped-def]
+    """Whether an entry is of a type that is RAM."""
+    kind = (entry >> _TYPE_SHIFT) & _TYPE_MASK
+    return entry & PRESENT != ZERO and _FIRST_RAM <= kind <= _LAST_RAM
+
+
+@inlined
+def invalid_of(m2p):  # type: ignore[no-untyped-def]
+    """INVALID_M2P_ENTRY, as wide as the table's entries are."""
+    return np.uint64(m2p.dtype.type(NONE))
+
+
+@inlined
+def alias_of(store, m2p, mfn, frame):  # type: ignore[no-untyped-def]
+    """Find another guest frame that a machine frame stands behind.
+
+    Parameters
+    ----------
+    store, m2p
+        The p2m and its m2p.
+    mfn : uint64
+        Machine frame.
+    frame : uint64
+        The guest frame that does not count.
+
+    Returns
+    -------
+    uint64
+        `NONE` for none.
+    """
+    old = np.uint64(m2p[mfn])
+    if old == invalid_of(m2p) or old == frame:
+        return NONE
+    entry = entry_at(store, old)
+    return old if entry & PRESENT and mfn_of(entry) == mfn else NONE
+
+
+@njit
+def add_range(store, views, sizes, m2p, frame, mfn, n_frames, flags):  # type: ignore[no-untyped-def]
+    """Put machine frames behind guest frames: guest_physmap_add_entry.
+
+    What stood behind these guest frames is no longer theirs; where the machine frames stood before, they
+    are removed, frame by frame, which splits superpages.
+
+    Parameters
+    ----------
+    store, views, sizes, frame, mfn, n_frames, flags
+        As `p2mperf.designs.hap.change_kernels.set_range`; of a type that is RAM.
+    m2p : ndarray of uint64 or uint32
+        Kept in step.
+
+    Returns
+    -------
+    uint64
+        `DONE`; `FAILED` or `WANTS`, and nothing that can be looked up has changed.
+    """
+    for i in range(n_frames):
+        alias = alias_of(store, m2p, mfn + i, frame + i)
+        if alias != NONE:
+            table = descend(store, views, alias, ZERO)
+            if table <= WANTS:
+                return table
+    status = prepare_range(store, views, sizes, frame, mfn, n_frames, flags)
+    if status != DONE:
+        return status
+    invalid = m2p.dtype.type(NONE)
+    for i in range(n_frames):
+        entry = entry_at(store, frame + i)
+        if is_ram(entry) and np.uint64(m2p[mfn_of(entry)]) == frame + i:
+            m2p[mfn_of(entry)] = invalid
+    for i in range(n_frames):
+        alias = alias_of(store, m2p, mfn + i, frame + i)
+        if alias != NONE:
+            place(store, views, descend(store, views, alias, ZERO), alias, ZERO, ZERO)
+    status = set_range(store, views, sizes, frame, mfn, n_frames, flags)
+    if status == DONE:
+        for i in range(n_frames):
+            m2p[mfn + i] = m2p.dtype.type(frame + i)
+    return status
+
+
+@njit
+def add_ranges(store, views, sizes, m2p, frames, mfns, orders, flags, first, done):  # type: ignore[no-untyped-def]
+    """Add ranges one after the other, up to one that wants a page that is not at hand.
+
+    Parameters
+    ----------
+    store, views, sizes, frames, mfns, orders, flags, first, done
+        As `p2mperf.designs.hap.change_kernels.set_ranges`.
+    m2p : ndarray of uint64 or uint32
+        As `add_range`.
+
+    Returns
+    -------
+    int
+        Where it stopped; n at the end.
+    """
+    for i in range(first, frames.size):
+        status = add_range(store, views, sizes, m2p, frames[i], mfns[i], ONE << orders[i], flags)
+        if status == WANTS:
+            return i
+        done[i] = status == DONE
+    return frames.size
+
+
+@njit
+def remove_range(store, views, sizes, m2p, frame, mfn, n_frames):  # type: ignore[no-untyped-def]
+    """Take machine frames away from guest frames, if they are all there: p2m_remove_page.
+
+    Parameters
+    ----------
+    store, views, sizes, m2p, frame, mfn, n_frames
+        As `add_range`.
+
+    Returns
+    -------
+    uint64
+        `DONE`; `FAILED` or `WANTS`, and nothing that can be looked up has changed.
+    """
+    for i in range(n_frames):
+        entry = entry_at(store, frame + i)
+        if entry & PRESENT == ZERO or mfn_of(entry) != mfn + i:
+            return FAILED
+    status = prepare_range(store, views, sizes, frame, ZERO, n_frames, ZERO)
+    if status != DONE:
+        return status
+    for i in range(n_frames):
+        if np.uint64(m2p[mfn + i]) == frame + i:
+            m2p[mfn + i] = m2p.dtype.type(NONE)
+    return set_range(store, views, sizes, frame, ZERO, n_frames, ZERO)
+
+
+@njit
+def remove_ranges(store, views, sizes, m2p, frames, mfns, orders, first, done):  # type: ignore[no-untyped-def]
+    """Remove ranges one after the other, up to one that wants a page that is not at hand.
+
+    Parameters
+    ----------
+    store, views, sizes, m2p, frames, mfns, orders, first, done
+        As `add_ranges`.
+
+    Returns
+    -------
+    int
+        Where it stopped; n at the end.
+    """
+    for i in range(first, frames.size):
+        status = remove_range(store, views, sizes, m2p, frames[i], mfns[i], ONE << orders[i])
+        if status == WANTS:
+            return i
+        done[i] = status == DONE
+    return frames.size
+
+
+@njit
+def change_types(store, views, frames, old_type, flags, first, done):  # type: ignore[no-untyped-def]
+    """Give single frames of one type another: p2m_change_type, which splits superpages.
+
+    Parameters
+    ----------
+    store, views, first, done
+        As `add_ranges`.
+    frames : ndarray of uint64, shape (n,)
+        Guest frames.
+    old_type : uint64
+        Frames of another type are left as they are, and not done.
+    flags : uint64
+        Bits of the new type.
+
+    Returns
+    -------
+    int
+        Where it stopped; n at the end.
+    """
+    for i in range(first, frames.size):
+        entry = entry_at(store, frames[i])
+        done[i] = entry & PRESENT != ZERO and (entry >> _TYPE_SHIFT) & _TYPE_MASK == old_type
+        if done[i]:
+            table = descend(store, views, frames[i], ZERO)
+            if table == WANTS:
+                return i
+            done[i] = table != FAILED
+            if done[i]:
+                place(store, views, table, frames[i], ZERO, (entry & ~_FLAGS) | flags)
+    return frames.size
+
+
+@njit
+def retype_all(store, old_type, flags):  # type: ignore[no-untyped-def]
+    """Give all leaves of one type another, superpages where they stand: p2m_change_type_global.
+
+    Parameters
+    ----------
+    store : Store
+        The p2m.
+    old_type : uint64
+        Which leaves.
+    flags : uint64
+        Bits of the new type.
+
+    Returns
+    -------
+    uint64
+        Leaves that were changed.
+    """
+    n_changed, n_entries = ZERO, ONE << store.bits
+    tables, indices = np.zeros(_MOST_LEVELS, np.uint64), np.zeros(_MOST_LEVELS, np.uint64)
+    level = store.top
+    tables[level] = store.root
+    while True:
+        if indices[level] == n_entries:
+            if level == store.top:
+                break
+            level += ONE
+            indices[level] += ONE
+            continue
+        slot = load_slot(store, tables[level], indices[level])
+        if slot & PRESENT and level != ZERO and slot & SUPERPAGE == ZERO:
+            level -= ONE
+            tables[level], indices[level] = table_at(store, slot), ZERO
+            continue
+        if slot & PRESENT and (slot >> _TYPE_SHIFT) & _TYPE_MASK == old_type:
+            store_slot(store, tables[level], indices[level], (slot & ~_FLAGS) | flags)
+            n_changed += ONE
+        indices[level] += ONE
+    store.counts[N_WRITES] += n_changed
+    store.counts[N_FLUSHES] += n_changed != ZERO
+    return n_changed
+
+
+@njit
+def count_leaves(store, counts):  # type: ignore[no-untyped-def]
+    """Count leaves by level.
+
+    Parameters
+    ----------
+    store : Store
+        The p2m.
+    counts : ndarray of uint64, shape (n_levels,)
+        Added to.
+    """
+    n_entries = ONE << store.bits
+    tables, indices = np.zeros(_MOST_LEVELS, np.uint64), np.zeros(_MOST_LEVELS, np.uint64)
+    level = store.top
+    tables[level] = store.root
+    while True:
+        if indices[level] == n_entries:
+            if level == store.top:
+                return
+            level += ONE
+        else:
+            slot = load_slot(store, tables[level], indices[level])
+            if slot & PRESENT and level != ZERO and slot & SUPERPAGE == ZERO:
+                level -= ONE
+                tables[level], indices[level] = table_at(store, slot), ZERO
+                continue
+            counts[level] += slot & PRESENT
+        indices[level] += ONE

@@ -1,0 +1,155 @@
+"""What windows show, changed from compiled code: the host's counterpart of the MMU that walks the p2m.
+
+A design without windows has none of it: its views are ``()``, and all of this compiles to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from p2mperf.guests.geometry import Words
+from p2mperf.jit import instance_class, walk_overload
+from p2mperf.memory import vm
+from p2mperf.memory.pool import Frames
+from p2mperf.memory.raw import advise_memory, map_memory
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
+HOLE = ~ZERO  # in place of a frame
+MAPS_LEFT, N_MAPPED, N_REFUSED = (np.uint64(n) for n in range(3))  # in `Views.counts`
+_PAGE = np.uint64(12)
+_READ = np.intc(vm.READ)
+_SHOW = np.intc(vm.MAP_SHARED | vm.MAP_FIXED)
+_HIDE = np.intc(vm.MAP_PRIVATE | vm.MAP_ANONYMOUS | vm.MAP_NORESERVE | vm.MAP_FIXED)
+_SMALL_PAGES = np.intc(vm.MADV_NOHUGEPAGE)
+_NO_FILE = np.intc(-1)
+
+
+class Views(NamedTuple):
+    """The windows of a p2m, as compiled code changes them; they are parts of one area.
+
+    Attributes
+    ----------
+    base : uint64
+        Address of page 0 of the area.
+    first : ndarray of uint64, shape (n_windows,)
+        Page of the area that each window begins with, that of L1 first.
+    frames : ndarray of int64
+        Frame on each page of the area, kept in step; -1 for a hole.
+    fd : intc
+        The pool's memory.
+    stand_in : uint64
+        First of as many frames as a table has entries, which stand in for guest RAM.
+    bits : uint64
+        Bits of a guest frame that select an entry of one table.
+    small_pages : bool
+        Whether pages of 4 KiB are to be kept.
+    counts : ndarray of uint64, shape (3,)
+        Mappings that may still be added; calls of mmap; and those of them that were refused.
+    """
+
+    base: np.uint64
+    first: Words
+    frames: Frames
+    fd: np.intc
+    stand_in: np.uint64
+    bits: np.uint64
+    small_pages: bool
+    counts: Words
+
+
+def show(views: Any, level: Any, page: Any, n_pages: Any, frame: Any) -> Any:
+    """Show frames that follow each other in one window; compiled code only.
+
+    Parameters
+    ----------
+    views : () or Views
+        The windows.
+    level : uint64
+        Which, 0 for that of L1; beyond the last, nothing is done.
+    page, n_pages : uint64
+        Pages of it.
+    frame : uint64
+        First frame; `HOLE` for none.
+
+    Returns
+    -------
+    bool
+        False when the system refuses; what was shown is shown on.
+    """
+    raise NotImplementedError("show is for compiled code")
+
+
+def has_room(views: Any) -> Any:
+    """Tell whether one more change can be shown, which may cut one mapping into three; compiled code only."""
+    raise NotImplementedError("has_room is for compiled code")
+
+
+def _show(views, level, page, n_pages, frame):  # type: ignore[no-untyped-def]
+    if level >= np.uint64(views.first.size):
+        return True
+    at, n_bytes = views.first[level] + page, n_pages << _PAGE
+    address = views.base + (at << _PAGE)
+    if frame == HOLE:
+        shown = map_memory(address, n_bytes, _READ, _HIDE, _NO_FILE, np.int64(0))
+    else:
+        shown = map_memory(address, n_bytes, _READ, _SHOW, views.fd, np.int64(frame << _PAGE))
+    views.counts[N_MAPPED] += ONE
+    if shown != address:
+        views.counts[N_REFUSED] += ONE
+        return False
+    views.counts[MAPS_LEFT] -= min(views.counts[MAPS_LEFT], ONE + ONE)
+    if views.small_pages:
+        advise_memory(address, n_bytes, _SMALL_PAGES)
+    for k in range(n_pages):
+        views.frames[at + k] = -1 if frame == HOLE else np.int64(frame + k)
+    return True
+
+
+@walk_overload(show)
+def _choose_show(views, level, page, n_pages, frame):  # type: ignore[no-untyped-def]
+    if instance_class(views) is Views:
+        return _show
+    return lambda views, level, page, n_pages, frame: True
+
+
+@walk_overload(has_room)
+def _choose_room(views):  # type: ignore[no-untyped-def]
+    if instance_class(views) is Views:
+        return lambda views: views.counts[MAPS_LEFT] >= ONE + ONE
+    return lambda views: True
+
+
+def show_below(views: Any, level: Any, frame: Any, is_leaf: Any) -> Any:
+    """Show stand-ins for guest RAM, or holes, in all windows below a superpage or what was one.
+
+    Parameters
+    ----------
+    views : () or Views
+        The windows.
+    level : uint64
+        Level of the entry, 1 for L2.
+    frame : uint64
+        First guest frame of it.
+    is_leaf : bool
+        Whether the entry is a superpage.
+    """
+    raise NotImplementedError("show_below is for compiled code")
+
+
+def _show_below(views, level, frame, is_leaf):  # type: ignore[no-untyped-def]
+    mask = (ONE << views.bits) - ONE
+    below = ZERO
+    while below < level:
+        page, n_pages = frame >> (views.bits * (below + ONE)), ONE << (views.bits * (level - ONE - below))
+        # A row of stand-ins is as long as the pages of a superpage that a window shows.
+        show(views, below, page, n_pages, views.stand_in + (page & mask) if is_leaf else HOLE)
+        below += ONE
+
+
+@walk_overload(show_below)
+def _choose_below(views, level, frame, is_leaf):  # type: ignore[no-untyped-def]
+    if instance_class(views) is Views:
+        return _show_below
+    return lambda views, level, frame, is_leaf: None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SHIPPED = {
     "shipped": "default-sweep.parquet",
+    "shipped-zen3": "default-sweep-zen3.parquet",
     "shipped-backings": "backings-sweep.parquet",
     "shipped-life": "life-sweep.parquet",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -332,3 +333,38 @@ def test_a_control_is_planned_for() -> None:
         counted = [p2m.footprint() for p2m in (tree, linear, control)]
     assert job.need_bytes - PROCESS_BYTES >= sum(one.memory_bytes for one in counted)
     assert job.need_maps - PROCESS_MAPS >= sum(one.n_vmas for one in counted)
+
+
+# ---- page sizes over time ----
+
+
+def test_page_sizes_are_read_again_only_where_they_can_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    events, looks = {"thp_split_pmd": 1}, []
+    monkeypatch.setattr(touching.smaps, "huge_page_events", lambda: dict(events))
+    monkeypatch.setattr(
+        touching, "page_sizes", lambda designs: looks.append(1) or {"one": {"direct": len(looks)}}
+    )
+    sizes = touching.PageSizes({})
+    assert sizes.now(kept=True) == {"one": {"direct": 1}}
+    assert sizes.now() == {"one": {"direct": 2}}  # something was written
+    assert sizes.now(kept=True) == {"one": {"direct": 2}}
+    events["thp_split_pmd"] += 1  # somewhere on the machine
+    assert sizes.now(kept=True) == {"one": {"direct": 3}}
+    events.clear()  # a kernel that does not tell
+    assert sizes.now(kept=True) == {"one": {"direct": 4}}
+    assert sizes.now(kept=True) == {"one": {"direct": 5}}
+
+
+def test_linux_counts_what_changes_page_sizes() -> None:
+    before = smaps.huge_page_events()
+    if not before:
+        pytest.skip("this kernel does not count it")
+    with p2mperf.build("pv-tree-4k", Guest.plain("64M")):
+        assert smaps.huge_page_events() != before
+
+
+@pytest.mark.parametrize("text", ["", "thp_split_pmd 1\n", "thp_split_pmd\n"])
+def test_a_kernel_that_does_not_count_all_tells_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/vmstat").write_text(text)
+    assert smaps.huge_page_events(tmp_path) == {}

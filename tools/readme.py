@@ -122,9 +122,61 @@ def holes() -> str:
     return "\n".join([*lines, *_notes(shown)])
 
 
+def _on_pages() -> pd.DataFrame:
+    """List and tree, each on pages of 4 KiB beside itself on pages of 2 MiB."""
+    frame = p2mperf.load("shipped-backings")
+    names = frame["design"].str.removeprefix("control:")
+    parts = [frame[names.str.startswith(f"{design}-").fillna(False)] for design in _DESIGNS]
+    shown = pd.concat(map(p2mperf.summary, parts))
+    return with_verdicts(shown.sort_values(["design", "guest_bytes"], kind="stable"))
+
+
+def pages() -> str:
+    """What 4 KiB pages cost list and tree: a row a guest and table."""
+    shown = _on_pages()
+    cells = shown[["design", "guest", "operation"]].itertuples(index=False, name=None)
+    texts = dict(zip(cells, map(_cost, pairs_of(shown)), strict=True))
+    lines = ["| 2 MiB, 4 KiB | guest | one after the other | overlapping |", "|---|---|---|---|"]
+    lines += [
+        f"| {'list' if 'linear' in design else 'tree'} | {guest} | {texts[design, guest, 'latency']} "
+        f"| {texts[design, guest, 'throughput']} |"
+        for design, guest in dict.fromkeys((design, guest) for design, guest, _ in texts)
+    ]
+    return "\n".join([*lines, *_notes(shown)])
+
+
+def _on_machines() -> pd.DataFrame:
+    """What both machines say of list and tree, cell by cell."""
+    table: pd.DataFrame = p2mperf.agreement(p2mperf.load(["shipped", "shipped-zen3"]), force=True)
+    return table[(table["family"] == "pv") & (table["n_machines"] == 2) & (table["preamble"] != "tight")]
+
+
+def machines() -> str:
+    """Do two machines agree: counts, and each cell where they do not say the same of the faster design."""
+    table = _on_machines()
+    counts = table["agreement"].value_counts()
+    apart = table[table["agreement"].isin(("oppose", "open"))]
+    same = (table["faster"] != "").sum()
+    said = (
+        f"Of {len(table)} cells of list and tree that both machines measured, {same} have the same faster "
+        f"design on both; in {counts.get('differ', 0)} the ratios are more than 5 % apart; "
+        f"{counts.get('oppose', 0)} oppose each other."
+    )
+    lines = [textwrap.fill(said, 118)]
+    if len(apart):
+        lines += ["", "| cell | this one; the other | what they say |", "|---|---|---|"]
+    for row in apart.to_dict("records"):
+        operation = f"{row['operation']} after {row['preamble']}" if row["preamble"] else row["operation"]
+        words = str(row["in_words"]).replace("pv-linear", "list").replace("pv-tree", "tree")
+        lines.append(f"| {row['guest']}, {row['stream_label']}, {operation} | {row['ratios']} | {words} |")
+    return "\n".join(lines)
+
+
 def findings() -> str:
     """What the two tables say, in sentences that are made of them."""
     in_ram, outside = _in_ram(), _with_holes()
+    large, on_4k = _on_pages(), ("pv-linear-4k", "pv-tree-4k")
+    large = large[large["guest"] == "pv-64-400g"]
     spans = "; ".join(f"{_span(in_ram, operation=name)} {title}" for name, title in _COLUMNS.items())
     at_random, in_runs = ({"hole_fraction": 0.5, "hole_pattern": name} for name in ("random", "runs"))
     said = [
@@ -132,6 +184,9 @@ def findings() -> str:
         f"{_count(in_ram, 'pv-tree')}. Tree over list: {spans}.",
         f"Where half of the frames are holes, tree over list is {_span(outside, **at_random)} if they come "
         f"at random, and {_span(outside, **in_runs)} if they come in runs, which a branch predictor learns.",
+        "On pages of 4 KiB instead of 2 MiB a guest of 400 GB costs the list "
+        f"{_span(large, design=on_4k[0])} times as much and the tree {_span(large, design=on_4k[1])}, "
+        "one after the other and overlapping.",
     ]
     return "\n".join(textwrap.fill(f"- {one}", 118, subsequent_indent="  ") for one in said)
 
@@ -205,6 +260,8 @@ BLOCKS = {
     "results": results,
     "holes": holes,
     "findings": findings,
+    "pages": pages,
+    "machines": machines,
     "life": life_costs,
     "life-growth": life_growth,
 }

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 plans:
-  quick    two 64-bit guests, a 32-bit and an ARM one; little more than a minute on two cores
-  default  512 MB to 400 GB, both widths, odd sizes, sequential and uniform, holes; a quarter of an hour
+  quick    two 64-bit guests, a 32-bit and an ARM one; less than a minute on two cores
+  default  512 MB to 400 GB, both widths, odd sizes, sequential and uniform, holes; some seven minutes
   full     all streams, points on both sides of every cache and TLB knee of this machine, all page backings
   life     what happens to a PV p2m beside lookups: writes, ballooning, leaves broken, tables
 

@@ -45,6 +45,38 @@ def touch(stretches: tuple[Stretch, ...]) -> None:
         )
 
 
+class PageSizes:
+    """Page sizes of some designs over time, read again only where they can have changed.
+
+    Reading smaps has Linux walk all page tables of the process: 20 to 100 ms, where a cell takes 200 ms.
+
+    Parameters
+    ----------
+    designs : mapping of str to Design
+        By the names that the answers have.
+    """
+
+    def __init__(self, designs: Mapping[str, Design]) -> None:
+        self._designs = designs
+        self._events = smaps.huge_page_events()
+        self._found = page_sizes(designs)
+
+    def now(self, kept: bool = False) -> dict[str, dict[str, int]]:
+        """Tell them as `page_sizes` does.
+
+        Parameters
+        ----------
+        kept : bool
+            Nothing was mapped or unmapped since they were told last: they are the same, unless Linux counts
+            that huge pages have come or gone anywhere meanwhile.
+        """
+        events = smaps.huge_page_events()
+        if not kept or not events or events != self._events:
+            self._found = page_sizes(self._designs)
+        self._events = events
+        return self._found
+
+
 def page_sizes(designs: Mapping[str, Design]) -> dict[str, dict[str, int]]:
     """Page size that really maps each view of some designs, by design and view, from one look at smaps.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from p2mperf.host.probes import Root, read_text
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE
 
 
@@ -19,6 +20,29 @@ class Mapping:
     inode: int
     resident_bytes: int
     huge_bytes: int
+
+
+# What Linux counts, on the whole machine, when small pages of a mapping become a huge one, or the other way.
+_HUGE_PAGE_EVENTS = ("thp_collapse_alloc", "thp_file_mapped", "thp_split_page", "thp_split_pmd")
+
+
+def huge_page_events(root: Root = "/") -> dict[str, int]:
+    """Count how often huge pages have come or gone since boot, on the whole machine.
+
+    Parameters
+    ----------
+    root : str or Path
+        Where /proc is found.
+
+    Returns
+    -------
+    dict of str to int
+        By the names of /proc/vmstat; empty where it does not tell all of them.
+    """
+    lines = (read_text(root, "proc/vmstat") or "").splitlines()
+    counts = {name: int(count) for name, _, count in (line.partition(" ") for line in lines) if count}
+    known = {name: counts[name] for name in _HUGE_PAGE_EVENTS if name in counts}
+    return known if len(known) == len(_HUGE_PAGE_EVENTS) else {}
 
 
 def mappings(start: int, n_bytes: int) -> list[Mapping]:

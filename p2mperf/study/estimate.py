@@ -19,18 +19,18 @@ from p2mperf.results.keys import CellSpec
 from p2mperf.study.jobs import Job, fixed_bytes
 
 # A fresh process: the interpreter, numba, and one pass of each loop over a small guest.
-PROCESS_NS = 2_500_000_000
+PROCESS_NS = 1_500_000_000
 # Filling tables and mapping them, the control's included.
 BUILD_NS_PER_BYTE = 1.0
 # A pass of the mean design, as the fastest one fills the wanted time.
 PASS_RATIO = 1.3
 # Untimed passes of a visit, and what else it has: its frames are made, its tables touched.
-N_UNTIMED, VISIT_NS = 3, 14_000_000
+N_UNTIMED, VISIT_NS = 4, 13_000_000
 # A visit by what one is of an operation that does a fixed amount; that to a whole table goes by its bytes.
-FIXED_VISIT_NS = {"entry": 60_000_000, "frame": 10_000_000, "leaf": 10_000_000}
+FIXED_VISIT_NS = {"entry": 24_000_000, "frame": 100_000_000, "leaf": 100_000_000}
 TABLE_NS_PER_BYTE = 1.0
 # The ladder of a machine's latencies, once in a run that has it.
-LADDER_NS = 20_000_000_000
+LADDER_NS = 8_000_000_000
 
 
 @dataclass(frozen=True)

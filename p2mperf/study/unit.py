@@ -31,9 +31,10 @@ from p2mperf.host.card import boot_key
 from p2mperf.kernels import throughput
 from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import check_agreement, measure_cell, rehearse, warm_up
+from p2mperf.measure.operations.lookups import Reading
 from p2mperf.measure.operations.registry import answered_for, find_operation, first_able, lookups
 from p2mperf.measure.settings import Settings
-from p2mperf.measure.touch import page_sizes
+from p2mperf.measure.touch import PageSizes
 from p2mperf.plugins import foreign, said_by
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
@@ -148,9 +149,11 @@ def run_unit(order: Order, emit: Emit) -> int:
         told = {**unit.to_json(), "limit_bytes": unit.limit_bytes, "boot": boot_key()}
         emit({"record": "unit", **told, "designs": facts, **left_out})
         failed = False
-        pages = page_sizes(designs)
+        sizes = PageSizes(designs)
+        pages = sizes.now(kept=True)
         for cell in order.cells:
-            record, pages_after = _measure(cell, designs, order.settings, unit), page_sizes(designs)
+            record = _measure(cell, designs, order.settings, unit)
+            pages_after = sizes.now(kept=record["status"] == "done" and _only_reads(cell.operation))
             if record["status"] == "done":
                 record["views"] = _before_and_after(record, pages, pages_after)
             emit(record)
@@ -160,6 +163,10 @@ def run_unit(order: Order, emit: Emit) -> int:
     finally:
         for design in designs.values():
             design.close()
+
+
+def _only_reads(operation: str) -> bool:
+    return issubclass(find_operation(operation).load(), Reading)
 
 
 def _before_and_after(record: Record, before: Views, after: Views) -> Record:

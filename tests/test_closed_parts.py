@@ -30,6 +30,7 @@ doors = {
     "lookup": lambda: p2m.lookup(frames).tolist() == before or sys.exit("another answer"),
     "path": lambda: p2m.lookup_path(first).entry == before[0] or sys.exit("another answer"),
     "set": lambda: p2m.set([beyond], [7]) if hasattr(p2m, "set") else None,
+    "add": lambda: p2m.add([0], [7]) if hasattr(p2m, "add") else None,
     "balloon": lambda: p2m.balloon_down([first]) if hasattr(p2m, "set") else None,
     "audit": p2m.audit,
     "footprint": p2m.footprint,
@@ -84,6 +85,8 @@ print("alive", end="")
         ("pv-linear-nested", "pv64", ("kept", "store", "way_back", "list_tables")),
         ("arm-walk", "lpae", ("kept", "table")),
         ("arm-vlpt", "lpae", ("kept", "table", "domain")),
+        ("hap-walk", "hap64", ("kept", "table")),
+        ("hap-linear", "hap-nonpae", ("kept", "table", "windows")),
     ],
 )
 def test_what_is_only_of_the_design_cannot_be_closed_alone(
@@ -106,6 +109,8 @@ def test_what_is_only_of_the_design_cannot_be_closed_alone(
         *((design, "lpae", "pool") for design in ("arm-walk", "arm-walk-direct", "arm-vlpt")),
         ("arm-vlpt", "lpae", "window"),
         ("arm-vlpt", "lpae", "window.area"),
+        *(("hap-walk", geometry, part) for geometry in ("hap64", "hap-nonpae") for part in ("pool", "m2p")),
+        *(("hap-linear", "hap64", part) for part in ("pool", "m2p", "windows.area")),
     ],
 )
 def test_a_part_that_is_closed_alone(design: str, geometry: str, part: str) -> None:

@@ -22,11 +22,13 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 }
 PV = ("pv-tree", "pv-linear", "pv-linear-nested")
 ARM = ("arm-walk", "arm-walk-thrashing", "arm-walk-direct", "arm-vlpt")
+HAP = ("hap-walk", "hap-linear")
+GEOMETRIES = {**dict.fromkeys(ARM, "lpae"), **dict.fromkeys(HAP, "hap64")}
 
 
-@pytest.fixture(params=[*PV, *ARM])
+@pytest.fixture(params=[*PV, *ARM, *HAP])
 def p2m(request: pytest.FixtureRequest) -> Iterator[Any]:
-    geometry = "lpae" if request.param in ARM else "pv64"
+    geometry = GEOMETRIES.get(request.param, "pv64")
     with p2mperf.build(request.param, Guest.plain("64M", geometry=geometry)) as built:
         yield built
 
@@ -34,7 +36,7 @@ def p2m(request: pytest.FixtureRequest) -> Iterator[Any]:
 def _owners(p2m: Any) -> list[Any]:
     """Everything public that a user can get hold of and that has addresses."""
     names = "pool", "window", "m2p", "tools", "store", "way_back", "life", "list_tables"
-    names += "table", "domain", "slots"
+    names += "table", "domain", "slots", "windows"
     found = [getattr(p2m, name) for name in names if hasattr(type(p2m), name) or name in vars(p2m)]
     return [p2m, *found, *([Tracer(p2m)] if p2m.family == "arm" else [])]
 

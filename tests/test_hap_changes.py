@@ -215,6 +215,8 @@ def test_without_mappings_nothing_is_split(monkeypatch: pytest.MonkeyPatch) -> N
         before = p2m.lookup(every(p2m))
         monkeypatch.setattr("p2mperf.designs.hap.windows.n_maps_available", lambda: 0)
         assert not p2m.remove(5).any()
+        assert not p2m.remove(0, 9).any()  # which would have to be hidden
+        assert not p2m.add(512, 1024, 9).any()
         assert np.array_equal(p2m.lookup(every(p2m)), before)
         monkeypatch.undo()
         p2m.audit()

@@ -118,6 +118,58 @@ def test_pages_per_gib_are_those_of_the_sheet() -> None:
             assert p2m.footprint().n_pages == n_tables
 
 
+# ---- large guests ----
+
+
+def mixture(random: np.random.Generator) -> Extents:
+    """Some 20 GiB in extents of all sizes, holes between them, in no order of machine frames."""
+    orders = random.permutation(np.repeat([18, 10, 9, 4, 0], [12, 800, 4000, 3000, 4000]))
+    places = random.permutation(orders.size)
+    firsts: dict[int, int] = {}
+    mfn = 0
+    for at in places.tolist():
+        order = int(orders[at])
+        mfn = -(-mfn >> order) << order
+        firsts[at] = mfn
+        mfn += 1 << order
+    rows, gfn = [], 0
+    for at, order in enumerate(orders.tolist()):
+        gfn = -(-(gfn + (at % 7 == 0)) >> order) << order
+        rows.append((gfn, firsts[at], order))
+        gfn += 1 << order
+    return Extents.of(rows)
+
+
+@pytest.mark.parametrize("design", ["hap-walk", "hap-linear", "hap-walk-2m", "hap-linear-2m"])
+def test_a_large_guest_is_right_at_every_edge_and_anywhere(design: str) -> None:
+    random = np.random.default_rng(5)
+    guest = Guest.from_extents(mixture(random))
+    extents = guest.extents
+    begins, ends = extents.gfn, extents.gfn + extents.sizes
+    middles = begins + extents.sizes // np.uint64(2)
+    far = np.array([2**35 - 1, 2**35, 2**63, 2**64 - 1], np.uint64)
+    anywhere = random.integers(0, guest.covered_pfn, 200_000, np.uint64)
+    frames = np.concatenate(
+        [begins, begins - np.uint64(1), ends - np.uint64(1), ends, middles, far, anywhere]
+    )
+    with p2mperf.build(design, guest) as p2m:
+        expected = guest.entries(frames)
+        assert np.array_equal(p2m.lookup(frames), expected)
+        assert (expected == 0).any()
+        p2m.audit()
+        predicted, counted = type(p2m).predict_footprint(guest), p2m.footprint()
+        assert (predicted.pages, predicted.n_vmas) == (counted.pages, counted.n_vmas)
+        # One frame of each extent is moved to where another's was: splits, aliases and holes everywhere.
+        moved = random.choice(middles.size, 300, replace=False)
+        taken = p2m.add(middles[moved], expected_mfns(guest, begins[moved[::-1]]))
+        assert taken.all()
+        p2m.audit()
+
+
+def expected_mfns(guest: Guest, frames: np.ndarray) -> np.ndarray:
+    return guest.entries(frames) >> np.uint64(12)
+
+
 # ---- the command line ----
 
 

@@ -31,6 +31,11 @@ def pv():
 def arm(seed=0):
     return Guest.plain("64M", geometry="lpae", seed=seed)
 
+HAP = "hap-walk", "hap-linear", "hap-linear-4k"
+
+def guest_of(name):
+    return arm() if name in ARM else Guest.plain("64M", geometry="hap64") if name in HAP else pv()
+
 def refused(call, *arguments):
     try:
         answer = call(*arguments)
@@ -48,8 +53,11 @@ CALLS = {
     "balloon_down": ([0],), "balloon_up": ([0], [7]), "unused_mfns": (1,), "invalidate_extra_memory": (),
     "hotplug": (0, 1), "set_identity": (0, 1), "break_leaves": (np.array([0]),), "rebuild_tools": (),
     "shared_leaves_beyond": (), "make_ready": (1,), "clear_foreign": ([0],),
+    "add": ([0], [7]), "remove": ([0],), "set_entry": ([0], [7]), "clear_entry": ([0],), "foreign": ([0],),
+    "change_type": ([0], "ram_rw", "ram_ro"), "change_type_global": ("ram_rw", "ram_ro"),
+    "page_orders": ([0],), "mfn_to_gfn": ([0],), "set_allocation": (1000,),
 }
-PROPERTIES = "m2p", "tools", "copy", "n_extra_leaves", "pool"
+PROPERTIES = "m2p", "tools", "copy", "n_extra_leaves", "pool", "leaves", "allocation"
 
 def all_refused(p2m):
     n = 0
@@ -67,8 +75,8 @@ def all_refused(p2m):
 CASES = {
     "closed": """
         CALLS["restore"] = (None,)
-        for name in (*PV, *ARM):
-            p2m = build(name, arm() if name in ARM else pv())
+        for name in (*PV, *ARM, *HAP):
+            p2m = build(name, guest_of(name))
             p2m.close()
             p2m.close()
             all_refused(p2m)
@@ -87,6 +95,15 @@ CASES = {
             refused(p2m.lookup, Closes(p2m))
         p2m = build("pv-tree", pv())
         refused(p2m.set, [5], Closes(p2m))
+        for name in HAP:
+            for call in ("lookup", "remove", "page_orders", "clear_entry", "mfn_to_gfn"):
+                p2m = build(name, guest_of(name))
+                refused(getattr(p2m, call), Closes(p2m))
+            for call in ("add", "set_entry"):
+                p2m = build(name, guest_of(name))
+                refused(getattr(p2m, call), [5], Closes(p2m))
+            p2m = build(name, guest_of(name))
+            refused(p2m.change_type, Closes(p2m), "ram_rw", "ram_ro")
     """,
     "like": """
         for name in ARM:
@@ -171,8 +188,8 @@ CASES = {
             os._exit(0)
 
         CALLS["restore"] = (None,)
-        for name in (*PV, *ARM):
-            p2m = build(name, arm() if name in ARM else pv())
+        for name in (*PV, *ARM, *HAP):
+            p2m = build(name, guest_of(name))
             tools = getattr(p2m, "tools", None)
             pool = p2m.pool
             frames = np.arange(p2m.guest.covered_pfn, dtype=np.uint64)

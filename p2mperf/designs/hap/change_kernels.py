@@ -12,10 +12,12 @@ import numpy as np
 from p2mperf.designs.hap.entry_kernels import LEAF, PAGE, PRESENT, SUPERPAGE, inlined
 from p2mperf.designs.hap.store_kernels import (
     DONE,
+    FAILED,
     MAX_MAPPED,
     N_FLUSHES,
     N_PRESENT,
     N_WRITES,
+    PATIENT,
     WANTS,
     descend,
     free_below,
@@ -23,7 +25,7 @@ from p2mperf.designs.hap.store_kernels import (
     load_slot,
     store_slot,
 )
-from p2mperf.designs.hap.view_kernels import show_below
+from p2mperf.designs.hap.view_kernels import has_room, show_below
 from p2mperf.jit import njit
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -95,15 +97,18 @@ def prepare_range(store, views, sizes, frame, mfn, n_frames, flags):  # type: ig
     store, views, sizes, frame, mfn, n_frames, flags
         As `set_range`.
     """
-    end = frame + n_frames
+    end, n_shown = frame + n_frames, ZERO
     while frame != end:
         level = level_of_piece(store, sizes, frame, mfn, end - frame)
         table = descend(store, views, frame, level)
         if table <= WANTS:
             return table
+        n_shown += level  # a superpage changes each window below it
         size = ONE << (store.bits * level)
         frame += size
         mfn += size if flags != ZERO else ZERO
+    if not has_room(views, n_shown):
+        return WANTS if store.counts[PATIENT] else FAILED
     return DONE
 
 
@@ -133,8 +138,8 @@ def set_range(store, views, sizes, frame, mfn, n_frames, flags):  # type: ignore
     -----
     Xen goes on behind a piece that fails and reports it at the end. Here pages come first and all at once.
     """
-    level = level_of_piece(store, sizes, frame, mfn, n_frames)
-    if n_frames != ONE << (store.bits * level):
+    # One entry of L1 takes no more than its own descent.
+    if n_frames != ONE:
         status = prepare_range(store, views, sizes, frame, mfn, n_frames, flags)
         if status != DONE:
             return status

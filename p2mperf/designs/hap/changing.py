@@ -220,8 +220,19 @@ class ChangeDoor:
         """
         frames, _ = _ranges(self.table, gfns, 0)
         levels = np.empty(frames.size, np.int8)
+        self.table.require_open()  # again: making an array may run anybody's code
         find_levels(self.table.store, frames, levels)
         return np.where(levels < 0, -1, levels * self.table.plan.shape.index_bits).astype(np.int8)
+
+    def make_ready(self: _Changed, n_pages: int) -> None:
+        """Have memory behind pages that tables may be made of, as far as there are so many.
+
+        Raises
+        ------
+        BadInputError
+            When that is no number.
+        """
+        self.table.make_ready(whole_number(n_pages, "pages to make ready", 0, _MOST_PAGES))
 
     def set_allocation(self: _Changed, n_pages: int) -> None:
         """Let the domain have another number of pages for tables, those it has included.
@@ -235,9 +246,10 @@ class ChangeDoor:
 
 
 def _change(self: _Changed, kernel: Any, n: int, *arguments: Any) -> Flags:
-    done = self.table.change(kernel, n, *arguments)
-    self.after_change()
-    return done
+    try:
+        return self.table.change(kernel, n, *arguments)
+    finally:
+        self.after_change()
 
 
 def _ram_types(*names: str) -> list[P2mType]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint
-from p2mperf.designs.hap.layout import Plan, Switches, frames_from, plan_tables, predict_pages
+from p2mperf.designs.hap.layout import Plan, Switches, frames_from, plan_tables, predict_pages, shape_of
 from p2mperf.designs.hap.table import HapTable
 from p2mperf.designs.hap.windows import area_frames, n_mappings
 from p2mperf.guests.frames import frame_numbers, word
@@ -97,6 +97,17 @@ class HapDoor:
             n_vmas = n_mappings(frames)
             page_table_bytes += frames.size * PAGE_SIZE // found.window_bytes * 8
         return Footprint(pages, n_vmas, pool_bytes + m2p.predict_bytes(guest), page_table_bytes)
+
+    @classmethod
+    def leaf_orders(cls, guest: Guest) -> tuple[int, ...]:
+        """Sizes of the leaves that it makes for a guest unless told otherwise [log2 frames].
+
+        Raises
+        ------
+        BadInputError
+            For a guest of another geometry.
+        """
+        return cls.switches.orders(shape_of(guest))
 
     @property
     def pool(self) -> PagePool:

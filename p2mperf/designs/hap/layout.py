@@ -17,12 +17,14 @@ from p2mperf.guests.extents import MAX_ORDER
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.guests.hap import Hap, P2mBit
+from p2mperf.host.memory import require_memory
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.radix import Level, Radix, Sharing, count_pages
 from p2mperf.units import MIB, flag, round_up, whole_number
 
 POOL_AT_LEAST = 256  # pages for each virtual processor, of which there is one here
 _MOST_PAGES = 1 << 28  # 1 TiB of tables
+_ACCOUNT_BYTES = 64  # for each entry of L2: what stands there, the frames in tables and windows
 
 
 class Switches(NamedTuple):
@@ -160,6 +162,24 @@ def radix_of(shape: Hap) -> Radix:
     )
 
 
+def shape_of(guest: Guest) -> Hap:
+    """Format of a guest's table.
+
+    Raises
+    ------
+    BadInputError
+        For a guest of another geometry.
+    """
+    require_guest(guest)
+    shape = guest.geometry
+    if not isinstance(shape, Hap):
+        raise BadInputError(
+            f"HAP translates guests of geometry hap64, and {guest.name} is one of {shape.name}: take "
+            'Guest.plain(size, geometry="hap64")'
+        )
+    return shape
+
+
 def plan_tables(guest: Guest, switches: Switches) -> Plan:
     """Say what a guest's table consists of: each extent cut into the largest leaves that there are for it.
 
@@ -175,16 +195,15 @@ def plan_tables(guest: Guest, switches: Switches) -> Plan:
     BadInputError
         For a guest of another geometry.
     """
-    require_guest(guest)
-    shape = guest.geometry
-    if not isinstance(shape, Hap):
-        raise BadInputError(
-            f"HAP translates guests of geometry hap64, and {guest.name} is one of {shape.name}: take "
-            'Guest.plain(size, geometry="hap64")'
-        )
+    shape = shape_of(guest)
     orders, extents = switches.orders(shape), guest.extents
     # Whole superpages of the largest kind, so that memory at the end can be any of them.
     end_gfn = min(round_up(guest.covered_pfn, 1 << 2 * shape.index_bits), shape.max_frames)
+    require_memory(
+        _ACCOUNT_BYTES * (end_gfn >> shape.index_bits),
+        f"what is known of a table up to gfn {end_gfn:#x}",
+        "take a guest whose memory ends lower",
+    )
     levels = _levels_of(shape, orders)
     n_slots = [end_gfn >> shape.index_bits * level for level in (1, 2)]
     has_l1, l2, l3 = np.zeros(n_slots[0], np.bool_), *(np.zeros(n, np.uint64) for n in n_slots)

@@ -188,7 +188,7 @@ def take_table(store, views, level):  # type: ignore[no-untyped-def]
     if counts[POOL_LEFT] == ZERO:
         return NONE
     frame = counts[_FREE + level]
-    if (frame == NONE and counts[FRESH] == counts[FRESH_END]) or not has_room(views):
+    if (frame == NONE and counts[FRESH] == counts[FRESH_END]) or not has_room(views, ONE):
         return NONE - ONE if counts[PATIENT] else NONE
     if frame == NONE:
         frame = counts[FRESH]

@@ -33,7 +33,7 @@ from p2mperf.memory.owned import Mapped, Owned
 from p2mperf.memory.pool import PagePool, page_runs
 from p2mperf.tables.m2p import M2p
 from p2mperf.tables.radix import RadixTable, build
-from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE
+from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, round_up
 
 Flags = NDArray[np.bool_]
 _CHUNK = HUGE_SIZE // PAGE_SIZE  # pages that are made ready at once
@@ -183,6 +183,16 @@ class HapTable(Owned):
         self.pool.close()
         self._addressed.clear()
 
+    def require_open(self) -> None:
+        """Refuse to go on where its pages were given back meanwhile, or belong to another process.
+
+        Raises
+        ------
+        ClosedError
+            When they were, or do.
+        """
+        self.pool.words(0, np.uint8)
+
     @property
     def sizes(self) -> np.uint64:
         """Bit 1 << level for each level at which leaves are set; those that are there count at any."""
@@ -256,8 +266,14 @@ class HapTable(Owned):
         -------
         ndarray of bool, shape (n,)
             Whether each was made; one that was not has changed no translation.
+
+        Raises
+        ------
+        ClosedError
+            As `require_open`.
         """
         done, at, counts = np.zeros(n, np.bool_), 0, self.store.counts
+        self.require_open()
         with self.lock:
             counts[PATIENT] = 1
             while at < n:
@@ -269,17 +285,34 @@ class HapTable(Owned):
     def _replenish(self) -> bool:
         """Make pages ready, and count mappings anew; whether there is more than there was."""
         counts, has_more = self.store.counts, self.count_maps()
-        if counts[FRESH] == counts[FRESH_END]:
+        return self.make_ready(1) > 0 if counts[FRESH] == counts[FRESH_END] else has_more
+
+    def make_ready(self, n_pages: int) -> int:
+        """Have memory behind pages that tables may be made of, so that taking one does not touch it first.
+
+        Parameters
+        ----------
+        n_pages : int
+            How many at least; whole stretches of 2 MiB are made ready, as far as there are pages.
+
+        Returns
+        -------
+        int
+            How many there are more [pages].
+        """
+        with self.lock:
             n_taken = sum(self.pool.kinds.values())
-            n_pages = min(_CHUNK - n_taken % _CHUNK, self.pool.n_frames - n_taken)
-            if n_pages:
-                frames = self.pool.allocate(n_pages, "reserve")
-                counts[FRESH], counts[FRESH_END] = frames[0], frames[-1] + 1
-            return n_pages > 0
-        return has_more
+            n_more = min(round_up(n_taken + n_pages, _CHUNK), self.pool.n_frames) - n_taken
+            if n_more > 0:
+                frames, counts = self.pool.allocate(n_more, "reserve"), self.store.counts
+                # The pool hands out its frames in order, so that these continue those that are left.
+                counts[FRESH] = frames[0] if counts[FRESH] == counts[FRESH_END] else counts[FRESH]
+                counts[FRESH_END] = frames[-1] + 1
+            return n_more
 
     def leaves(self) -> dict[int, int]:
         """Leaves by size [log2 frames], counted in the tables."""
+        self.require_open()
         shape = self.plan.shape
         counts = np.zeros(shape.n_levels, np.uint64)
         count_leaves(self.store, counts)

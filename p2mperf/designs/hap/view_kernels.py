@@ -81,8 +81,8 @@ def show(views: Any, level: Any, page: Any, n_pages: Any, frame: Any) -> Any:
     raise NotImplementedError("show is for compiled code")
 
 
-def has_room(views: Any) -> Any:
-    """Tell whether one more change can be shown, which may cut one mapping into three; compiled code only."""
+def has_room(views: Any, n_changes: Any) -> Any:
+    """Tell whether so many changes can be shown; compiled code only. Each may cut one mapping into three."""
     raise NotImplementedError("has_room is for compiled code")
 
 
@@ -115,10 +115,10 @@ def _choose_show(views, level, page, n_pages, frame):  # type: ignore[no-untyped
 
 
 @walk_overload(has_room)
-def _choose_room(views):  # type: ignore[no-untyped-def]
+def _choose_room(views, n_changes):  # type: ignore[no-untyped-def]
     if instance_class(views) is Views:
-        return lambda views: views.counts[MAPS_LEFT] >= ONE + ONE
-    return lambda views: True
+        return lambda views, n_changes: views.counts[MAPS_LEFT] >= n_changes + n_changes
+    return lambda views, n_changes: True
 
 
 def show_below(views: Any, level: Any, frame: Any, is_leaf: Any) -> Any:

@@ -149,6 +149,7 @@ class HapWindows(Owned):
     @property
     def _inside(self) -> tuple[int, int]:
         """Where the windows are, without the room around them: address and length [bytes]."""
+        self.area.require_open()
         return self.address(0), (self._firsts[-1] - self._firsts[0]) << PAGE_SHIFT
 
     @property

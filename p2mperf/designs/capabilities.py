@@ -15,6 +15,7 @@ from p2mperf.guests.geometry import Words
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
+    from p2mperf.guests.guest import Guest
 
 
 @runtime_checkable
@@ -138,6 +139,57 @@ class SharesWindow(Protocol):
         """Let the view show this one again, as a switch to its guest does."""
 
 
+@runtime_checkable
+class Superpaged(Protocol):
+    """Its leaves are of several sizes: what is set, added or removed is so many frames, a power of two."""
+
+    @classmethod
+    def leaf_orders(cls, guest: Guest) -> tuple[int, ...]:
+        """Sizes of the leaves that it makes for a guest [log2 frames]."""
+
+    def page_orders(self, gfns: Any) -> NDArray[np.int8]:
+        """Size of the leaf that maps each frame [log2 frames]."""
+
+    def set_entry(self, gfns: Any, mfns: Any, order: Any = 0, kind: str = "ram_rw") -> NDArray[np.bool_]:
+        """Set entries alone; whether each range was set.
+
+        Parameters
+        ----------
+        gfns, mfns : array_like of int
+            First frames of guest and machine.
+        order : int or array_like of int
+            Sizes [log2 frames].
+        kind : str
+            Type of the entries.
+        """
+
+    def add(self, gfns: Any, mfns: Any, order: Any = 0, kind: str = "ram_rw") -> NDArray[np.bool_]:
+        """Put memory behind frames; whether it is behind each range.
+
+        Parameters
+        ----------
+        gfns, mfns, order, kind
+            As `set_entry`.
+        """
+
+    def remove(self, gfns: Any, order: Any = 0) -> NDArray[np.bool_]:
+        """Take memory away from frames; whether each range has none."""
+
+    def change_type(self, gfns: Any, old: str, new: str) -> NDArray[np.bool_]:
+        """Give single frames another type; whether each has it.
+
+        Parameters
+        ----------
+        gfns : array_like of int
+            Frames.
+        old, new : str
+            Types.
+        """
+
+    def make_ready(self, n_pages: int) -> None:
+        """Have pages there that tables may be made of."""
+
+
 CAPABILITIES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -151,6 +203,7 @@ CAPABILITIES: dict[str, type] = {
         Dumpable,
         Traceable,
         SharesWindow,
+        Superpaged,
     )
 }
 

@@ -248,6 +248,25 @@ _OPERATIONS = (
         unit="us",
         unit_ns=1e3,
     ),
+    *(
+        OperationSpec(
+            name,
+            f"{_ROOM}.superpages:{kind}",
+            "leaf",
+            streams=("sequential", "uniform"),
+            needs=("Superpaged",),
+            title=title,
+            titles={"sequential": f"{title}, neighbours", "uniform": f"{title}, alone"},
+            unit="us per superpage",
+            unit_ns=1e3,
+        )
+        for name, kind, title in (
+            ("split", "Split", "superpage split"),
+            ("populate", "Populate", "memory of a superpage added"),
+            ("remove", "Remove", "memory of a superpage removed"),
+            ("retype", "Retype", "one frame of a superpage retyped"),
+        )
+    ),
 )
 
 

@@ -157,7 +157,7 @@ EVENTS |= {"split: True", "split: False", "limit: None", "audit: None"}
 
 @pytest.mark.parametrize(("geometry", "size"), GUESTS)
 def test_some_random_operations(geometry: str, size: str) -> None:
-    n_operations, n_lives = (15, 1) if size == "2050M" else (100, 2)
+    n_operations, n_lives = (15, 1) if size == "2050M" else (100, 6)
     reached = sum((live(geometry, size, n_operations, life) for life in range(n_lives)), Counter[str]())
     if size != "2050M" and "P2MPERF_SEED" not in os.environ:
         assert set(reached) >= EVENTS

@@ -163,10 +163,10 @@ def open_stream(
     from p2mperf import streams_kernels as kernels
 
     loop = getattr(kernels, STREAMS[name].loop)
-    draws, ram, leaves = _draws(name, seeds), _ram(guest.ram), _leaves(guest)
+    draws, ram, leaves = seeded_draws(name, seeds), _ram(guest.ram), _leaves(guest)
     parts = [lambda frames, at: loop(frames, at, draws, ram, leaves)]
     if hole_fraction or identity_fraction:
-        others = _draws(f"{name}, elsewhere", seeds)
+        others = seeded_draws(f"{name}, elsewhere", seeds)
         elsewhere = _elsewhere(guest.runs, hole_fraction, identity_fraction, hole_pattern)
         parts.append(lambda frames, at: kernels.divert(frames, at, others, elsewhere))
     return Stream(parts)
@@ -301,7 +301,7 @@ def _seeds(seed: Seed) -> tuple[int, ...]:
     return seeds or (checked_seed(seed),)
 
 
-def _draws(what: str, seeds: tuple[int, ...]) -> Draws:
+def seeded_draws(what: str, seeds: tuple[int, ...]) -> Draws:
     """Random words of their own for each thing and seeds; nothing else, as a new stream, may change them."""
     from p2mperf.streams_kernels import Draws
 

@@ -125,17 +125,31 @@ class Elsewhere(NamedTuple):
 
 
 @njit(inline="always")
-def _mixed(word: np.uint64) -> np.uint64:
+def mixed(word: np.uint64) -> np.uint64:
+    """A random word for each word."""
     word = (word ^ (word >> _MIX_SHIFTS[0])) * _MIX_FACTORS[0]
     word = (word ^ (word >> _MIX_SHIFTS[1])) * _MIX_FACTORS[1]
     return word ^ (word >> _MIX_SHIFTS[2])
 
 
 @njit(inline="always")
-def _below(n: np.uint64, spill: np.uint64, word: np.uint64) -> np.uint64:
-    """A number below n: the high half of word * n, in two products, as n < 2 ** 32."""
+def below(n: np.uint64, spill: np.uint64, word: np.uint64) -> np.uint64:
+    """A number below n: the high half of word * n, in two products, as n < 2 ** 32.
+
+    Parameters
+    ----------
+    n, spill : uint64
+        As in `Ram`.
+    word : uint64
+        What is drawn.
+
+    Returns
+    -------
+    uint64
+        Each number equally likely.
+    """
     while word * n < spill:
-        word = _mixed(word + _NEXT_TRY)
+        word = mixed(word + _NEXT_TRY)
     return ((word >> _HALF) * n + (((word & _LOW_HALF) * n) >> _HALF)) >> _HALF
 
 
@@ -166,7 +180,7 @@ def _scatter(n_frames: np.uint64, draws: Draws) -> Scatter:
     bits = ZERO
     while n_frames >> (bits << ONE):
         bits += ONE
-    return bits, ((n_frames - ONE) >> bits) + ONE, _mixed(draws.start), draws.gamma
+    return bits, ((n_frames - ONE) >> bits) + ONE, mixed(draws.start), draws.gamma
 
 
 @njit(inline="always")
@@ -181,9 +195,9 @@ def _scattered(rank: np.uint64, n_frames: np.uint64, scatter: Scatter) -> np.uin
     bits, n_columns, one, other = scatter
     column, row = rank >> bits, rank & ((ONE << bits) - ONE)
     while True:
-        column += ((_mixed(row + one) >> _HALF) * n_columns) >> _HALF
+        column += ((mixed(row + one) >> _HALF) * n_columns) >> _HALF
         column -= n_columns * np.uint64(column >= n_columns)
-        row = (row + _mixed(column + other)) & ((ONE << bits) - ONE)
+        row = (row + mixed(column + other)) & ((ONE << bits) - ONE)
         if (column << bits) + row < n_frames:
             return (column << bits) + row
 
@@ -206,7 +220,7 @@ def sequential(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves
         Pages that their entries stand in.
     """
     n_frames, end = ram.n, np.uint64(out.size)
-    rank = (_below(n_frames, ram.spill, _mixed(draws.start)) + at) % n_frames
+    rank = (below(n_frames, ram.spill, mixed(draws.start)) + at) % n_frames
     done = ZERO
     while done < end:
         # Run by run, so that the inner loop has nothing to decide and LLVM makes it one of vectors.
@@ -229,7 +243,7 @@ def uniform(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -
     """
     state = draws.start + at * draws.gamma
     for i in range(out.size):
-        out[i] = _at_rank(ram.ground, _below(ram.n, ram.spill, _mixed(state)))
+        out[i] = _at_rank(ram.ground, below(ram.n, ram.spill, mixed(state)))
         state += draws.gamma
 
 
@@ -253,7 +267,7 @@ def zipf(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -> N
     surely = 2.0 - exp(log(2.5) - 0.5)
     state = draws.start + at * draws.gamma
     for i in range(out.size):
-        word = _mixed(state)
+        word = mixed(state)
         state += draws.gamma
         while True:
             area = top + (bottom - top) * (np.int64(word >> _UNIT_SHIFT) * _UNIT)
@@ -261,7 +275,7 @@ def zipf(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -> N
             k = min(max(np.int64(x + 0.5), _FIRST), n_frames)
             if k - x <= surely or area >= log(k + 0.5) - 1.0 / k:
                 break
-            word = _mixed(word + _NEXT_TRY)
+            word = mixed(word + _NEXT_TRY)
         out[i] = _at_rank(ram.ground, _scattered(np.uint64(k) - ONE, ram.n, scatter))
 
 
@@ -278,7 +292,7 @@ def log_uniform(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leave
     octaves = log(n_frames + 1.0)
     state = draws.start + at * draws.gamma
     for i in range(out.size):
-        k = min(np.int64(exp(octaves * (np.int64(_mixed(state) >> _UNIT_SHIFT) * _UNIT))), n_frames)
+        k = min(np.int64(exp(octaves * (np.int64(mixed(state) >> _UNIT_SHIFT) * _UNIT))), n_frames)
         state += draws.gamma
         out[i] = _at_rank(ram.ground, _scattered(np.uint64(k) - ONE, ram.n, scatter))
 
@@ -305,10 +319,10 @@ def leaf_stride(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leave
     for i in range(out.size):
         run = _run_of(leaves.ground, rank)
         leaf = rank + leaves.ground.shifts[run]
-        drawn = _mixed(draws.gamma + (leaf >> _GROUP_SHIFT) * _NEXT_TRY)
+        drawn = mixed(draws.gamma + (leaf >> _GROUP_SHIFT) * _NEXT_TRY)
         slope, bend = drawn | ONE, (drawn >> _BYTE) | ONE
         line = ((drawn >> _TWO_BYTES) + slope * leaf + (bend << ONE) * leaf * leaf) & most_line
-        entry = (_mixed(state) >> _HALF) & (leaves.line_frames - ONE)
+        entry = (mixed(state) >> _HALF) & (leaves.line_frames - ONE)
         frame = leaf * leaves.leaf_frames + line * leaves.line_frames + entry
         out[i] = min(max(frame, leaves.first[run]), leaves.last[run])
         state += draws.gamma
@@ -334,14 +348,14 @@ def divert(out: Words, at: np.uint64, draws: Draws, elsewhere: Elsewhere) -> Non
     state = draws.start + at * draws.gamma
     place = (draws.start + at) % period if period else ZERO
     for i in range(out.size):
-        word = _mixed(state)
+        word = mixed(state)
         state += draws.gamma
         number = place if period else word >> _UNIT_SHIFT
         place = _after(place, period)
         # A frame is drawn in any case, and then taken or not: one branch on what is drawn is enough.
         kind = np.uint64(number >= elsewhere.hole_end)
         rank = (
-            _below(elsewhere.n[kind], elsewhere.spill[kind], _mixed(word + _NEXT_TRY)) + elsewhere.first[kind]
+            below(elsewhere.n[kind], elsewhere.spill[kind], mixed(word + _NEXT_TRY)) + elsewhere.first[kind]
         )
         frame = _at_rank(elsewhere.ground, rank)
         out[i] = frame if number < elsewhere.end else out[i]

@@ -231,18 +231,40 @@ class Extents:
         >>> Extents.of([(0, 7, 0), (1024, 2048, 10)]).cut([0, 9]).n_by_order
         {0: 1, 9: 2}
         """
-        from p2mperf.guests.extents_kernels import cut_into
-
         given = in_a_row("orders", orders)
         allowed = [0, *(whole_number(order, "an order of leaves", 0, MAX_ORDER) for order in given)]
         largest = [max(each for each in allowed if each <= order) for order in range(MAX_ORDER + 1)]
-        piece = np.array(largest, np.uint8)[self.order]
-        if np.array_equal(piece, self.order):
-            return self
-        n_pieces = np.left_shift(1, self.order - piece, dtype=np.int64)
-        gfn, mfn = (np.empty(int(n_pieces.sum()), np.uint64) for _ in range(2))
-        cut_into(*self._columns, piece, gfn, mfn)
-        return Extents(sealed(gfn), sealed(mfn), sealed(np.repeat(piece, n_pieces)))
+        return pieces(self.gfn, self.mfn, self.order, np.array(largest, np.uint8)[self.order])
+
+
+def pieces(gfn: Words, mfn: Words, order: Orders, piece: Orders) -> Extents:
+    """Cut extents that need not be aligned into pieces that are.
+
+    Parameters
+    ----------
+    gfn, mfn : ndarray of uint64, shape (n_extents,)
+        First frames, sorted by gfn.
+    order, piece : ndarray of uint8, shape (n_extents,)
+        Their sizes, and those of the pieces of each, which are not larger [log2 frames].
+
+    Returns
+    -------
+    Extents
+        Where nothing has to be cut, of the same arrays, if nobody can write to them.
+
+    Raises
+    ------
+    BadInputError
+        When the pieces are no `Extents`.
+    """
+    from p2mperf.guests.extents_kernels import cut_into
+
+    if np.array_equal(piece, order):
+        return Extents(gfn, mfn, order)
+    n_pieces = np.left_shift(1, order - piece, dtype=np.int64)
+    cut_gfn, cut_mfn = (np.empty(int(n_pieces.sum()), np.uint64) for _ in range(2))
+    cut_into(gfn, mfn, order, piece, cut_gfn, cut_mfn)
+    return Extents(sealed(cut_gfn), sealed(cut_mfn), sealed(np.repeat(piece, n_pieces)))
 
 
 def sealed(array: Column) -> Column:

@@ -106,10 +106,10 @@ def cut_into(gfn: Words, mfn: Words, order: Orders, piece: Orders, out_gfn: Word
     out_gfn, out_mfn : ndarray of uint64, shape (n_pieces,)
         Take the first frames of the pieces.
     """
-    at = 0
+    at = ZERO
     for i in range(gfn.size):
         step = np.uint64(piece[i])
-        for part in range(ONE << (np.uint64(order[i]) - step)):
-            shift = np.uint64(part) << step
-            out_gfn[at], out_mfn[at] = gfn[i] + shift, mfn[i] + shift
-            at += 1
+        n = ONE << (np.uint64(order[i]) - step)
+        for part in range(n):
+            out_gfn[at + part], out_mfn[at + part] = gfn[i] + (part << step), mfn[i] + (part << step)
+        at += n

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from p2mperf.errors import BadInputError, ResultsError, shown
+from p2mperf.populating.populate import populate
 from p2mperf.progress import Bar, Progress
 from p2mperf.sizing import limits
 from p2mperf.units import PAGE_SHIFT, flag
@@ -31,7 +32,7 @@ SHIPPED = {
 # Frames, entries before and after, and flags, of every frame up to the limit, at the worst.
 _SCENARIO_BYTES = 48
 
-__all__ = ["build", "figure", "life", "limits", "load", "summary", "sweep"]
+__all__ = ["build", "figure", "life", "limits", "load", "populate", "summary", "sweep"]
 
 
 def build(design: str, guest: Guest | str, backing: str = "kernel", **options: Any) -> Design:

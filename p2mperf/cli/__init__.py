@@ -24,6 +24,7 @@ COMMANDS = {
     "lookup": "translate frames and show the path taken",
     "life": "let a guest be ballooned, saved and restored, or given a device, and audit every step",
     "limits": "say how large the list may be, and which limit binds",
+    "populate": "give a HAP guest its memory, and show its leaves, tables and failed extents",
     "migrate": "move an ARM guest: precopy rounds, dirty pages traced through real tables",
     "report": "write an HTML report on results",
     "info": "show the machine card",

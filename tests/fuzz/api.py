@@ -60,6 +60,7 @@ KINDS = {
     rooms.streamed: 8,
     rooms.samples: 8,
     rooms.questions: 8,
+    rooms.gifts: 6,
     rooms.migrations: 6,
     grammar.lively: 40,
     grammar.paired: 15,

@@ -132,6 +132,7 @@ RATES = (
     "nan",
     "1G",
 )
+SHARES = ("0", "0.3", "1", "1.5", "-0.1", "nan", "1e-9", "9" * 400, "1/2")
 
 
 def _places(directory: Path) -> tuple[str, ...]:
@@ -192,6 +193,7 @@ def known_names() -> dict[str, tuple[str, ...]]:
     """Good names for the options that take one."""
     designs = import_module("p2mperf.designs").registry()
     presets = import_module("p2mperf.guests.presets").PRESETS
+    policies = import_module("p2mperf.populating.policies").POLICIES
     return {
         "design": tuple(designs),
         "guest": tuple(name for name in presets if "32" in name),
@@ -204,6 +206,7 @@ def known_names() -> dict[str, tuple[str, ...]]:
         "writer": ("sequential", "uniform", "hot"),
         "rule": ("legacy", "legacy-sent", "later"),
         "figure": ("cost", "limit-area", "arm-shift"),
+        "policy": tuple(policies),
     }
 
 
@@ -218,6 +221,8 @@ def value(random: Random, action: argparse.Action, names: dict[str, tuple[str, .
         return random.choice(names[action.dest])
     if "RATE" in meaning or "RATIO" in meaning:
         return random.choice(RATES)
+    if "SHARE" in meaning:
+        return random.choice(SHARES)
     if any(word in meaning for word in ("SIZE", "memory", "BYTES", "vmalloc", "limit")):
         return random.choice(SIZES)
     if any(word in meaning for word in ("DIR", "FILE", "results", "out")) or action.dest in ("a", "b"):

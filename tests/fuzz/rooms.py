@@ -1,4 +1,4 @@
-"""Cases of the API fuzz beside designs: guests, building, streams, samples, limits, sweeps, migration."""
+"""Cases of the API fuzz beside designs: guests, building, streams, samples, limits, sweeps, memory, moves."""
 
 from __future__ import annotations
 
@@ -200,6 +200,33 @@ _QUESTIONS = expressions("""
 def questions(random: Random) -> list[str]:
     """Limits, lives and sweeps. No sweep can begin: its results directory is refused."""
     return [filled(random, random.choice(_QUESTIONS), _ASKED)]
+
+
+_GIVEN: Pools = {
+    "size": expressions("'64M'  '16M'  '5G'  2**24  ?text  ?scalar"),
+    "policy": expressions("'builder'  'builder-2008'  'builder-2010-04-22'  'opportunistic'  ?text"),
+    "share": expressions("0  0.5  1  1.5  ?scalar"),
+    "switch": expressions("hap_1gb  hap_2mb  device_model  demand_4k  seed  fragmentation  zzz"),
+    "extents": expressions("""
+        Extents(?array, ?array, ?array)  Extents([0, 512], [7, 1024], [0, 9])  Extents.of([(0, 0, 18)])
+        Extents.of([(?scalar, 0, 0)])  Extents.of([(0, ?scalar, 0)])  Extents.of([(0, 0, ?scalar)])
+        Extents.of(?)  p2mperf.populate('16M').extents
+    """),
+}
+_GIFTS = expressions("""
+    p2mperf.populate(?size, ?policy)  p2mperf.populate(?size, ?policy, ?switch=?).to_dict()
+    p2mperf.populate('64M', ?policy, fragmentation=?share, fragmentation_1gb=?share).tables
+    p2mperf.populate('64M', ?policy, machine_memory=?size, seed=?scalar)
+    e.entries(?array)  e.at(?)  e.cut(?)  e.cut([?scalar])  e.n_by_order  e == e  hash(e)
+    tables.count_tables(e)  heap.MachineHeap(Machine(4096), heap.Fragmentation(?share, ?share))
+    heap.MachineHeap(Machine(4096)).take(?)  heap.MachineHeap(Machine(4096)).give(?scalar, ?scalar)
+""")
+
+
+def gifts(random: Random) -> list[str]:
+    """Guests that are given memory, and what they give back of it."""
+    lines = ["e = ?extents", *(random.choice(_GIFTS) for _ in range(random.randint(1, 3)))]
+    return [filled(random, line, _GIVEN) for line in lines]
 
 
 _MOVED: Pools = {

@@ -1,0 +1,376 @@
+"""Giving a guest its memory: the known counts, both policies against plain ones, faults, refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import naive_populating as naive
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import p2mperf
+from p2mperf.errors import BadInputError
+from p2mperf.guests.extents import Extents
+from p2mperf.populating.heap import Fragmentation, MachineHeap
+from p2mperf.populating.layout import memory_runs
+from p2mperf.populating.policies import POLICIES
+from p2mperf.populating.populate import Populated, populate
+from p2mperf.populating.tables import Tables, count_tables, predict
+from p2mperf.units import MIB, PAGE_SIZE
+
+MODES: dict[str, dict[str, bool]] = {
+    "4K": {"hap_2mb": False, "hap_1gb": False},
+    "2M": {"hap_1gb": False},
+    "1G": {},
+}
+
+# What a simulation of the policy gave: leaves of 4K, 2M and 1G, pages of L1 to L4. By hand, for 2 MB: 160
+# frames below the VGA hole, 512 - 192 above it, 5 special ones; each alone in its 2 MB, both in their own GB.
+GOLDEN = [
+    ("2M", "4K", (485, 0, 0), (2, 2, 1, 1)),
+    ("2M", "2M", (485, 0, 0), (2, 2, 1, 1)),
+    ("2M", "1G", (485, 0, 0), (2, 2, 1, 1)),
+    ("1024M", "4K", (262117, 0, 0), (513, 2, 1, 1)),
+    ("1024M", "2M", (485, 511, 0), (2, 2, 1, 1)),
+    ("1024M", "1G", (485, 511, 0), (2, 2, 1, 1)),
+    ("2048M", "2M", (485, 1023, 0), (2, 3, 1, 1)),
+    ("2048M", "1G", (485, 511, 1), (2, 2, 1, 1)),
+    ("4096M", "4K", (1048549, 0, 0), (2049, 5, 1, 1)),
+    ("4096M", "2M", (485, 2047, 0), (2, 5, 1, 1)),
+    ("4096M", "1G", (485, 1023, 2), (2, 3, 1, 1)),
+]
+TOTALS = {"2M": {6}, "1024M": {517, 6}, "2048M": {7, 6}, "4096M": {2056, 9, 7}}
+
+golden = pytest.mark.parametrize(
+    ("size", "mode", "leaves", "tables"), GOLDEN, ids=[f"{size}-{mode}" for size, mode, *_ in GOLDEN]
+)
+
+
+def counts(found: Populated) -> tuple[int, ...]:
+    return tuple(found.leaves[order] for order in (0, 9, 18))
+
+
+@golden
+@pytest.mark.parametrize("policy", ["builder", "opportunistic"])
+def test_the_counts_are_those_of_the_sheet(
+    policy: str, size: str, mode: str, leaves: tuple[int, ...], tables: tuple[int, ...]
+) -> None:
+    found = populate(size, policy, **MODES[mode])
+    assert counts(found) == leaves
+    assert tuple(found.tables) == tables
+    assert found.tables.n_pages in TOTALS[size]
+    assert found.tables.n_bytes == 4096 * sum(tables)
+
+
+@golden
+def test_the_counts_follow_by_arithmetic(
+    size: str, mode: str, leaves: tuple[int, ...], tables: tuple[int, ...]
+) -> None:
+    orders = [order for order, name in ((9, "hap_2mb"), (18, "hap_1gb")) if MODES[mode].get(name, True)]
+    runs = memory_runs(int(size[:-1]) * MIB // PAGE_SIZE)
+    expected = predict(runs, orders)
+    assert tuple(expected.leaves.values()) == leaves
+    assert tuple(expected.tables) == tables
+
+
+@settings(max_examples=60)
+@given(
+    n_pages=st.one_of(st.integers(256, 3 << 18), st.integers(0xEF000, 6 << 18)),
+    mode=st.sampled_from(["2M", "1G"]),
+    policy=st.sampled_from(["builder", "opportunistic"]),
+    device_model=st.booleans(),
+)
+def test_arithmetic_predicts_any_size(n_pages: int, mode: str, policy: str, device_model: bool) -> None:
+    found = populate(n_pages * PAGE_SIZE, policy, device_model=device_model, **MODES[mode])
+    assert found.leaves == found.predicted.leaves
+    assert found.tables == found.predicted.tables
+    assert sum(found.failed.values()) == 0
+
+
+@settings(max_examples=8)
+@given(n_pages=st.integers(256, 1 << 17), device_model=st.booleans())
+def test_arithmetic_predicts_single_frames(n_pages: int, device_model: bool) -> None:
+    for options in ({"hap_2mb": False, "hap_1gb": False}, {"policy": "opportunistic", "demand_4k": True}):
+        found = populate(n_pages * PAGE_SIZE, device_model=device_model, **options)  # type: ignore[arg-type]
+        assert found.leaves == found.predicted.leaves == {0: found.extents.n_frames, 9: 0, 18: 0}
+        assert found.tables == found.predicted.tables
+
+
+def test_a_guest_without_holes_needs_what_the_formulas_say() -> None:
+    # G GiB of 4 KiB leaves: 512 G pages of L1, G of L2, one of L3 for each 512 GiB, one of L4
+    for n_gib in (1, 7, 512, 513):
+        runs = [(0, n_gib << 18)]
+        n_l3 = -(-n_gib // 512)
+        assert predict(runs, []).tables == Tables(512 * n_gib, n_gib, n_l3)
+        assert predict(runs, [9]).tables == Tables(0, n_gib, n_l3)
+        assert predict(runs, [9, 18]).tables == Tables(0, 0, n_l3)
+        assert predict(runs, [9, 18]).leaves == {0: 0, 9: 0, 18: n_gib}
+    # of one GiB: 2 MiB and 4 KiB, and a page each of L3 and L4
+    assert predict([(0, 1 << 18)], []).tables.n_bytes == 2 * MIB + 4096 + 2 * 4096
+
+
+def test_counting_goes_by_pages_that_stand_above_a_leaf() -> None:
+    far = 1 << 27  # another page of L3
+    leaves = Extents.of([(0, 0, 0), (1, 1, 0), (512, 512, 9), (1 << 18, 1 << 18, 18), (far, 1 << 19, 0)])
+    # L1: frames 0 and 1 share one, `far` has its own; L2: likewise; L3: two
+    assert count_tables(leaves) == Tables(2, 2, 2, 1)
+    assert count_tables(Extents.of([])) == Tables(0, 0, 0, 1)
+
+
+# ---- the policies against plain ones ----
+
+
+def plain_host(found: Populated) -> naive.NaiveHost:
+    """A heap of lists, broken in the same places."""
+    heap = naive.NaiveHeap(found.machine.n_frames)
+    real = MachineHeap(found.machine, found.fragmentation)
+    taken = np.ones(found.machine.n_frames, bool)
+    for mfn, order in real.free_blocks():
+        taken[mfn : mfn + (1 << order)] = False
+    for place in np.flatnonzero(taken).tolist():
+        heap.take_at(place)
+    assert heap.free_blocks() == real.free_blocks()
+    return naive.NaiveHost(heap)
+
+
+def rows_of(extents: Extents) -> list[tuple[int, ...]]:
+    return list(zip(extents.gfn.tolist(), extents.mfn.tolist(), extents.order.tolist(), strict=True))
+
+
+def check_against(host: naive.NaiveHost, found: Populated, orders: list[int]) -> None:
+    assert rows_of(found.extents) == host.leaves(orders)
+    taken = [order for _, _, order in host.extents]
+    for order in (0, 9, 18):
+        assert found.allocated[order] == taken.count(order)
+        assert found.failed[order] == host.failed[order]
+        assert found.skipped[order] == host.skipped[order]
+
+
+@settings(max_examples=25)
+@given(
+    n_mib=st.integers(1, 48),
+    n_more=st.integers(0, 511),
+    share=st.one_of(st.just(0.0), st.floats(0, 1)),
+    device_model=st.booleans(),
+    policy=st.sampled_from(["builder", "opportunistic"]),
+    seed=st.integers(0, 1000),
+)
+def test_policies_give_what_plain_ones_give(
+    n_mib: int, n_more: int, share: float, device_model: bool, policy: str, seed: int
+) -> None:
+    n_pages = n_mib * 256 + n_more
+    found = populate(n_pages * PAGE_SIZE, policy, fragmentation=share, device_model=device_model, seed=seed)
+    host = plain_host(found)
+    give = naive.build if policy == "builder" else naive.find
+    give(host, n_pages, device_model=device_model)
+    check_against(host, found, [9, 18])
+
+
+@pytest.mark.parametrize("policy", ["builder", "opportunistic"])
+@pytest.mark.parametrize(
+    ("n_mib", "shares"),
+    [
+        (1025, (0.0, None)),
+        (3841, (0.0, None)),
+        (4097, (0.02, 0.4)),
+        (6000, (0.1, 0.5)),
+        (5121, (0.01, None)),
+    ],
+)
+def test_policies_give_gigabytes_as_plain_ones_do(
+    policy: str, n_mib: int, shares: tuple[float, float | None]
+) -> None:
+    found = populate(f"{n_mib}M", policy, fragmentation=shares[0], fragmentation_1gb=shares[1], seed=5)
+    host = plain_host(found)
+    (naive.build if policy == "builder" else naive.find)(host, n_mib * 256)
+    check_against(host, found, [9, 18])
+    assert found.leaves[18] == found.allocated[18]
+
+
+def test_what_is_allocated_does_not_depend_on_the_leaves() -> None:
+    whole, cut, single = (populate("5G", **MODES[mode]) for mode in ("1G", "2M", "4K"))
+    assert whole.allocated == cut.allocated == single.allocated
+    assert whole.allocated[18] == 3
+    # 3 GiB more in leaves of 2 MiB
+    assert cut.leaves == {0: 485, 9: whole.leaves[9] + 3 * 512, 18: 0}
+    assert whole.extents.cut([0, 9]) == cut.extents
+    assert whole.extents.cut([]) == single.extents
+
+
+def test_a_table_may_have_leaves_of_1_gib_and_none_of_2_mib() -> None:
+    found = populate("2G", hap_2mb=False)
+    assert counts(found) == (485 + 511 * 512, 0, 1)
+    assert found.tables == found.predicted.tables
+
+
+def test_a_guest_without_device_model_has_no_hole_below_1_mib() -> None:
+    # 1 GiB in one extent, and 5 special pages
+    assert counts(populate("1G", device_model=False)) == (5, 0, 1)
+    assert counts(populate("1G")) == (485, 511, 0)
+
+
+# ---- where memory lies ----
+
+
+@pytest.mark.parametrize("policy", ["builder", "opportunistic"])
+def test_holes_have_no_memory(policy: str) -> None:
+    extents = populate("4G", policy).extents
+    edges = {
+        0x9F: True, 0xA0: False, 0xBF: False, 0xC0: True,
+        0xEFFFF: True, 0xF0000: False,
+        0xFEFFA: False, 0xFEFFB: True, 0xFEFFF: True, 0xFF000: False,
+        0xFFFFF: False, 0x100000: True, 0x10FFFF: True, 0x110000: False,
+    }  # fmt: skip
+    found = dict(zip(edges, (extents.at(list(edges)) >= 0).tolist(), strict=True))
+    assert found == edges
+
+
+@pytest.mark.parametrize("size", ["2M", "255M", "1025M", "3840M", "3841M"])
+def test_every_page_but_those_of_the_vga_hole_is_there(size: str) -> None:
+    n_pages = int(size[:-1]) * 256
+    assert populate(size).extents.n_frames == n_pages - 0x20 + 5
+    assert populate(size, device_model=False).extents.n_frames == n_pages + 5
+
+
+# ---- the builder's faults ----
+
+
+def test_the_first_builder_with_1_gib_steps_over_every_boundary() -> None:
+    found = populate("10G", "builder-2010-04-06")
+    assert found.allocated[18] == 0
+    assert populate("64G", "builder-2010-04-06").leaves[18] == 0
+    # no memory is lost
+    assert found.extents.n_frames == populate("10G").extents.n_frames
+
+
+def test_alignment_of_the_index_asks_for_gigabytes_that_are_none() -> None:
+    found, right = populate("10G", "builder-2010-04-22"), populate("10G")
+    # indices 1 and 2 lie below the hole; 4 to 9 are 256 MiB off: 6 extents of 512 leaves each
+    assert found.allocated[18] == 8
+    assert found.leaves[18] == 2
+    assert found.failed[18] == 0
+    assert found.leaves[9] == 10 * 512 - 1 - 2 * 512
+    # the right one aligns the gfn: 2 below the hole, 4 to 9 GiB above it
+    assert right.leaves[18] == right.allocated[18] == 8
+
+
+def test_the_builder_of_2008_knows_no_gigabytes() -> None:
+    found, later = populate("5G", "builder-2008"), populate("5G", hap_1gb=False)
+    assert found.allocated[18] == 0
+    assert found.leaves == later.leaves
+
+
+# ---- what a failure costs ----
+
+
+@pytest.mark.parametrize("n_whole", [0, 1, 2, 3, 4])
+def test_a_failed_extent_costs_the_rest_of_its_batch(n_whole: int) -> None:
+    # 10 MiB: the first 2 MiB one by one, then one batch of 4 extents, from a host of 12 blocks
+    found = populate("10M", fragmentation=(12 - n_whole) / 12, machine_memory="24M", seed=11)
+    assert found.leaves[9] == n_whole
+    assert found.failed[9] == (n_whole < 4)
+    assert found.skipped[9] == max(0, 4 - n_whole - 1)
+    assert found.allocated[0] == 485 + (4 - n_whole) * 512
+
+
+def test_the_next_batch_tries_anew() -> None:
+    # a host with no whole block: 64 MiB above the first two are 8 batches, and each fails at its first extent
+    found = populate("66M", fragmentation=1.0)
+    assert found.failed == {0: 0, 9: 8, 18: 0}
+    assert found.skipped == {0: 0, 9: 8 * 3, 18: 0}
+    assert counts(found) == (485 + 32 * 512, 0, 0)
+
+
+def test_a_missing_gigabyte_costs_that_gigabyte_only() -> None:
+    # 6 of 8 GiB have one broken block each. A guest of 6 GiB asks for GiB 1 and 2, and for 4 and 5 above
+    # the hole: two are there
+    found = populate("6G", fragmentation=6 / 4096, fragmentation_1gb=0.75, machine_memory="8G")
+    assert found.predicted.leaves[18] == 4
+    assert found.failed == {0: 0, 9: 0, 18: 2}
+    assert counts(found) == (485, found.predicted.leaves[9] + 2 * 512, 2)
+
+
+def test_opportunistic_extents_are_tried_one_by_one() -> None:
+    builder, finder = (
+        populate("64M", policy, fragmentation=0.5, machine_memory="96M", seed=3)
+        for policy in ("builder", "opportunistic")
+    )
+    # 24 of 48 blocks are whole, 31 are wanted: by the builder in batches of 4, of which the 7th has none at
+    # once, and the last, of 3, neither; one by one the last 7 fail
+    assert builder.leaves == finder.leaves == {0: 485 + 7 * 512, 9: 24, 18: 0}
+    assert (builder.failed[9], builder.skipped[9]) == (2, 3 + 2)
+    assert (finder.failed[9], finder.skipped[9]) == (7, 0)
+
+
+def test_no_merge_makes_small_leaves_large() -> None:
+    found = populate("8M", "opportunistic", demand_4k=True)
+    assert set(found.extents.n_by_order) == {0}
+    # though all frames of a 2 MiB block can be neighbours in the machine
+    assert found.allocated[0] == found.leaves[0]
+
+
+# ---- the answer ----
+
+
+def test_the_public_call_is_this_one() -> None:
+    found = p2mperf.populate("64M", policy="opportunistic", seed=3)
+    assert found == populate("64M", "opportunistic", seed=3)
+    assert found.machine.seed == 3
+    assert found.m2p_bytes == found.extents.n_frames * 8
+    plain = found.to_dict()
+    assert plain["leaves"] == {"0": 485, "9": 31, "18": 0}
+    assert plain["tables"] == plain["predicted_tables"] == {"L1": 2, "L2": 2, "L3": 1, "L4": 1}
+    assert plain["table_bytes"] == 6 * 4096
+
+
+def test_equal_seeds_give_equal_memory() -> None:
+    def extents(seed: int) -> Extents:
+        return populate("256M", fragmentation=0.4, seed=seed).extents
+
+    assert extents(1) == extents(1)
+    assert extents(1) != extents(2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "sentence"),
+    [
+        (("10G", "bilder"), {}, "unknown policy 'bilder': did you mean 'builder'"),
+        (("10G", None), {}, "unknown policy None"),
+        (("4K",), {}, "has 1M to 4T here, not 4K"),
+        (("5T",), {}, "has 1M to 4T here, not 5T"),
+        (("4097",), {}, "guest memory is a whole number of 4 KiB pages"),
+        (("much",), {}, "'much' is not a size"),
+        (("10G",), {"fragmentation": 1.5}, "fragmentation must be a share from 0 to 1"),
+        (("10G",), {"fragmentation_1gb": -1}, "share of broken 1 GiB blocks must be a share"),
+        (("10G",), {"fragmentation": 0.5, "fragmentation_1gb": 0.1}, "cannot lie in"),
+        (("10G",), {"hap_1gb": 1}, "hap_1gb must be True or False"),
+        (("10G",), {"hap_2mb": "no"}, "hap_2mb must be True or False"),
+        (("10G",), {"device_model": None}, "device_model must be True or False"),
+        (("10G",), {"demand_4k": True}, "demand_4k is a hint to the hypervisor, and builder asks"),
+        (("10G",), {"seed": -1}, "a seed must be a whole number"),
+        (("10G",), {"machine_memory": "1G"}, "the machine has 262144 frames"),
+        (("10G", "opportunistic"), {"machine_memory": "1G"}, "the machine has 262144 frames"),
+        (("10G",), {"machine_memory": "x"}, "'x' is not a size"),
+        (("10G",), {"machine_memory": "16T"}, "in up to 4294967295 frames"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    arguments: tuple[Any, ...], options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(BadInputError, match=sentence):
+        populate(*arguments, **options)
+
+
+def test_a_machine_with_room_for_all_but_the_special_pages_builds_no_guest() -> None:
+    # of 512 frames the guest takes 480; of 484 there are 4 for the 5 special ones
+    assert populate("2M", machine_memory=485 * PAGE_SIZE).extents.n_frames == 485
+    with pytest.raises(BadInputError, match="the machine has 484 frames, of which 484 were free: too few"):
+        populate("2M", machine_memory=484 * PAGE_SIZE)
+
+
+def test_policies_say_what_they_do() -> None:
+    assert [name for name, policy in POLICIES.items() if not policy.is_builder] == ["opportunistic"]
+    assert "reconstruction" in POLICIES["opportunistic"].meaning
+    assert all(policy.name == name and policy.meaning for name, policy in POLICIES.items())
+    assert Fragmentation() == Fragmentation(0.0, None)

@@ -41,6 +41,8 @@ _SHIPPED = {
     "arm-events": "arm.events",
     "arm-switch": "arm.switch",
     "precopy": "arm.precopy",
+    "hap-survival": "hap.survival",
+    "hap-footprint": "hap.footprint",
 }
 
 __all__ = ["FigureSpec", "figure", "figures", "find", "save", "table"]

@@ -205,7 +205,7 @@ def known_names() -> dict[str, tuple[str, ...]]:
         "tracer": ("vlpt", "walk", "walk-direct"),
         "writer": ("sequential", "uniform", "hot"),
         "rule": ("legacy", "legacy-sent", "later"),
-        "figure": ("cost", "limit-area", "arm-shift"),
+        "figure": ("cost", "limit-area", "arm-shift", "hap-survival"),
         "policy": tuple(policies),
     }
 

@@ -224,12 +224,12 @@ def names() -> dict[str, Any]:
     from p2mperf.guests.extents import Extents
     from p2mperf.guests.runs import Runs
     from p2mperf.migration import precopy, tracing, writers
-    from p2mperf.populating import heap, tables
+    from p2mperf.populating import ballooning, heap, tables
     from p2mperf.results.export import export
 
     own = (check, expect, copied, held, forked, race, steady, many, tracer, changed, same_pieces)
     public = (compare, export, dataclasses.replace, Backing, Extents, Runs, Saved, VlptWindow, p2mperf.build)
     found: dict[str, Any] = {made.__name__: made for made in (*own, *public, p2mperf.Guest, p2mperf.Machine)}
     rooms = {"families": families, "figures": figures, "sizing": sizing, "streams": streams, "units": units}
-    rooms |= {"heap": heap, "tables": tables}
+    rooms |= {"ballooning": ballooning, "heap": heap, "tables": tables}
     return {**found, **rooms, "p2mperf": p2mperf, "precopy": precopy, "writers": writers, "tracing": tracing}

@@ -218,6 +218,8 @@ _GIFTS = expressions("""
     p2mperf.populate('64M', ?policy, fragmentation=?share, fragmentation_1gb=?share).tables
     p2mperf.populate('64M', ?policy, machine_memory=?size, seed=?scalar)
     e.entries(?array)  e.at(?)  e.cut(?)  e.cut([?scalar])  e.n_by_order  e == e  hash(e)
+    ballooning.release(e, ?array)  ballooning.course(e, ?array, ?scalar, ?scalar)
+    ballooning.course(e, [0, 1], seed=?)  ballooning.expected_survival(?scalar, ?scalar, ?array)
     tables.count_tables(e)  heap.MachineHeap(Machine(4096), heap.Fragmentation(?share, ?share))
     heap.MachineHeap(Machine(4096)).take(?)  heap.MachineHeap(Machine(4096)).give(?scalar, ?scalar)
 """)

@@ -1,0 +1,1 @@
+"""Figures of HAP: superpages and what they save."""

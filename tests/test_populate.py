@@ -118,6 +118,27 @@ def test_counting_goes_by_pages_that_stand_above_a_leaf() -> None:
     assert count_tables(Extents.of([])) == Tables(0, 0, 0, 1)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        MODES["2M"],
+        {**MODES["4K"]},
+        {"fragmentation": 0.4, "machine_memory": "512M"},
+        {"device_model": False},
+    ],
+)
+def test_a_real_table_has_the_leaves_and_pages_that_are_counted(options: dict[str, Any]) -> None:
+    found = populate("256M", **options)
+    with p2mperf.build("hap-walk", found.guest) as p2m:
+        p2m.audit()
+        pages = p2m.footprint().pages
+        assert [pages.get(f"l{level}", 0) for level in range(1, 5)] == list(found.tables)
+        frames = [0, 0x9F, 0xC0, 0x200, 0xFFFF, 0xFEFFB, 0xFEFFF]
+        mfns = (p2m.lookup(frames) & np.uint64((1 << 52) - 1)) >> np.uint64(12)
+        assert mfns.tolist() == found.extents.entries(frames).tolist()
+
+
 # ---- the policies against plain ones ----
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from p2mperf.errors import BadInputError, DoesNotFitError, known
 from p2mperf.guests.extents import MAX_ORDER, Extents, Orders, pieces, sealed
 from p2mperf.guests.geometry import Geometry, Words
+from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine, checked_seed
 from p2mperf.host.memory import require_memory
 from p2mperf.populating.heap import Fragmentation, MachineHeap
@@ -104,6 +105,11 @@ class Populated:
         return predict(
             runs, [] if self.demand_4k else [order for order in may_be_large if may_be_large[order]]
         )
+
+    @property
+    def guest(self) -> Guest:
+        """The guest itself: what ``p2mperf.build("hap-walk", ...)`` and the other HAP designs take."""
+        return Guest.from_extents(self.extents, machine=self.machine, seed=self.machine.seed)
 
     @property
     def m2p_bytes(self) -> int:

@@ -276,7 +276,7 @@ def load(source: str | Path | Sequence[str | Path] = "results", run: str = "late
     --------
     >>> sorted(load("shipped")["family"].unique())[-1]
     'pv'
-    >>> load(["shipped", "shipped-life"])["machine"].nunique()
+    >>> load(["shipped", "shipped-zen3"])["machine"].nunique()
     2
     """
     from p2mperf.results.export import load as load_frame

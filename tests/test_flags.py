@@ -14,6 +14,7 @@ import pytest
 import p2mperf
 from p2mperf.analysis.agreement import agreement
 from p2mperf.analysis.compare import compare
+from p2mperf.designs import find
 from p2mperf.designs.arm.posted_defects import run_scenario
 from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.errors import BadInputError
@@ -71,6 +72,12 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     ("designs.pv.linear_nested", "predict_footprint", "invalidated"): lambda value: p2mperf.build(
         "pv-linear-nested", SMALL, invalidated=value
     ),
+    **{
+        ("populating.populate", "populate", name): lambda value, name=name: p2mperf.populate(
+            "16M", **{name: value}
+        )
+        for name in ("demand_4k", "device_model", "hap_1gb", "hap_2mb")
+    },
     ("migration.precopy", "Sender", "peek"): send,
     ("model.arndale", "switch_ns", "changed"): lambda value: switch_ns(
         2, next(iter(ASSUMPTIONS.values())), changed=value
@@ -87,6 +94,7 @@ INNER = (
     *("cli", "figures", "host", "jit", "measure", "memory", "plugins", "progress", "results", "tables"),
     *("designs.passing", "designs.pv.list_tables", "designs.pv.quirks", "designs.pv.breaking", "families"),
     *("designs.pv.writer", "designs.pv.list_plan", "designs.pv.reading", "designs.arm.window", "study.jobs"),
+    *("populating.layout", "populating.policy_kernels", "designs.hap.door"),
     *("designs.pv.covering", "designs.pv.scenarios", "streams", "sizing.parameters"),
 )
 
@@ -124,3 +132,14 @@ def test_numpys_flags_are_flags() -> None:
         assert flag(value, "fresh") is bool(value)
     with pytest.raises(BadInputError, match="fresh must be True or False, not <NA>"):
         flag(pd.NA, "fresh")
+
+
+@pytest.mark.parametrize("name", ["hap_1gb", "hap_2mb"])
+def test_a_switch_of_superpages_is_true_or_false_or_the_designs_own(name: str) -> None:
+    guest = Guest.plain("16M", geometry="hap64")
+    for value in NO_FLAGS:
+        if value is not None:
+            with pytest.raises(BadInputError, match=f"^{name} must be True or False, not "):
+                p2mperf.build("hap-walk", guest, **{name: value})
+            with pytest.raises(BadInputError, match=f"^{name} must be True or False, not "):
+                find("hap-walk").predict_footprint(guest, **{name: value})

@@ -17,8 +17,8 @@ REGRESSION = 3
 
 _EPILOG = """\
 A and B are results directories (their newest run with a measured cell counts), journals (.jsonl), exported
-.parquet files, or shipped, shipped-backings and shipped-life. Where a side has several, --before and --after
-take them; all their processes count, and each run may be named once.
+.parquet files, or shipped, shipped-zen3, shipped-backings and shipped-life. Where a side has several, --before
+and --after take them; all their processes count, and each run may be named once.
 
 A ratio is the cost in B over the cost in A: "B 4.1 % slower" is 4.1 % more time a lookup. Its interval is
 that of two independent sets of fresh processes, with four or more a side, and covers neither boots nor
@@ -37,6 +37,7 @@ examples:
   python -m p2mperf compare --before monday.parquet tuesday.parquet --after results-new
   python -m p2mperf compare results-before results-after --markdown > change.md
   python -m p2mperf compare --verdicts intel.parquet amd.parquet results
+  python -m p2mperf compare --verdicts --force shipped shipped-zen3
 
 exit codes: 0 compared, 1 failed, 2 bad input, or results that do not compare, 3 a ratio is above --fail-above
 """

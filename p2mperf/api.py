@@ -257,8 +257,8 @@ def load(source: str | Path | Sequence[str | Path] = "results", run: str = "late
     ----------
     source : str, Path, or sequence of them
         A results directory, a journal, an exported .parquet file, or one of the sweeps that come with
-        p2mperf: "shipped" (the default plan), "shipped-zen3" (the same on another machine), "shipped-backings"
-        or "shipped-life". Or several of these, of one machine or of many, as a list.
+        p2mperf: "shipped" (the default plan), "shipped-zen3" (the same on another machine),
+        "shipped-backings" or "shipped-life". Or several of these, of one machine or of many, as a list.
     run : str
         "latest", "all", or a run id, where `source` is a directory.
 

@@ -101,4 +101,4 @@ def test_a_units_streams_take_the_memory_of_those_before_them() -> None:
     done = subprocess.run([sys.executable, "-c", FRESH_PAGES], capture_output=True, text=True, check=True)
     first, second = map(int, done.stdout.split())
     assert first >= 10  # of 2 MiB pages, where numpy gets them
-    assert second == 0
+    assert second <= first // 5

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -145,14 +149,40 @@ def test_a_missed_criterion_is_exit_code_1(
     assert json.loads(capsys.readouterr().out)["startup"]["rows"] == [["1", "22"]]
 
 
-def test_the_memory_of_a_unit_is_seen_from_outside() -> None:
-    # The smallest unit: interpreter and numba take most of it, two tables 2 MiB each.
+def test_the_memory_of_a_unit_is_said_in_parts() -> None:
+    # What is sampled depends on how busy the machine is: interpreter and numba alone are there all the time.
     report = memory.run(Effort.SMOKE)
     found = {name: float(mebibytes) for name, mebibytes in report.rows}
-    assert found["memfd"] >= 4
-    assert 50 < found["anonymous"] < found["together, at the peak"] < found["predicted"]
-    assert found["page tables"] > 0
+    assert list(found) == ["memfd", "anonymous", "page tables", "together, at the peak", "predicted"]
+    assert 10 < found["anonymous"] <= found["together, at the peak"] < found["predicted"]
     assert report.title == "memory: a unit of pv-64-64m, 2 cells of pv-tree and pv-linear"
+
+
+def test_the_memory_of_a_process_is_seen_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = "import os; fd = os.memfd_create('held'); os.posix_fallocate(fd, 0, 64 << 20)"
+    ready, seen = threading.Event(), threading.Event()
+    look = memory._memory
+
+    def look_and_tell(pid: int) -> tuple[int, int, int]:
+        found = look(pid)
+        if ready.is_set():
+            seen.set()
+        return found
+
+    def hold() -> None:
+        with subprocess.Popen(
+            [sys.executable, "-c", f"{made}; print(flush=True); input()"], stdin=PIPE, stdout=PIPE
+        ) as child:
+            child.stdout.readline()
+            ready.set()
+            assert seen.wait(60)
+            child.communicate(b"\n")
+
+    monkeypatch.setattr(memory, "_memory", look_and_tell)
+    at_peak = memory._at_peak(hold)
+    assert at_peak["memfd"] == 64 << 20
+    assert at_peak["anonymous"] > 1 << 20
+    assert at_peak["page tables"] > 0
 
 
 def test_what_runs_is_well_where_nothing_is_judged(

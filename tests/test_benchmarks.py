@@ -160,6 +160,7 @@ def test_the_memory_of_a_unit_is_said_in_parts() -> None:
 
 def test_the_memory_of_a_process_is_seen_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     made = "import os; fd = os.memfd_create('held'); os.posix_fallocate(fd, 0, 64 << 20)"
+    command = [sys.executable, "-c", f"{made}; print(flush=True); input()"]
     ready, seen = threading.Event(), threading.Event()
     look = memory._memory
 
@@ -170,9 +171,8 @@ def test_the_memory_of_a_process_is_seen_from_outside(monkeypatch: pytest.Monkey
         return found
 
     def hold() -> None:
-        with subprocess.Popen(
-            [sys.executable, "-c", f"{made}; print(flush=True); input()"], stdin=PIPE, stdout=PIPE
-        ) as child:
+        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE) as child:
+            assert child.stdout is not None
             child.stdout.readline()
             ready.set()
             assert seen.wait(60)

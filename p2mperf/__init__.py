@@ -24,6 +24,7 @@ _HOMES = {
     "life": "p2mperf.api",
     "limits": "p2mperf.api",
     "load": "p2mperf.api",
+    "nested_references": "p2mperf.api",
     "populate": "p2mperf.api",
     "summary": "p2mperf.api",
     "sweep": "p2mperf.api",

@@ -32,7 +32,17 @@ SHIPPED = {
 # Frames, entries before and after, and flags, of every frame up to the limit, at the worst.
 _SCENARIO_BYTES = 48
 
-__all__ = ["build", "figure", "life", "limits", "load", "populate", "summary", "sweep"]
+__all__ = [
+    "build",
+    "figure",
+    "life",
+    "limits",
+    "load",
+    "nested_references",
+    "populate",
+    "summary",
+    "sweep",
+]
 
 
 def build(design: str, guest: Guest | str, backing: str = "kernel", **options: Any) -> Design:
@@ -153,6 +163,36 @@ def _require_life(kind: type[Design], guest: Guest, scenario: str, limit: str | 
         reach = guest.geometry.hotplug_reach_bytes >> PAGE_SHIFT
         n_entries = area_entries(guest, min(limit_pages, reach))
         require_memory(n_entries * _SCENARIO_BYTES, f"{scenario} of {guest.name}")
+
+
+def nested_references() -> pd.DataFrame:
+    """Count what a processor reads to translate one page of a HAP guest, through both dimensions.
+
+    The guest's tables are real, in frames of its own, and each of their frames goes through a real p2m. No
+    cache helps, and nothing is timed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a guest and host: every paging and page size of a guest over a host on 4 KiB, 2 MiB and 1 GiB,
+        and two over hosts of mixed sizes; columns as in `p2mperf.model.nested_cases.NestedCase`.
+
+    Raises
+    ------
+    DoesNotFitError
+        When memory does not suffice for the p2m of a guest of 1 GiB.
+
+    Examples
+    --------
+    >>> small = nested_references().iloc[0]
+    >>> int(small["n_computed"]), int(small["n_counted"]), int(small["n_lines"])
+    (24, 24, 16)
+    """
+    import pandas as pd
+
+    from p2mperf.model.nested_cases import nested_cases
+
+    return pd.DataFrame(nested_cases())
 
 
 def sweep(

@@ -43,6 +43,7 @@ _SHIPPED = {
     "precopy": "arm.precopy",
     "hap-survival": "hap.survival",
     "hap-footprint": "hap.footprint",
+    "hap-nested": "hap.nested",
 }
 
 __all__ = ["FigureSpec", "figure", "figures", "find", "save", "table"]

@@ -219,7 +219,7 @@ def sweep(
     Parameters
     ----------
     plan : str
-        "quick", "default", "full" or "life".
+        "quick", "default", "full", "life" or "hap".
     sizes, guests, designs, streams, operations, backings : sequence of str
         Replace the plan's own; a size gives a guest with nothing but RAM. A backing on whose pages a family's
         kernel has its tables, as "small" of PV, is measured once and called "kernel".

@@ -109,6 +109,15 @@ def test_a_visit_is_of_more_than_a_thousand_entries() -> None:
     assert Entry(FLUSH).n_fixed % asked.n_frames == Entry(TIGHT).n_fixed % asked.n_frames == 0
 
 
+def test_entries_of_one_frame_are_as_long_in_all_as_those_of_four() -> None:
+    with p2mperf.build("hap-walk", Guest.plain("4M", geometry="hap64")) as p2m:
+        for preamble, n_entries in ((FLUSH, 512), (TIGHT, 3 << 13)):
+            work = Entry(preamble)
+            work.begin({"hap-walk": p2m}, 1, None)
+            assert work.n_done(work.n_fixed) == n_entries
+            assert (1 + Settings().n_slices) * n_entries > 1000
+
+
 def test_what_time_stamps_cost_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = count(1000, 7)  # a stamp takes 7 ticks
     spent = 0
@@ -231,8 +240,9 @@ def test_plans_measure_the_usual_preambles_and_full_all() -> None:
         assert not asked or asked == {"default": {"uniform"}, "full": set(spec.streams or ())}[name]
         return [before for before in plan.preambles_of(spec, guest) if asked]
 
-    wide, narrow_guest, arm = (Guest.plain("1G", shape) for shape in ("pv64", "pv32", "lpae"))
+    wide, narrow_guest, arm, hap = (Guest.plain("1G", shape) for shape in ("pv64", "pv32", "lpae", "hap64"))
     if FLUSH.is_possible:
+        assert cells("default", hap) == ["8M", "flush+8M"]  # which it is, is not known
         assert cells("default", wide) == ["flush+8M", "tight"]
         assert set(cells("full", wide)) == {"flush+8M", "tight", "flush+1M", "flush", "8M"}
         assert set(cells("full", arm)) == {"tight", "8M", "flush+8M"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import p2mperf
 from p2mperf.designs import find
 from p2mperf.errors import P2mperfError
 from p2mperf.guests.guest import Guest
+from p2mperf.measure.engine import rehearse
 from p2mperf.measure.operations.registry import find_operation, why_not
+from p2mperf.streams import make_stream
+from p2mperf.study.rehearsal import rehearsal_guest
 
 OPERATIONS = ("split", "populate", "remove", "retype")
 # 64 superpages a pass, of 128: so that neighbours and others are not the same.
@@ -51,6 +55,17 @@ def test_a_guest_without_enough_superpages_is_refused() -> None:
         operation: Any = find_operation("split").make()
         with pytest.raises(P2mperfError, match="hap-64m has 32 whole superpages, and 64 are split"):
             operation.begin({"hap-walk": p2m}, 64, None)
+
+
+@pytest.mark.parametrize("geometry", ["hap64", "hap-pae", "hap-nonpae"])
+def test_every_operation_is_rehearsed_on_a_small_guest(geometry: str) -> None:
+    small = rehearsal_guest(Guest.plain("1G", geometry=geometry))
+    with p2mperf.build("hap-linear", small) as p2m:
+        before = p2m.leaves
+        for name in OPERATIONS:
+            rehearse(name, p2m, partial(make_stream, "sequential", small))
+        assert p2m.leaves == before
+        p2m.audit()
 
 
 def test_only_p2ms_with_superpages_are_asked() -> None:

@@ -57,6 +57,7 @@ def test_every_operation_of_a_plan_is_one_that_is_timed() -> None:
     assert operations_of("life") == (
         *lookups(),
         *("set", "balloon-down", "balloon-up", "cow", "tools", "rebuild", "build"),
+        *("split", "populate", "remove", "retype"),
     )
     for spec in operations().values():
         assert issubclass(spec.load(), Operation)
@@ -268,12 +269,14 @@ def test_a_list_with_leaves_to_share_that_the_map_has_not_is_refused() -> None:
 
 def test_the_life_plan_is_the_table_of_life_cycle_costs() -> None:
     plan = make_plan("life")
-    assert {guest.name for guest in plan.guests} == {"pv-64-8g", "pv-64-128g", "pv-64-400g", "pv-32-43g"}
+    of_pv = {"pv-64-8g", "pv-64-128g", "pv-64-400g", "pv-32-43g"}
+    assert {guest.name for guest in plan.guests} == {*of_pv, "hap-16g"}
     assert {unit.guest.name: unit.limit_bytes >> 30 for unit in plan.units()} == {
         "pv-64-8g": 512,
         "pv-64-128g": 512,
         "pv-64-400g": 512,
         "pv-32-43g": 64,
+        "hap-16g": 0,
     }
     cells = plan.cells(Guest.plain("8G"))
     # Lookups and set over both streams, balloons over one, whole tables over none; leaves come last.
@@ -284,10 +287,19 @@ def test_the_life_plan_is_the_table_of_life_cycle_costs() -> None:
         "rebuild",
         "build",
     }
+    # Superpages are changed and put back where there are some.
+    of_hap = {operation for _, operation in plan.cells(Guest.plain("16G", geometry="hap64"))}
+    assert of_hap == {*lookups(), "split", "populate", "remove", "retype"}
 
 
 def test_other_plans_measure_lookups_without_a_limit() -> None:
-    for name, entered in (("quick", ()), ("default", ("entry",)), ("full", ("entry",))):
+    changes = ("split", "populate", "remove", "retype")
+    for name, entered in (
+        ("quick", ()),
+        ("default", ("entry",)),
+        ("full", ("entry", *changes)),
+        ("hap", ("entry", *changes)),
+    ):
         plan = make_plan(name)
         assert (plan.operations, plan.limit_bytes) == ((*lookups(), *entered), 0)
 

@@ -9,7 +9,7 @@ from naive_life import Life
 from small_guests import build, oracle_of, small_guest, unused
 
 import p2mperf
-from p2mperf.analysis.summary import reference_of
+from p2mperf.analysis.summary import references_of
 from p2mperf.designs import find, registry
 from p2mperf.designs.backing import NAMES as BACKINGS
 from p2mperf.guests.guest import Guest
@@ -74,9 +74,10 @@ def test_two_of_a_cell_do_not_see_each_others_writes() -> None:
 
 
 def test_small_pages_are_divided_by_large_ones() -> None:
-    assert reference_of("pv", ["pv-linear-2m", "pv-linear-4k"]) == "pv-linear-2m"
-    assert reference_of("pv", ["pv-tree-2m", "pv-tree-4k"]) == "pv-tree-2m"
-    assert reference_of("pv", ["pv-linear", "pv-linear-2m", "pv-linear-4k"]) == "pv-linear"
+    for small, large in (("pv-linear-4k", "pv-linear-2m"), ("pv-tree-4k", "pv-tree-2m")):
+        assert references_of("pv", [large, small]) == {small: large}
+    every = references_of("pv", ["pv-linear", "pv-linear-2m", "pv-linear-4k"])
+    assert set(every.values()) == {"pv-linear"}
 
 
 @pytest.mark.usefixtures("collapse")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import naive_populating as naive
@@ -12,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 import p2mperf
 from p2mperf.errors import BadInputError
 from p2mperf.guests.extents import Extents
+from p2mperf.guests.presets import BUILT_PRESETS
 from p2mperf.populating.heap import Fragmentation, MachineHeap
 from p2mperf.populating.layout import memory_runs
 from p2mperf.populating.policies import POLICIES
@@ -395,3 +397,18 @@ def test_policies_say_what_they_do() -> None:
     assert "reconstruction" in POLICIES["opportunistic"].meaning
     assert all(policy.name == name and policy.meaning for name, policy in POLICIES.items())
     assert Fragmentation() == Fragmentation(0.0, None)
+
+
+@pytest.mark.parametrize("name", BUILT_PRESETS)
+def test_a_guest_of_the_builder_can_be_named(name: str) -> None:
+    preset = BUILT_PRESETS[name]
+    guest, given = (
+        p2mperf.Guest.preset(name, 7),
+        populate(preset.memory, fragmentation=preset.broken_share, seed=7),
+    )
+    assert (guest.name, guest.geometry.name, guest.extents) == (name, "hap64", given.extents)
+    assert guest == replace(guest)
+    # Broken blocks leave no gigabyte whole; which ones they are is another host's in each process.
+    again = p2mperf.Guest.preset(name, 8)
+    assert (18 in guest.extents.n_by_order) == (guest.extents == again.extents) == (not preset.broken_share)
+    assert guest.n_boot_pages == again.n_boot_pages == (preset.memory >> 12) - 0x20 + 5

@@ -205,7 +205,7 @@ def _span(shown: pd.DataFrame, **where: object) -> str:
 def life_costs() -> str:
     """What all but the lookups cost, of the shipped sweep over a p2m's life: a row an operation."""
     pairs = p2mperf.summary(p2mperf.load("shipped-life"))
-    pairs = with_verdicts(pairs[~pairs["operation"].isin(lookups())])
+    pairs = with_verdicts(pairs[~pairs["operation"].isin(lookups()) & (pairs["family"] == "pv")])
     cells = pairs[_CELL].itertuples(index=False, name=None)
     costs = _by_guest(dict(zip(cells, map(_cost, pairs_of(pairs)), strict=True)))
     return "\n".join([costs, *_notes(pairs)])

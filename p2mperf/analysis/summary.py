@@ -1,4 +1,4 @@
-"""The designs of each cell against the reference of their family, paired, with intervals and a verdict.
+"""The designs of each cell against their reference, paired, with intervals and a verdict.
 
 What report, README, figures and notebooks say of two designs comes from here.
 """
@@ -172,13 +172,11 @@ def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
     names = rounds.designs
     if len(names) < 2:
         return
-    reference = reference_of(first["family"], names)
+    references = references_of(first["family"], names)
     costs = wide[names].groupby(level=PROCESS).median().median()
     control = rounds.control()
     trends = {name: rounds.trend(name) for name in names}
-    for name in names:
-        if name == reference:
-            continue
+    for name, reference in references.items():
         ratio = rounds.ratio(name, reference)
         if ratio is None:
             continue  # rows of a frame may be picked so that no round has both
@@ -211,8 +209,8 @@ def pairs_of(table: pd.DataFrame) -> Iterator[Pair]:
     return (Pair(*row) for row in table[names].itertuples(index=False, name=None))
 
 
-def reference_of(family: str, names: Sequence[str]) -> str:
-    """Name the design that the others of a cell are compared to.
+def references_of(family: str, names: Sequence[str]) -> dict[str, str]:
+    """Name the design that each of a cell is compared to.
 
     Parameters
     ----------
@@ -223,12 +221,23 @@ def reference_of(family: str, names: Sequence[str]) -> str:
 
     Returns
     -------
-    str
-        The family's reference; where that is none of them, or no family of that name is known here, as in
-        results of somebody else's, the first by name.
+    dict of str to str
+        For each but one: what it is declared to be compared to; where that is none of them, the family's
+        reference; and where that is none of them either, or no family of that name is known here, as in
+        results of somebody else's, the first by name of those that are compared to none of the others.
+
+    Examples
+    --------
+    >>> references_of("hap", ["hap-walk", "hap-linear", "hap-walk-4k", "hap-linear-4k"])
+    {'hap-linear': 'hap-walk', 'hap-walk-4k': 'hap-walk', 'hap-linear-4k': 'hap-walk-4k'}
+    >>> references_of("hap", ["hap-linear-4k", "hap-walk-4k"])
+    {'hap-linear-4k': 'hap-walk-4k'}
     """
     known = families().get(family)
-    return known.reference if known and known.reference in names else min(names)
+    declared = {spec.name: spec.reference for spec in known.designs} if known else {}
+    own = {name: declared[name] for name in names if declared.get(name) in names}
+    usual = known.reference if known and known.reference in names else min(set(names) - set(own))
+    return {name: own.get(name, usual) for name in names if name != usual}
 
 
 def short_name(design: str, family: str) -> str:

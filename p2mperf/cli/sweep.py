@@ -24,7 +24,8 @@ plans:
   quick    two 64-bit guests, a 32-bit and an ARM one; less than a minute on two cores
   default  512 MB to 400 GB, both widths, odd sizes, sequential and uniform, holes; some seven minutes
   full     all streams, points on both sides of every cache and TLB knee of this machine, all page backings
-  life     what happens to a PV p2m beside lookups: writes, ballooning, leaves broken, tables
+  life     what happens to a p2m beside lookups: writes, ballooning, leaves broken, tables, superpages
+  hap      walk and windows of a HAP p2m by the size of its leaves, and on a host whose memory is broken
 
 {operations}
 
@@ -49,7 +50,7 @@ _ONE_OF_THEM = {
     "lookup": "a lookup; all plans measure these",
     "entry": "the lookups of a kernel entry, after --preamble",
     "frame": "a frame",
-    "leaf": "a shared leaf made private",
+    "leaf": "a shared leaf made private, or a superpage's memory",
     "table": "a whole table",
 }
 
@@ -112,13 +113,14 @@ def _parser() -> Parser:
     from p2mperf.designs.backing import NAMES as BACKING_NAMES
     from p2mperf.families import preambles
     from p2mperf.streams import STREAMS
+    from p2mperf.study.plans import PLANS
 
     parser = make_parser(
         "sweep",
         "Measure every design over a grid of guests, streams and operations.",
         _EPILOG.format(operations=_operations()),
     )
-    parser.add_argument("--plan", default="default", metavar="NAME", help="quick, default, full or life")
+    parser.add_argument("--plan", default="default", metavar="NAME", help=", ".join(PLANS))
     add_repeated(parser, "--guest", "only this preset; may be repeated")
     add_repeated(parser, "--size", "only a guest of this size; may be repeated", metavar="SIZE")
     parser.add_argument("--entry-bits", type=int, choices=(32, 64), help="only guests of this width")

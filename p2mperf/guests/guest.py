@@ -20,7 +20,7 @@ from p2mperf.guests.frames import frame_numbers
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.geometry import Geometry, Kind, Words
 from p2mperf.guests.machine import MAX_FRAMES, Machine, checked_seed
-from p2mperf.guests.presets import PRESETS
+from p2mperf.guests.presets import ALL_PRESETS, BuiltPreset
 from p2mperf.guests.runs import Runs
 from p2mperf.units import PAGE_SHIFT, format_size, parse_pages, round_up, whole_number
 
@@ -125,14 +125,19 @@ class Guest:
 
     @classmethod
     def preset(cls, name: str, seed: int = 1) -> Guest:
-        """Build one of the configurations that the source documents tested; `PRESETS` lists them.
+        """Build one of the configurations that the source documents tested, or a HAP guest of a builder.
+
+        `PRESETS` and `BUILT_PRESETS` of `p2mperf.guests.presets` list them.
 
         Raises
         ------
         BadInputError
             When there is no such preset.
         """
-        preset = PRESETS[known("guest", name, PRESETS)]
+        preset = ALL_PRESETS[known("guest", name, ALL_PRESETS)]
+        if isinstance(preset, BuiltPreset):
+            extents, machine = preset.give(seed)
+            return cls.from_extents(extents, preset.geometry, machine, seed=seed, name=name)
         return cls.from_e820(
             preset.rows, preset.boot, preset.maximum, geometry=preset.geometry, seed=seed, name=name
         )

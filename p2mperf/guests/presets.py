@@ -1,10 +1,16 @@
-"""The memory maps of the configurations that the source documents tested."""
+"""Guests by name: memory maps that the source documents tested, and memory as a domain builder gives it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from p2mperf.plugins import import_target
 from p2mperf.units import GIB, KIB, MIB
+
+if TYPE_CHECKING:
+    from p2mperf.guests.extents import Extents
+    from p2mperf.guests.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -68,3 +74,37 @@ PRESETS = {
     "dom0-32-e820": _e820("pv32"),
     "pv-64-400g": _plain(400 * GIB),
 }
+
+
+@dataclass(frozen=True)
+class BuiltPreset:
+    """A HAP guest whose memory is what Xen's domain builder got for it.
+
+    Attributes
+    ----------
+    memory : int
+        What was asked for [bytes].
+    broken_share : float
+        Share of the host's 2 MiB blocks that give no extent of 2 MiB any more; which ones, its seed decides.
+    geometry : str
+        Format of its table.
+    """
+
+    memory: int
+    broken_share: float = 0.0
+    geometry: str = "hap64"
+
+    def give(self, seed: int) -> tuple[Extents, Machine]:
+        """Give it its memory: the extents, and the host that they are of."""
+        # By name, as designs are declared: who populates guests stands above them.
+        populate: Any = import_target("p2mperf.populating.populate:populate")
+        given = populate(self.memory, fragmentation=self.broken_share, seed=seed)
+        return given.extents, given.machine
+
+
+BUILT_PRESETS = {
+    "hvm-16g": BuiltPreset(16 * GIB),
+    "hvm-16g-broken30": BuiltPreset(16 * GIB, 0.3),
+    "hvm-16g-broken60": BuiltPreset(16 * GIB, 0.6),
+}
+ALL_PRESETS: dict[str, Preset | BuiltPreset] = {**PRESETS, **BUILT_PRESETS}

@@ -206,7 +206,7 @@ def rehearse(operation: str, design: Design, make: StreamMaker) -> None:
     spec = find_operation(operation)
     if not why_not(spec, type(design), design.guest):
         work = spec.make()
-        n_frames = work.n_fixed or 1
+        n_frames = work.n_rehearsed or work.n_fixed or 1
         work.begin({design.name: design}, n_frames, None)
         one_pass(work, design, make(n_frames))
 

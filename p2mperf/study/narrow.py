@@ -150,7 +150,7 @@ def _check_reach(plan: Plan) -> None:
     """A comparison with tables that end below the guest's would compare different tables."""
     for spec in plan.guests:
         guest = spec.build(plan.seed)
-        for name in designs_of(spec.family, plan.designs):
+        for name in plan.designs_of(spec.family):
             if reason := find(name).out_of_reach(guest):
                 raise BadInputError(f"{name} {reason}")
 

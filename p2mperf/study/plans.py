@@ -30,7 +30,7 @@ class Plan:
     Attributes
     ----------
     name : str
-        quick, default, full, or what the user made of one.
+        quick, default, full, life, hap, or what the user made of one.
     guests : tuple of GuestSpec
         Guests of all families.
     backings : tuple of str
@@ -88,17 +88,21 @@ class Plan:
         for replicate in range(self.n_replicates):
             for guest in self.guests:
                 for backing in self.backings_of(guest):
-                    designs = designs_of(guest.family, self.designs)
+                    designs = self.designs_of(guest.family)
                     if designs:
                         seed = self.seed + replicate
                         limit_bytes, asked = self.limit_of(guest), bool(self.designs)
                         yield Unit(guest, backing, replicate, seed, designs, limit_bytes, asked)
 
+    def designs_of(self, family: str) -> tuple[str, ...]:
+        """Designs of a family that take part."""
+        return designs_of(family, self.designs, self.name)
+
     def backings_of(self, guest: GuestSpec) -> tuple[str, ...]:
         """Page backings of a guest's designs, each layout once: what its kernel has is called ``kernel``."""
         from p2mperf.designs import find
 
-        kinds = [find(name) for name in designs_of(guest.family, self.designs)]
+        kinds = [find(name) for name in self.designs_of(guest.family)]
         names = dict.fromkeys(find_backing(name, guest.family).name for name in self.backings)
         layouts: dict[tuple[tuple[int, int], ...], str] = {}
         for name in names:  # designs on pages of their own have one layout whatever is asked for
@@ -114,9 +118,7 @@ class Plan:
         """Streams and operations that a guest can serve, to some design that takes part."""
         from p2mperf.designs import find
 
-        kinds = [
-            find(name) for name in designs_of(family_of_geometry(guest.geometry.name).name, self.designs)
-        ]
+        kinds = [find(name) for name in self.designs_of(family_of_geometry(guest.geometry.name).name)]
         specs = [
             spec
             for spec in map(find_operation, self.operations)
@@ -191,6 +193,8 @@ _PLANS = {
     # Room for hotplug as 64-bit kernels have it by default; at 32 bits 64 GiB is the most there can be.
     # What changes tables is timed once a visit, so that it takes more of them.
     "life": _PlanSpec(_TWO_STREAMS, settings=Settings(n_visits=6), limit_bytes=512 * GIB),
+    # Walk and window by the size of leaves: all designs of HAP in one cell.
+    "hap": _PlanSpec(_TWO_STREAMS, settings=Settings(n_slices=2)),
 }
 PLANS = tuple(_PLANS)
 
@@ -212,7 +216,7 @@ def make_plan(name: str, knee_bytes: Sequence[int] = ()) -> Plan:
     Parameters
     ----------
     name : str
-        "quick", "default", "full" or "life".
+        One of `PLANS`.
     knee_bytes : sequence of int
         For one that `wants_knees`: list bytes at which a cache or a translation buffer of this machine is
         full; it gets points on both sides of each [bytes].

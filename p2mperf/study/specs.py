@@ -13,7 +13,7 @@ from p2mperf.families import FAMILIES, family_of_geometry
 from p2mperf.guests.geometries import GEOMETRIES
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
-from p2mperf.guests.presets import PRESETS
+from p2mperf.guests.presets import ALL_PRESETS
 from p2mperf.measure.operations.registry import broken as broken_operations, find_operation
 from p2mperf.streams import HOLE_PATTERNS, STREAMS
 
@@ -48,8 +48,8 @@ class GuestSpec:
         BadInputError
             When there is none of that name.
         """
-        name = known("guest", name, PRESETS)
-        return cls(name, PRESETS[name].geometry)
+        name = known("guest", name, ALL_PRESETS)
+        return cls(name, ALL_PRESETS[name].geometry)
 
     @classmethod
     def plain(cls, size: str | int, geometry: str) -> GuestSpec:
@@ -128,16 +128,28 @@ def build_options(kind: type[Design], limit_bytes: int) -> dict[str, int]:
     return {"limit": limit_bytes} if limit_bytes and "limit" in kind.options else {}
 
 
-def designs_of(family: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Designs of a family that take part: the wanted ones, or the headline designs.
+def designs_of(family: str, wanted: Sequence[str], plan: str = "") -> tuple[str, ...]:
+    """Name the designs of a family that take part.
 
-    What another package offers, is broken, and nobody asked for is passed over.
+    Parameters
+    ----------
+    family : str
+        Which.
+    wanted : sequence of str
+        Those that were asked for, of any family; without one, the headline designs take part.
+    plan : str
+        Plan that others may take part in beside them.
+
+    Returns
+    -------
+    tuple of str
+        What another package offers, is broken, and nobody asked for is passed over.
     """
     from p2mperf.designs import find, registry
 
     chosen = []
     for name, spec in registry().items():
-        if name in wanted if wanted else spec.headline:
+        if name in wanted if wanted else spec.headline or plan in spec.plans:
             with suppress(*(() if wanted else (PluginError,))):
                 chosen += [name] if find(name).family == family else []
     return tuple(chosen)

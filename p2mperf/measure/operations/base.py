@@ -29,6 +29,8 @@ class Operation(Generic[R]):
     ----------
     n_fixed : int
         Loop count of a pass; 0 where it is to be chosen so that a pass takes long enough.
+    n_rehearsed : int
+        The same of a rehearsal, whose guest is small; 0 where it is not less.
     repeats : bool
         Whether a visit has as many passes of a fixed amount as it has slices; else one, and one untimed.
     settles : bool
@@ -42,6 +44,7 @@ class Operation(Generic[R]):
     """
 
     n_fixed: int = 0
+    n_rehearsed: ClassVar[int] = 0
     repeats: ClassVar[bool] = False
     settles: ClassVar[bool] = True
     distinct: ClassVar[bool] = False

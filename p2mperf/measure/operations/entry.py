@@ -29,6 +29,8 @@ _FLUSHED_PAGES = 64
 # comes again. A flush and other work take 10 to 40 us an entry; without a preamble entries are as short as
 # the time stamps around them.
 _N_FRAMES, _N_TIGHT_FRAMES = 5 << 8, 3 << 13
+# Where an entry asks for one frame alone, so many would take a pass four times as long.
+_MOST_ENTRIES = 1 << 9
 
 # An interrupt takes 40 to 100 us, as long as the lookups of a hundred entries: met in one of 320 it would
 # make the mean of their pass up to twice as long. This share of entries is left out at either end.
@@ -55,8 +57,8 @@ class Entry(Reading[Entered]):
 
     def __init__(self, preamble: Preamble | None = None) -> None:
         self._preamble = preamble or Preamble("tight", False, 0, 0, "")
-        is_tight = not (self._preamble.flush or self._preamble.work_touches)
-        self.n_fixed = _N_TIGHT_FRAMES if is_tight else _N_FRAMES
+        self._is_tight = not (self._preamble.flush or self._preamble.work_touches)
+        self.n_fixed = _N_TIGHT_FRAMES if self._is_tight else _N_FRAMES
 
     @classmethod
     def why_not(cls, kind: type[Design], guest: Guest) -> str:
@@ -74,6 +76,8 @@ class Entry(Reading[Entered]):
         asked = find_family(next(iter(designs.values())).family).entry
         assert asked is not None
         self._asked: KernelEntry = asked
+        if not self._is_tight:
+            self.n_fixed = min(_N_FRAMES, _MOST_ENTRIES * asked.n_frames)
         flushed = _filled(_FLUSHED_PAGES * PAGE_SIZE if self._preamble.flush else 0)
         self.before = Before(
             np.array(asked.asks, np.uint64),

@@ -105,8 +105,9 @@ def _wrong_class(kind: object) -> str:
 
 
 _ROOM = "p2mperf.measure.operations"
-_ALL_PLANS = ("quick", "default", "full", "life")
+_ALL_PLANS = ("quick", "default", "full", "life", "hap")
 _LIFE = ("life",)
+_SUPERPAGES = ("full", "life", "hap")
 
 _OPERATIONS = (
     OperationSpec(
@@ -133,7 +134,7 @@ _OPERATIONS = (
         "entry",
         streams=("uniform", "zipf", "log-uniform"),
         has_preamble=True,
-        plans=("default", "full"),
+        plans=("default", "full", "hap"),
         title="lookups of a kernel entry",
         unit="ns per entry",
     ),
@@ -255,6 +256,7 @@ _OPERATIONS = (
             "leaf",
             streams=("sequential", "uniform"),
             needs=("Superpaged",),
+            plans=_SUPERPAGES,
             title=title,
             titles={"sequential": f"{title}, neighbours", "uniform": f"{title}, alone"},
             unit="us per superpage",

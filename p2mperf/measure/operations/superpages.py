@@ -36,6 +36,7 @@ class _OnSuperpages(Operation[Flags]):
     """
 
     n_fixed = 64
+    n_rehearsed = 8
     what: ClassVar[str] = ""
 
     def begin(
@@ -48,24 +49,24 @@ class _OnSuperpages(Operation[Flags]):
         self._address = np.uint64(shape.address_mask)
         extents = guest.extents.cut([0, self._order])
         self._stretches = extents.gfn[extents.order == self._order]
-        if self._stretches.size < self.n_fixed:
-            n_there, n_wanted = self._stretches.size, self.n_fixed
+        n_there, n_wanted = self._stretches.size, min(n_frames, self.n_fixed)  # what a pass does is undone
+        if n_there < n_wanted:
             raise P2mperfError(f"{guest.name} has {n_there} whole superpages, and {n_wanted} are {self.what}")
         self._orders: dict[int, NDArray[np.int8]] = {}
         self._chosen: dict[int, Words] = {}
         for design in designs.values():
             assert isinstance(design, Superpaged)
-            design.make_ready(_TABLES * self.n_fixed)
+            design.make_ready(_TABLES * n_wanted)
 
-    def _choose(self, design: Design) -> Words:
+    def _choose(self, design: Design, n_chosen: int) -> Words:
         """First frames of the next stretches, and a note of what leaves are there."""
         assert isinstance(design, Superpaged)
         if self._shuffle is not None:
-            chosen = self._shuffle.choice(self._stretches, self.n_fixed, replace=False)
+            chosen = self._shuffle.choice(self._stretches, n_chosen, replace=False)
         else:
-            first = self._next % (self._stretches.size - self.n_fixed + 1)
-            chosen = self._stretches[first : first + self.n_fixed]
-            self._next = first + self.n_fixed
+            first = self._next % (self._stretches.size - n_chosen + 1)
+            chosen = self._stretches[first : first + n_chosen]
+            self._next = first + n_chosen
         self._chosen[id(design)] = chosen
         self._orders[id(design)] = design.page_orders(chosen)
         return chosen
@@ -110,7 +111,7 @@ class Split(_OnSuperpages):
 
     def prepare(self, design: Design, frames: Words) -> Callable[[], Flags]:
         assert isinstance(design, Superpaged)
-        gfns = self._choose(design)
+        gfns = self._choose(design, frames.size)
         return partial(design.set_entry, gfns, self._mfns(design, gfns))
 
 
@@ -121,7 +122,7 @@ class Remove(_OnSuperpages):
 
     def prepare(self, design: Design, frames: Words) -> Callable[[], Flags]:
         assert isinstance(design, Superpaged)
-        return partial(design.remove, self._choose(design), self._order)
+        return partial(design.remove, self._choose(design, frames.size), self._order)
 
     def finish(self, design: Design, frames: Words, result: Flags) -> None:
         assert isinstance(design, Superpaged)
@@ -138,7 +139,7 @@ class Populate(_OnSuperpages):
 
     def prepare(self, design: Design, frames: Words) -> Callable[[], Flags]:
         assert isinstance(design, Superpaged)
-        gfns = self._choose(design)
+        gfns = self._choose(design, frames.size)
         mfns = self._mfns(design, gfns)
         require_all(design.remove(gfns, self._order), f"{design.name} did not give up its memory")
         return partial(design.add, gfns, mfns, self._order)
@@ -151,7 +152,7 @@ class Retype(_OnSuperpages):
 
     def prepare(self, design: Design, frames: Words) -> Callable[[], Flags]:
         assert isinstance(design, Superpaged)
-        return partial(design.change_type, self._choose(design), "ram_rw", "ram_logdirty")
+        return partial(design.change_type, self._choose(design, frames.size), "ram_rw", "ram_logdirty")
 
     def finish(self, design: Design, frames: Words, result: Flags) -> None:
         assert isinstance(design, Superpaged)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from collections import Counter
+from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,9 @@ from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
 from p2mperf.model.nested import PAGINGS, GuestTables, mixed_references, references
 from p2mperf.model.published import PUBLISHED
+
+PAGE = (Path(__file__).parents[1] / "docs" / "hap.md").read_text("utf-8")
+(SECTION,) = re.findall(r"\n## Two-dimensional walks\n(.*?)\n## ", PAGE, re.DOTALL)
 
 # Guest levels that are read, and references over a host on 4 KiB, 2 MiB and 1 GiB.
 BY_HAND = {
@@ -84,6 +90,24 @@ def test_lines_are_those_of_tables_that_lie_apart() -> None:
     found = p2mperf.nested_references()
     small = found[(found["guest_paging"] == "4-level") & (found["guest_page_bytes"] == 4096)]
     assert small["n_lines"].tolist()[:3] == [2 + 5 + 5 + 4, 2 + 5 + 4, 2 + 4]
+
+
+def test_the_page_has_the_numbers_that_are_counted() -> None:
+    pages = {4096: "4 KiB", 2 << 20: "2 MiB", 4 << 20: "4 MiB", 1 << 30: "1 GiB", 0: "-"}
+    rows = [
+        f"| {paging} | {pages[page]} | {' | '.join(map(str, numbers))} |"
+        for (paging, page), numbers in BY_HAND.items()
+    ]
+    assert "\n".join(rows) in SECTION
+    prose = " ".join(SECTION.split())
+    assert "the 24 touch 16 cache lines" in prose
+    assert "the 19 over 2 MiB touch 11, and the 14 over 1 GiB touch 6." in prose
+    assert "a walk takes 23 references, the other way round 20." in prose
+    names: dict[str, object] = {"p2mperf": p2mperf}
+    (example,) = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+    exec(example, names)
+    for name in ("whole", "split"):
+        assert f"{name} = tables.walk(0x12345).n_references  # {names[name]}\n" in example
 
 
 def test_a_walk_goes_through_the_host_before_each_table(gibibyte: Guest) -> None:
@@ -309,7 +333,7 @@ READ = {
     "15 %",
     "nearly 2x",
 }
-NOT_ESTABLISHED = ("48 %", "600 %", "Large Page Performance", "msg00981", "min(")
+NOT_ESTABLISHED = ("48 %", "600 %", "Large Page Performance", "msg00981", "smaller of")
 
 
 def test_nothing_is_shown_as_published_that_was_not_read() -> None:
@@ -319,7 +343,8 @@ def test_nothing_is_shown_as_published_that_was_not_read() -> None:
     figure("hap-nested").savefig(drawn, format="svg")
     picture = drawn.getvalue().decode()
     assert all(result.value in picture for result in PUBLISHED)
-    assert not [text for text in NOT_ESTABLISHED if text in picture]
+    assert "".join(f"| {' | '.join(astuple(result))} |\n" for result in PUBLISHED) in SECTION
+    assert not [text for text in NOT_ESTABLISHED if text in picture or text in SECTION]
 
 
 def test_the_figure_tells_published_from_counted() -> None:

@@ -82,6 +82,6 @@ PUBLISHED = (
         "nearly 2x",
         "unmapping 8 KiB in a HVM Linux that splits no superpage for its shared page",
         "one that does",
-        "Linux, commit a5d5f328b0e2",
+        "Linux, commit a5d5f328b0",
     ),
 )

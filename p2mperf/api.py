@@ -204,6 +204,7 @@ def sweep(
     streams: Sequence[str] = (),
     operations: Sequence[str] = (),
     entry_bits: int | None = None,
+    geometries: Sequence[str] = (),
     backings: Sequence[str] = (),
     n_replicates: int | None = None,
     control: bool | None = None,
@@ -225,6 +226,8 @@ def sweep(
         kernel has its tables, as "small" of PV, is measured once and called "kernel".
     entry_bits : int, optional
         Only guests of this width.
+    geometries : sequence of str
+        Only guests of these geometries; a size is of the first of its width in a family unless they say so.
     n_replicates : int, optional
         Fresh processes for each point.
     control : bool, optional
@@ -277,6 +280,7 @@ def sweep(
             guests=guests,
             sizes=sizes,
             entry_bits=entry_bits,
+            geometries=geometries,
             designs=designs,
             streams=streams,
             operations=operations,

@@ -112,7 +112,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("life --guest domu-64-8", "unknown guest 'domu-64-8': did you mean 'domu-64-8g'"),
         ("life --scenario restore", "unknown scenario 'restore': did you mean 'save-restore'?"),
         ("life --design pv-tre", "unknown design 'pv-tre': did you mean 'pv-tree'"),
-        ("life --design pv-tree --design arm-vlpt", "arm-vlpt cannot be written: take pv-tree or pv-linear"),
+        (
+            "life --design pv-tree --design arm-vlpt",
+            "arm-vlpt cannot be written as a PV p2m is: take pv-tree or pv-linear",
+        ),
         ("life --limit 12Q", "'12Q' is not a size: write a positive number with K, M, G or T"),
         ("life --limit 8G -q", "domu-64-8g has no room above its map: set a limit of 9G or more"),
         (

@@ -109,7 +109,7 @@ def test_extents_that_are_cut_from_runs_say_the_same() -> None:
         (lambda: Guest.from_extents(Extents.of([(1 << 20, 0, 0)]), "hap-pae"), "beyond the 4G that hap-pae"),
         (lambda: Guest.from_extents(Extents.of([(0, 512, 0)]), machine=Machine(512)), "beyond the machine"),
         (lambda: Guest.plain("5G", geometry="hap-nonpae"), "beyond the 4G that hap-nonpae"),
-        (lambda: Guest.plain("4G", geometry="hap-nonpae"), "the machine has 1044480 frames"),
+        (lambda: Guest.plain("4G", geometry="hap-nonpae"), "a machine of 4080M has no room for 4G of RAM"),
     ],
     ids=range(6),
 )

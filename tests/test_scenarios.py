@@ -208,7 +208,7 @@ def test_a_limit_that_is_too_low_is_told_so(design: str, name: str, limit: Any, 
     [
         ("baloon", "pv-tree", "unknown scenario 'baloon': did you mean 'balloon'"),
         ("balloon", "pv-three", "unknown design 'pv-three': did you mean 'pv-tree'"),
-        ("balloon", "arm-vlpt", "arm-vlpt cannot be written: take pv-tree or pv-linear"),
+        ("balloon", "arm-vlpt", "arm-vlpt cannot be written as a PV p2m is: take pv-tree"),
         ("balloon", "pv-linear-nested", "pv-linear-nested cannot be written"),
     ],
 )

@@ -5,23 +5,25 @@ from __future__ import annotations
 import sys
 
 from p2mperf.cli import show
-from p2mperf.cli.options import add_design_and_guest, build_design, make_parser
+from p2mperf.cli.options import add_design_and_guest, build_design, make_parser, with_geometries
 from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError
 
 _EPILOG = """\
-Lines are [first frame->end) and a kind: pfn, missing, identity or foreign, over the whole map rounded up to a
-mid page's reach. Two designs of one guest must give the same text.
+Lines are [first frame->end) and a kind, over the whole map rounded up to a mid page's reach: pfn, missing,
+identity or foreign; of HAP guests up to a GiB's end: ram_rw, mmio_dm and so on. Two designs of one guest must
+give the same text. Geometries: {geometries}.
 
 examples:
   python -m p2mperf dump --design pv-tree --guest dom0-64-e820
   python -m p2mperf dump --design pv-linear --size 2049M --json
+  python -m p2mperf dump --design hap-walk --geometry hap-nonpae --size 64M
 """
 
 
 def main(argv: list[str]) -> int:
     """Print the runs on stdout."""
-    parser = make_parser("dump", "Write a guest's p2m as runs of one kind.", _EPILOG)
+    parser = make_parser("dump", "Write a guest's p2m as runs of one kind.", with_geometries(_EPILOG))
     add_design_and_guest(parser)
     parser.add_argument("--json", action="store_true", help="runs as JSON")
     arguments = parser.parse_args(argv)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
-from p2mperf.cli.options import add_design_and_guest, build_design, make_parser
+from p2mperf.cli.options import add_design_and_guest, build_design, make_parser, with_geometries
 from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError, cut, shown
 
@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 Frames are written in decimal or as 0x... The path is the real one: the compiled walk runs with a probe that
-notes the address of every load.
+notes the address of every load. Geometries: {geometries}.
 
 examples:
   python -m p2mperf lookup --design pv-tree --guest dom0-64-e820 263424
   python -m p2mperf lookup --design pv-linear --guest dom0-64-e820 0x40500 300000 --json
+  python -m p2mperf lookup --design hap-linear-2m --size 1G 5
+  python -m p2mperf lookup --design hap-walk --geometry hap-pae --size 1G 5 --json
 """
 
 
 def main(argv: list[str]) -> int:
     """Print each frame's entry, kind, mfn and path on stdout."""
-    parser = make_parser("lookup", "Translate frames and show the path taken.", _EPILOG)
+    parser = make_parser("lookup", "Translate frames and show the path taken.", with_geometries(_EPILOG))
     add_design_and_guest(parser)
     parser.add_argument("pfn", nargs="+", metavar="PFN", help="frame numbers")
     parser.add_argument("--json", action="store_true", help="answers as JSON")

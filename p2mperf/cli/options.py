@@ -6,10 +6,11 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from p2mperf.errors import BadInputError, cut
+from p2mperf.errors import BadInputError, cut, known
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
+    from p2mperf.families import Family
 
 _LONGEST_MESSAGE = 300
 
@@ -86,11 +87,25 @@ def add_design_and_guest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--design", required=True, metavar="NAME", help="pv-tree, pv-linear, ...")
     parser.add_argument("--guest", metavar="NAME", help="a preset, such as dom0-64-e820")
     parser.add_argument("--size", metavar="SIZE", help="instead of a preset: a guest with nothing but RAM")
-    parser.add_argument("--entry-bits", type=int, choices=(32, 64), default=64, help="width for --size")
+    parser.add_argument("--geometry", metavar="NAME", help="format for --size: hap-pae, pv32, ...; see below")
+    parser.add_argument("--entry-bits", type=int, choices=(32, 64), help="or its width: 64, if there is such")
     parser.add_argument("--seed", type=int, default=1, help="seed of the machine's layout")
     parser.add_argument(
         "--above", choices=("identity", "invalid"), default="identity", help="what frames above the map read"
     )
+
+
+def with_geometries(epilog: str) -> str:
+    """Name all geometries where help has a place for them.
+
+    Parameters
+    ----------
+    epilog : str
+        With ``{geometries}`` in it.
+    """
+    from p2mperf.families import families
+
+    return epilog.format(geometries="; ".join(", ".join(each.geometries) for each in families().values()))
 
 
 def build_design(arguments: argparse.Namespace) -> Design:
@@ -104,20 +119,38 @@ def build_design(arguments: argparse.Namespace) -> Design:
     Raises
     ------
     BadInputError
-        For unknown names, or when not exactly one of ``--guest`` and ``--size`` is given.
+        For unknown names, when not exactly one of ``--guest`` and ``--size`` is given, or for a geometry that
+        the design's guests do not have.
     """
     from p2mperf.api import build
     from p2mperf.designs import find
-    from p2mperf.families import find_family, geometries_of
+    from p2mperf.families import find_family
     from p2mperf.guests.guest import Guest
 
     if bool(arguments.guest) == bool(arguments.size):
         raise BadInputError("name one guest: either --guest PRESET or --size SIZE")
+    if arguments.guest and arguments.geometry:
+        raise BadInputError(f"--geometry is about --size: {arguments.guest} has a geometry of its own")
     family = find_family(find(arguments.design).family)
     if arguments.guest:
         guest = Guest.preset(arguments.guest, seed=arguments.seed)
     else:
-        geometry = (*geometries_of(family, arguments.entry_bits), *family.geometries)[0]
+        geometry = _geometry(family, arguments.geometry, arguments.entry_bits)
         guest = Guest.plain(arguments.size, geometry=geometry, seed=arguments.seed)
     options = {} if arguments.above == "identity" else {"above": arguments.above}
     return build(arguments.design, guest, **options)
+
+
+def _geometry(family: Family, name: str | None, entry_bits: int | None) -> str:
+    from p2mperf.families import geometries_of
+    from p2mperf.guests.geometries import find_geometry
+
+    if name is None:
+        return (*geometries_of(family, entry_bits), *family.geometries)[0]
+    shape = find_geometry(known(f"geometry of {family.name} guests", name, family.geometries))
+    if entry_bits not in (None, shape.entry_bits):
+        raise BadInputError(
+            f"--geometry {name} and --entry-bits {entry_bits} contradict each other: its entries have "
+            f"{shape.entry_bits} bits"
+        )
+    return name

@@ -30,9 +30,9 @@ plans:
 {operations}
 
 backings: on which pages tables and windows stand. kernel is what each family's system has: 4 KiB pages
-throughout for PV, 2 MiB pages for tables and 4 KiB pages for windows on ARM. mixed is tables on 2 MiB and
-windows on 4 KiB pages, small all on 4 KiB, huge all on 2 MiB, swapped tables on 4 KiB and windows on 2 MiB.
-What equals a family's kernel (small of PV, mixed of ARM) is measured once, and called kernel.
+throughout for PV, 2 MiB pages for tables and 4 KiB pages for windows on ARM and HAP. mixed is tables on 2
+MiB and windows on 4 KiB pages, small all on 4 KiB, huge all on 2 MiB, swapped tables on 4 KiB and windows on
+2 MiB. What equals a family's kernel (small of PV, mixed of ARM and HAP) is measured once, and called kernel.
 
 Every finished cell is on disk at once. After Ctrl-C, or worse, the same command goes on where it was.
 
@@ -44,6 +44,7 @@ examples:
   python -m p2mperf sweep --plan full --dry-run
   python -m p2mperf sweep --plan life --size 8G
   python -m p2mperf sweep --size 8G --stream uniform --operation set --operation cow --limit 512G
+  python -m p2mperf sweep --size 1G --design hap-walk --design hap-linear --geometry hap64 --geometry hap-pae
 """
 
 _ONE_OF_THEM = {
@@ -74,6 +75,7 @@ def main(argv: list[str]) -> int:
         guests=arguments.guest,
         sizes=arguments.size,
         entry_bits=arguments.entry_bits,
+        geometries=arguments.geometry,
         designs=arguments.design,
         streams=arguments.stream,
         operations=arguments.operation,
@@ -124,6 +126,7 @@ def _parser() -> Parser:
     add_repeated(parser, "--guest", "only this preset; may be repeated")
     add_repeated(parser, "--size", "only a guest of this size; may be repeated", metavar="SIZE")
     parser.add_argument("--entry-bits", type=int, choices=(32, 64), help="only guests of this width")
+    add_repeated(parser, "--geometry", "only guests of this table format, as hap-pae; may be repeated")
     add_repeated(parser, "--design", "only this design; may be repeated")
     add_repeated(
         parser,

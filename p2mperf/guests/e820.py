@@ -15,7 +15,7 @@ from p2mperf.errors import BadInputError, cut, shown
 from p2mperf.guests.geometry import Geometry, Kind
 from p2mperf.guests.machine import Machine
 from p2mperf.guests.runs import Runs
-from p2mperf.units import MIB, PAGE_SHIFT, PAGE_SIZE, parse_size, round_up
+from p2mperf.units import MIB, PAGE_SHIFT, PAGE_SIZE, format_size, parse_size, round_up
 
 _EXTRA_MEM_RATIO = 10  # balloonable memory is at most so many times boot memory, or low memory at 32 bits
 _MAX_BLOCK_ORDER = 18  # MAX_ORDER of Xen's allocator on x86 since 4.0: 1 GiB
@@ -229,14 +229,15 @@ def _remapped(
 def _back_in_blocks(plan: list[tuple[int, int, int, int]], machine: Machine) -> Runs:
     """Give RAM its mfns in blocks, aligned in guest and machine alike, of the largest size that suffices."""
     ram = [(first, first + n_frames) for first, n_frames, kind, _ in plan if kind == Kind.RAM and n_frames]
+    # The lowest frame is Xen's own; what is left always suffices page by page.
+    if (n_wanted := sum(end - first for first, end in ram)) >= machine.n_frames:
+        there, asked = (format_size(n << PAGE_SHIFT) for n in (machine.n_frames, n_wanted))
+        raise BadInputError(f"a machine of {there} has no room for {asked} of RAM: take a smaller guest")
     mfns: list[int] = []
     for order in range(_MAX_BLOCK_ORDER, -1, -1):
         wanted = sorted({block for first, end in ram for block in range(first >> order, -(-end >> order))})
         if mfns := machine.blocks(order, len(wanted)):
             break
-    if not mfns:
-        n_wanted = sum(end - first for first, end in ram)
-        raise BadInputError(f"the machine has {machine.n_frames} frames, and the guest needs {n_wanted}")
     at = dict(zip(wanted, mfns, strict=True))
     rows: list[tuple[int, int, int, int]] = []
     for first, n_frames, kind, _ in plan:

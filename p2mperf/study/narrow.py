@@ -18,7 +18,7 @@ from p2mperf.families import (
     geometries_of,
     preambles as all_preambles,
 )
-from p2mperf.guests.geometries import find_geometry, geometries
+from p2mperf.guests.geometries import find_geometry, geometries as all_geometries
 from p2mperf.measure.operations.registry import answered_for, find_operation, why_not
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import GuestSpec, designs_of, parse_stream
@@ -35,6 +35,7 @@ def narrow(
     guests: Sequence[str] = (),
     sizes: Sequence[str] = (),
     entry_bits: int | None = None,
+    geometries: Sequence[str] = (),
     designs: Sequence[str] = (),
     streams: Sequence[str] = (),
     operations: Sequence[str] = (),
@@ -56,6 +57,8 @@ def narrow(
         Sizes of plain guests; with `guests`, both take part.
     entry_bits : int, optional
         Only guests of this width.
+    geometries : sequence of str
+        Only guests of these geometries; without any, sizes are of the first of its width in each family.
     designs, streams, operations, backings : sequence of str
         Names; empty leaves the plan's. A stream may be written ``uniform:hole=0.5,identity=0.1``.
         What equals a family's kernel's layout is measured as ``kernel``.
@@ -81,11 +84,12 @@ def narrow(
     designs, streams = in_a_row("designs", designs), in_a_row("streams", streams)
     operations, backings = in_a_row("operations", operations), in_a_row("backings", backings)
     guests, sizes = in_a_row("guests", guests), in_a_row("sizes", sizes)
+    geometries = in_a_row("geometries", geometries)
     preambles = in_a_row("preambles", preambles)
     if n_replicates is not None:
         n_replicates = whole_number(n_replicates, "n_replicates")
     measured = sorted({find(name).family for name in designs} or {next(iter(families()))})
-    chosen = _chosen_guests(plan, guests, sizes, entry_bits, map(find_family, measured))
+    chosen = _chosen_guests(plan, guests, sizes, entry_bits, geometries, [*map(find_family, measured)])
     for name in preambles:
         known("preamble", name, all_preambles())
     if any(find_operation(name).has_preamble for name in operations):
@@ -139,7 +143,7 @@ def parse_limit(text: str | int) -> int:
     limit_bytes = 0 if is_none else parse_size(text)
     if limit_bytes % PAGE_SIZE:
         raise BadInputError(f"limit {shown(text)} is not a whole number of 4 KiB pages")
-    if limit_bytes > max(shape.hotplug_reach_bytes for shape in geometries().values()):
+    if limit_bytes > max(shape.hotplug_reach_bytes for shape in all_geometries().values()):
         raise BadInputError(
             f"limit {shown(text)} is beyond 512G, which is what three levels index (64G at 32 bits)"
         )
@@ -207,18 +211,24 @@ def _chosen_guests(
     guests: Sequence[str],
     sizes: Sequence[str],
     entry_bits: int | None,
-    measured: Iterable[Family],
+    geometries: Sequence[str],
+    measured: Sequence[Family],
 ) -> tuple[GuestSpec, ...]:
     if entry_bits is not None and not is_one_of(entry_bits, 32, 64):
         raise BadInputError(f"entries have 32 or 64 bits, not {shown(entry_bits)}")
+    there = [name for family in measured for name in family.geometries]
+    for name in geometries:
+        known("geometry of the chosen designs' guests", name, there)
     if not guests and not sizes:
         chosen = plan.guests
     else:
-        shapes = [name for family in measured for name in geometries_of(family, entry_bits)]
+        shapes = geometries or [name for family in measured for name in geometries_of(family, entry_bits)[:1]]
         plain = [GuestSpec.plain(size, shape) for size in sizes for shape in shapes]
         chosen = _each_once([*map(GuestSpec.preset, guests), *plain])
     if entry_bits:
         chosen = tuple(guest for guest in chosen if find_geometry(guest.geometry).entry_bits == entry_bits)
     if not chosen:
         raise BadInputError(f"no chosen guest has {entry_bits}-bit entries")
+    if geometries and not (chosen := tuple(guest for guest in chosen if guest.geometry in geometries)):
+        raise BadInputError(f"no chosen guest is of geometry {' or '.join(geometries)}: give it a size")
     return chosen

@@ -174,8 +174,8 @@ def shape_of(guest: Guest) -> Hap:
     shape = guest.geometry
     if not isinstance(shape, Hap):
         raise BadInputError(
-            f"HAP translates guests of geometry hap64, and {guest.name} is one of {shape.name}: take "
-            'Guest.plain(size, geometry="hap64")'
+            f"HAP translates guests of geometry hap64, hap-pae or hap-nonpae, and {guest.name} is one of "
+            f'{shape.name}: give a size (--size 1G, Guest.plain("1G", geometry="hap64"))'
         )
     return shape
 

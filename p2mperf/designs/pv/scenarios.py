@@ -87,7 +87,7 @@ def check(name: str, design: Any) -> None:
     kind: Any = design if isinstance(design, type) else type(design)
     lacks = missing(kind, NEEDS)
     if "Writable" in lacks:
-        why = "cannot be written"
+        why = "cannot be written as a PV p2m is"
     elif lacks:
         why = f"cannot live through a scenario: it is not {' and '.join(lacks)}"
     elif "limit" not in kind.options:

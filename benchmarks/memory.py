@@ -80,7 +80,7 @@ def _at_peak(step: Callable[[], Any]) -> dict[str, int]:
     with ThreadPoolExecutor(1) as others:
         done = others.submit(step)
         while not done.done():
-            for pid in _children():
+            for pid in _descendants("self"):
                 with suppress(OSError):  # the process may end while it is looked at
                     parts = dict(zip(_KINDS, _memory(pid), strict=True))
                     most = max(most, parts, key=lambda parts: sum(parts.values()))
@@ -89,11 +89,13 @@ def _at_peak(step: Callable[[], Any]) -> dict[str, int]:
     return most
 
 
-def _children() -> Iterator[int]:
-    """Processes that this one has started and that still run."""
-    for children in Path("/proc/self/task").glob("*/children"):
+def _descendants(pid: int | str) -> Iterator[int]:
+    """Processes that one has started, or that those have, and that still run."""
+    for children in Path("/proc", str(pid), "task").glob("*/children"):
         with suppress(OSError):  # the thread may end
-            yield from map(int, children.read_text().split())
+            for child in map(int, children.read_text().split()):
+                yield child
+                yield from _descendants(child)
 
 
 def _memory(pid: int) -> tuple[int, int, int]:

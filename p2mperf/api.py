@@ -244,7 +244,7 @@ def sweep(
     quiet : bool
         No progress on stderr.
     executor : p2mperf.study.executors.base.Executor, optional
-        Where units run; default: here, a fresh process each.
+        Where units run; default: here, a process each.
 
     Returns
     -------

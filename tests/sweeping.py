@@ -56,7 +56,7 @@ class Units:
     spoil: Callable[[int, Record], Record] = field(default=lambda number, record: record)
     n_cells: int = 0
 
-    def __call__(self, task: Record, seed: int = 0, meanwhile: Any = None) -> Iterator[Record]:
+    def __call__(self, task: Record, start: Any = None, meanwhile: Any = None) -> Iterator[Record]:
         self.orders.append(task)
         order = Order.from_json(task)
         unit = unit_id(order.unit, order.unit.guest.build(order.unit.seed))

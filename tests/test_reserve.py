@@ -11,7 +11,7 @@ import pytest
 from p2mperf.host import reserve as module
 from p2mperf.host.reserve import Reserve
 from p2mperf.memory import smaps
-from p2mperf.study.executors import local
+from p2mperf.study.executors import local, processes
 from p2mperf.study.executors.local import LocalExecutor
 from p2mperf.study.jobs import jobs
 from p2mperf.study.plans import Plan
@@ -90,9 +90,10 @@ def test_a_units_room_is_made_before_it_is_told_its_task(
     # A unit that notes when it is told what to do.
     noting = f"import sys; sys.stdin.read(); open({str(happened)!r}, 'a').write('told')"
     script = f"{noting}; print('{{\"record\": 1}}')"
-    monkeypatch.setattr(
-        local.subprocess, "Popen", _popen_of([sys.executable, "-c", script], local.subprocess.Popen)
-    )
+    noting_unit = _popen_of([sys.executable, "-c", script], processes.subprocess.Popen)
+    monkeypatch.setattr(processes.subprocess, "Popen", noting_unit)
+    monkeypatch.setattr(local.ForkServer, "__init__", lambda self, seed: None)
+    monkeypatch.setattr(local.ForkServer, "start", lambda self: processes.start_interpreter())
     monkeypatch.setattr(
         Reserve, "make_room", lambda self, n_bytes: happened.write_text(f"room for {n_bytes}, ")
     )

@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from p2mperf.results.fields import VERSION
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
 from p2mperf.study.executors import local
+from p2mperf.study.executors.processes import start_interpreter
 from p2mperf.study.jobs import jobs
 from p2mperf.study.knees import measured_knees
 from p2mperf.study.plans import make_plan
@@ -277,10 +279,10 @@ def test_failed_cells_are_told_and_tried_again(tmp_path: Path, units: Units) -> 
 def test_a_unit_that_cannot_be_built_does_not_stop_the_others(
     tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def child(order: Record, seed: int = 0, meanwhile: Any = None) -> Any:
+    def child(order: Record, start: Any = None, meanwhile: Any = None) -> Any:
         if order["replicate"] == 0:
             return iter([{"record": "error", "error": "could not map 2T", "fits": False}])
-        return units(order, seed)
+        return units(order)
 
     monkeypatch.setattr(local, "child", child)
     with pytest.raises(P2mperfError, match=r"2 of 4 cells failed: .*: could not map 2T"):
@@ -392,9 +394,9 @@ def test_a_unit_that_dies_at_once_yields_nothing(tmp_path: Path, monkeypatch: py
     assert list(local.child({"note": "x" * (1 << 20)})) == []
 
 
-def test_every_unit_has_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_seed_has_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_python(tmp_path, monkeypatch, """echo '{"n": '${#P2MPERF_PADDING}'}'""")
-    lengths = [next(local.child({}, seed))["n"] for seed in (1, 2, 3, 1)]
+    lengths = [next(local.child({}, partial(start_interpreter, seed)))["n"] for seed in (1, 2, 3, 1)]
     assert lengths[0] == lengths[3]
     assert len(set(lengths)) == 3
 
@@ -458,9 +460,9 @@ def test_a_plan_that_is_not_quick_keeps_its_ladder(
     found = {"ladder": {"sizes": [1]}, "knees": []}
     tasks: list[str] = []
 
-    def child(order: Record, seed: int = 0, meanwhile: Any = None) -> Any:
+    def child(order: Record, start: Any = None, meanwhile: Any = None) -> Any:
         tasks.append(order["task"])
-        return iter([found]) if order["task"] == "ladder" else units(order, seed)
+        return iter([found]) if order["task"] == "ladder" else units(order)
 
     monkeypatch.setattr(local, "child", child)
     plan = replace(PLAN, has_ladder=True)
@@ -473,8 +475,8 @@ def test_a_plan_that_is_not_quick_keeps_its_ladder(
 def test_a_ladder_that_fails_is_said(
     tmp_path: Path, units: Units, monkeypatch: pytest.MonkeyPatch, answer: list[Record]
 ) -> None:
-    def child(order: Record, seed: int = 0, meanwhile: Any = None) -> Any:
-        return iter(answer) if order["task"] == "ladder" else units(order, seed)
+    def child(order: Record, start: Any = None, meanwhile: Any = None) -> Any:
+        return iter(answer) if order["task"] == "ladder" else units(order)
 
     monkeypatch.setattr(local, "child", child)
     why = "could not map 1G" if answer else "its process ended early"

@@ -62,7 +62,7 @@ def note():
     with open(os.environ["TOY_UNITS"], "a") as stream:
         print(*sorted(sys.modules), file=stream)
 
-if "p2mperf.study.unit" in sys.orig_argv and "TOY_UNITS" in os.environ:
+if "p2mperf.study.fork_server" in sys.orig_argv and "TOY_UNITS" in os.environ:
     atexit.register(note)
 """
 

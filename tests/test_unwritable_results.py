@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """All that is measured: nothing, if all goes well."""
     orders: list[Any] = []
 
-    def child(task: Any, seed: int = 0, meanwhile: Any = None) -> Iterator[Any]:
+    def child(task: Any, start: Any = None, meanwhile: Any = None) -> Iterator[Any]:
         orders.append(task)
         return iter(())
 

@@ -112,7 +112,7 @@ WHOLE_TABLE = StreamSpec("whole-table")
 
 @dataclass(frozen=True)
 class Unit:
-    """One fresh process: a guest, a backing, a replicate, and the designs it builds."""
+    """One process: a guest, a backing, a replicate, and the designs it builds."""
 
     guest: GuestSpec
     backing: str

@@ -1,9 +1,10 @@
-"""One unit: a fresh process that builds once and measures all its cells.
+"""One unit: a process of its own that builds once and measures all its cells.
 
 ``python -m p2mperf.study.unit`` reads what to do as JSON from stdin and writes one JSON line to stdout for
-the unit and for each cell; with ``--end-with=PID`` it does not outlive the process that started it. A fresh
-process means a new address-space layout and new page colours; that, not repetition inside a process, is what
-an interval must cover.
+the unit and for each cell; with ``--end-with=PID`` it does not outlive the process that started it. A process
+of another replicate means a new address-space layout and new page colours; that, not repetition inside a
+process, is what an interval must cover. `p2mperf.study.fork_server` starts units without an interpreter's
+start.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from p2mperf.units import GIB
 Emit = Callable[[Record], None]
 Views = dict[str, dict[str, int]]  # page sizes by design and view
 _PACKAGE = Path(__file__).parents[1]
-_END_WITH = "--end-with="
+END_WITH = "--end-with="  # the process that this one does not outlive
 _PR_SET_PDEATHSIG = 1
 # mallopt(3): from which size on an array gets a mapping of its own, and how much free memory is given back.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -58,9 +59,8 @@ _LADDER_BYTES = 1 * GIB  # beyond the 800 MiB list of a 400 GB guest
 
 def main(argv: list[str]) -> int:
     """Do what stdin asks for; exit code 0, or 1 when a cell failed or the sweep is gone."""
-    for argument in argv:
-        if argument.startswith(_END_WITH) and not _tied_to(int(argument.removeprefix(_END_WITH))):
-            return 1
+    if not is_tied(argv):
+        return 1
     task = json.load(sys.stdin)
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not end up among the records
@@ -91,10 +91,17 @@ def _fault_at(error: BaseException) -> str:
     return f" at {place.name}, line {at.lineno}" if _PACKAGE in place.parents else ""
 
 
-def _tied_to(parent: int) -> bool:
-    """A killed sweep must not leave a process behind that goes on computing: it is killed too."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    return os.getppid() == parent  # else it was killed before the call above
+def is_tied(argv: list[str]) -> bool:
+    """End with the process that an argument names, if one does; False when that is gone already.
+
+    A killed sweep must not leave a process behind that goes on computing: it is killed too.
+    """
+    for argument in argv:
+        if argument.startswith(END_WITH):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            # Another parent: it was killed before the call above.
+            return os.getppid() == int(argument.removeprefix(END_WITH))
+    return True
 
 
 def _keep_freed_memory() -> None:

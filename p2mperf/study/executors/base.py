@@ -101,7 +101,7 @@ class Executor(Protocol):
         """
 
     def run(self, order: Order) -> Iterator[Record]:
-        """Run one unit in a fresh process.
+        """Run one unit in a process of its own.
 
         Parameters
         ----------

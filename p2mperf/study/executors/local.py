@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import selectors
 import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from p2mperf.errors import P2mperfError, cut
-from p2mperf.host.cache import cache_directory
 from p2mperf.host.card import card_key, machine_card
 from p2mperf.host.lock import alone_on_this_machine
 from p2mperf.host.maps import n_maps_available
@@ -24,6 +20,7 @@ from p2mperf.host.reserve import Reserve
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.fields import Record
 from p2mperf.study.executors.base import Capacity, Knees, Place
+from p2mperf.study.executors.processes import ForkServer, Process, start_interpreter
 from p2mperf.study.order import Order
 
 _PART_BYTES, _N_PARTS = 1 << 16, 16  # of what a child says on stderr the end is kept
@@ -34,6 +31,7 @@ class LocalExecutor:
 
     def __init__(self) -> None:
         self._reserve = Reserve()
+        self._server: ForkServer | None = None
 
     def place(self) -> Place:
         """Describe this machine and this code."""
@@ -53,17 +51,31 @@ class LocalExecutor:
                 yield
             finally:
                 self._reserve.close()
+                self._end_server()
 
     def run(self, order: Order) -> Iterator[Record]:
-        """Run one unit in a fresh process, for which room is made while it starts."""
+        """Run one unit in a process of its own, for which room is made."""
 
         def make_room() -> None:
             self._reserve.make_room(order.need_bytes)
 
-        for record in child({"task": "unit", **order.to_json()}, order.unit.seed, make_room):
+        start = self._server_of(order.unit.seed).start
+        for record in child({"task": "unit", **order.to_json()}, start, make_room):
             if record["record"] == "error":
                 raise P2mperfError(record["error"])
             yield record
+
+    def _server_of(self, seed: int) -> ForkServer:
+        """What starts the units of one seed: each replicate has its own."""
+        if self._server is None or self._server.seed != seed or self._server.has_ended:
+            self._end_server()
+            self._server = ForkServer(seed)
+        return self._server
+
+    def _end_server(self) -> None:
+        if self._server is not None:
+            self._server.end()
+        self._server = None
 
     def knees(self) -> Knees:
         """Measure the latency ladder in a fresh process."""
@@ -76,35 +88,28 @@ class LocalExecutor:
         return Knees.from_json(found)
 
 
-def child(task: Record, seed: int = 0, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Record]:
-    """Run one task in a fresh process and yield the records it writes.
+def child(
+    task: Record,
+    start: Callable[[], Process] = start_interpreter,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Iterator[Record]:
+    """Run one task in a process of its own and yield the records it writes.
 
     Parameters
     ----------
     task : dict
         For `p2mperf.study.unit`.
-    seed : int
-        Seed of the padding of its environment, which moves its stack (Mytkowicz et al., ASPLOS 2009).
-
+    start : callable
+        Starts such a process; by default a fresh interpreter.
     meanwhile : callable
-        What is done here while the process starts, before it is told its task.
+        What is done here before the process is told its task.
 
     Yields
     ------
     dict
         Records in the order written; a torn last line of a child that died is passed over.
     """
-    cache_directory()  # where one has to be made for us, our children take the same
-    environment = {**os.environ, "P2MPERF_PADDING": "x" * random.Random(seed).randrange(4096)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "p2mperf.study.unit", f"--end-with={os.getpid()}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,  # Ctrl-C reaches the sweep alone, which then ends its child
-    )
-    assert process.stdin is not None
+    process = start()
     said: deque[bytes] = deque(maxlen=_N_PARTS)  # nobody's but ours
     try:
         meanwhile()
@@ -121,17 +126,11 @@ def child(task: Record, seed: int = 0, meanwhile: Callable[[], None] = lambda: N
         if not answered and (words := _last_words(process, said)):
             raise P2mperfError(f"the unit's process ended early{words}")
     finally:
-        process.kill()
-        process.wait()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
+        process.end()
 
 
-def _lines(process: subprocess.Popen[bytes], said: deque[bytes]) -> Iterator[bytes]:
+def _lines(process: Process, said: deque[bytes]) -> Iterator[bytes]:
     """Whole lines of a child's stdout, each as soon as it is there; what it says on stderr goes to `said`."""
-    assert process.stdout is not None
-    assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
     with selectors.DefaultSelector() as streams:
         streams.register(process.stdout, selectors.EVENT_READ)
@@ -151,9 +150,8 @@ def _lines(process: subprocess.Popen[bytes], said: deque[bytes]) -> Iterator[byt
                     streams.unregister(process.stderr)
 
 
-def _last_words(process: subprocess.Popen[bytes], said: deque[bytes]) -> str:
+def _last_words(process: Process, said: deque[bytes]) -> str:
     """The last line of what a dead child said on stderr, as the end of a sentence."""
-    assert process.stderr is not None
     with contextlib.suppress(BlockingIOError):
         while part := os.read(process.stderr.fileno(), _PART_BYTES):
             said.append(part)

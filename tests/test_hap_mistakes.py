@@ -20,7 +20,7 @@ from hap_guests import (
 )
 
 import p2mperf
-from p2mperf.designs.hap import audit_kernels, change_kernels, store_kernels, walk_kernels
+from p2mperf.designs.hap import audit_kernels, change_kernels, store_kernels, table_kernels, walk_kernels
 from p2mperf.designs.hap.audit import check_ways
 from p2mperf.designs.hap.walking import walk_tables
 from p2mperf.errors import AuditError
@@ -241,11 +241,11 @@ def test_a_split_of_a_gigabyte_keeps_the_pat_bit_of_all_its_parts(design: str) -
 def split_by(function: Any, p2m: Any) -> None:
     """Let one form of next_table split the superpage of frame 0."""
     store = p2m.table.store
-    store.counts[store_kernels.PATIENT] = 1
+    p2m.table.tally[store_kernels.PATIENT] = 1
     p2m.table._replenish()
     root = store.root
     for level in (3, 2):
-        root = store_kernels.next_table(store, (), np.uint64(root), np.uint64(0), np.uint64(level))
+        root = table_kernels.next_table(store, (), np.uint64(root), np.uint64(0), np.uint64(level))
     function(store, (), np.uint64(root), np.uint64(0), np.uint64(1))
 
 
@@ -266,8 +266,8 @@ def split_by(function: Any, p2m: Any) -> None:
 )
 def test_a_split_with_a_mistake_is_caught(old: str, new: str) -> None:
     for mutant, is_right in (
-        (store_kernels.next_table, True),
-        (mutated(store_kernels.next_table, old, new), False),
+        (table_kernels.next_table, True),
+        (mutated(table_kernels.next_table, old, new), False),
     ):
         with p2mperf.build("hap-walk", one_leaf(9)) as p2m:
             with_pat(p2m, 0)
@@ -278,12 +278,12 @@ def test_a_split_with_a_mistake_is_caught(old: str, new: str) -> None:
 
 
 def test_a_highest_frame_that_is_the_first_of_a_superpage_is_caught() -> None:
-    wrong = mutated(change_kernels.place, "frame + n_frames - ONE)", "frame)")
+    wrong = mutated(change_kernels.place, "account(store, frame, n_frames,", "account(store, frame, ONE,")
     guest = Guest.from_extents(Extents.of([(0, 1, 0)]), machine=Machine(4096))
     for place, last in ((change_kernels.place, 1023), (wrong, 512)):
         with p2mperf.build("hap-walk", guest) as p2m:
             table = p2m.table.store
-            below = store_kernels.descend(table, (), np.uint64(512), np.uint64(1))
+            below = table_kernels.descend(table, (), np.uint64(512), np.uint64(1))
             place(table, (), below, np.uint64(512), np.uint64(1), np.uint64(512 << 12 | RAM_RW | PSE))
             p2m.after_change()
             assert p2m.max_mapped_pfn == last

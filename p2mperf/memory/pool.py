@@ -114,6 +114,8 @@ class PagePool(Owned):
         if first < end:
             self.words(first, np.uint8, end - first)[::HUGE_SIZE] = 0
             vm.advise(self.base + (first << PAGE_SHIFT), end - first << PAGE_SHIFT, vm.MADV_COLLAPSE)
+            # Where the kernel cannot, or the map is on 4 KiB, there are faults left.
+            vm.populate(self.base + (first << PAGE_SHIFT), end - first << PAGE_SHIFT, write=True)
 
     def __enter__(self) -> PagePool:
         return self
@@ -209,6 +211,11 @@ class PagePool(Owned):
         """Name what a frame was allocated for; "" if it was not."""
         index = self._kind_of[frame]
         return self._kind_names[index] if index >= 0 else ""
+
+    @property
+    def n_taken(self) -> int:
+        """Frames handed out, those included that alignment has left out."""
+        return self._next
 
     @property
     def kinds(self) -> dict[str, int]:

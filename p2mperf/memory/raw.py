@@ -145,8 +145,10 @@ advise_memory = types.ExternalFunction("madvise", types.intc(types.uint64, types
 
 load_once64, load_element64 = _make_load(64)
 _, load_element32 = _make_load(32)
+_, load_element8 = _make_load(8)
 store_once64, store_element64 = _make_store(64)
 _, store_element32 = _make_store(32)
+_, store_element8 = _make_store(8)
 
 
 def load64(probe: Any, address: Any, index: Any = ZERO) -> Any:

@@ -43,7 +43,7 @@ def check_table(table: HapTable, require: Require) -> None:
         Raises where something does not hold.
     """
     store, shape, m2p = table.store, table.plan.shape, table.m2p.words()
-    seen = np.zeros(store.levels.size, np.bool_)
+    seen = np.zeros(table.levels.size, np.bool_)
     leaves, tables = np.zeros(_MOST_LEVELS, np.uint64), np.zeros(_MOST_LEVELS, np.uint64)
     fault, frame, level = check_tables(store, m2p, seen, leaves, tables)
     require(fault == 0, f"{FAULTS[fault]} (L{int(level) + 1}, gfn {int(frame):#x})")
@@ -51,7 +51,7 @@ def check_table(table: HapTable, require: Require) -> None:
     require(mfn == int(NONE), f"I2: mfn {mfn:#x} has a guest frame in the m2p that is mapped elsewhere")
     n_frames = sum(int(n) << shape.index_bits * level for level, n in enumerate(leaves))
     require(n_frames == table.n_present, f"I6: leaves cover {n_frames} frames, not {table.n_present}")
-    require(seen == (store.levels > 0), "I7: a table is allocated that no entry leads to")
+    require(seen == (table.levels > 0), "I7: a table is allocated that no entry leads to")
     counted = [table.count(f"n_l{number}") for number in range(1, _MOST_LEVELS + 1)]
     require(tables == counted, f"I7: tables by level are {tables.tolist()}, not {counted}")
     n_used, n_left = table.allocation

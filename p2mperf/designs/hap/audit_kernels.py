@@ -11,7 +11,8 @@ import numpy as np
 
 from p2mperf.designs.hap.entry_kernels import ADDRESS, PAGE, PRESENT, SUPERPAGE, SUPERPAGE_PAT
 from p2mperf.designs.hap.operation_kernels import entry_at, invalid_of, is_ram, mfn_of
-from p2mperf.designs.hap.store_kernels import MAX_MAPPED, NONE, load_slot, table_at
+from p2mperf.designs.hap.store_kernels import MAX_MAPPED, NONE, count_of, level_at, load_slot, table_at
+from p2mperf.designs.hap.view_kernels import first_page
 from p2mperf.jit import njit
 from p2mperf.tables.walk import walk
 
@@ -56,7 +57,7 @@ def check_leaf(store, m2p, slot, frame, level):  # type: ignore[no-untyped-def]
         mfn = mfn_of(slot & ~SUPERPAGE_PAT)
         if mfn & (n_frames - ONE) != ZERO:
             return _MISALIGNED
-    if frame + n_frames - ONE > store.counts[MAX_MAPPED]:
+    if frame + n_frames - ONE > count_of(store, MAX_MAPPED):
         return _TOO_HIGH
     if not is_ram(slot):
         return _CLEAN  # a device's, which has no entry in the m2p
@@ -115,7 +116,7 @@ def check_tables(store, m2p, seen, leaves, tables):  # type: ignore[no-untyped-d
             fault = _NO_SUPERPAGE
         else:
             child = ((slot & ADDRESS) >> PAGE) - store.origin
-            if child >= np.uint64(seen.size) or np.uint64(store.levels[child]) != level:
+            if child >= store.n_frames or level_at(store, child) != level:
                 fault = _ASTRAY
             elif seen[child]:
                 fault = _TWICE
@@ -182,12 +183,12 @@ def find_shown(store, views, expected):  # type: ignore[no-untyped-def]
     expected : ndarray of int64
         All -1; set to the frame on each page of the windows' area.
     """
-    n_entries, n_windows = ONE << store.bits, np.uint64(views.first.size)
+    n_entries, n_windows = ONE << store.bits, views.n_windows
     at, indices = np.zeros(_MOST_LEVELS, np.uint64), np.zeros(_MOST_LEVELS, np.uint64)
     level, frame = store.top, ZERO
     at[level] = store.root
     if level < n_windows:
-        expected[views.first[level]] = np.int64((store.root - store.base >> PAGE) - store.origin)
+        expected[first_page(views, level)] = np.int64((store.root - store.base >> PAGE) - store.origin)
     while True:
         step = ONE << (store.bits * level)
         # The window of L1 shows what L2 points to: entries of L1 themselves say nothing of it.
@@ -202,7 +203,7 @@ def find_shown(store, views, expected):  # type: ignore[no-untyped-def]
         if slot & PRESENT and slot & SUPERPAGE == ZERO:
             below = level - ONE
             if below < n_windows:
-                page = views.first[below] + (frame >> (store.bits * level))
+                page = first_page(views, below) + (frame >> (store.bits * level))
                 expected[page] = np.int64((slot >> PAGE) - store.origin)
             level = below
             at[level], indices[level] = table_at(store, slot), ZERO
@@ -212,5 +213,5 @@ def find_shown(store, views, expected):  # type: ignore[no-untyped-def]
                 page = frame >> (store.bits * (below + ONE))
                 for k in range(ONE << (store.bits * (level - ONE - below))):
                     row = views.stand_in + ((page + k) & (n_entries - ONE))
-                    expected[views.first[below] + page + k] = np.int64(row)
+                    expected[first_page(views, below) + page + k] = np.int64(row)
         indices[level] += ONE

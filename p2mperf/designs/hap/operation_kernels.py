@@ -18,12 +18,14 @@ from p2mperf.designs.hap.store_kernels import (
     N_WRITES,
     NONE,
     WANTS,
-    descend,
+    add_count,
+    count_of,
     index_of,
     load_slot,
     store_slot,
     table_at,
 )
+from p2mperf.designs.hap.table_kernels import descend
 from p2mperf.guests.hap import TYPE_SHIFT, P2mBit, P2mType
 from p2mperf.jit import njit
 
@@ -38,7 +40,7 @@ _MOST_LEVELS = 4
 @njit
 def entry_at(store, frame):  # type: ignore[no-untyped-def]
     """Look a frame up, and give its entry as one of 4 KiB; 0 where it is not mapped."""
-    if frame > store.counts[MAX_MAPPED]:
+    if frame > count_of(store, MAX_MAPPED):
         return ZERO
     table, level = store.root, store.top
     while True:
@@ -312,8 +314,8 @@ def retype_all(store, old_type, flags):  # type: ignore[no-untyped-def]
             store_slot(store, tables[level], indices[level], (slot & ~_FLAGS) | flags)
             n_changed += ONE
         indices[level] += ONE
-    store.counts[N_WRITES] += n_changed
-    store.counts[N_FLUSHES] += n_changed != ZERO
+    add_count(store, N_WRITES, n_changed)
+    add_count(store, N_FLUSHES, np.uint64(n_changed != ZERO))
     return n_changed
 
 

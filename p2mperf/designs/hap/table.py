@@ -69,8 +69,12 @@ class HapTable(Owned):
         The way back, kept in step, with an entry for each 4 KiB whatever the p2m has.
     stand_in : int
         First of the pages that stand in for guest RAM; -1 without any.
+    levels : ndarray of uint8, shape (n_frames,)
+        For each frame of the pool: 1 for an L1 table, 2 for an L2 table ..., 0 for what is no table.
+    tally : ndarray of uint64, shape (len(COUNTS),)
+        What `p2mperf.designs.hap.store_kernels.COUNTS` names.
     store : Store
-        What compiled code changes.
+        What compiled code changes, these included.
     views : () or Views
         What windows there are, as compiled code changes them.
     count_maps : callable
@@ -135,17 +139,19 @@ class HapTable(Owned):
         )
         if n_stand_in:
             self.stand_in = int(self.pool.allocate(n_stand_in, "stand_in")[0])
-        levels = np.zeros(self.pool.n_frames, np.uint8)
-        levels[l1] = 1
+        self.levels = np.zeros(self.pool.n_frames, np.uint8)
+        self.levels[l1] = 1
         for number in range(2, shape.n_levels + 1):
             frames = self.radix.frames[f"l{number}"]
-            levels[frames[frames >= 0]] = number
+            self.levels[frames[frames >= 0]] = number
         counts = dict.fromkeys(COUNTS, 0)
         counts |= {f"free_l{number}": int(NONE) for number in range(1, 5)}
         counts |= {f"n_{name}": n for name, n in self.pages_built.items()}
         counts["pool_left"] = self._pool_pages - sum(self.pages_built.values())
         counts["present"] = self.guest.extents.n_frames
         counts["max_mapped"] = self.guest.extents.end_gfn - 1
+        self.tally = np.array([counts[name] for name in COUNTS], np.uint64)
+        self._next_free = np.full(self.pool.n_frames, NONE, np.uint64)
         self.store = Store(
             np.uint64(self.pool.address(self.radix.root)),
             np.uint64((self.pool.base - (origin << PAGE_SHIFT)) % 2**64),
@@ -154,9 +160,8 @@ class HapTable(Owned):
             np.uint64(shape.n_levels - 1),
             np.uint64(len(shape.orders) - 1),
             shape.entry_bits == 64,
-            levels,
-            np.full(self.pool.n_frames, NONE, np.uint64),
-            np.array([counts[name] for name in COUNTS], np.uint64),
+            np.uint64(self.pool.n_frames),
+            *(np.uint64(array.ctypes.data) for array in (self.levels, self._next_free, self.tally)),
         )
 
     def _fill_l1(self) -> None:
@@ -205,22 +210,22 @@ class HapTable(Owned):
 
     def count(self, name: str) -> int:
         """One of `p2mperf.designs.hap.store_kernels.COUNTS`."""
-        return int(self.store.counts[COUNTS.index(name)])
+        return int(self.tally[COUNTS.index(name)])
 
     @property
     def max_mapped(self) -> int:
         """The highest guest frame that was ever mapped."""
-        return int(self.store.counts[MAX_MAPPED])
+        return int(self.tally[MAX_MAPPED])
 
     @property
     def n_present(self) -> int:
         """Guest frames that are mapped."""
-        return int(self.store.counts[N_PRESENT])
+        return int(self.tally[N_PRESENT])
 
     @property
     def pages(self) -> dict[str, int]:
         """Pages by kind, counted; "reserve" are those that were made ready for tables, or have been such."""
-        marked = np.bincount(self.store.levels, minlength=self.plan.shape.n_levels + 1)
+        marked = np.bincount(self.levels, minlength=self.plan.shape.n_levels + 1)
         pages = {f"l{level}": int(marked[level]) for level in range(1, self.plan.shape.n_levels + 1)}
         kinds = self.pool.kinds
         if n_stand_in := kinds.get("stand_in", 0):
@@ -232,7 +237,7 @@ class HapTable(Owned):
     @property
     def allocation(self) -> tuple[int, int]:
         """Pages of the domain's pool that are tables, and those that may still become such."""
-        return self._pool_pages - int(self.store.counts[POOL_LEFT]), int(self.store.counts[POOL_LEFT])
+        return self._pool_pages - int(self.tally[POOL_LEFT]), int(self.tally[POOL_LEFT])
 
     def set_allocation(self, n_pages: int) -> None:
         """Let the domain have another number of pages for tables: hap_set_allocation.
@@ -247,7 +252,7 @@ class HapTable(Owned):
             if n_pages < n_used:
                 raise BadInputError(f"{n_used} pages are tables of {self.guest.name}: {n_pages} are too few")
             self._pool_pages = n_pages
-            self.store.counts[POOL_LEFT] = n_pages - n_used
+            self.tally[POOL_LEFT] = n_pages - n_used
 
     def change(self, kernel: Callable[..., int], n: int, *arguments: Any) -> Flags:
         """Let compiled code make changes one after the other, with pages at hand as it wants them.
@@ -272,7 +277,7 @@ class HapTable(Owned):
         ClosedError
             As `require_open`.
         """
-        done, at, counts = np.zeros(n, np.bool_), 0, self.store.counts
+        done, at, counts = np.zeros(n, np.bool_), 0, self.tally
         self.require_open()
         with self.lock:
             counts[PATIENT] = 1
@@ -283,9 +288,9 @@ class HapTable(Owned):
         return done
 
     def _replenish(self) -> bool:
-        """Make pages ready, and count mappings anew; whether there is more than there was."""
-        counts, has_more = self.store.counts, self.count_maps()
-        return self.make_ready(1) > 0 if counts[FRESH] == counts[FRESH_END] else has_more
+        """Make pages ready where there are none, or else count mappings anew; whether there is more now."""
+        is_used_up = self.tally[FRESH] == self.tally[FRESH_END]
+        return (is_used_up and self.make_ready(1) > 0) or self.count_maps()
 
     def make_ready(self, n_pages: int) -> int:
         """Have memory behind pages that tables may be made of, so that taking one does not touch it first.
@@ -301,10 +306,10 @@ class HapTable(Owned):
             How many there are more [pages].
         """
         with self.lock:
-            n_taken = sum(self.pool.kinds.values())
+            n_taken = self.pool.n_taken
             n_more = min(round_up(n_taken + n_pages, _CHUNK), self.pool.n_frames) - n_taken
             if n_more > 0:
-                frames, counts = self.pool.allocate(n_more, "reserve"), self.store.counts
+                frames, counts = self.pool.allocate(n_more, "reserve"), self.tally
                 # The pool hands out its frames in order, so that these continue those that are left.
                 counts[FRESH] = frames[0] if counts[FRESH] == counts[FRESH_END] else counts[FRESH]
                 counts[FRESH_END] = frames[-1] + 1
@@ -325,12 +330,12 @@ class HapTable(Owned):
 
     def stretches(self) -> list[tuple[int, int]]:
         """Where tables are in the direct map: address and length of each stretch [bytes]."""
-        return [(self.pool.base + start, n_bytes) for start, n_bytes in page_runs(self.store.levels > 0)]
+        return [(self.pool.base + start, n_bytes) for start, n_bytes in page_runs(self.levels > 0)]
 
     def step_at(self, address: int) -> Load:
         """Say what stands at an address of the direct map that a walk has read."""
         frame = self.pool.frame_at(address)
-        level = int(self.store.levels[frame]) if frame >= 0 else 0
+        level = int(self.levels[frame]) if frame >= 0 else 0
         if not level:
             raise BadInputError(f"address {address:#x} belongs to no table of this {self.name}")
         return Load(f"l{level}", "direct", frame, (address & 0xFFF) // self.plan.shape.entry_bytes, address)

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from p2mperf.guests.geometry import Words
+from p2mperf.designs.hap.entry_kernels import inlined
 from p2mperf.jit import instance_class, walk_overload
 from p2mperf.memory import vm
-from p2mperf.memory.pool import Frames
-from p2mperf.memory.raw import advise_memory, map_memory
+from p2mperf.memory.raw import advise_memory, load_element64, map_memory, store_element64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
-HOLE = ~ZERO  # in place of a frame
+HOLE = ~ZERO  # in place of a frame; -1 as a signed word
 MAPS_LEFT, N_MAPPED, N_REFUSED = (np.uint64(n) for n in range(3))  # in `Views.counts`
 _PAGE = np.uint64(12)
 _READ = np.intc(vm.READ)
@@ -33,10 +32,12 @@ class Views(NamedTuple):
     ----------
     base : uint64
         Address of page 0 of the area.
-    first : ndarray of uint64, shape (n_windows,)
-        Page of the area that each window begins with, that of L1 first.
-    frames : ndarray of int64
-        Frame on each page of the area, kept in step; -1 for a hole.
+    n_windows : uint64
+        How many there are.
+    first : uint64
+        Address of a word for each: the page of the area that it begins with, that of L1 first.
+    frames : uint64
+        Address of a word for each page of the area, kept in step: the frame on it; -1 for a hole.
     fd : intc
         The pool's memory.
     stand_in : uint64
@@ -45,18 +46,29 @@ class Views(NamedTuple):
         Bits of a guest frame that select an entry of one table.
     small_pages : bool
         Whether pages of 4 KiB are to be kept.
-    counts : ndarray of uint64, shape (3,)
-        Mappings that may still be added; calls of mmap; and those of them that were refused.
+    counts : uint64
+        Address of three words: mappings that may still be added; calls of mmap; and those that were refused.
+
+    Notes
+    -----
+    Addresses, not arrays, as in `p2mperf.designs.hap.store_kernels.Store`.
     """
 
     base: np.uint64
-    first: Words
-    frames: Frames
+    n_windows: np.uint64
+    first: np.uint64
+    frames: np.uint64
     fd: np.intc
     stand_in: np.uint64
     bits: np.uint64
     small_pages: bool
-    counts: Words
+    counts: np.uint64
+
+
+@inlined
+def first_page(views, level):  # type: ignore[no-untyped-def]
+    """Page of the area that a window begins with."""
+    return load_element64(views.first, level)
 
 
 def show(views: Any, level: Any, page: Any, n_pages: Any, frame: Any) -> Any:
@@ -87,23 +99,24 @@ def has_room(views: Any, n_changes: Any) -> Any:
 
 
 def _show(views, level, page, n_pages, frame):  # type: ignore[no-untyped-def]
-    if level >= np.uint64(views.first.size):
+    if level >= views.n_windows:
         return True
-    at, n_bytes = views.first[level] + page, n_pages << _PAGE
+    at, n_bytes = first_page(views, level) + page, n_pages << _PAGE
     address = views.base + (at << _PAGE)
     if frame == HOLE:
         shown = map_memory(address, n_bytes, _READ, _HIDE, _NO_FILE, np.int64(0))
     else:
         shown = map_memory(address, n_bytes, _READ, _SHOW, views.fd, np.int64(frame << _PAGE))
-    views.counts[N_MAPPED] += ONE
+    store_element64(views.counts, N_MAPPED, load_element64(views.counts, N_MAPPED) + ONE)
     if shown != address:
-        views.counts[N_REFUSED] += ONE
+        store_element64(views.counts, N_REFUSED, load_element64(views.counts, N_REFUSED) + ONE)
         return False
-    views.counts[MAPS_LEFT] -= min(views.counts[MAPS_LEFT], ONE + ONE)
+    left = load_element64(views.counts, MAPS_LEFT)
+    store_element64(views.counts, MAPS_LEFT, left - min(left, ONE + ONE))
     if views.small_pages:
         advise_memory(address, n_bytes, _SMALL_PAGES)
     for k in range(n_pages):
-        views.frames[at + k] = -1 if frame == HOLE else np.int64(frame + k)
+        store_element64(views.frames, at + k, HOLE if frame == HOLE else frame + k)
     return True
 
 
@@ -117,7 +130,7 @@ def _choose_show(views, level, page, n_pages, frame):  # type: ignore[no-untyped
 @walk_overload(has_room)
 def _choose_room(views, n_changes):  # type: ignore[no-untyped-def]
     if instance_class(views) is Views:
-        return lambda views, n_changes: views.counts[MAPS_LEFT] >= n_changes + n_changes
+        return lambda views, n_changes: load_element64(views.counts, MAPS_LEFT) >= n_changes + n_changes
     return lambda views, n_changes: True
 
 

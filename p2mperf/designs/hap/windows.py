@@ -117,22 +117,25 @@ class HapWindows(Owned):
         frames = area_frames(table.plan, tables, table.stand_in)
         self.area.map(firsts[0], frames, np.zeros(frames.size, np.bool_))
         self.area.populate(firsts[0], frames.size)
+        self._first_pages = np.array(firsts[:-1], np.uint64)
+        self._counts = np.zeros(3, np.uint64)
         self.views = Views(
             np.uint64(self.area.base),
-            np.array(firsts[:-1], np.uint64),
-            self.area.frames,
+            np.uint64(self._first_pages.size),
+            np.uint64(self._first_pages.ctypes.data),
+            np.uint64(self.area.frames.ctypes.data),
             np.intc(table.pool.fd),
             np.uint64(table.stand_in),
             np.uint64(table.plan.shape.index_bits),
             page_bytes == PAGE_SIZE,
-            np.zeros(3, np.uint64),
+            np.uint64(self._counts.ctypes.data),
         )
         table.views, table.count_maps = self.views, self._count_maps
 
     def _count_maps(self) -> bool:
         """Count the mappings that may be added; whether there are more than compiled code knew of."""
-        before, available = int(self.views.counts[MAPS_LEFT]), n_maps_available()
-        self.views.counts[MAPS_LEFT] = available
+        before, available = int(self._counts[MAPS_LEFT]), n_maps_available()
+        self._counts[MAPS_LEFT] = available
         return available > max(before, 1)
 
     def __enter__(self) -> HapWindows:
@@ -155,7 +158,7 @@ class HapWindows(Owned):
     @property
     def n_mmaps(self) -> int:
         """Calls of mmap that changes have taken so far."""
-        return int(self.views.counts[N_MAPPED])
+        return int(self._counts[N_MAPPED])
 
     @property
     def n_vmas(self) -> int:
@@ -198,7 +201,7 @@ class HapWindows(Owned):
         DoesNotFitError
             When one was.
         """
-        if n_refused := int(self.views.counts[N_REFUSED]):
+        if n_refused := int(self._counts[N_REFUSED]):
             raise DoesNotFitError(f"the system refused {n_refused} mappings of the windows: build them again")
 
     def fault(self) -> str:

@@ -54,16 +54,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-# Imported by each process whose path begins with the site: a unit's tells at its end what it had imported.
+# Imported by each process whose path begins with the site: a unit tells at its end what it had imported.
 NOTE_OF_UNITS = """\
-import atexit, os, sys
+import os, sys
 
-def note():
+end = os._exit
+
+def note_and_end(code):
     with open(os.environ["TOY_UNITS"], "a") as stream:
         print(*sorted(sys.modules), file=stream)
+    end(code)
 
 if "p2mperf.study.fork_server" in sys.orig_argv and "TOY_UNITS" in os.environ:
-    atexit.register(note)
+    os._exit = note_and_end
 """
 
 

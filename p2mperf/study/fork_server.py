@@ -17,6 +17,8 @@ import os
 import socket
 import sys
 
+from p2mperf.guests.guest import Guest
+from p2mperf.streams import make_stream
 from p2mperf.study import unit
 
 READY = b"ready"
@@ -24,10 +26,12 @@ STREAMS = 3  # stdin, stdout, stderr
 
 
 def main(argv: list[str]) -> int:
-    """Fork units until the other end of the socket is closed."""
+    """Fork units until the other end of the socket is closed; in each of them, do what it is told."""
     if not unit.is_tied(argv):
         return 1
     with socket.socket(fileno=os.dup(0)) as asked:
+        # What is compiled or loaded first has numba import half of itself, and scipy; designs are units' own.
+        make_stream("sequential", Guest.plain("4M"), 1)
         # What there is now is never looked at by a collection of a unit, which would copy its pages.
         gc.freeze()
         asked.sendall(READY)
@@ -46,7 +50,8 @@ def main(argv: list[str]) -> int:
     for stream, descriptor in enumerate(descriptors):
         os.dup2(descriptor, stream)
         os.close(descriptor)
-    return unit.main([f"{unit.END_WITH}{here}"])
+    code = unit.main([f"{unit.END_WITH}{here}"])
+    os._exit(code)  # what it has of its server need not be taken apart
 
 
 if __name__ == "__main__":

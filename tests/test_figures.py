@@ -67,6 +67,16 @@ def frame(tmp_path: Path) -> pd.DataFrame:
 @pytest.fixture
 def lived(tmp_path: Path) -> pd.DataFrame:
     """The same, and what happened to a p2m: leaves broken, of which one takes a mid, and the boot rebuild."""
+    return frame_of(tmp_path / "lived", *lookups(), *changes(), *entered())
+
+
+@pytest.fixture
+def everything(tmp_path: Path) -> pd.DataFrame:
+    """The same, and a guest with superpages: of what there is a figure."""
+    return frame_of(tmp_path / "everything", *lookups(), *changes(), *entered(), *superpaged())
+
+
+def changes() -> list[dict[str, Any]]:
     whole = {"stream": "whole-table", "n_lookups": 1}
     rebuilt = [
         cell(SMALL, number, (120_000_000 + number, 40_000_000), operation="rebuild", **whole)
@@ -80,7 +90,14 @@ def lived(tmp_path: Path) -> pd.DataFrame:
         for block, n_pages in zip(record["rounds"], (1000, 1002), strict=True):
             block["n_pages_grown"] = {"pv-linear": n_pages, "pv-tree": 1000}
             block["n_vmas_grown"] = {"pv-linear": 2000, "pv-tree": 0}
-    return frame_of(tmp_path / "lived", *lookups(), *rebuilt, *broken, *entered())
+    return [*rebuilt, *broken]
+
+
+def superpaged() -> list[dict[str, Any]]:
+    """Lookups of a HAP guest, of which both ways take a cell: one load and two."""
+    guest = {"guest": "hap-1g", "geometry": "hap64", "entry_bits": 64, "guest_pages": 262144, "family": "hap"}
+    block = samples.block(2000, 1000, order=("hap-walk", "hap-linear"))
+    return [samples.cell(**guest, replicate=number, rounds=[block] * 2) for number in (0, 1)]
 
 
 def entered() -> list[dict[str, Any]]:
@@ -475,8 +492,8 @@ MEASURED = [name for name in figures() if find(name).measured]
 
 
 @pytest.mark.parametrize("name", figures())
-def test_every_figure_can_be_drawn(name: str, lived: pd.DataFrame, tmp_path: Path) -> None:
-    fig = figure(name, lived if find(name).measured else None)
+def test_every_figure_can_be_drawn(name: str, everything: pd.DataFrame, tmp_path: Path) -> None:
+    fig = figure(name, everything if find(name).measured else None)
     assert isinstance(fig, Figure)
     assert fig.get_suptitle() == find(name).question
     assert [ax for ax in fig.axes if ax.get_visible()]
@@ -487,10 +504,12 @@ def test_every_figure_can_be_drawn(name: str, lived: pd.DataFrame, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_a_figure_is_the_same_bytes_for_the_same_data(name: str, lived: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_figure_is_the_same_bytes_for_the_same_data(
+    name: str, everything: pd.DataFrame, tmp_path: Path
+) -> None:
     for directory in (tmp_path / "one", tmp_path / "two"):
         directory.mkdir()
-        save(figure(name, lived), directory, name, ("svg", "pdf"))
+        save(figure(name, everything), directory, name, ("svg", "pdf"))
     for kind in ("svg", "pdf"):
         assert (tmp_path / f"one/{name}.{kind}").read_bytes() == (
             tmp_path / f"two/{name}.{kind}"

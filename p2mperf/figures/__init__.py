@@ -43,6 +43,8 @@ _SHIPPED = {
     "precopy": "arm.precopy",
     "hap-survival": "hap.survival",
     "hap-footprint": "hap.footprint",
+    "hap-orders": "hap.orders",
+    "hap-window": "hap.window",
     "hap-nested": "hap.nested",
 }
 

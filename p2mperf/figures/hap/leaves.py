@@ -1,0 +1,93 @@
+"""Of which leaves the tables in a samples frame were: what figures and pages about superpages stand on."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from p2mperf.designs import find
+from p2mperf.designs.hap.door import HapDoor
+from p2mperf.errors import BadInputError, PluginError
+from p2mperf.guests.guest import Guest
+from p2mperf.guests.hap import Hap
+from p2mperf.guests.presets import ALL_PRESETS
+from p2mperf.units import PAGE_SIZE, format_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WALK, WINDOW = "walk", "windows"
+# A share that is less than that is not worth a word: a builder's first MiB, and its special pages.
+_LEAST_SHARE = 0.005
+
+
+class Leaves(NamedTuple):
+    """Leaves of a design's table for a guest.
+
+    Attributes
+    ----------
+    way : str
+        How it finds them: `WALK` or `WINDOW`.
+    label : str
+        Their sizes, with the shares of memory that they map where these are mixed.
+    walk_loads : float
+        Entries that a walk reads for a uniform frame, on average.
+    """
+
+    way: str
+    label: str
+    walk_loads: float
+
+
+@lru_cache(maxsize=256)
+def leaves_of(design: str, guest: str, geometry: str, guest_bytes: int) -> Leaves | None:
+    """Tell of which leaves a table was, by its guest's memory; None where that cannot be known here.
+
+    Parameters
+    ----------
+    design, guest, geometry : str
+        Their names, as results have them.
+    guest_bytes : int
+        Memory of the guest [bytes].
+
+    Returns
+    -------
+    Leaves or None
+        None for designs of other families, and for guests and designs that are none here.
+
+    Examples
+    --------
+    >>> leaves_of("hap-walk", "hap-1g", "hap64", 1 << 30)
+    Leaves(way='walk', label='1 GiB', walk_loads=2.0)
+    >>> leaves_of("hap-linear-2m", "hap-1g", "hap64", 1 << 30)
+    Leaves(way='windows', label='2 MiB', walk_loads=3.0)
+    """
+    try:
+        kind = find(design)
+        if not issubclass(kind, HapDoor):
+            return None
+        built = Guest.preset(guest) if guest in ALL_PRESETS else Guest.plain(guest_bytes, geometry)
+        orders = kind.leaf_orders(built)
+    except (BadInputError, PluginError):
+        return None
+    shape, frames = built.geometry, dict.fromkeys(orders, 0)
+    assert isinstance(shape, Hap)
+    for order, n_extents in built.extents.n_by_order.items():
+        frames[max(each for each in orders if each <= order)] += n_extents << order
+    shares = {order: n_frames / built.extents.n_frames for order, n_frames in frames.items()}
+    loads = sum(share * (shape.n_levels - order // shape.index_bits) for order, share in shares.items())
+    return Leaves(WINDOW if kind.has_windows else WALK, _label(shares), loads)
+
+
+def _label(shares: dict[int, float]) -> str:
+    told = {order: share for order, share in sorted(shares.items(), reverse=True) if share >= _LEAST_SHARE}
+    sizes = {order: format_size(PAGE_SIZE << order) for order in told}
+    names = {order: f"{size[:-1]} {size[-1]}iB" for order, size in sizes.items()}
+    if len(told) == 1:
+        return next(iter(names.values()))
+    return ", ".join(f"{100 * share:.0f} % {names[order]}" for order, share in told.items())
+
+
+def shape_note(table: pd.DataFrame, row: Any) -> str:
+    """What to add to a title of a row of a table: its geometry, where there are several."""
+    return f", {row.geometry}" if len(set(table["geometry"])) > 1 else ""

@@ -1,0 +1,124 @@
+"""Does the window pay: its cost over that of the walk of the same leaves, paired, with intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from p2mperf.analysis.samples import operation_label, refuse_empty
+from p2mperf.analysis.summary import intervals_of, summary, with_verdicts
+from p2mperf.figures.hap.leaves import WALK, WINDOW, leaves_of, shape_note
+from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import Look, ring_doubtful, room_note
+from p2mperf.measure.operations.registry import entries, lookups
+from p2mperf.units import format_size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# The commit that removed the lookup through windows from Xen, 2012 (c622876000).
+PUBLISHED = "published, Xen 2012: no difference on 64 bit, and removed"
+_LOOKS = {
+    "latency": Look("#0072B2", marker="o"),
+    "throughput": Look("#D55E00", marker="s"),
+    "entry, 8M": Look("#009E73", marker="^"),
+    "entry, flush+8M": Look("#CC79A7", marker="D"),
+}
+_OTHER = Look("#000000", marker="v")
+
+
+def data(frame: pd.DataFrame) -> pd.DataFrame:
+    """Compare windows with the walk wherever both have the same leaves.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of `p2mperf.analysis.summary.summary`, lookups and entries of windows over walks, judged among
+        each other, with ``leaves`` and ``walk_loads``, as `leaves_of` has them, and ``what``, the operation
+        with what comes before it.
+    """
+    table = summary(frame)
+    note = table.attrs["note"]
+    table = table[table["operation"].isin((*lookups(), *entries()))]
+    where = table[["guest", "geometry", "guest_bytes"]].itertuples(index=False, name=None)
+    both = [
+        (leaves_of(design, *guest), leaves_of(reference, *guest))
+        for design, reference, guest in zip(table["design"], table["reference"], where, strict=True)
+    ]
+    alike = [
+        window is not None
+        and walk is not None
+        and (window.way, walk.way, window.label) == (WINDOW, WALK, walk.label)
+        for window, walk in both
+    ]
+    found = [window for (window, _), is_alike in zip(both, alike, strict=True) if window and is_alike]
+    table = with_verdicts(table[np.array(alike, bool)])
+    what = [operation_label(*row) for row in zip(table["operation"], table["preamble"], strict=True)]
+    table = table.assign(
+        leaves=[each.label for each in found], walk_loads=[each.walk_loads for each in found], what=what
+    )
+    table = table.sort_values(["walk_loads", "guest_bytes"], kind="stable", ignore_index=True)
+    table.attrs["note"] = (
+        f"{note}; bars: {intervals_of(table)}\n{PUBLISHED}; theirs, and no interval is known"
+    )
+    return table
+
+
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One panel for each stream, geometry and backing."""
+    refuse_empty(table, "no cell has a walk and a window over the same leaves; `sweep --plan hap` has")
+    found = []
+    for _, part in table.groupby(["stream_label", "geometry", "backing"], sort=False):
+        first = part.iloc[0]
+        found.append(
+            (f"{first['stream_label']} frames" + shape_note(table, first) + room_note(table, first), part)
+        )
+    return sorted(found, key=lambda panel: panel[0] != "uniform frames")
+
+
+def draw(table: pd.DataFrame, ax: Axes) -> None:
+    """Draw ratios with their intervals, a row for each size of leaves and of guest; left the window pays."""
+    names = [
+        f"{leaves}, guest of {format_size(int(n_bytes))}"
+        for leaves, n_bytes in table[["leaves", "guest_bytes"]].itertuples(index=False, name=None)
+    ]
+    rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
+    table = table.assign(_row=[rows[name] for name in names])
+    operations = list(dict.fromkeys(table["what"]))
+    ax.axvline(1, color="0.25", linewidth=1.2)
+    for index, what in enumerate(operations):
+        part, look = table[table["what"] == what], _LOOKS.get(what, _OTHER)
+        ratio = part["ratio"].to_numpy(float)
+        at = part["_row"].to_numpy(float) + 0.16 * (index - (len(operations) - 1) / 2)
+        error = np.nan_to_num(np.abs(part[["low", "high"]].to_numpy(float).T - ratio))
+        ax.errorbar(
+            ratio, at, xerr=error, fmt=look.marker, color=look.colour, capsize=3, markersize=5, label=what
+        )
+        ring_doubtful(ax, part["marks"], ratio, at)
+    ax.set_xscale("log")
+    low, high = float(table["ratio"].min()), float(table["ratio"].max())
+    ax.set_xlim(min(0.8, low * 0.85), max(1.25, high * 1.2))
+    ticks = [tick for tick in (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10) if low * 0.85 <= tick]
+    ax.set_xticks([tick for tick in ticks if tick <= max(1.25, high * 1.2)])
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel("windows / walk")
+    for place, side, words in ((0.01, "left", "windows faster"), (0.99, "right", "walk faster")):
+        ax.annotate(
+            words, (place, 0.985), xycoords="axes fraction", ha=side, va="top", size=8.5, color="0.35"
+        )
+
+
+FIGURE = FigureSpec(
+    name="hap-window",
+    question="Does the window pay, by the size of leaves and of the guest",
+    data=data,
+    draw=draw,
+    panels=panels,
+    panel_inches=(7.4, 5.4),
+    shared_legend=True,
+)

@@ -18,11 +18,11 @@ import socket
 import sys
 
 from p2mperf.guests.guest import Guest
-from p2mperf.streams import make_stream
+from p2mperf.streams import STREAMS, make_stream
 from p2mperf.study import unit
 
 READY = b"ready"
-STREAMS = 3  # stdin, stdout, stderr
+_N_STANDARD = 3  # stdin, stdout, stderr
 
 
 def main(argv: list[str]) -> int:
@@ -30,13 +30,15 @@ def main(argv: list[str]) -> int:
     if not unit.is_tied(argv):
         return 1
     with socket.socket(fileno=os.dup(0)) as asked:
-        # What is compiled or loaded first has numba import half of itself, and scipy; designs are units' own.
-        make_stream("sequential", Guest.plain("4M"), 1)
+        # Loops of streams are the same for all units, where those of designs are not; and whatever is
+        # loaded first has numba import half of itself, and scipy.
+        for name in STREAMS:
+            make_stream(name, Guest.preset("dom0-64-e820"), 1, hole_fraction=0.5)
         # What there is now is never looked at by a collection of a unit, which would copy its pages.
         gc.freeze()
         asked.sendall(READY)
         while True:
-            told, descriptors, _, _ = socket.recv_fds(asked, 1, STREAMS)
+            told, descriptors, _, _ = socket.recv_fds(asked, 1, _N_STANDARD)
             if not told:
                 return 0
             here = os.getpid()

@@ -60,9 +60,9 @@ STREAMS = {
 HOLE_PATTERNS = ("random", "runs")
 
 
-def is_scattered(name: str) -> bool:
+def is_scattered(name: object) -> bool:
     """Tell whether a stream's loads lie apart; those of what is no stream here, as of a whole table, do."""
-    return name not in STREAMS or STREAMS[name].is_scattered
+    return not (isinstance(name, str) and name in STREAMS) or STREAMS[name].is_scattered
 
 
 class Stream:

@@ -12,10 +12,13 @@ import pytest
 from test_doors import refused
 
 import p2mperf
+from p2mperf.designs import family_of
 from p2mperf.designs.pv.changing import Living
 from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.designs.pv.saving import Saved
 from p2mperf.designs.pv.tree import PvTree
+from p2mperf.errors import DoesNotFitError
+from p2mperf.families import find_family
 from p2mperf.guests.guest import Guest
 
 DESIGNS = ("pv-tree", "pv-linear")
@@ -138,6 +141,40 @@ def test_leaves_and_frames_that_they_are_broken_for(p2m: P2m) -> None:
     assert p2m.break_leaves([51, 50], [51 * 512, 50 * 512]) == 2
     assert p2m.break_leaves(np.array([52], np.uint8)) == 1
     assert p2m.break_leaves([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("design", "call"),
+    [
+        ("pv-tree", lambda p2m, frames: p2m.lookup(frames)),
+        ("pv-linear", lambda p2m, frames: p2m.set(frames, 5)),
+        ("arm-vlpt", lambda p2m, frames: p2m.lookup(frames)),
+        ("hap-walk", lambda p2m, frames: p2m.remove(frames)),
+        ("hap-walk", lambda p2m, frames: p2m.page_orders(frames)),
+        ("hap-linear", lambda p2m, frames: p2m.mfn_to_gfn(frames)),
+        ("hap-linear", lambda p2m, frames: p2m.guest.entries(frames)),
+    ],
+    ids=["lookup", "set", "arm", "remove", "page_orders", "mfn_to_gfn", "entries"],
+)
+def test_more_frames_than_memory_holds(design: str, call: Callable[[Any, Any], Any]) -> None:
+    # 2^46 frames that take no memory themselves: their numbers would take 512 TiB.
+    frames = np.broadcast_to(np.uint64(0), (1 << 46,))
+    geometry = find_family(family_of(design)).geometries[0]
+    with p2mperf.build(design, Guest.plain("4M", geometry=geometry)) as built:
+        with pytest.raises(DoesNotFitError, match="memory for") as raised:
+            call(built, frames)
+        assert "\n" not in str(raised.value)
+        built.audit()
+
+
+def test_memory_that_gives_out_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_out(*_: Any) -> Any:
+        raise MemoryError("Unable to allocate")
+
+    with p2mperf.build("hap-walk", Guest.plain("4M", geometry="hap64")) as built:
+        monkeypatch.setattr("p2mperf.designs.hap.walk.check_table", give_out)
+        with pytest.raises(DoesNotFitError, match="audit of hap-walk has no memory for its answer"):
+            built.audit()
 
 
 def test_only_what_save_gave_is_restored(p2m: P2m) -> None:

@@ -70,6 +70,7 @@ def test_a_guest_of_one_page_has_streams_too(name: str) -> None:
 
 def test_a_stream_says_whether_it_is_scattered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [name for name in STREAMS if not is_scattered(name)] == ["sequential"]
+    assert is_scattered(["sequential"])  # no name, and nothing that could be one
     assert is_scattered("whole-table")
     monkeypatch.setitem(STREAMS, "in-order-too", STREAMS["sequential"])
     assert not is_scattered("in-order-too")

@@ -8,6 +8,8 @@ from inspect import getattr_static
 from types import FunctionType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from p2mperf.errors import DoesNotFitError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 D = TypeVar("D")
@@ -31,7 +33,8 @@ def through_door(
     Returns
     -------
     callable
-        Raises ClosedError where the design cannot be used any more.
+        Raises ClosedError where the design cannot be used any more, and DoesNotFitError where memory for the
+        answer gives out.
     """
 
     @wraps(method)
@@ -40,7 +43,15 @@ def through_door(
         with design._door:
             if shows_own:
                 design._show_own()
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except MemoryError as error:
+                if isinstance(error, DoesNotFitError):
+                    raise
+                what = f"{method.__name__} of {design.name}"
+                raise DoesNotFitError(
+                    f"{what} has no memory for its answer: ask for less at a time"
+                ) from error
 
     passed.passes_door = True  # type: ignore[attr-defined]
     return passed

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, shown
+from p2mperf.errors import BadInputError, DoesNotFitError, shown
 from p2mperf.guests.geometry import Words
 from p2mperf.units import whole_number
 
@@ -33,13 +33,18 @@ def frame_numbers(numbers: Any, what: str = "frames") -> Words:
     ------
     BadInputError
         When they are not whole, non-negative numbers, all there, in the shape of an array.
+    DoesNotFitError
+        When memory does not hold so many.
     """
     array = as_array(numbers, what)
     if array.size == 0:
         return np.zeros(array.shape, np.uint64)
     if array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0):
         raise BadInputError(f"{what} must be whole and not negative, not {array.dtype} {shown(numbers)}")
-    return np.ascontiguousarray(array, np.uint64).reshape(array.shape)
+    try:
+        return np.ascontiguousarray(array, np.uint64).reshape(array.shape)
+    except MemoryError as error:  # of an array that takes none itself, as a broadcast one
+        raise DoesNotFitError(f"no memory for {array.size} {what} at a time: give fewer") from error
 
 
 def word(number: object, what: str = "a frame") -> int:

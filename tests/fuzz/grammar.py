@@ -15,10 +15,11 @@ from p2mperf.families import find_family
 # they are called with good arguments, at any time, where it is known what those are.
 DOCUMENTED = frozenset(
     expressions("""
-        again  audit  balloon_down  balloon_up  break_leaves  cleanup  clear_foreign  close  dump  events
-        explain  footprint  frames  has_memory  hotplug  invalidate_extra_memory  kind_runs  lookup
-        lookup_path  mfn_to_pfn  neighbour  pass_through  pfn_to_mfn  predict_footprint  prepare  restore
-        save  set  set_foreign  set_identity  step_at  unused_mfns  views
+        add  again  audit  balloon_down  balloon_up  break_leaves  change_type  change_type_global  cleanup
+        clear_entry  clear_foreign  close  dump  events  explain  footprint  foreign  frames  has_memory
+        hotplug  invalidate_extra_memory  kind_runs  leaf_orders  lookup  lookup_path  make_ready  mfn_to_gfn
+        mfn_to_pfn  neighbour  page_orders  pass_through  pfn_to_mfn  predict_footprint  prepare  remove
+        restore  save  set  set_allocation  set_entry  set_foreign  set_identity  step_at  unused_mfns  views
     """)
 )
 # What an argument of this name is, and good values; `f` is the first frame of RAM, `end` behind the map.
@@ -27,6 +28,14 @@ ROLES: dict[str, tuple[str, tuple[str, ...]]] = {
     for name, kind, good in (
         ("pfns", "array", "[f]  [f, end - 1]  [end]  range(f, f + 700)  np.arange(f, f + 5)  f  many(a, 50)"),
         ("pfn", "scalar", "f  end - 1  end  2**64 - 1"),
+        ("gfns", "array", "[f]  0  512  [0, 512, 1024]  range(0, 700)  np.arange(600)  [end - 1]  [end]"),
+        ("order", "scalar", "0  0  9  9  10  18  [9, 0, 9]  np.uint8(9)  19"),
+        ("kind", "text", "'ram_rw'  'ram_logdirty'  'ram_ro'  'mmio_direct'"),
+        ("old", "text", "'ram_rw'  'ram_logdirty'"),
+        ("new", "text", "'ram_rw'  'ram_logdirty'  'ram_ro'"),
+        ("n_pages", "scalar", "0  1  600  10**6  a.allocation[0]  a.allocation[0] + 1"),
+        ("hap_2mb", "scalar", "True  False  None"),
+        ("hap_1gb", "scalar", "True  False  None"),
         ("first_pfn", "scalar", "f  end  end + 512  end - 1  np.uint64(end)  0"),
         ("to_pfn", "scalar", "end  end + 1024  f  np.int64(end)"),
         ("n_frames", "scalar", "0  1  512  600  1024  2**21  np.uint64(5)"),
@@ -68,6 +77,11 @@ OPTIONS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
             ("like", "scalar", "None  build('arm-walk-direct', g)"),
             ("window", "scalar", "None  VlptWindow()"),
         ),
+        "hap": (
+            ("hap_2mb", "scalar", "True  False"),
+            ("hap_1gb", "scalar", "True  False"),
+            ("pool_pages", "scalar", "None  5  40  600  10**5"),
+        ),
     }.items()
 }
 # What is asked beside a design's own methods, by family.
@@ -87,6 +101,19 @@ _BESIDE: Pools = {
         a.events(f)  a.lookup_path(f)  a.audit()  a.footprint()  b = a.again()  b = a.neighbour()  a.views()
         v = a.root_words()  v[-1]  v = a.third_words()
     """),
+    "hap": expressions("""
+        a.remove(many(a, 50))  a.remove(0, 9)  a.remove(512, 9)  a.remove(range(512))  a.remove(0, 18)
+        a.add(0, 512, 9)  a.add(range(512), range(n - 512, n))  a.add([0, 512], [512, 0], 9)  a.add(5, n - 1)
+        a.add(many(a, 50), many(a, 50))  a.add(0, 0, 18)  a.add(?array, ?array, ?scalar)
+        a.add(f, 7, 0, ?text)
+        a.change_type(many(a, 50), 'ram_rw', 'ram_logdirty')  a.change_type_global('ram_rw', 'ram_ro')
+        a.set_allocation(a.allocation[0])  a.set_allocation(a.allocation[0] + 1)  a.set_allocation(9999)
+        a.page_orders(range(end))  a.leaves  a.counts  a.allocation  a.foreign(many(a))  a.windows.close()
+        a.mfn_to_gfn(range(n))  a.m2p.words()[:3]  v = a.m2p.words()  v[-1]  a.dump()  a.footprint()
+        p = a.lookup_path(f).steps[-1].address  a.step_at(p)  a.make_ready(600)  a.windows.stretches()
+        ballooning.release(a.guest.extents, many(a, 50))  a.set_entry(f, n - 1)  a.clear_entry(f)
+        a.set_entry(0, 512, 9, 'mmio_direct')  a.clear_entry(0, 9)
+    """),
 }
 _ENDS = expressions("a.close()  a.__exit__()  a.__enter__()  del g  repr(a)  held(a, lambda: a.close())")
 _PARTS = expressions("a  a  a.pool  a.window  a.m2p  a.tools  a.store  a.table")
@@ -96,6 +123,7 @@ _MEANWHILE = expressions("a.lookup(many(a))  a.lookup(many(a))  ?write  a.audit(
 _WRITES: Pools = {
     "pv": expressions("a.set(many(a), 5)  a.balloon_down(many(a, 5000))"),
     "arm": expressions("tracer(a).write(many(a))"),
+    "hap": expressions("a.remove(many(a, 500))  a.add(many(a, 500), many(a, 500))  a.add(0, 512, 9)"),
 }
 _LIVELY = (
     (50, "?call"),
@@ -116,6 +144,12 @@ _GUESTS: Pools = {
     "limit": ("", ", limit='8G'"),
     "walk": expressions("'arm-walk'  'arm-walk-direct'  'arm-vlpt'  'arm-walk-thrashing'"),
     "written": expressions("'pv-tree'  'pv-linear'"),
+    "given": expressions("""
+        p2mperf.populate('16M').guest  p2mperf.populate('16M', 'opportunistic', demand_4k=True).guest
+        p2mperf.populate('64M', fragmentation=0.5).guest  Guest.from_extents(Extents.of([(0, 0, 18)]))
+        Guest.from_extents(Extents.of([(0, 512, 9), (512, 7, 0), (2**18, 2**18, 18), (2**20, 9, 0)]))
+    """),
+    "hap": expressions("'hap-walk'  'hap-linear'  'hap-linear-2m'"),
 }
 # Pairs that share something: how they begin, what is done to one, what is seen of both.
 _PAIRS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -149,6 +183,16 @@ _PAIRS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         """),
         expressions("check(a)  s = a.save()  z = b.save()  a.restore(z)  b.restore(s)  b.dump()  b.audit()"),
     ),
+    (
+        "g = ?given; a = build(?hap, g); b = build(?hap, g)",
+        expressions("""
+            a.remove(many(a, 99))  a.remove(0, 9)  a.add(0, 512, 9)  a.set_allocation(a.allocation[0])
+            a.close()
+            race(a.close, steady(b))  race(lambda: a.remove(many(a, 9)), lambda: a.lookup(many(a)), steady(b))
+            race(lambda: a.add(0, 512, 9), lambda: a.remove(many(a, 99)), lambda: a.audit())
+        """),
+        expressions("check(a)  expect(b)  b.dump()  b.leaves  a.footprint()  a.lookup_path(5)  b.audit()"),
+    ),
 )
 
 
@@ -180,6 +224,8 @@ def _arguments(member: object) -> tuple[str, ...]:
 def guest_for(random: Random, design: str) -> str:
     """A small guest that a design can be built for."""
     geometry = random.choice(find_family(family_of(design)).geometries)
+    if geometry == "hap64" and random.random() < 0.5:
+        return random.choice(_GUESTS["given"])
     if geometry == "pv64" and random.random() < 0.2:
         return "Guest.from_e820([(0, '10M', 'ram'), ('12M', '40M', 'ram')], '20M', '30M')"
     return filled(random, f"Guest.plain(?size, geometry={geometry!r}, seed={random.randrange(9)})", _GUESTS)
@@ -227,7 +273,8 @@ def lively(random: Random) -> list[str]:
             "meanwhile": _MEANWHILE,
         }
         lines.append(filled(random, template, pools))
-    return [*lines, "check(a)"]
+    # Who sets entries alone keeps the m2p themselves, or not.
+    return [*lines, f"check(a{', has_m2p=False' * any('_entry(' in line for line in lines)})"]
 
 
 def paired(random: Random) -> list[str]:

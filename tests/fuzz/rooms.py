@@ -20,8 +20,14 @@ _SMALL: Pools = {
         "name  geometry  runs  n_boot_pages  max_pages  end_pfn  machine  seed  coincident_pfn"
     ),
     "frames": expressions("1  100  16383  16384  10**6  2**28  2**36  2**40  ?scalar"),
-    "design": expressions("'pv-tree'  'pv-linear'  'arm-walk'  'arm-vlpt'  'pv-linear-nested'"),
-    "geometry": expressions("'pv64'  'pv32'  'lpae'"),
+    "design": expressions(
+        "'pv-tree'  'pv-linear'  'arm-walk'  'arm-vlpt'  'pv-linear-nested'  'hap-walk'  'hap-linear'"
+    ),
+    "geometry": expressions("'pv64'  'pv32'  'lpae'  'hap64'  'hap-pae'  'hap-nonpae'"),
+    "extents": expressions("""
+        Extents.of([(0, 0, 18)])  Extents.of([(0, 512, 9), (512, 7, 0)])  Extents.of([(?scalar, ?scalar, 9)])
+        Extents.of([(2**35 - 1, 5, 0)])  Extents.of([(0, 2**40, 0)])  ?
+    """),
 }
 _GUESTS = expressions("""
     Guest.plain(?size)  Guest.plain(?size, geometry=?)  Guest.plain('64M', seed=?)  Guest.plain('64M', name=?)
@@ -31,6 +37,9 @@ _GUESTS = expressions("""
     Guest.from_e820([(0, '64M', 'ram')], '64M', machine=?)
     Guest.from_e820([(0, '64M', 'ram')], '64M', machine=Machine(?frames))
     replace(Guest.plain('64M', geometry=?geometry), machine=Machine(?frames))
+    Guest.from_extents(?extents)  Guest.from_extents(?extents, ?geometry)
+    Guest.from_extents(?extents, 'hap64', Machine(?frames))
+    Guest.from_extents(Extents.of([(0, 0, 9)]), ?, ?)
     replace(Guest.plain('64M'), runs=Runs.of([?run]))  replace(Guest.plain('64M'), ?field=?)
 """)
 _LOOKS = expressions("""
@@ -75,6 +84,7 @@ def builds(random: Random) -> list[str]:
 _STREAMED: Pools = {
     "guest": expressions("""
         Guest.preset('dom0-64-e820')  Guest.plain('16M', geometry='lpae')  Guest.plain('64M', geometry='pv32')
+        Guest.plain('16M', geometry='hap64')  p2mperf.populate('16M', fragmentation=0.5).guest
         Guest.from_e820([(0, '10M', 'ram'), ('12M', '40M', 'ram')], '20M', '30M')  ?
     """),
     "name": expressions("'sequential'  'uniform'  'zipf'  'log-uniform'  'leaf-stride'  ?text"),
@@ -161,13 +171,14 @@ _ASKED: Pools = {
     """),
     "part": expressions(
         "sizes  guests  designs  streams  operations  backings  n_replicates  limit  control  entry_bits  "
-        "preambles"
+        "preambles  geometries"
     ),
     "plan": expressions("'quick'  'default'  'life'  ?text"),
+    "geometry": expressions("'hap64'  'hap-pae'  'hap-nonpae'  ?text"),
     "scenario": expressions("'balloon'  'save-restore'  'passthrough'  ?text"),
     "limit": expressions("'1G'  0  1  '-1'  None  []  nan  4096  '8T'  2**70  'x' * 1000  ?"),
     "preamble": expressions("'tight'  'flush'  'flush+8M'  '8M'  ?text"),
-    "family": expressions("'pv'  'arm'  ?text"),
+    "family": expressions("'pv'  'arm'  'hap'  ?text"),
     "stream": expressions("""
         'uniform:hole=0.5,pattern=runs'  'uniform:pattern=runs'  'zipf:hole=0.5,pattern=random'
         'uniform:hole=' + 'x' * 9999  'uniform:hole=nan'  'uniform:hole=1e400,pattern=runs'
@@ -178,7 +189,8 @@ _ASKED: Pools = {
 }
 _QUESTIONS = expressions("""
     sizing.limits(?size, entry_bits=?bits)  sizing.limits(?size, ?setting=?)
-    sizing.limits(?size, design=?text)
+    sizing.limits(?size, design=?text)  sizing.limits(?size, design='hap-linear', entry_bits=?bits)
+    p2mperf.sweep(?plan, out='/dev/null', sizes=[?size], designs=['hap-walk'], geometries=[?geometry])
     sizing.limits(?size, entry_bits=32, **{'?setting': ?text, '?setting': ?scalar})
     sizing.limits('64G', without=?)
     sizing.limits('64G', without=[?])  sizing.limits('64G').on(?)  sizing.limits(?size).to_dict()

@@ -28,7 +28,7 @@ class Settings:
     """
 
     n_visits: int = 3
-    n_slices: int = 3
+    n_slices: int = 4
     target_ns: int = 1_600_000
     min_lookups: int = 1 << 13
     max_lookups: int = 1 << 22

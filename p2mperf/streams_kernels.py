@@ -28,6 +28,9 @@ _NEXT_TRY = np.uint64(0x9E37_79B9_7F4A_7C15)
 _FIRST = np.int64(1)
 _UNIT_SHIFT, _UNIT = np.uint64(11), 2.0**-53  # the 53 bits of a word that a float64 holds
 _GROUP_SHIFT, _BYTE, _TWO_BYTES = np.uint64(6), np.uint64(8), np.uint64(16)
+# Frames that are made together, in loops that decide nothing, so that LLVM makes them of vectors; they stay
+# in the first-level cache meanwhile. Of so many runs a search for each frame takes longer than a look at all.
+_BLOCK, _FEW_RUNS = 1024, 12
 
 
 class Draws(NamedTuple):
@@ -150,6 +153,11 @@ def below(n: np.uint64, spill: np.uint64, word: np.uint64) -> np.uint64:
     """
     while word * n < spill:
         word = mixed(word + _NEXT_TRY)
+    return _high(n, word)
+
+
+@njit(inline="always")
+def _high(n: np.uint64, word: np.uint64) -> np.uint64:
     return ((word >> _HALF) * n + (((word & _LOW_HALF) * n) >> _HALF)) >> _HALF
 
 
@@ -167,6 +175,23 @@ def _run_of(ground: Ground, rank: np.uint64) -> np.uint64:
 @njit(inline="always")
 def _at_rank(ground: Ground, rank: np.uint64) -> np.uint64:
     return rank + ground.shifts[_run_of(ground, rank)]
+
+
+@njit
+def _to_ground(ranks: Words, ground: Ground) -> None:
+    """Put a frame, or a leaf, in the place of each rank: `_BLOCK` at most."""
+    n_runs = ground.ends.size
+    if n_runs > _FEW_RUNS:
+        for i in range(ranks.size):
+            ranks[i] = _at_rank(ground, ranks[i])
+        return
+    shifts = np.full(ranks.size, ground.shifts[0])
+    for run in range(1, n_runs):
+        end, more = ground.ends[run - 1], ground.shifts[run] - ground.shifts[run - 1]
+        for i in range(ranks.size):
+            shifts[i] += more if ranks[i] >= end else ZERO
+    for i in range(ranks.size):
+        ranks[i] += shifts[i]
 
 
 @njit(inline="always")
@@ -241,10 +266,18 @@ def uniform(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -
     out, at, draws, ram, leaves
         As `sequential`.
     """
-    state = draws.start + at * draws.gamma
-    for i in range(out.size):
-        out[i] = _at_rank(ram.ground, below(ram.n, ram.spill, mixed(state)))
-        state += draws.gamma
+    for start in range(0, out.size, _BLOCK):
+        block = out[start : start + _BLOCK]
+        state = draws.start + (at + np.uint64(start)) * draws.gamma
+        n_spilt = 0
+        for i in range(block.size):
+            word = mixed(state + np.uint64(i) * draws.gamma)
+            block[i] = _high(ram.n, word)
+            n_spilt += word * ram.n < ram.spill
+        if n_spilt:  # of all words one in 2 ** 32 at most
+            for i in range(block.size):
+                block[i] = below(ram.n, ram.spill, mixed(state + np.uint64(i) * draws.gamma))
+        _to_ground(block, ram.ground)
 
 
 @njit
@@ -345,17 +378,39 @@ def divert(out: Words, at: np.uint64, draws: Draws, elsewhere: Elsewhere) -> Non
         How much, in what pattern, and where to.
     """
     period = elsewhere.period
-    state = draws.start + at * draws.gamma
-    place = (draws.start + at) % period if period else ZERO
-    for i in range(out.size):
-        word = mixed(state)
-        state += draws.gamma
-        number = place if period else word >> _UNIT_SHIFT
-        place = _after(place, period)
-        # A frame is drawn in any case, and then taken or not: one branch on what is drawn is enough.
-        kind = np.uint64(number >= elsewhere.hole_end)
-        rank = (
-            below(elsewhere.n[kind], elsewhere.spill[kind], mixed(word + _NEXT_TRY)) + elsewhere.first[kind]
-        )
-        frame = _at_rank(elsewhere.ground, rank)
-        out[i] = frame if number < elsewhere.end else out[i]
+    numbers, ranks = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint64)
+    for start in range(0, out.size, _BLOCK):
+        block = out[start : start + _BLOCK]
+        state = draws.start + (at + np.uint64(start)) * draws.gamma
+        for i in range(block.size):
+            word = mixed(state + np.uint64(i) * draws.gamma)
+            numbers[i] = word >> _UNIT_SHIFT
+            ranks[i] = mixed(word + _NEXT_TRY)
+        if period:
+            place = (draws.start + at + np.uint64(start)) % period
+            for i in range(block.size):
+                numbers[i] = place
+                place = _after(place, period)
+        _below_each(ranks[: block.size], numbers, elsewhere)
+        _to_ground(ranks[: block.size], elsewhere.ground)
+        # A frame is drawn in any case, and then taken or not: no branch depends on what is drawn.
+        for i in range(block.size):
+            block[i] = ranks[i] if numbers[i] < elsewhere.end else block[i]
+
+
+@njit
+def _below_each(words: Words, numbers: Words, elsewhere: Elsewhere) -> None:
+    """Turn what is drawn into ranks, each among holes or identity frames."""
+    n_spilt = 0
+    n_holes, n_others = elsewhere.n[0], elsewhere.n[1]
+    hole_spill, other_spill = elsewhere.spill[0], elsewhere.spill[1]
+    first_hole, first_other = elsewhere.first[0], elsewhere.first[1]
+    for i in range(words.size):
+        is_hole = numbers[i] < elsewhere.hole_end
+        n, spill = (n_holes, hole_spill) if is_hole else (n_others, other_spill)
+        n_spilt += words[i] * n < spill
+    for i in range(words.size):
+        is_hole = numbers[i] < elsewhere.hole_end
+        n, spill = (n_holes, hole_spill) if is_hole else (n_others, other_spill)
+        rank = below(n, spill, words[i]) if n_spilt else _high(n, words[i])
+        words[i] = rank + (first_hole if is_hole else first_other)

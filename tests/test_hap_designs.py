@@ -166,6 +166,25 @@ def test_a_large_guest_is_right_at_every_edge_and_anywhere(design: str) -> None:
         p2m.audit()
 
 
+@pytest.mark.parametrize("geometry", ["hap-pae", "hap-nonpae"])
+def test_a_large_guest_of_32_bits_is_right_at_every_edge_and_anywhere(geometry: str) -> None:
+    # As the builder gives it, up to the hole below 4 GiB, with the special pages inside the hole.
+    built = p2mperf.populate("3840M", fragmentation=0.2, machine_memory="4000M")
+    guest = Guest.from_extents(built.extents, geometry, built.machine)
+    extents = guest.extents
+    holes = [0x9F, 0xA0, 0xBF, 0xC0, 0xEFFFF, 0xF0000, 0xFEFFA, 0xFEFFB, 0xFEFFF, 0xFF000, 0xFFFFF, 1 << 20]
+    mapped = {0x9F, 0xC0, 0xEFFFF, 0xFEFFB, 0xFEFFF}
+    ends = extents.gfn + extents.sizes
+    anywhere = np.random.default_rng(3).integers(0, 1 << 20, 100_000, np.uint64)
+    frames = np.concatenate([np.array(holes, np.uint64), extents.gfn, ends - np.uint64(1), ends, anywhere])
+    with p2mperf.build("hap-walk", guest) as walk, p2mperf.build("hap-linear", guest) as windows:
+        expected = guest.entries(frames)
+        for p2m in (walk, windows):
+            assert np.array_equal(p2m.lookup(frames), expected)
+            p2m.audit()
+    assert (expected[: len(holes)] != 0).tolist() == [frame in mapped for frame in holes]
+
+
 def expected_mfns(guest: Guest, frames: np.ndarray) -> np.ndarray:
     return guest.entries(frames) >> np.uint64(12)
 

@@ -7,8 +7,10 @@ from collections import Counter
 from random import Random
 from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from naive_hap import NaiveP2m
 
 import p2mperf
@@ -168,6 +170,25 @@ def test_some_random_operations(geometry: str, size: str) -> None:
 )
 def test_some_random_operations_without_superpages(options: dict[str, bool]) -> None:
     live("hap64", "12M", 40, 0, **options)
+
+
+# Beside the lives above, which are long: these are short enough to be made shorter where one fails.
+@settings(max_examples=12)
+@given(
+    guest=st.sampled_from([each for each in GUESTS if each[1] != "2050M"]),
+    steps=st.lists(
+        st.tuples(st.sampled_from(sorted(set(OPERATIONS))), st.integers(0, 2**32)), min_size=1, max_size=12
+    ),
+)
+def test_any_sequence_of_operations_agrees(guest: tuple[str, str], steps: list[tuple[str, int]]) -> None:
+    pair = Pair(*guest)
+    try:
+        for name, seed in steps:
+            pair.do(name, Random(seed))
+            pair.agree()
+        pair.do("audit", Random(0))
+    finally:
+        pair.close()
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ Seed = int | Sequence[int]
 RUN_LOOKUPS = 64
 _FINEST = 1_000_000  # shares in runs are exact in millionths
 _MOST_LOOKUPS = 1 << 40  # 8 TiB of frames
-_UNASKED_LOOKUPS = 1 << 23  # 64 MiB of frames; a pass has half as many at most
+_UNASKED_LOOKUPS = 1 << 23  # 64 MiB of frames; a pass has an eighth of that at most
 _LINE_BYTES = 64
 
 

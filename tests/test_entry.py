@@ -341,5 +341,5 @@ def test_docs_name_the_preambles_and_what_they_do() -> None:
         work = f"{one.work_touches} lines of {one.work_bytes >> 20} MiB" if one.work_bytes else "none"
         assert f"| {one.name} | {flushed} | {work} |" in text
     n_entries = [Entry(one).n_fixed // asked_by("pv").n_frames for one in (FLUSH, TIGHT)]
-    assert "five passes of {} entries ({} without a preamble)".format(*n_entries) in text
-    assert Settings().n_slices == 4
+    assert "four passes of {} entries ({} without a preamble)".format(*n_entries) in text
+    assert Settings().n_slices == 3

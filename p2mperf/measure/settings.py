@@ -20,7 +20,8 @@ class Settings:
         Wanted length of one timed pass of the fastest design [ns].
     min_lookups, max_lookups : int
         Bounds of the loop count, which all designs of a cell share. The upper one bounds memory, 8 bytes a
-        lookup, and decides nothing as long as a lookup takes half a nanosecond.
+        lookup, and makes passes of sequential lookups that overlap shorter, 0.6 ms: more frames took three
+        times as long to make as to look up, and no longer fitted a cache themselves.
     control : bool
         Time a second build of the first design too: what differs between the two is noise.
     warm_up_ns : int
@@ -28,10 +29,10 @@ class Settings:
     """
 
     n_visits: int = 3
-    n_slices: int = 4
+    n_slices: int = 3
     target_ns: int = 1_600_000
     min_lookups: int = 1 << 13
-    max_lookups: int = 1 << 22
+    max_lookups: int = 1 << 20
     control: bool = True
     warm_up_ns: int = 1_000_000_000
 

@@ -86,7 +86,7 @@ class Visitor:
 
         Notes
         -----
-        The frames of the timed passes are made first: making them, up to 32 MiB a slice, drives others out
+        The frames of the timed passes are made first: making them, up to 8 MiB a slice, drives others out
         of the caches. From the touch on nothing happens but what is said here. Then:
 
         1. Every page of every view that its lookups can read is touched, of small tables every line

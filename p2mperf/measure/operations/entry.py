@@ -24,7 +24,7 @@ from p2mperf.units import PAGE_SIZE
 _ZERO = np.uint64(0)
 # x86 flushes page by page up to 33 pages (tlb_single_page_flush_ceiling), and everything from there on.
 _FLUSHED_PAGES = 64
-# Frames of a pass. A visit has as many of them as slices, and an untimed one before: with four slices more
+# Frames of a pass. A visit has as many of them as slices, and an untimed one before: with three slices more
 # than a thousand entries. In short phases each design's lines would still be in the caches when its turn
 # comes again. A flush and other work take 10 to 40 us an entry; without a preamble entries are as short as
 # the time stamps around them.

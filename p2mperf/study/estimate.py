@@ -28,6 +28,8 @@ PASS_RATIO = 1.3
 N_UNTIMED, VISIT_NS = 4, 13_000_000
 # A visit by what one is of an operation that does a fixed amount; that to a whole table goes by its bytes.
 FIXED_VISIT_NS = {"entry": 24_000_000, "frame": 100_000_000, "leaf": 100_000_000}
+# The same of what undoes what it does to leaves.
+UNDONE_VISIT_NS = 30_000_000
 TABLE_NS_PER_BYTE = 1.0
 # The ladder of a machine's latencies, once in a run that has it.
 LADDER_NS = 8_000_000_000
@@ -83,11 +85,14 @@ def _table_bytes(job: Job, settings: Settings) -> int:
 
 
 def _cell_ns(job: Job, cell: CellSpec, settings: Settings) -> int:
-    per = find_operation(cell.operation).per
+    spec = find_operation(cell.operation)
+    per = spec.per
     n_designs = len(job.unit.designs) + settings.control
     n_visits = n_designs * whole_squares(settings.n_visits, n_designs)
     if per == "table":
         return int(n_visits * TABLE_NS_PER_BYTE * _table_bytes(job, settings) / n_designs)
+    if per == "leaf" and spec.keeps_tables:
+        return n_visits * UNDONE_VISIT_NS
     if per in FIXED_VISIT_NS:
         return n_visits * FIXED_VISIT_NS[per]
     passes_ns = (settings.n_slices + N_UNTIMED) * PASS_RATIO * settings.target_ns

@@ -15,13 +15,12 @@ from p2mperf.figures.hap.leaves import WALK, WINDOW, Leaves, leaves_of, shape_no
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import Look, plain_ticks, ring_doubtful, room_note
 from p2mperf.measure.operations.registry import entries, lookups
-from p2mperf.units import format_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KEYS = [*SHOWN_AXES, "design"]
-# Okabe-Ito colours, and lines that differ too; sizes of guests have markers.
+# Okabe-Ito colours, and lines that differ too; guests have markers.
 LOOKS = {WALK: Look("#D55E00", "--"), WINDOW: Look("#0072B2", "-")}
 _MARKERS = "os^Dv*"
 _TITLES = {"latency": "lookups one after the other", "throughput": "lookups that overlap"}
@@ -76,31 +75,30 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw cost over leaves, of each way and size of guest."""
+    """Draw cost over leaves, of each way and guest."""
     labels = {
-        label: f"{label}\n{loads:.3g} loads by the walk"
+        label: label.replace(", ", ",\n") + f"\nwalk: {loads:.3g} loads"
         for label, loads in table[["leaves", "walk_loads"]].itertuples(index=False, name=None)
     }
     places = {label: place for place, label in enumerate(labels)}
-    sizes = sorted(set(table["guest_bytes"]))
+    guests = list(dict.fromkeys(table.sort_values("guest_bytes")["guest"]))
     for way, look in LOOKS.items():
-        for index, size in enumerate(sizes):
-            part = table[(table["way"] == way) & (table["guest_bytes"] == size)]
-            for _, line in part.groupby("guest", sort=False):
-                at = line["leaves"].map(places).to_numpy(float) + 0.09 * (index - (len(sizes) - 1) / 2)
-                cost = line["cost_ns"].to_numpy(float)
-                error = np.nan_to_num(np.abs(line[["low_ns", "high_ns"]].to_numpy(float).T - cost))
-                ax.errorbar(
-                    at,
-                    cost,
-                    yerr=error,
-                    capsize=3,
-                    color=look.colour,
-                    linestyle=look.line,
-                    marker=_MARKERS[index % len(_MARKERS)],
-                    label=f"{way}, guest of {format_size(int(size))}",
-                )
-                ring_doubtful(ax, line["marks"], at, cost)
+        for index, guest in enumerate(guests):
+            line = table[(table["way"] == way) & (table["guest"] == guest)]
+            at = line["leaves"].map(places).to_numpy(float) + 0.09 * (index - (len(guests) - 1) / 2)
+            cost = line["cost_ns"].to_numpy(float)
+            error = np.nan_to_num(np.abs(line[["low_ns", "high_ns"]].to_numpy(float).T - cost))
+            ax.errorbar(
+                at,
+                cost,
+                yerr=error,
+                capsize=3,
+                color=look.colour,
+                linestyle=look.line,
+                marker=_MARKERS[index % len(_MARKERS)],
+                label=f"{way}, {guest}",
+            )
+            ring_doubtful(ax, line["marks"], at, cost)
     ax.set_yscale("log")
     plain_ticks(ax)
     ax.set_xticks(range(len(labels)), labels.values(), fontsize="small")

@@ -13,13 +13,12 @@ from p2mperf.figures.hap.leaves import WALK, WINDOW, leaves_of, shape_note
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import Look, ring_doubtful, room_note
 from p2mperf.measure.operations.registry import entries, lookups
-from p2mperf.units import format_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # The commit that removed the lookup through windows from Xen, 2012 (c622876000).
-PUBLISHED = "published, Xen 2012: no difference on 64 bit, and removed"
+PUBLISHED = "published, Xen 2012: no difference\non 64 bit, and removed"
 _LOOKS = {
     "latency": Look("#0072B2", marker="o"),
     "throughput": Look("#D55E00", marker="s"),
@@ -60,9 +59,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         leaves=[each.label for each in found], walk_loads=[each.walk_loads for each in found], what=what
     )
     table = table.sort_values(["walk_loads", "guest_bytes"], kind="stable", ignore_index=True)
-    table.attrs["note"] = (
-        f"{note}; bars: {intervals_of(table)}\n{PUBLISHED}; theirs, and no interval is known"
-    )
+    table.attrs["note"] = f"{note}; bars: {intervals_of(table)}"
     return table
 
 
@@ -80,14 +77,11 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw ratios with their intervals, a row for each size of leaves and of guest; left the window pays."""
-    names = [
-        f"{leaves}, guest of {format_size(int(n_bytes))}"
-        for leaves, n_bytes in table[["leaves", "guest_bytes"]].itertuples(index=False, name=None)
-    ]
+    names = [f"{leaves}\n{guest}" for leaves, guest in zip(table["leaves"], table["guest"], strict=True)]
     rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
     table = table.assign(_row=[rows[name] for name in names])
     operations = list(dict.fromkeys(table["what"]))
-    ax.axvline(1, color="0.25", linewidth=1.2)
+    ax.axvline(1, color="0.25", linewidth=1.2, linestyle=":", label=PUBLISHED)
     for index, what in enumerate(operations):
         part, look = table[table["what"] == what], _LOOKS.get(what, _OTHER)
         ratio = part["ratio"].to_numpy(float)
@@ -104,8 +98,8 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_xticks([tick for tick in ticks if tick <= max(1.25, high * 1.2)])
     ax.xaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_yticks(range(len(rows)), rows, fontsize="small")
+    ax.set_ylim(len(rows) - 0.4, -0.9)
     ax.set_xlabel("windows / walk")
     for place, side, words in ((0.01, "left", "windows faster"), (0.99, "right", "walk faster")):
         ax.annotate(
@@ -119,6 +113,6 @@ FIGURE = FigureSpec(
     data=data,
     draw=draw,
     panels=panels,
-    panel_inches=(7.4, 5.4),
+    panel_inches=(6.6, 6.4),
     shared_legend=True,
 )

@@ -64,10 +64,13 @@ always_inline uint64_t find_table(const struct store *s, uint64_t frame, uint64_
 always_inline int set_in_place(const struct store *s, struct counts *counts, uint64_t sizes, uint64_t frame,
                                uint64_t mfn, uint64_t n_frames, uint64_t flags)
 {
-    uint64_t level = level_of_piece(s, sizes, frame, mfn, n_frames), table, index, word, old;
+    uint64_t level = 0, table, index, word, old;
 
-    if (n_frames != 1ULL << s->bits * level)
-        return 0;
+    if (n_frames != 1) {
+        level = level_of_piece(s, sizes, frame, mfn, n_frames);
+        if (n_frames != 1ULL << s->bits * level)
+            return 0;
+    }
     table = find_table(s, frame, level);
     if (unlikely(!table))
         return 0;
@@ -78,13 +81,10 @@ always_inline int set_in_place(const struct store *s, struct counts *counts, uin
         return 0;
     store(s, table, index, word);
     counts->n_writes++;
-    if (old & PRESENT) {
-        counts->n_flushes++;
-        counts->n_present -= n_frames;
-    }
+    counts->n_flushes += old & PRESENT;
+    counts->n_present += (word & PRESENT ? n_frames : 0) - (old & PRESENT ? n_frames : 0);
     if (word & PRESENT) {
         uint64_t last = frame + n_frames - 1;
-        counts->n_present += n_frames;
         counts->max_mapped = last > counts->max_mapped ? last : counts->max_mapped;
     }
     return 1;

@@ -50,11 +50,11 @@ def account(store, frame, n_frames, old, word, n_lost):  # type: ignore[no-untyp
         Frames that it has mapped, if it was present.
     """
     add_count(store, N_WRITES, ONE)
-    if old & PRESENT:
-        add_count(store, N_FLUSHES, ONE)
-        add_count(store, N_PRESENT, ZERO - n_lost)
+    add_count(store, N_FLUSHES, old & PRESENT)
+    # In one step: writes of present entries would wait for their own store otherwise.
+    n_gained = n_frames if word & PRESENT else ZERO
+    add_count(store, N_PRESENT, n_gained - n_lost if old & PRESENT else n_gained)
     if word & PRESENT:
-        add_count(store, N_PRESENT, n_frames)
         set_count(store, MAX_MAPPED, max(count_of(store, MAX_MAPPED), frame + n_frames - ONE))
 
 
@@ -213,9 +213,11 @@ def set_in_place(store, sizes, frame, mfn, n_frames, flags):  # type: ignore[no-
     bool
         False for any other range, and nothing has changed.
     """
-    level = level_of_piece(store, sizes, frame, mfn, n_frames)
-    if n_frames != ONE << (store.bits * level):
-        return False
+    level = ZERO
+    if n_frames != ONE:
+        level = level_of_piece(store, sizes, frame, mfn, n_frames)
+        if n_frames != ONE << (store.bits * level):
+            return False
     table = find_table(store, frame, level)
     if unlikely(table == FAILED):
         return False

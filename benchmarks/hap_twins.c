@@ -61,17 +61,11 @@ always_inline uint64_t find_table(const struct store *s, uint64_t frame, uint64_
     return table;
 }
 
-always_inline int set_in_place(const struct store *s, struct counts *counts, uint64_t sizes, uint64_t frame,
-                               uint64_t mfn, uint64_t n_frames, uint64_t flags)
+always_inline int replace(const struct store *s, struct counts *counts, uint64_t level, uint64_t frame,
+                          uint64_t mfn, uint64_t flags)
 {
-    uint64_t level = 0, table, index, word, old;
+    uint64_t table = find_table(s, frame, level), index, word, old, n_frames = 1ULL << s->bits * level;
 
-    if (n_frames != 1) {
-        level = level_of_piece(s, sizes, frame, mfn, n_frames);
-        if (n_frames != 1ULL << s->bits * level)
-            return 0;
-    }
-    table = find_table(s, frame, level);
     if (unlikely(!table))
         return 0;
     index = index_of(s, frame, level);
@@ -88,6 +82,15 @@ always_inline int set_in_place(const struct store *s, struct counts *counts, uin
         counts->max_mapped = last > counts->max_mapped ? last : counts->max_mapped;
     }
     return 1;
+}
+
+always_inline int set_in_place(const struct store *s, struct counts *counts, uint64_t sizes, uint64_t frame,
+                               uint64_t mfn, uint64_t n_frames, uint64_t flags)
+{
+    if (n_frames == 1)
+        return replace(s, counts, 0, frame, mfn, flags);
+    uint64_t level = level_of_piece(s, sizes, frame, mfn, n_frames);
+    return n_frames == 1ULL << s->bits * level && replace(s, counts, level, frame, mfn, flags);
 }
 
 int64_t set_ranges(const struct store *tables, struct counts *counts, uint64_t sizes, const uint64_t *frames,

@@ -176,13 +176,13 @@ def test_under_a_gigabyte_the_window_of_l2_shows_guest_memory_too() -> None:
 # ---- mistakes that were made, or might be: each is seen by what the tests above compare ----
 
 
-def mutated(function: Any, old: str, new: str) -> Any:
-    """The same function, compiled with a mistake in it."""
+def mutated(function: Any, old: str, new: str, **others: Any) -> Any:
+    """The same function, compiled with a mistake in it; it calls `others` in place of those of its module."""
     body = function.py_func if hasattr(function, "py_func") else function
     source = inspect.getsource(body)
     assert source.count(old) >= 1
     source = "\n".join(line for line in source.splitlines() if not line.startswith("@"))
-    namespace = dict(vars(inspect.getmodule(body)))
+    namespace = {**vars(inspect.getmodule(body)), **others}
     exec(source.replace(old, new), namespace)
     return njit(namespace[body.__name__], cache=False)
 
@@ -197,7 +197,9 @@ def test_a_walk_that_adds_the_frame_without_its_mask_is_caught() -> None:
     with p2mperf.build("hap-walk", guest) as p2m:
         expected = guest.entries(np.arange(1024))
         assert np.array_equal(walked(walk_kernels._walk_64, p2m), expected)
-        wrong = mutated(walk_kernels._walk_64, "small_entry(entry, pfn, MASK)", "entry + (pfn << NINE)")
+        name, part = "_last_two_levels", walk_kernels._last_two_levels
+        with_mistake = mutated(part, "small_entry(entry, pfn, MASK)", "entry + (pfn << NINE)")
+        wrong = mutated(walk_kernels._walk_64, name, name, **{name: with_mistake})
         assert not np.array_equal(walked(wrong, p2m), expected)
 
 

@@ -197,6 +197,31 @@ def set_range(store, views, sizes, frame, mfn, n_frames, flags):  # type: ignore
 
 
 @inlined
+def _replace(store, level, frame, mfn, flags):  # type: ignore[no-untyped-def]
+    """Write an entry of L1, or a superpage over a superpage; False for any other, and nothing has changed.
+
+    Parameters
+    ----------
+    store : Store
+        The p2m.
+    level : uint64
+        Level of the entry.
+    frame, mfn, flags : uint64
+        As `set_range`.
+    """
+    table = find_table(store, frame, level)
+    if unlikely(table == FAILED):
+        return False
+    index, word = index_of(store, frame, level), word_of(mfn, flags, level)
+    old, n_frames = load_slot(store, table, index), ONE << (store.bits * level)
+    if unlikely(level != ZERO and (old & LEAF != LEAF or word == ZERO)):
+        return False
+    store_slot(store, table, index, word)
+    account(store, frame, n_frames, old, word, n_frames)
+    return True
+
+
+@inlined
 def set_in_place(store, sizes, frame, mfn, n_frames, flags):  # type: ignore[no-untyped-def]
     """Set a range that is one leaf of L1, or takes the place of a superpage of its size.
 
@@ -213,21 +238,10 @@ def set_in_place(store, sizes, frame, mfn, n_frames, flags):  # type: ignore[no-
     bool
         False for any other range, and nothing has changed.
     """
-    level = ZERO
-    if n_frames != ONE:
-        level = level_of_piece(store, sizes, frame, mfn, n_frames)
-        if n_frames != ONE << (store.bits * level):
-            return False
-    table = find_table(store, frame, level)
-    if unlikely(table == FAILED):
-        return False
-    index, word = index_of(store, frame, level), word_of(mfn, flags, level)
-    old = load_slot(store, table, index)
-    if unlikely(level != ZERO and (old & LEAF != LEAF or word == ZERO)):
-        return False
-    store_slot(store, table, index, word)
-    account(store, frame, n_frames, old, word, n_frames)
-    return True
+    if n_frames == ONE:
+        return _replace(store, ZERO, frame, mfn, flags)
+    level = level_of_piece(store, sizes, frame, mfn, n_frames)
+    return n_frames == ONE << (store.bits * level) and _replace(store, level, frame, mfn, flags)
 
 
 @njit

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from p2mperf.designs.hap.entry_kernels import LEAF, PRESENT, ZERO, small_entry
+from p2mperf.designs.hap.entry_kernels import LEAF, PRESENT, ZERO, inlined, small_entry
 from p2mperf.designs.hap.walk_kernels import EIGHTEEN, MASK, MASK_10, MASK_18, NINE, TEN
 from p2mperf.jit import instance_class, walk_overload
-from p2mperf.memory.raw import load32, load64
+from p2mperf.memory.raw import load32, load64, unlikely
 from p2mperf.tables.walk import walk
 
 
@@ -51,37 +51,53 @@ class LinearTablesNonPae(NamedTuple):
 
 
 # What is not present in one window is looked for in the next, as in Xen: there nothing will be, either.
+@inlined
+def _last_two_windows(l2, l1, probe, pfn):  # type: ignore[no-untyped-def]
+    """Look on in the windows of L2 and L1 with entries of 8 bytes.
+
+    Parameters
+    ----------
+    l2, l1 : uint64
+        As `LinearTables64` has them.
+    probe
+        As `p2mperf.memory.raw.load64`.
+    pfn : uint64
+        Frame.
+    """
+    entry = load64(probe, l2, pfn >> NINE)
+    if entry & LEAF == LEAF:
+        return small_entry(entry, pfn, MASK)
+    entry = load64(probe, l1, pfn)
+    if unlikely(entry & PRESENT == ZERO):
+        return ZERO
+    return entry
+
+
 def _look_up_64(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-    if pfn > tables.max_mapped:
+    if unlikely(pfn > tables.max_mapped):
         return ZERO, state
     entry = load64(probe, tables.l3, pfn >> EIGHTEEN)
     if entry & LEAF == LEAF:
         return small_entry(entry, pfn, MASK_18), state
-    entry = load64(probe, tables.l2, pfn >> NINE)
-    if entry & LEAF == LEAF:
-        return small_entry(entry, pfn, MASK), state
-    entry = load64(probe, tables.l1, pfn)
-    return entry if entry & PRESENT else ZERO, state
+    return _last_two_windows(tables.l2, tables.l1, probe, pfn), state
 
 
 def _look_up_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-    if pfn > tables.max_mapped:
+    if unlikely(pfn > tables.max_mapped):
         return ZERO, state
-    entry = load64(probe, tables.l2, pfn >> NINE)
-    if entry & LEAF == LEAF:
-        return small_entry(entry, pfn, MASK), state
-    entry = load64(probe, tables.l1, pfn)
-    return entry if entry & PRESENT else ZERO, state
+    return _last_two_windows(tables.l2, tables.l1, probe, pfn), state
 
 
 def _look_up_non_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
-    if pfn > tables.max_mapped:
+    if unlikely(pfn > tables.max_mapped):
         return ZERO, state
     entry = load32(probe, tables.l2, pfn >> TEN)
     if entry & LEAF == LEAF:
         return small_entry(entry, pfn, MASK_10), state
     entry = load32(probe, tables.l1, pfn)
-    return entry if entry & PRESENT else ZERO, state
+    if unlikely(entry & PRESENT == ZERO):
+        return ZERO, state
+    return entry, state
 
 
 _LOOKUPS: dict[type | None, Any] = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from p2mperf.host import reserve as module
-from p2mperf.host.reserve import Reserve
-from p2mperf.memory import smaps
+from p2mperf.errors import DoesNotFitError
+from p2mperf.memory import reserve as module, smaps, vm
+from p2mperf.memory.reserve import Reserve
 from p2mperf.study.executors import local, processes
 from p2mperf.study.executors.local import LocalExecutor
 from p2mperf.study.jobs import jobs
@@ -43,7 +43,10 @@ def test_what_the_largest_unit_needed_is_kept_from_smaller_ones(reserve: Reserve
     assert reserve.n_bytes == 0
 
 
-def test_it_is_memory_and_no_promise(reserve: Reserve) -> None:
+@pytest.mark.parametrize("advice", [vm.MADV_POPULATE_WRITE, 12345])  # kernels before 5.14 know none
+def test_it_is_memory_and_no_promise(reserve: Reserve, advice: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vm, "MADV_POPULATE_WRITE", advice)
+
     def resident() -> int:
         return sum(one.resident_bytes for one in smaps.everything())
 
@@ -74,7 +77,10 @@ def test_what_others_have_taken_meanwhile_is_not_kept(
 
 
 def test_memory_that_cannot_be_kept_is_not(reserve: Reserve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MADV_POPULATE_WRITE", 12345)  # as a kernel before 5.14 knows none
+    def refuse(*arguments: object, **options: object) -> None:
+        raise DoesNotFitError("could not populate it: not enough memory")
+
+    monkeypatch.setattr(vm, "populate", refuse)
     reserve.make_room(4 * PIECE)
     reserve.make_room(0)
     assert reserve.n_bytes == 0

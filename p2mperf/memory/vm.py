@@ -143,7 +143,10 @@ def populate(address: int, n_bytes: int, write: bool = False) -> None:
         if ctypes.get_errno() != errno.EINVAL:
             raise _fail("populate", n_bytes)
         for page in range(address, address + n_bytes, PAGE_SIZE):  # kernels before 5.14
-            ctypes.c_char.from_address(page).value  # noqa: B018
+            byte = ctypes.c_char.from_address(page)
+            found = byte.value
+            if write:
+                byte.value = found
 
 
 def view(address: int, n_bytes: int, dtype: Any, keeping: object = None) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from p2mperf.host.card import card_key, machine_card
 from p2mperf.host.lock import alone_on_this_machine
 from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
-from p2mperf.host.reserve import Reserve
+from p2mperf.memory.reserve import Reserve
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.fields import Record
 from p2mperf.study.executors.base import Capacity, Knees, Place

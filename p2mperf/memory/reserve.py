@@ -7,14 +7,15 @@ that was most of the time of a 400 GB guest's unit.
 
 from __future__ import annotations
 
-import mmap
 from contextlib import suppress
 
+from p2mperf.errors import DoesNotFitError
 from p2mperf.host.memory import available_memory_bytes
+from p2mperf.memory import vm
+from p2mperf.memory.owned import Mapped
 from p2mperf.units import MIB
 
 PIECE_BYTES = 256 * MIB
-_MADV_POPULATE_WRITE = 23  # Linux 5.14
 
 
 class Reserve:
@@ -25,7 +26,7 @@ class Reserve:
     """
 
     def __init__(self) -> None:
-        self._pieces: list[mmap.mmap] = []
+        self._pieces: list[Mapped] = []
         self._most_needed = 0
 
     @property
@@ -45,23 +46,18 @@ class Reserve:
         beside = available_memory_bytes() + self.n_bytes - need_bytes
         n_pieces = max(0, min(self._most_needed - need_bytes, beside)) // PIECE_BYTES
         while len(self._pieces) > n_pieces:
-            self._pieces.pop().close()
-        with suppress(OSError):  # what cannot be kept need not be
+            self._pieces.pop()
+        with suppress(DoesNotFitError):  # what cannot be kept need not be
             while len(self._pieces) < n_pieces:
                 self._pieces.append(_taken())
 
     def close(self) -> None:
         """Give all of it back."""
-        while self._pieces:
-            self._pieces.pop().close()
+        self._pieces.clear()
 
 
-def _taken() -> mmap.mmap:
-    piece = mmap.mmap(-1, PIECE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    try:
-        piece.madvise(mmap.MADV_HUGEPAGE)
-        piece.madvise(_MADV_POPULATE_WRITE)
-    except OSError:
-        piece.close()
-        raise
+def _taken() -> Mapped:
+    piece = Mapped(vm.map_pages(0, PIECE_BYTES, vm.READ_WRITE), PIECE_BYTES)
+    vm.advise(piece.address, PIECE_BYTES, vm.MADV_HUGEPAGE)
+    vm.populate(piece.address, PIECE_BYTES, write=True)
     return piece

@@ -18,8 +18,8 @@ from p2mperf.measure.settings import Settings
 from p2mperf.results.keys import CellSpec
 from p2mperf.study.jobs import Job, fixed_bytes
 
-# A fresh process: the interpreter, numba, and one pass of each loop over a small guest.
-PROCESS_NS = 1_500_000_000
+# A process: forked, with its share of the one that forks it; and one pass of each loop over a small guest.
+PROCESS_NS = 600_000_000
 # Filling tables and mapping them, the control's included.
 BUILD_NS_PER_BYTE = 1.0
 # A pass of the mean design, as the fastest one fills the wanted time.
@@ -42,7 +42,7 @@ class Estimate:
     Attributes
     ----------
     process_ns, build_ns, cells_ns : int
-        Starting fresh processes, building tables, and timing cells [ns].
+        Starting processes, building tables, and timing cells [ns].
     """
 
     process_ns: int

@@ -89,6 +89,8 @@ class Family:
         systems with large pages have their direct map, and virtual areas on 4 KiB pages.
     entry : KernelEntry, optional
         What one entry into its kernel asks for, and what comes before; None where nobody has said so.
+    listed : str
+        Design whose virtual area has limits; "" for the reference.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Family:
     knee_limits: Mapping[str, str] = field(default_factory=dict)
     kernel_layout: KernelLayout = KernelLayout()
     entry: KernelEntry | None = None
+    listed: str = ""
 
 
 _PV_SIZES = {
@@ -264,6 +267,7 @@ _FAMILIES = (
             "(RO_MPT and LINEAR_PT of xen/include/asm-x86/config.h, 2007 to 4.2)",
         ),
         entry=_HAP_ENTRY,
+        listed="hap-linear",
     ),
 )
 

@@ -74,15 +74,15 @@ def test_a_dry_run_has_all_formats(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (
             "lookup --design hap-walk --geometry pv64 --size 1G 5",
-            "unknown geometry of hap guests 'pv64'",
+            "unknown geometry of these guests 'pv64'",
         ),
         (
             "lookup --design hap-walk --geometry hap-pea --size 1G 5",
-            "unknown geometry of hap guests",
+            "unknown geometry of these guests",
         ),
         (
             "lookup --design hap-walk --geometry hap-pae --entry-bits 32 --size 1G 5",
-            "--geometry hap-pae and --entry-bits 32 contradict each other: its entries have 64 bits",
+            "geometry hap-pae with 32-bit entries contradicts itself: it has 64-bit ones",
         ),
         (
             "dump --design pv-tree --geometry pv64 --guest domu-64-8g",
@@ -102,6 +102,17 @@ def test_a_dry_run_has_all_formats(capsys: pytest.CaptureFixture[str]) -> None:
             "lookup --design hap-walk --geometry hap-nonpae --size 4G 5",
             "a machine of 4080M has no room for 4G of RAM: take a smaller guest",
         ),
+        (
+            "limits --table 1G --geometry pv32",
+            "--table and --geometry contradict each other: ask for one size at a time",
+        ),
+        ("limits --design hap-walk", "unknown limits design 'hap-walk'"),
+        ("limits --design hap-linear --geometry pv32", "unknown geometry of these guests 'pv32'"),
+        (
+            "limits --design hap-linear --geometry hap-nonpae --entry-bits 64",
+            "geometry hap-nonpae with 64-bit entries contradicts itself: it has 32-bit ones",
+        ),
+        ("limits --design hap-linear --geometry hap-pae --guest-memory 5G", "guest memory 5G is beyond"),
         ("lookup --design hap-walk --size 1G --above invalid 5", "hap-walk has no option above"),
         (
             "sweep --dry-run --design hap-walk --geometry pv32",

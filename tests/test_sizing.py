@@ -39,6 +39,7 @@ from p2mperf.units import GIB, KIB, MIB, PAGE_SIZE, TIB
 WIDE = {"entry_bits": 64}
 NARROW = {"entry_bits": 32}
 ARM = {"design": "arm-vlpt"}
+HAP = {"design": "hap-linear"}
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,22 @@ EXPECTED = [
     ("arm-root-page", ARM, "62G", 64 * GIB, 512 * GIB, 510 * GIB),
     # 96 MiB / 24 bytes = 4 Mi pages = 16 GiB.
     ("arm32-frametable", ARM, "1G", 1 * GIB, 16 * GIB, 16 * GIB),
+    # Half a slot of 512 GiB / 8 bytes = 2^35 entries = 128 TiB; 16 MiB / 8 = 2^21, half are refused.
+    ("hap-window", HAP, "16G", 32 * MIB, 256 * GIB, 128 * TIB),
+    ("hap-window", HAP | {"geometry": "hap-pae"}, "4G", 8 * MIB, 16 * MIB, 4 * GIB),
+    # 4 MiB / 4 bytes = 1 Mi entries = 4 GiB; half of a slot of 4 MiB is one, too.
+    ("hap-window", HAP | {"geometry": "hap-nonpae"}, "2G", 4 * MIB, 4 * MIB, 4 * GIB),
+    ("hap-levels", HAP, "1G", 1 * GIB, 128 * TIB, 128 * TIB),
+    ("hap-levels", HAP | {"geometry": "hap-pae"}, "1G", 1 * GIB, 4 * GIB, 4 * GIB),
+    # 1024^2 entries of one page.
+    ("hap-levels", HAP | {"entry_bits": 32}, "1G", 1 * GIB, 4 * GIB, 4 * GIB),
+    # 16 GiB / 8 bytes = 2 Gi frames = 8 TiB; 16 MiB / 4 bytes = 4 Mi frames = 16 GiB.
+    ("hap-m2p", HAP, "1G", 1 * GIB, 8 * TIB, 8 * TIB),
+    ("hap-m2p", HAP | {"geometry": "hap-pae"}, "1G", 1 * GIB, 16 * GIB, 4 * GIB),
+    # 4 GiB: 2048 + 4 + 1 + 1 pages of 256 + 4096; with three levels one less; 1024 + 1 of 1024 entries.
+    ("hap-pool", HAP, "4G", 2054 * 4 * KIB, 4352 * 4 * KIB, 128 * TIB),
+    ("hap-pool", HAP | {"geometry": "hap-pae"}, "4G", 2053 * 4 * KIB, 4352 * 4 * KIB, 4 * GIB),
+    ("hap-pool", HAP | {"geometry": "hap-nonpae"}, "4G", 1025 * 4 * KIB, 4352 * 4 * KIB, 4 * GIB),
 ]
 
 

@@ -52,6 +52,7 @@ examples:
   python -m p2mperf limits --entry-bits 32 --vmalloc 64M --prove
   python -m p2mperf limits --question all
   python -m p2mperf limits --table 8G 43G 64G --json
+  python -m p2mperf limits --design hap-linear --geometry hap-pae
 """
 
 
@@ -68,7 +69,8 @@ def main(argv: list[str]) -> int:
         return _show_replies([reply(name) for name in _question_names(arguments.question)], arguments.json)
     answer = limits(
         arguments.guest_memory,
-        entry_bits=64 if arguments.entry_bits is None else arguments.entry_bits,
+        entry_bits=arguments.entry_bits,
+        geometry=arguments.geometry,
         design=arguments.design,
         without=arguments.without,
         **settings,
@@ -86,10 +88,11 @@ def _parser() -> Parser:
     parser.add_argument(
         "--entry-bits", type=int, metavar="BITS", help="width of an entry: 64 (default) or 32"
     )
+    parser.add_argument("--geometry", metavar="NAME", help="or the table's format, as hap-pae")
     parser.add_argument(
         "--design",
         default=DEFAULT_DESIGN,
-        help=f"{DEFAULT_DESIGN} (default), or arm-vlpt for the window of the ARM page tables",
+        help=f"{DEFAULT_DESIGN} (default); arm-vlpt or hap-linear for the windows of ARM and HAP",
     )
     for setting in SETTINGS.values():
         parser.add_argument(
@@ -140,6 +143,8 @@ def _check_modes(arguments: argparse.Namespace) -> None:
         raise BadInputError(f"{' and '.join(chosen)} contradict each other: ask for one of them at a time")
     if arguments.prove and (chosen and chosen[0] != "--guest-memory"):
         raise BadInputError(f"{chosen[0]} and --prove contradict each other: a proof is about one guest")
+    if arguments.table is not None and arguments.geometry:
+        raise BadInputError("--table and --geometry contradict each other: ask for one size at a time")
     if arguments.table is not None and arguments.design != DEFAULT_DESIGN:
         others = " or ".join(name for name in lists() if name != DEFAULT_DESIGN)
         raise BadInputError(
@@ -152,7 +157,7 @@ def _check_modes(arguments: argparse.Namespace) -> None:
 
 
 def _given_parameters(arguments: argparse.Namespace) -> list[str]:
-    given = [name for name in (*SETTINGS, "entry_bits") if getattr(arguments, name) is not None]
+    given = [name for name in (*SETTINGS, "entry_bits", "geometry") if getattr(arguments, name) is not None]
     given += ["without"] if arguments.without else []
     given += ["design"] if arguments.design != DEFAULT_DESIGN else []
     return [f"--{name.replace('_', '-')}" for name in given]

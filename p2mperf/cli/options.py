@@ -6,11 +6,10 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from p2mperf.errors import BadInputError, cut, known
+from p2mperf.errors import BadInputError, cut
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
-    from p2mperf.families import Family
 
 _LONGEST_MESSAGE = 300
 
@@ -124,7 +123,8 @@ def build_design(arguments: argparse.Namespace) -> Design:
     """
     from p2mperf.api import build
     from p2mperf.designs import find
-    from p2mperf.families import find_family
+    from p2mperf.families import find_family, geometries_of
+    from p2mperf.guests.geometries import choose_geometry
     from p2mperf.guests.guest import Guest
 
     if bool(arguments.guest) == bool(arguments.size):
@@ -135,22 +135,10 @@ def build_design(arguments: argparse.Namespace) -> Design:
     if arguments.guest:
         guest = Guest.preset(arguments.guest, seed=arguments.seed)
     else:
-        geometry = _geometry(family, arguments.geometry, arguments.entry_bits)
+        if arguments.geometry:
+            geometry = choose_geometry(arguments.geometry, family.geometries, arguments.entry_bits)
+        else:
+            geometry = (*geometries_of(family, arguments.entry_bits), *family.geometries)[0]
         guest = Guest.plain(arguments.size, geometry=geometry, seed=arguments.seed)
     options = {} if arguments.above == "identity" else {"above": arguments.above}
     return build(arguments.design, guest, **options)
-
-
-def _geometry(family: Family, name: str | None, entry_bits: int | None) -> str:
-    from p2mperf.families import geometries_of
-    from p2mperf.guests.geometries import find_geometry
-
-    if name is None:
-        return (*geometries_of(family, entry_bits), *family.geometries)[0]
-    shape = find_geometry(known(f"geometry of {family.name} guests", name, family.geometries))
-    if entry_bits not in (None, shape.entry_bits):
-        raise BadInputError(
-            f"--geometry {name} and --entry-bits {entry_bits} contradict each other: its entries have "
-            f"{shape.entry_bits} bits"
-        )
-    return name

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from p2mperf.errors import BadInputError, known
 from p2mperf.guests.geometry import Geometry
 from p2mperf.guests.hap import HAP64, HAP_NONPAE, HAP_PAE
 from p2mperf.guests.lpae import Lpae
@@ -33,3 +36,28 @@ GEOMETRIES: Registry[Geometry] = Registry(
 # By name; those of other packages are among them.
 geometries = GEOMETRIES.sound
 find_geometry = GEOMETRIES.find
+
+
+def choose_geometry(name: object, among: Collection[str], entry_bits: int | None = None) -> str:
+    """Take one of some geometries by name.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    among : collection of str
+        Those that there are to choose from.
+    entry_bits : int, optional
+        Width that was asked for as well.
+
+    Raises
+    ------
+    BadInputError
+        For another name, or one whose entries are not so wide.
+    """
+    chosen = known("geometry of these guests", name, among)
+    if entry_bits not in (None, n_bits := find_geometry(chosen).entry_bits):
+        raise BadInputError(
+            f"geometry {chosen} with {entry_bits}-bit entries contradicts itself: it has {n_bits}-bit ones"
+        )
+    return chosen

@@ -169,7 +169,8 @@ class Answer:
 def limits(
     guest_memory: str | int | None = None,
     *,
-    entry_bits: int = 64,
+    entry_bits: int | None = None,
+    geometry: str | None = None,
     design: str = DEFAULT_DESIGN,
     without: Iterable[str] = (),
     **settings: str | int | None,
@@ -181,11 +182,13 @@ def limits(
     guest_memory : str or int or None
         The guest's maximum memory, such as "400G" or a number of bytes; None takes the largest guest that
         fits.
-    entry_bits : int
-        Width of an entry, 32 or 64.
+    entry_bits : int, optional
+        Width of an entry, 32 or 64; 64 where there is such a list, and nothing else is said.
+    geometry : str, optional
+        Format of the table instead, as "hap-pae".
     design : str
-        "pv-linear" (the Linux PV list), "arm-vlpt" (the window of the ARM page tables), or the reference
-        design of another family whose limits are known.
+        "pv-linear" (the Linux PV list), "arm-vlpt" (the window of the ARM page tables), "hap-linear" (that of
+        the HAP p2m), or the reference design of another family whose limits are known.
     without : iterable of str
         Names of limits to leave out, to see what binds after them.
     **settings : str or int or None
@@ -209,7 +212,7 @@ def limits(
     >>> limits("400G", entry_bits=32, vmalloc="1M").refused_by
     ('vmalloc-area', 'max-domain-memory', 'low-memory', 'm2p-cut', 'm2p-hole')
     """
-    built = parameters(entry_bits=entry_bits, design=design, **settings)
+    built = parameters(entry_bits=entry_bits, geometry=geometry, design=design, **settings)
     built = replace(built, without=left_out(without))
     if not applying(built):
         raise BadInputError(f"no limit is known of lists with entries of {built.geometry}")

@@ -70,6 +70,43 @@ def area_bytes(built: Parameters, guest_bytes: int) -> int:
     return round_up(list_bytes(built, covered), built.shape.granule_bytes)
 
 
+def table_bytes(built: Parameters, guest_bytes: int) -> int:
+    """Page tables that a guest takes whose memory begins at 0 and is all on 4 KiB.
+
+    Parameters
+    ----------
+    built : Parameters
+    guest_bytes : int
+        Guest memory [bytes].
+
+    Returns
+    -------
+    int
+        Size [bytes].
+
+    Examples
+    --------
+    >>> from p2mperf.sizing.parameters import parameters
+    >>> table_bytes(parameters(design="hap-linear"), 4 * 2**30) // PAGE_SIZE
+    2054
+    """
+    n_entries, n_pages = -(-guest_bytes // PAGE_SIZE), 0
+    for _ in range(built.shape.home.n_levels):
+        n_entries = -(-n_entries // built.shape.n_leaf_entries)
+        n_pages += n_entries
+    return n_pages * PAGE_SIZE
+
+
+def pool_bytes(built: Parameters, guest_bytes: int) -> int:
+    """What the toolstack gives a HAP domain with one virtual processor for page tables [bytes].
+
+    Notes
+    -----
+    256 pages for each virtual processor, and one for each MiB of memory (libxl, xen/arch/x86/mm/hap/hap.c).
+    """
+    return (256 + -(-guest_bytes // MIB)) * PAGE_SIZE
+
+
 def low_memory_bytes(built: Parameters) -> int:
     """Low memory that the split leaves beside the vmalloc reserve, guard included [bytes]."""
     reserve = VMALLOC_RESERVE_BYTES

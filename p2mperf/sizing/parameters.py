@@ -106,7 +106,11 @@ SETTINGS = {
             zero_allowed=True,
             said_by_geometry="ram_base_bytes",
         ),
-        Setting("window", {"lpae": "128M"}, "virtual window of the ARM virtual-linear page table"),
+        Setting(
+            "window",
+            {"lpae": "128M", "hap64": "256G", "hap-pae": "16M", "hap-nonpae": "4M"},
+            "virtual window that shows last-level page tables: of ARM, or Xen's RO_MPT for HAP",
+        ),
     )
 }
 
@@ -155,17 +159,21 @@ class Parameters:
 
 
 def parameters(
-    *, entry_bits: int = 64, design: str = DEFAULT_DESIGN, **settings: str | int | None
+    *,
+    entry_bits: int | None = None,
+    geometry: str | None = None,
+    design: str = DEFAULT_DESIGN,
+    **settings: str | int | None,
 ) -> Parameters:
     """Check address-space parameters and fill in the defaults.
 
     Parameters
     ----------
-    entry_bits : int
-        Width of an entry, 32 or 64.
+    entry_bits, geometry
+        As `p2mperf.sizing.shapes.geometry_of`.
     design : str
-        "pv-linear" (the Linux PV list), "arm-vlpt" (the window of the ARM page tables), or the reference
-        design of another family.
+        "pv-linear" (the Linux PV list), "arm-vlpt" (the window of the ARM page tables), "hap-linear" (that of
+        the HAP p2m), or the reference design of another family.
     **settings : str or int or None
         Any of `SETTINGS` by name; sizes as `parse_size` reads them, None for the default.
 
@@ -179,7 +187,7 @@ def parameters(
     BadInputError
         For an unknown name, an impossible value, or options that contradict each other.
     """
-    geometry = geometry_of(design, entry_bits)
+    geometry = geometry_of(design, entry_bits, geometry)
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given:
         known("limits parameter", name, SETTINGS)

@@ -16,6 +16,8 @@ from p2mperf.sizing.arithmetic import (
     list_bytes,
     low_memory_bytes,
     low_memory_parts,
+    pool_bytes,
+    table_bytes,
     vmalloc_bytes,
 )
 from p2mperf.sizing.parameters import Parameters, defaults_of
@@ -39,7 +41,7 @@ class Limit:
     name : str
         What the user calls it.
     geometries : tuple of str
-        Geometries it applies to: pv32, pv64, lpae, or those of another package.
+        Geometries it applies to: pv32, pv64, lpae, those of HAP, or of another package.
     unit : str
         What is counted; always in bytes.
     needed, available : callable of (Parameters, int) -> int
@@ -89,6 +91,7 @@ def _fixed(**by_geometry: int) -> Callable[[Parameters, int], int]:
 
 
 _PV = ("pv32", "pv64")
+_HAP = ("hap64", "hap-pae", "hap-nonpae")
 _M2P = "the m2p bounds the machine frames a guest can hold, so a guest cannot own more than it covers"
 
 LIMITS = {
@@ -246,6 +249,47 @@ LIMITS = {
             "Xen ac6e1ae87b arch/arm config.h: 96M of frametable, 24 bytes a page",
             "derived",
             "bounds the host, and with it every guest",
+        ),
+        Limit(
+            "hap-window",
+            _HAP,
+            "virtual window",
+            area_bytes,
+            lambda built, guest_bytes: built.window_bytes,
+            "Xen asm-x86/config.h, November 2007 to 4.2: RO_MPT",
+            "source",
+            "shows L1 of the guest that runs; a walk needs none of it",
+        ),
+        Limit(
+            "hap-levels",
+            _HAP,
+            "guest-physical space",
+            _end_of_guest,
+            lambda built, guest_bytes: built.shape.structural_bytes,
+            "PAE: Xen 94e709da72, which refuses frames above 4G under nested paging; else window and levels",
+            "derived",
+            "64 bits: as far as the window reaches; without PAE: what two levels number",
+            kept_because="no entry is there for what lies beyond",
+        ),
+        Limit(
+            "hap-m2p",
+            _HAP,
+            "machine memory",
+            _guest,
+            _fixed(**{"hap64": 16 * GIB // 8 * PAGE_SIZE, "hap-pae": 16 * GIB, "hap-nonpae": 4 * GIB}),
+            "Xen asm-x86/config.h, November 2007: RDWR_MPT of 16G; MACHPHYS_MBYTES of 16 and 4",
+            "source",
+            f"{_M2P}; on 64 bits 128T by 4.2",
+        ),
+        Limit(
+            "hap-pool",
+            _HAP,
+            "page-table pool",
+            table_bytes,
+            pool_bytes,
+            "libxl: 256 pages for each virtual processor and one for each MiB; of the former there is one",
+            "source",
+            "all on 4 KiB; superpages take less until they are split",
         ),
     )
 }

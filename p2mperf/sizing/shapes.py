@@ -34,6 +34,8 @@ class Home:
         Size of that area; 0 where it is what the split and low memory leave of 4 GiB [bytes].
     has_window : bool
         Whether the list is shown in a virtual window of its own, indexed from guest-physical address 0.
+    n_levels : int
+        Levels of the page table that it shows, whose pages come from a pool; 0 where none is counted.
     n_mark_bits : int
         Bits of an entry that number no frame; 0 where the geometry's levels say what can be numbered.
     hypervisors : tuple of str
@@ -43,6 +45,7 @@ class Home:
     has_vmalloc: bool = False
     fixed_vmalloc_bytes: int = 0
     has_window: bool = False
+    n_levels: int = 0
     n_mark_bits: int = 0
     hypervisors: tuple[str, ...] = ()
 
@@ -51,6 +54,9 @@ HOMES = {
     "pv32": Home(has_vmalloc=True, n_mark_bits=2, hypervisors=("compat", "native")),
     "pv64": Home(has_vmalloc=True, fixed_vmalloc_bytes=32 * TIB, n_mark_bits=2, hypervisors=("native",)),
     "lpae": Home(has_window=True),
+    "hap64": Home(has_window=True, n_levels=4),
+    "hap-pae": Home(has_window=True, n_levels=3),
+    "hap-nonpae": Home(has_window=True, n_levels=2),
 }
 
 
@@ -134,30 +140,37 @@ SHAPES = _Shapes()
 
 
 def lists() -> dict[str, Family]:
-    """Lists that can be asked about: the reference design of each family."""
-    return {family.reference: family for family in families().values()}
+    """Lists that can be asked about: the reference design of each family, or the one it says."""
+    return {family.listed or family.reference: family for family in families().values()}
 
 
-def geometry_of(design: str, entry_bits: int) -> str:
+def geometry_of(design: str, entry_bits: int | None = None, geometry: str | None = None) -> str:
     """Name the geometry of a list.
 
     Parameters
     ----------
     design : str
-        A list: the reference design of a family.
-    entry_bits : int
-        Width of an entry, 32 or 64.
+        A list, as `lists` has them.
+    entry_bits : int, optional
+        Width of an entry, 32 or 64; the first geometry of that width is taken, and of 64 bits without it.
+    geometry : str, optional
+        One that is asked for.
 
     Raises
     ------
     BadInputError
-        For another design, or a width that it has not.
+        For another design, or a width or geometry that it has not.
     """
-    if not is_one_of(entry_bits, 32, 64):
+    if not (entry_bits is None or is_one_of(entry_bits, 32, 64)):
         raise BadInputError(f"entry bits of {shown(entry_bits)} are unknown: the lists have 32 or 64")
     family = lists()[known("limits design", design, lists())]
-    for geometry in geometries_of(family, entry_bits):
-        return geometry
+    if geometry is not None:
+        from p2mperf.guests.geometries import choose_geometry
+
+        return choose_geometry(geometry, family.geometries, entry_bits)
+    for first in geometries_of(family, entry_bits):
+        return first
+    assert entry_bits is not None  # without one, each family has some
     names = " and ".join(name.upper() for name in family.geometries)
     raise BadInputError(
         f"{design} with {entry_bits}-bit entries contradicts itself: {names} entries have"

@@ -111,6 +111,24 @@ class Dumpable(Protocol):
         """Runs (first pfn, end pfn, kind)."""
 
 
+class Translating(Dumpable, Protocol):
+    """What doors find in a design whichever its family: it looks frames up, and lists kinds of entries.
+
+    Attributes
+    ----------
+    guest : Guest
+        Whose p2m.
+    """
+
+    guest: Guest
+
+    def lookup(self, pfns: Any) -> Words:
+        """Translate frames."""
+        ...
+
+    def _frames(self, pfns: Any) -> Words: ...
+
+
 @runtime_checkable
 class Traceable(Protocol):
     """The guest's writes can be traced: its entries are protected, and faults find them again."""

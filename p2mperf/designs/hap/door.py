@@ -14,6 +14,7 @@ import numpy as np
 
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint
+from p2mperf.designs.capabilities import Translating
 from p2mperf.designs.hap.layout import Plan, Switches, frames_from, plan_tables, predict_pages, shape_of
 from p2mperf.designs.hap.table import HapTable
 from p2mperf.designs.hap.windows import area_frames, n_mappings
@@ -30,18 +31,10 @@ _MISSING = P2mType.MMIO_DM.name.lower()
 _DUMP_CHUNK = 1 << 20  # frames at once
 
 
-class _Held(Protocol):
+class _Held(Translating, Protocol):
     """What the door finds in a design."""
 
     table: HapTable
-    guest: Guest
-
-    def lookup(self, pfns: Any) -> Words: ...
-
-    def kind_runs(self) -> list[tuple[int, int, str]]:
-        """As `HapDoor.kind_runs`."""
-
-    def _frames(self, pfns: Any) -> Words: ...
 
 
 class HapDoor:

@@ -157,12 +157,8 @@ def find_table(store, frame, level):  # type: ignore[no-untyped-def]
 
     Parameters
     ----------
-    store : Store
-        The p2m.
-    frame : uint64
-        Guest frame.
-    level : uint64
-        Level of the table.
+    store, frame, level
+        As `descend`.
 
     Returns
     -------

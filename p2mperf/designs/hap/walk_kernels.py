@@ -111,6 +111,7 @@ def _walk_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     return _last_two_levels(tables.base, probe, entry, pfn), state
 
 
+# Entries of 4 bytes take another load, and another mask: it has no part in common with those above.
 def _walk_non_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     if unlikely(pfn > tables.max_mapped):
         return ZERO, state

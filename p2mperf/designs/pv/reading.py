@@ -13,25 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.designs.backing import Backing
+from p2mperf.designs.capabilities import Translating
 from p2mperf.designs.pv import entries
 from p2mperf.designs.pv.leaf_plan import LeafPlan
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
-from p2mperf.guests.guest import Guest
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.m2p import M2p, Overrides
 from p2mperf.units import flag, round_up
 
 
-class Readable(Protocol):
+class Readable(Translating, Protocol):
     """A design with leaves in a store.
 
     Attributes
     ----------
-    guest : Guest
-        Whose p2m.
     store : LeafStore
         Its leaves.
     way_back : WayBack
@@ -43,23 +41,12 @@ class Readable(Protocol):
     """
 
     name: ClassVar[str]
-    guest: Guest
     backing: Backing
     kept: ExitStack
     mfn_generation_ns: int
     store: LeafStore
     way_back: WayBack
     pages: dict[str, int]
-
-    def lookup(self, pfns: Any) -> Words:
-        """Translate frames."""
-        ...
-
-    def kind_runs(self) -> list[tuple[int, int, str]]:
-        """Runs of one kind."""
-        ...
-
-    def _frames(self, pfns: Any) -> Words: ...
 
 
 class ReadDoor:

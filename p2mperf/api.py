@@ -27,6 +27,7 @@ SHIPPED = {
     "shipped-zen3": "default-sweep-zen3.parquet",
     "shipped-backings": "backings-sweep.parquet",
     "shipped-life": "life-sweep.parquet",
+    "shipped-hap": "hap-sweep.parquet",
 }
 
 # Frames, entries before and after, and flags, of every frame up to the limit, at the worst.
@@ -302,7 +303,8 @@ def load(source: str | Path | Sequence[str | Path] = "results", run: str = "late
     source : str, Path, or sequence of them
         A results directory, a journal, an exported .parquet file, or one of the sweeps that come with
         p2mperf: "shipped" (the default plan), "shipped-zen3" (the same on another machine),
-        "shipped-backings" or "shipped-life". Or several of these, of one machine or of many, as a list.
+        "shipped-backings", "shipped-life" or "shipped-hap". Or several of these, of one machine or of many,
+        as a list.
     run : str
         "latest", "all", or a run id, where `source` is a directory.
 

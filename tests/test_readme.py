@@ -84,7 +84,10 @@ def test_every_block_of_readme_is_generated(tool: ModuleType) -> None:
     assert sorted(re.findall("<!-- begin (.*?) -->", README)) == sorted(tool.BLOCKS)
 
 
-@pytest.mark.parametrize("name", ["results", "holes", "findings", "pages", "machines", "life", "life-growth"])
+MEASURED = ["results", "holes", "findings", "pages", "machines", "life", "life-growth", "hap"]
+
+
+@pytest.mark.parametrize("name", MEASURED)
 def test_measured_tables_are_those_of_the_shipped_data(tool: ModuleType, name: str) -> None:
     assert block(README, name) == tool.BLOCKS[name](), "run python tools/readme.py"
 
@@ -176,3 +179,41 @@ def test_the_table_of_life_cycle_costs_is_whole(tool: ModuleType) -> None:
     marks = r"( \((biased|unsteady|biased, unsteady)\))?"
     cell = re.compile(rf"\S+ [num]?s, \S+ [num]?s: [\d.]+ \[[\d.]+, [\d.]+\], ({verdicts}){marks}")
     assert [text for line in lines for text in line[1:] if not cell.fullmatch(text)] == []
+
+
+# ---- docs/hap.md ----
+
+
+def test_every_block_of_the_page_on_hap_is_generated(tool: ModuleType) -> None:
+    page = (ROOT / tool.HAP_PAGE).read_text("utf-8")
+    assert sorted(re.findall("<!-- begin (.*?) -->", page)) == sorted(tool.HAP_BLOCKS)
+    assert tool.rewritten(page, tool.HAP_PAGE) == page, "run python tools/readme.py"
+
+
+def test_windows_are_shown_for_all_leaves_and_sizes(tool: ModuleType) -> None:
+    lines = rows(tool.hap_windows())
+    whole = {
+        (leaves, f"hap-{size}") for leaves in ("1 GiB", "2 MiB", "4 KiB") for size in ("1g", "16g", "64g")
+    }
+    assert whole <= {(line[0], line[1]) for line in lines}
+    assert "hvm-16g-broken60" in {line[1] for line in lines}
+    assert all(len(line) == 6 for line in lines)
+    # Splits, memory added and removed, types, each over neighbours and alone; 4 KiB cannot be split.
+    changes = rows(tool.hap_changes())
+    assert len(changes) == 8
+    assert [line[3] == "-" for line in changes] == ["split" in line[0] for line in changes]
+
+
+def test_findings_on_windows_count_what_the_table_shows(tool: ModuleType) -> None:
+    shown = [cell for line in rows(tool.hap_windows()) for cell in line[2:]]
+    *by_leaves, sequential, smaller = tool.hap_findings().replace("\n  ", " ").splitlines()
+    counts = [
+        list(map(int, re.findall(r"(\d+) of (\d+) comparisons, the walk in (\d+)", one)[0]))
+        for one in by_leaves
+    ]
+    windows, cells, walks = map(sum, zip(*counts, strict=True))
+    assert cells == len(shown)
+    assert windows == sum("windows faster" in cell for cell in shown)
+    assert walks == sum("walk faster" in cell for cell in shown)
+    assert "sequential" in sequential
+    assert "Published is 1.15" in smaller

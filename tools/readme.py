@@ -1,4 +1,4 @@
-"""Make the tables of README.md: nothing measured or counted is typed by hand.
+"""Make the tables of README.md and docs/hap.md: nothing measured or counted is typed by hand.
 
 ``python tools/readme.py`` draws docs/figures and rewrites the blocks between ``<!-- begin NAME -->`` and
 ``<!-- end NAME -->``;
@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from p2mperf.measure.operations.registry import lookups
 from p2mperf.units import format_ns
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+HAP_PAGE = "docs/hap.md"
 _DESIGNS = ("pv-tree", "pv-linear")
 _CELL = ["operation", "stream", "guest"]
 _LIFE_GUESTS = ("domu-64-8g", "domu-32-8g")
@@ -37,6 +38,14 @@ _COLUMNS = {
     "throughput": "overlapping",
     "entry": "a kernel entry of nine",
 }
+_HAP_COLUMNS = {
+    "latency": "one after the other",
+    "throughput": "overlapping",
+    "entry, 8M": "an entry into Xen",
+    "entry, flush+8M": "an entry that flushes",
+}
+_HAP_WINDOWS = {"hap-linear": "1 GiB", "hap-linear-2m": "2 MiB", "hap-linear-4k": "4 KiB"}
+_WAYS = {"walk": "walk", "list": "windows"}
 
 
 def configurations() -> str:
@@ -250,8 +259,80 @@ def _notes(shown: pd.DataFrame) -> list[str]:
 
 
 def _said(pair: Pair) -> str:
-    """What is said of two designs, by the short names of this page."""
-    return short_name(pair.said, "pv").replace("linear", "list")
+    """What is said of two designs, by the short names of these pages."""
+    said = short_name(pair.said, "pv").replace("linear", "list")
+    return re.sub(r"hap-(walk|list)(-\w+)?", lambda name: _WAYS[name[1]], said)
+
+
+def _windows() -> pd.DataFrame:
+    """Windows over the walk of the same leaves, in the default plan and in that of HAP."""
+    return table("hap-window", p2mperf.load(["shipped", "shipped-hap"]))
+
+
+def hap_windows() -> str:
+    """Does the window pay: a row for leaves and a guest, a column an operation over uniform frames."""
+    shown = with_verdicts(windows := _windows().query("stream_label == 'uniform'"))
+    rows = windows[["leaves", "guest", "design", "what"]].itertuples(index=False, name=None)
+    texts = dict(zip(rows, map(_cost, pairs_of(shown)), strict=True))
+    lines = [f"| walk, windows | guest | {' | '.join(_HAP_COLUMNS.values())} |", "|---" * 6 + "|"]
+    lines += [
+        f"| {leaves} | {guest} | {' | '.join(texts[leaves, guest, design, what] for what in _HAP_COLUMNS)} |"
+        for leaves, guest, design in dict.fromkeys(row[:3] for row in texts)
+    ]
+    return "\n".join([*lines, *_notes(shown)])
+
+
+def hap_findings() -> str:
+    """What that table, and the same over sequential frames, say in sentences that are made of them."""
+    windows = _windows()
+    uniform = with_verdicts(windows[windows["stream_label"] == "uniform"])
+    sequential = with_verdicts(windows[windows["stream_label"] == "sequential"])
+    said = []
+    for leaves, rows in uniform.groupby("leaves", sort=False):
+        n_loads = f"{rows['walk_loads'].iloc[0]:.3g}"
+        said.append(
+            f"Leaves: {leaves}, where a walk reads {n_loads} entries. Windows over walk: {_spans(rows)}. "
+            f"{_faster(rows)}."
+        )
+    said += [
+        f"Over sequential frames windows over walk is {_span(sequential)}. {_faster(sequential)}.",
+        "A walk of leaves of 4 KiB over one of 2 MiB, the guests' memory being whole: "
+        f"{_spans(_smaller_leaves())}. Published is 1.15 for a program in a guest that misses the TLB at "
+        "random (Xen 50baf2d9f7, 2025): there the processor walks, here software.",
+    ]
+    return "\n".join(textwrap.fill(f"- {one}", 118, subsequent_indent="  ") for one in said)
+
+
+def _spans(shown: pd.DataFrame) -> str:
+    return "; ".join(f"{_span(shown, what=what)} {title}" for what, title in _HAP_COLUMNS.items())
+
+
+def _faster(shown: pd.DataFrame) -> str:
+    windows, walk = ((shown["faster"] == shown[name]).sum() for name in ("design", "reference"))
+    return f"Windows are faster in {windows} of {len(shown)} comparisons, the walk in {walk}"
+
+
+def _smaller_leaves() -> pd.DataFrame:
+    """The walk of 4 KiB over that of 2 MiB, where both have no others."""
+    frame = p2mperf.load("shipped-hap")
+    pair = frame["design"].isin(("hap-walk-2m", "hap-walk-4k")) & frame["guest"].str.startswith("hap-")
+    return table("entry", frame[pair])
+
+
+def hap_changes() -> str:
+    """What changing superpages costs a guest of 16 GiB: a row an operation and stream, a column by leaves."""
+    pairs = p2mperf.summary(p2mperf.load("shipped-hap"))
+    pairs = pairs[~pairs["operation"].isin((*lookups(), "entry")) & (pairs["guest"] == "hap-16g")]
+    pairs = with_verdicts(pairs[pairs["design"].isin(_HAP_WINDOWS)])
+    cells = pairs[["operation", "stream", "design"]].itertuples(index=False, name=None)
+    texts = dict(zip(cells, map(_cost, pairs_of(pairs)), strict=True))
+    lines = [f"| walk, windows | {' | '.join(_HAP_WINDOWS.values())} |", "|---" * 4 + "|"]
+    lines += [
+        f"| {title} | {' | '.join(texts.get((*cell, design), '-') for design in _HAP_WINDOWS)} |"
+        for cell, title in cell_titles().items()
+        if (*cell, "hap-linear") in texts
+    ]
+    return "\n".join([*lines, *_notes(pairs)])
 
 
 BLOCKS = {
@@ -264,32 +345,39 @@ BLOCKS = {
     "machines": machines,
     "life": life_costs,
     "life-growth": life_growth,
+    "hap": hap_findings,
 }
 
 
+HAP_BLOCKS = {"windows": hap_windows, "windows-found": hap_findings, "changes": hap_changes}
+
+
 def draw() -> None:
-    """Draw the README's figures from the shipped sweeps: the PV family only, in a size that a page bears."""
+    """Draw the pages' figures from the shipped sweeps, in a size that a page bears: of PV, but for hap's."""
     frame = p2mperf.load("shipped")
-    for name, shown in (("life", None), ("footprint", frame[frame["family"] == "pv"])):
+    of_pv = frame[frame["family"] == "pv"]
+    for name, shown in (("life", None), ("footprint", of_pv), ("hap-window", None), ("hap-orders", None)):
         save(p2mperf.figure(name, shown), ROOT / "docs" / "figures", name, ("png",))
 
 
-def rewritten(text: str) -> str:
-    """README's text with every block made anew.
+def rewritten(text: str, page: str = "README.md") -> str:
+    """Make every block of a page anew.
 
     Parameters
     ----------
     text : str
-        The README as it stands.
+        The page as it stands.
+    page : str
+        Its name.
 
     Returns
     -------
     str
-        The README as it should stand.
+        The page as it should stand.
     """
-    for name, make in BLOCKS.items():
+    for name, make in (HAP_BLOCKS if page == HAP_PAGE else BLOCKS).items():
         if f"<!-- begin {name} -->" not in text or f"<!-- end {name} -->" not in text:
-            raise SystemExit(f"README.md has no block {name!r}")
+            raise SystemExit(f"{page} has no block {name!r}")
         head, _, rest = text.partition(f"<!-- begin {name} -->\n")
         _, _, tail = rest.partition(f"<!-- end {name} -->")
         text = f"{head}<!-- begin {name} -->\n{make()}\n<!-- end {name} -->{tail}"
@@ -297,12 +385,13 @@ def rewritten(text: str) -> str:
 
 
 def main() -> int:
-    """Rewrite README.md, or with --check tell whether that would change it."""
-    text = README.read_text(encoding="utf-8")
-    wanted = rewritten(text)
+    """Rewrite the pages, or with --check tell whether that would change them."""
+    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", HAP_PAGE)}
+    wanted = {page: rewritten(text, page) for page, text in texts.items()}
     if "--check" in sys.argv[1:]:
-        return int(wanted != text)
-    README.write_text(wanted, encoding="utf-8")
+        return int(wanted != texts)
+    for page, text in wanted.items():
+        (ROOT / page).write_text(text, encoding="utf-8")
     draw()
     return 0
 

@@ -111,6 +111,7 @@ FIGURE = FigureSpec(
     data=data,
     draw=draw,
     panels=panels,
+    shipped="shipped-hap",
     panel_inches=(7.4, 4.2),
     shared_legend=True,
 )

@@ -38,9 +38,8 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         each other, with ``leaves`` and ``walk_loads``, as `leaves_of` has them, and ``what``, the operation
         with what comes before it.
     """
-    table = summary(frame)
+    table = summary(frame[frame["operation"].isin((*lookups(), *entries()))])
     note = table.attrs["note"]
-    table = table[table["operation"].isin((*lookups(), *entries()))]
     where = table[["guest", "geometry", "guest_bytes"]].itertuples(index=False, name=None)
     both = [
         (leaves_of(design, *guest), leaves_of(reference, *guest))
@@ -113,6 +112,7 @@ FIGURE = FigureSpec(
     data=data,
     draw=draw,
     panels=panels,
+    shipped="shipped-hap",
     panel_inches=(6.6, 6.4),
     shared_legend=True,
 )

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -158,34 +157,18 @@ def test_the_memory_of_a_unit_is_said_in_parts() -> None:
     assert report.title == "memory: a unit of pv-64-64m, 2 cells of pv-tree and pv-linear"
 
 
-def test_the_memory_of_a_process_is_seen_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_a_process_is_seen_from_outside() -> None:
     made = "import os; fd = os.memfd_create('held'); os.posix_fallocate(fd, 0, 64 << 20)"
     command = [sys.executable, "-c", f"{made}; print(flush=True); input()"]
-    look, holding, seen = memory._memory, set[int](), threading.Event()
-
-    def look_and_tell(pid: int) -> tuple[int, int, int]:
-        was_holding = pid in holding
-        found = look(pid)
-        if was_holding:
-            seen.set()
-        return found
-
-    def hold() -> None:
-        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            holding.add(child.pid)
-            assert seen.wait(60)
-            # A second look begins only when what the first has found is kept.
-            seen.clear()
-            assert seen.wait(60)
-            child.communicate(b"\n")
-
-    monkeypatch.setattr(memory, "_memory", look_and_tell)
-    at_peak = memory._at_peak(hold)
-    assert at_peak["memfd"] >= 64 << 20
-    assert at_peak["anonymous"] > 1 << 20
-    assert at_peak["page tables"] > 0
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert child.pid in memory._descendants("self")
+        memfds, anonymous, page_tables = memory._memory(child.pid)
+        child.communicate(b"\n")
+    assert memfds >= 64 << 20
+    assert anonymous > 1 << 20
+    assert page_tables > 0
 
 
 def test_what_runs_is_well_where_nothing_is_judged(

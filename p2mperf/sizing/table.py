@@ -12,7 +12,7 @@ from p2mperf.sizing.answer import Answer, answer_for
 from p2mperf.sizing.parameters import SETTINGS, Parameters, parameters
 from p2mperf.sizing.registry import left_out
 from p2mperf.sizing.shapes import DEFAULT_DESIGN, geometry_of
-from p2mperf.units import PAGE_SIZE, parse_pages
+from p2mperf.units import PAGE_SIZE, parse_pages, whole_number
 
 
 def table(
@@ -39,7 +39,8 @@ def table(
     >>> [row["area_bytes"] >> 20 for row in table(["43G", "400G"])]
     [86, 44, 800, 400]
     """
-    without, widths = left_out(options.pop("without", ())), in_a_row("widths", widths)
+    without = left_out(options.pop("without", ()))
+    widths = tuple(whole_number(width, "an entry width") for width in in_a_row("widths", widths))
     built = [replace(_for_width(width, widths, options), without=without) for width in widths]
     asked = [parse_pages(size) * PAGE_SIZE for size in in_a_row("sizes", sizes)]
     return [_row(answer_for(each, n_bytes)) for n_bytes, each in product(asked, built)]

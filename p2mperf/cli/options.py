@@ -130,7 +130,7 @@ def build_design(arguments: argparse.Namespace) -> Design:
     if bool(arguments.guest) == bool(arguments.size):
         raise BadInputError("name one guest: either --guest PRESET or --size SIZE")
     if arguments.guest and arguments.geometry:
-        raise BadInputError(f"--geometry is about --size: {arguments.guest} has a geometry of its own")
+        raise BadInputError(f"--geometry is about --size: {cut(arguments.guest)} has a geometry of its own")
     family = find_family(find(arguments.design).family)
     if arguments.guest:
         guest = Guest.preset(arguments.guest, seed=arguments.seed)

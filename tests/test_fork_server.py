@@ -71,44 +71,35 @@ def test_units_of_a_replicate_have_one_server_and_replicates_have_another(execut
     assert is_gone(servers[0])
 
 
-def test_a_unit_that_is_killed_is_told_and_its_server_goes_on(executor: LocalExecutor) -> None:
-    assert done(executor, FIRST) == ["unit", "done"]
-    server = server_of(executor)
-    records = executor.run(LONG)
-    executor_kills_the_unit_of(server, records, signal.SIGSEGV)
-    assert done(executor, FIRST) == ["unit", "done"]
-    assert server_of(executor) == server
-
-
-def executor_kills_the_unit_of(server: int, records: Iterator[object], number: int) -> None:
-    """Kill it once its process is there: it says nothing before it has warmed up."""
-    ForkServer_fork = ForkServer.fork
+def kill_while_a_unit_works(executor: LocalExecutor, number: int, whole_server: bool = False) -> int:
+    """Kill a unit, or its server, once its process is there, and see that this is told; the unit's number."""
+    server, fork, units = server_of(executor), ForkServer.fork, []
 
     def fork_and_kill(self: ForkServer, descriptors: list[int]) -> None:
-        ForkServer_fork(self, descriptors)
-        os.kill(wait_for_a_child_of(server), number)
+        fork(self, descriptors)
+        units.append(wait_for_a_child_of(server))
+        os.kill(server if whole_server else units[0], number)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ForkServer, "fork", fork_and_kill)
         with pytest.raises(P2mperfError, match=f"the unit's process was killed by signal {int(number)}"):
-            next(records)
+            next(executor.run(LONG))
+    return units[0]
+
+
+def test_a_unit_that_is_killed_is_told_and_its_server_goes_on(executor: LocalExecutor) -> None:
+    assert done(executor, FIRST) == ["unit", "done"]
+    server = server_of(executor)
+    kill_while_a_unit_works(executor, signal.SIGSEGV)
+    assert done(executor, FIRST) == ["unit", "done"]
+    assert server_of(executor) == server
 
 
 def test_with_a_server_its_unit_is_killed_and_the_next_has_another(executor: LocalExecutor) -> None:
     assert done(executor, FIRST) == ["unit", "done"]
     server = server_of(executor)
-    ForkServer_fork, units = ForkServer.fork, []
-
-    def fork_and_kill(self: ForkServer, descriptors: list[int]) -> None:
-        ForkServer_fork(self, descriptors)
-        units.append(wait_for_a_child_of(server))
-        os.kill(server, signal.SIGKILL)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ForkServer, "fork", fork_and_kill)
-        with pytest.raises(P2mperfError, match="the unit's process was killed by signal 9"):
-            next(executor.run(LONG))
-    assert is_gone(units[0])
+    unit = kill_while_a_unit_works(executor, signal.SIGKILL, whole_server=True)
+    assert is_gone(unit)
     assert done(executor, FIRST) == ["unit", "done"]
     assert server_of(executor) != server
 

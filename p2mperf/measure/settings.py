@@ -20,8 +20,8 @@ class Settings:
         Wanted length of one timed pass of the fastest design [ns].
     min_lookups, max_lookups : int
         Bounds of the loop count, which all designs of a cell share. The upper one bounds memory, 8 bytes a
-        lookup, and makes passes of sequential lookups that overlap shorter, 0.6 ms: more frames took three
-        times as long to make as to look up, and no longer fitted a cache themselves.
+        lookup, and makes passes of sequential lookups that overlap shorter, 0.6 ms: their frames took longer
+        to make than to look up.
     control : bool
         Time a second build of the first design too: what differs between the two is noise.
     warm_up_ns : int

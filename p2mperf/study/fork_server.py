@@ -20,8 +20,8 @@ import sys
 from p2mperf.guests.guest import Guest
 from p2mperf.streams import STREAMS, make_stream
 from p2mperf.study import unit
+from p2mperf.study.order import END_WITH, READY
 
-READY = b"ready"
 _N_STANDARD = 3  # stdin, stdout, stderr
 
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     for stream, descriptor in enumerate(descriptors):
         os.dup2(descriptor, stream)
         os.close(descriptor)
-    code = unit.main([f"{unit.END_WITH}{here}"])
+    code = unit.main([f"{END_WITH}{here}"])
     os._exit(code)  # what it has of its server need not be taken apart
 
 

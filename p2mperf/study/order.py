@@ -11,6 +11,9 @@ from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.study.specs import GuestSpec, Unit
 
+END_WITH = "--end-with="  # argument of a unit's process: the process that it does not outlive
+READY = b"ready"  # what the process that forks units says first
+
 
 @dataclass(frozen=True)
 class Order:

@@ -40,7 +40,7 @@ from p2mperf.plugins import foreign, said_by
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.streams import STREAMS, Stream, is_scattered, make_stream, open_stream
-from p2mperf.study.order import Order, unit_id
+from p2mperf.study.order import END_WITH, Order, unit_id
 from p2mperf.study.rehearsal import rehearsal_guest
 from p2mperf.study.specs import build_options
 from p2mperf.units import GIB
@@ -48,7 +48,6 @@ from p2mperf.units import GIB
 Emit = Callable[[Record], None]
 Views = dict[str, dict[str, int]]  # page sizes by design and view
 _PACKAGE = Path(__file__).parents[1]
-END_WITH = "--end-with="  # the process that this one does not outlive
 _PR_SET_PDEATHSIG = 1
 # mallopt(3): from which size on an array gets a mapping of its own, and how much free memory is given back.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

@@ -11,9 +11,7 @@ import sys
 from typing import IO, Protocol
 
 from p2mperf.host.cache import cache_directory
-
-# As `p2mperf.study.fork_server` and `p2mperf.study.unit`, which are imported where units run, have them.
-_READY, _END_WITH = b"ready", "--end-with="
+from p2mperf.study.order import END_WITH, READY
 
 
 class Process(Protocol):
@@ -88,7 +86,7 @@ class ForkServer:
 
         That one then says in its own words what is wrong.
         """
-        self._is_ready = self._is_ready or self._near.recv(len(_READY)) == _READY
+        self._is_ready = self._is_ready or self._near.recv(len(READY)) == READY
         return _Forked(self) if self._is_ready and not self.has_ended else start_interpreter(self.seed)
 
     def fork(self, descriptors: list[int]) -> None:
@@ -146,7 +144,7 @@ def _run(module: str, seed: int, stdin: int, others: int) -> subprocess.Popen[by
     cache_directory()  # where one has to be made for us, our children take the same
     padding = "x" * random.Random(seed).randrange(4096)
     return subprocess.Popen(
-        [sys.executable, "-m", module, f"{_END_WITH}{os.getpid()}"],
+        [sys.executable, "-m", module, f"{END_WITH}{os.getpid()}"],
         stdin=stdin,
         stdout=others,
         stderr=others,

@@ -1,1 +1,1 @@
-"""What a real build asks of a p2m: recorded events, the translations behind them, and the stream to replay."""
+"""What a real build asks of a p2m: recorded events, the translations behind them, the stream to replay."""

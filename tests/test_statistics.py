@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from p2mperf.analysis.statistics import (
+    difference_interval,
     paired_log_ratios,
     process_ratio,
     ratio_interval,
@@ -275,3 +276,26 @@ def test_a_coarse_clock_does_not_hide_or_invent_outliers() -> None:
 def test_counts_must_belong_to_the_samples() -> None:
     with pytest.raises(ValueError, match="2 counts do not belong to 3 samples"):
         flag_outliers([1, 2, 3], steal_ticks=[0, 1])
+
+
+# Differences.
+
+
+def test_a_difference_is_the_log_of_the_ratio_of_its_exponentials() -> None:
+    logs = [0.3, -0.1, 0.2, 0.5, 0.4, 0.1, -0.3]
+    found, ratio = difference_interval(logs), ratio_interval(logs)
+    assert (exp(found.estimate), exp(found.low), exp(found.high)) == (ratio.estimate, ratio.low, ratio.high)
+    assert (found.level, found.n, found.allows_verdict) == (ratio.level, 7, True)
+
+
+def test_five_differences_allow_no_verdict_and_one_has_no_interval() -> None:
+    # 1 - 2 / 2**5: the whole range covers no more.
+    five = difference_interval([5.0, 1.0, 4.0, 2.0, 3.0])
+    assert (five.low, five.high, five.level, five.allows_verdict) == (1.0, 5.0, 0.9375, False)
+    one = difference_interval([2.5])
+    assert one.estimate == 2.5
+    assert np.isnan([one.low, one.high]).all()
+    with pytest.raises(ValueError, match="no interval at confidence 1"):
+        difference_interval([1.0, 2.0], confidence=1)
+    with pytest.raises(ValueError, match="1 of 2 values are not finite"):
+        difference_interval([1.0, nan])

@@ -65,6 +65,34 @@ class Ratio:
         return self.allows_verdict and (self.low > 1 or self.high < 1)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """By how much one thing exceeds another, with its interval.
+
+    Attributes
+    ----------
+    estimate : float
+        The difference, in the unit of what was handed over.
+    low, high : float
+        Ends of its interval; nan where there is none.
+    level : float
+        Coverage that this interval has exactly.
+    n : int
+        Observations that it stands on.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+    n: int
+
+    @property
+    def allows_verdict(self) -> bool:
+        """Whether there are so many observations that the interval may be called one of 95 %."""
+        return self.n >= N_FOR_VERDICT and self.level >= CONFIDENCE
+
+
 def paired_log_ratios(elapsed_a_ns: ArrayLike, elapsed_b_ns: ArrayLike) -> NDArray[np.float64]:
     """Natural logs of the ratio a / b, round by round.
 
@@ -187,6 +215,44 @@ def ratio_interval(process_log_ratios: ArrayLike, confidence: float = CONFIDENCE
         sign_high=sign_high,
         sign_level=sign_level,
     )
+
+
+def difference_interval(differences: ArrayLike, confidence: float = CONFIDENCE) -> Difference:
+    """Difference over processes, or over pairs of runs, with its exact interval.
+
+    Parameters
+    ----------
+    differences : array_like of float, shape (n,)
+        One an observation; it may be of either sign.
+    confidence : float
+        As `ratio_interval`.
+
+    Returns
+    -------
+    Difference
+        The Hodges-Lehmann estimate with the interval of Wilcoxon's signed-rank test, which is the whole range
+        where so few observations cannot give the confidence; a single one has none.
+
+    Raises
+    ------
+    ValueError
+        As `ratio_interval`.
+
+    Examples
+    --------
+    >>> found = difference_interval([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0])
+    >>> found.estimate, found.low, found.high, found.level
+    (-0.5, -3.0, 2.0, 0.96875)
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"no interval at confidence {confidence}")
+    values = vector(differences)
+    averages = walsh_averages(values)
+    k, level = signed_rank(values.size, confidence)
+    estimate = float(np.median(averages))
+    if values.size == 1:
+        return Difference(estimate, nan, nan, 0.0, 1)
+    return Difference(estimate, float(averages[k - 1]), float(averages[-k]), level, values.size)
 
 
 def walsh_averages(logs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from p2mperf.errors import BadInputError
-from p2mperf.workload.locality import N_BINS, N_OCTAVES, UNITS, count_locality
+from p2mperf.workload.locality import N_BINS, N_OCTAVES, UNITS, Sums, count_locality
 from p2mperf.workload.translation_stream import M2P_ITEM, Entered, TranslationStream
 
 WRITE, EXIT = Entered.ANONYMOUS_WRITE, Entered.EXIT
@@ -28,7 +28,7 @@ def p2m(*frames: int) -> list[tuple[bool, int]]:
     return [(False, frame) for frame in frames]
 
 
-def stream_of(*entries: Entry, n_guest_frames: int = 1 << 21) -> TranslationStream:
+def stream_of(*entries: Entry, n_guest_frames: int = 1 << 22) -> TranslationStream:
     asks = [frame + is_m2p * M2P_ITEM for _, asked in entries for is_m2p, frame in asked]
     return TranslationStream(
         items=np.array(asks, np.uint32),
@@ -41,8 +41,9 @@ def stream_of(*entries: Entry, n_guest_frames: int = 1 << 21) -> TranslationStre
 
 
 def test_units_are_those_of_a_table_of_eight_byte_entries() -> None:
-    # 64 / 8 entries a line, 4096 / 8 a leaf; a line of a mid points to 8 leaves, and a GiB is 2**18 pages.
-    assert UNITS == {"entry lines": 3, "leaves": 9, "mid lines": 12, "GiB slots": 18}
+    # 64 / 8 entries a line, 4096 / 8 a leaf; a line of a mid points to 8 leaves, and a GiB is 2**18 pages; a
+    # line of the top points to 8 mids.
+    assert UNITS == {"entry lines": 3, "leaves": 9, "mid lines": 12, "GiB slots": 18, "top lines": 21}
 
 
 def test_one_anonymous_write_by_hand() -> None:
@@ -55,8 +56,9 @@ def test_one_anonymous_write_by_hand() -> None:
         "leaves": 2,
         "mid lines": 1,
         "GiB slots": 1,
+        "top lines": 1,
     }
-    assert counted.n_items == 6
+    assert counted.classes == {"ANONYMOUS_WRITE": Sums(1, 6, 3, 2, 1, 1, 1)}
     assert (counted.n_data, counted.n_data_reused, counted.successive.n_pairs) == (1, 0, 0)
     assert np.isnan(counted.median_data_reuse_entries)
     assert np.isnan(counted.mean("leaves", EXIT))
@@ -87,6 +89,15 @@ def test_an_entry_of_thousands_is_in_the_last_bin_and_counts_whole() -> None:
     assert counted.touched["leaves"].per_entry[EXIT, N_BINS - 1] == 1
     assert counted.mean("leaves", EXIT) == 100
     assert counted.mean("mid lines") == 13
+
+
+def test_classes_are_summed_apart() -> None:
+    # Two writes: lines 0 and 1, then line 0; an exit through two GiB, of one line of the top each: 0 and 8.
+    stream = stream_of((WRITE, p2m(0, 8)), (EXIT, m2p(0, 8 << 18)), (WRITE, p2m(1, 1)))
+    assert count_locality(stream).classes == {
+        "ANONYMOUS_WRITE": Sums(2, 4, 3, 2, 2, 2, 2),
+        "EXIT": Sums(1, 2, 2, 2, 2, 2, 2),
+    }
 
 
 def naive(stream: TranslationStream) -> dict[str, Any]:
@@ -128,7 +139,7 @@ def as_naive(stream: TranslationStream) -> dict[str, Any]:
 
 # Frames that often share a line, a leaf, a line of a mid, or nothing.
 FRAMES = st.one_of(
-    *(st.integers(0, top).map(lambda n, s=s: n << s) for s, top in ((0, 30), (9, 20), (18, 7)))
+    *(st.integers(0, top).map(lambda n, s=s: n << s) for s, top in ((0, 30), (9, 20), (18, 15)))
 )
 ENTRIES = st.tuples(st.sampled_from(Entered), st.lists(st.tuples(st.booleans(), FRAMES), max_size=40))
 

@@ -20,13 +20,36 @@ NEAR_FRAMES = 8
 _LEAF_SHIFT = HUGE_SHIFT - PAGE_SHIFT
 
 # Frames that share each unit of a 64-bit p2m [log2]: entries are 8 bytes, 8 to a line and 512 to a page. A
-# line of a mid has the pointers of 8 leaves; a mid, of which each GiB of the guest has one, those of 512.
+# line of a mid has the pointers of 8 leaves; a mid, of which each GiB of the guest has one, those of 512; and
+# a line of the top has those of 8 mids.
 UNITS: dict[str, int] = {
     "entry lines": 3,
     "leaves": _LEAF_SHIFT,
     "mid lines": _LEAF_SHIFT + 3,
     "GiB slots": 2 * _LEAF_SHIFT,
+    "top lines": 2 * _LEAF_SHIFT + 3,
 }
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the entries of one class ask for, summed over them; within an entry a unit counts once.
+
+    Attributes
+    ----------
+    n_entries, n_items : int
+        Entries, and their translations.
+    n_entry_lines, n_leaves, n_mid_lines, n_gib_slots, n_top_lines : int
+        Units, as in `UNITS`.
+    """
+
+    n_entries: int
+    n_items: int
+    n_entry_lines: int
+    n_leaves: int
+    n_mid_lines: int
+    n_gib_slots: int
+    n_top_lines: int
 
 
 @dataclass(frozen=True)
@@ -101,8 +124,8 @@ class Locality:
     ----------
     n_entries : ndarray of int64, shape (n_classes,)
         Entries by class.
-    n_items : int
-        Translations.
+    n_items : ndarray of int64, shape (n_classes,)
+        Translations by the class of their entry.
     touched : dict of str to Touched
         By the name of a unit, of `UNITS`.
     successive : Successive
@@ -116,7 +139,7 @@ class Locality:
     """
 
     n_entries: Counts
-    n_items: int
+    n_items: Counts
     touched: dict[str, Touched]
     successive: Successive
     n_data: int
@@ -135,6 +158,13 @@ class Locality:
         """
         where = slice(None) if entered is None else slice(int(entered), int(entered) + 1)
         return _share(self.touched[unit].n_touches[where].sum(), self.n_entries[where].sum())
+
+    @property
+    def classes(self) -> dict[str, Sums]:
+        """Sums of each class that occurs, by the name of its `Entered`."""
+        columns = [self.n_entries, self.n_items, *(one.n_touches for one in self.touched.values())]
+        sums = {kind: [int(column[kind]) for column in columns] for kind in Entered}
+        return {kind.name: Sums(*numbers) for kind, numbers in sums.items() if numbers[0]}
 
     @property
     def share_data_reused(self) -> float:
@@ -186,7 +216,7 @@ def count_locality(stream: TranslationStream) -> Locality:
             of_data = counted.watched
     return Locality(
         n_entries,
-        int(items.size),
+        np.bincount(entered, np.diff(starts), len(Entered)).astype(np.int64),
         touched,
         _successive(frames[frames != NO_FRAME]),
         n_data=int(of_data.sum()),

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from p2mperf.errors import BadInputError, ResultsError, shown
+from p2mperf.errors import BadInputError, shown
 from p2mperf.populating.populate import populate
 from p2mperf.progress import Bar, Progress
+from p2mperf.shipped import SWEEPS, shipped
 from p2mperf.sizing import limits
 from p2mperf.units import PAGE_SHIFT, flag
 
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from p2mperf.designs.pv.scenarios import P2m
     from p2mperf.guests.guest import Guest
     from p2mperf.study.executors.base import Executor
-
-SHIPPED = {
-    "shipped": "default-sweep.parquet",
-    "shipped-zen3": "default-sweep-zen3.parquet",
-    "shipped-backings": "backings-sweep.parquet",
-    "shipped-life": "life-sweep.parquet",
-    "shipped-hap": "hap-sweep.parquet",
-}
 
 # Frames, entries before and after, and flags, of every frame up to the limit, at the worst.
 _SCENARIO_BYTES = 48
@@ -333,27 +326,7 @@ def load(source: str | Path | Sequence[str | Path] = "results", run: str = "late
 
 
 def _located(source: str | Path) -> str | Path:
-    return shipped(source) if isinstance(source, str) and source in SHIPPED else source
-
-
-def shipped(name: str = "shipped") -> Path:
-    """Where data that ships with p2mperf is: beside the package's modules, or in the checkout.
-
-    Parameters
-    ----------
-    name : str
-        One of `SHIPPED`.
-
-    Raises
-    ------
-    ResultsError
-        When this installation has none.
-    """
-    package = Path(__file__).parent
-    for directory in (package / "_data", package.parent / "data"):
-        if (sweep_file := directory / SHIPPED[name]).exists():
-            return sweep_file
-    raise ResultsError("this installation has no shipped data: run `python -m p2mperf sweep` for your own")
+    return shipped(source) if isinstance(source, str) and source in SWEEPS else source
 
 
 def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:

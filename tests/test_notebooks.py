@@ -12,8 +12,8 @@ import pytest
 from nbclient import NotebookClient
 
 import p2mperf
-from p2mperf.api import shipped
 from p2mperf.errors import ResultsError
+from p2mperf.shipped import shipped
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 TREE_AND_LIST = Path(__file__).parents[1] / "notebooks" / "01_tree_and_list.ipynb"

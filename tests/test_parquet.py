@@ -15,9 +15,9 @@ import record_samples as samples
 from test_damaged_results import DEEP, GRID, refusal
 from test_results import written
 
-from p2mperf.api import SHIPPED, shipped
 from p2mperf.errors import ResultsError
 from p2mperf.results.export import export, load
+from p2mperf.shipped import SWEEPS, shipped
 
 Change = Callable[[pa.Table], pa.Table]
 DIGEST, RUNS = b"p2mperf_digest", b"p2mperf_runs"
@@ -179,7 +179,7 @@ def test_pages_carry_checksums(exported: Path) -> None:
 
 
 def test_shipped_files_read_as_others_read_them() -> None:
-    for name in SHIPPED:
+    for name in SWEEPS:
         frame, table = load(shipped(name)), pq.read_table(shipped(name))
         assert DIGEST not in table.schema.metadata or len(frame) == table.num_rows
         for column_name in table.column_names:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
+from typing import get_type_hints
 
 from p2mperf.errors import BadInputError, cut, shown
+from p2mperf.workload.plain import from_plain
 from p2mperf.workload.recording import Card, Usage
 
 FORMAT = "p2mperf-raw"
@@ -128,7 +129,7 @@ class RawTrace:
             size = path.stat().st_size
         except OSError as error:
             raise BadInputError(f"cannot read {cut(str(path))}: {error.strerror}") from error
-        if self.finished:
+        if self.finished and self.complete_until_ns < 0:
             return size
         return min(size, read_progress(self.directory, cpu)[0])
 
@@ -220,10 +221,7 @@ def read_raw_trace(directory: str | Path) -> RawTrace:
         raise BadInputError(
             f"{cut(str(directory))} is no raw trace: {ABOUT_FILE} cannot be read: {reason}"
         ) from error
-    try:
-        raw = _checked(directory, plain)
-    except _WrongError as error:
-        raise BadInputError(f"{cut(str(path))} is not of a raw trace: {error}") from None
+    raw = _checked(directory, plain, cut(str(path)))
     if raw.finished:
         return raw
     return replace(raw, complete_until_ns=_complete_until(raw))
@@ -240,100 +238,24 @@ def _complete_until(raw: RawTrace) -> int:
     return until_ns
 
 
-class _WrongError(Exception):
-    """What is wrong with a file of ours."""
-
-
-def _checked(directory: Path, plain: object) -> RawTrace:
-    about = _object(plain, "it")
-    if about.get("format") != FORMAT:
-        raise _WrongError(f"its format is {shown(about.get('format'))}, not {FORMAT!r}")
-    if about.get("version") != VERSION:
-        raise _WrongError(f"its version is {shown(about.get('version'))}, and this p2mperf reads {VERSION}")
-    numbers = about.get("cpu_numbers")
-    if not isinstance(numbers, list) or not 0 < len(numbers) <= _MOST_CPUS:
-        raise _WrongError(f"cpu_numbers is {shown(numbers)}, no list of CPUs")
-    cpu_numbers = tuple(_whole(number, "a CPU", _MOST_CPUS) for number in numbers)
-    if len(set(cpu_numbers)) != len(cpu_numbers):
-        raise _WrongError("cpu_numbers names a CPU twice")
-    finished = about.get("finished")
-    if not isinstance(finished, bool):
-        raise _WrongError(f"finished is {shown(finished)}, neither true nor false")
-    cpus = {
-        _whole(int(cpu) if cpu.isdecimal() and len(cpu) < 9 else cpu, "a CPU", _MOST_CPUS): _cpu(counts)
-        for cpu, counts in _object(about.get("cpus"), "cpus").items()
-    }
-    if finished and set(cpus) != set(cpu_numbers):
-        raise _WrongError("it does not tell what each CPU counted")
-    return RawTrace(
-        directory=directory,
-        **{name: _text(about, name) for name in _TEXTS},
-        page_bytes=_whole(about.get("page_bytes"), "page_bytes", 1 << 20),
-        formats=_texts(about.get("formats"), "formats"),
-        missing=_names(about.get("missing"), "missing"),
-        cpu_numbers=cpu_numbers,
-        root_pid=_whole(about.get("root_pid"), "root_pid", 1 << 31),
-        finished=finished,
-        cpus=cpus,
-        usage=_usage(about.get("usage")),
-        complete_until_ns=_whole(about.get("complete_until_ns"), "complete_until_ns", 1 << 62, -1),
-        machine=dict(_object(about.get("machine"), "machine")),
-    )
-
-
-_TEXTS = ("tool", "kernel_release", "architecture", "clock", "header_page", "header_event", "made")
-
-
-def _object(value: object, what: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise _WrongError(f"{what} is {shown(value)}, no object")
-    return value
-
-
-def _text(about: Mapping[str, object], name: str) -> str:
-    if not isinstance(value := about.get(name), str):
-        raise _WrongError(f"{name} is {shown(value)}, no text")
-    return value
-
-
-def _texts(value: object, what: str) -> dict[str, str]:
-    texts = _object(value, what)
-    return {name: _text(texts, name) for name in texts}
-
-
-def _names(value: object, what: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise _WrongError(f"{what} is {shown(value)}, no list of names")
-    return tuple(value)
-
-
-def _whole(value: object, what: str, most: int = (1 << 63) - 1, least: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise _WrongError(f"{what} is {shown(value)}, no number from {least} to {most}")
-    return value
-
-
-def _cpu(value: object) -> RawCpu:
-    counts = _object(value, "what a CPU counted")
-    return RawCpu(**{name: _whole(counts.get(name), name) for name in RawCpu.__dataclass_fields__})
-
-
-def _usage(value: object) -> Usage | None:
-    if value is None:
-        return None
-    usage = _object(value, "usage")
-    return Usage(
-        elapsed_s=_seconds(usage, "elapsed_s"),
-        user_s=_seconds(usage, "user_s"),
-        system_s=_seconds(usage, "system_s"),
-        n_minor_faults=_whole(usage.get("n_minor_faults"), "n_minor_faults"),
-        n_major_faults=_whole(usage.get("n_major_faults"), "n_major_faults"),
-        exit_code=_whole(usage.get("exit_code"), "exit_code", 1 << 16, -(1 << 16)),
-    )
-
-
-def _seconds(usage: Mapping[str, object], name: str) -> float:
-    number = usage.get(name)
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e12:
-        raise _WrongError(f"{name} is {shown(number)}, no time")
-    return float(number)
+def _checked(directory: Path, plain: object, where: str) -> RawTrace:
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        raise BadInputError(f"{where} is not of a raw trace: it has no format {FORMAT!r}")
+    if plain.get("version") != VERSION:
+        raise BadInputError(
+            f"{where} has version {shown(plain.get('version'))}, and this p2mperf reads {VERSION}"
+        )
+    kinds = get_type_hints(RawTrace)
+    del kinds["directory"]
+    if missing := sorted(kinds.keys() - plain.keys()):
+        raise BadInputError(f"{where} lacks {missing[0]}")
+    values = {name: from_plain(kind, plain[name], f"{name} of {where}") for name, kind in kinds.items()}
+    raw = RawTrace(directory=directory, **values)
+    numbers = raw.cpu_numbers
+    if not numbers or len(set(numbers)) < len(numbers) or not 0 <= min(numbers) <= max(numbers) < _MOST_CPUS:
+        raise BadInputError(f"cpu_numbers of {where} is {shown(numbers)}: that is no set of CPUs")
+    if raw.finished and (raw.usage is None or set(raw.cpus) != set(numbers)):
+        raise BadInputError(f"{where} is finished, and does not tell what each CPU counted and what it took")
+    if min((count for each in raw.cpus.values() for count in astuple(each)), default=0) < 0:
+        raise BadInputError(f"cpus of {where} has a count below 0")
+    return raw

@@ -35,6 +35,8 @@ _POLL_S = 0.02
 # Below this nothing more is recorded: what is left is the command's, and its user's.
 _SPARE_DISK_BYTES = 512 * MIB
 _LOOK_S = 1.0
+# An event has its time before it can be read: what is read now may lack one that an instant ago began.
+_SETTLED_NS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class _CpuReader(Thread):
             written += os.write(self._file, self._buffer[written:n_bytes])
         self.n_bytes += n_bytes
         if n_bytes < self._full_bytes:  # it had been emptied, so that all before is in the file
-            write_progress(self._progress, self.cpu, self.n_bytes, began_ns)
+            write_progress(self._progress, self.cpu, self.n_bytes, began_ns - _SETTLED_NS)
         return n_bytes
 
 
@@ -143,6 +145,7 @@ def record_raw(
     *,
     buffer_bytes: int = BUFFER_BYTES,
     tell: Callable[[Look], None] = lambda look: None,
+    stdout: int = 1,
     places: Sequence[str] = PLACES,
 ) -> RawRun:
     """Run a command and record it.
@@ -157,6 +160,8 @@ def record_raw(
         Ring buffer of each CPU [bytes].
     tell : callable
         Told every second how far it is.
+    stdout : int
+        Descriptor that the command has as its standard output.
     places : sequence of str
         Where tracefs may be.
 
@@ -183,7 +188,7 @@ def record_raw(
     _make_directory(directory)
     _require_disk(directory)
     with interrupts_held(), own_instance(buffer_bytes, places) as instance, ExitStack() as stack:
-        return _record(command, directory, instance, stack, tell)
+        return _record(command, directory, instance, stack, tell, stdout)
 
 
 def _record(
@@ -192,6 +197,7 @@ def _record(
     instance: Instance,
     stack: ExitStack,
     tell: Callable[[Look], None],
+    stdout: int,
 ) -> RawRun:
     cpus = instance.cpus()
     progress = os.open(directory / PROGRESS_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -202,7 +208,8 @@ def _record(
         reader = _CpuReader(instance, cpu, directory, subbuffer_bytes, progress)
         stack.callback(reader.close)
         readers.append(reader)
-    running = Running(command)
+    running = Running(command, stdout)
+    stack.callback(instance.switch, False)  # before the readers are closed, which end when nothing comes
     stack.callback(running.give_up)
     raw = _about(command, directory, instance, tuple(cpus), running.pid)
     write_raw_trace(raw)

@@ -29,6 +29,8 @@ class Running:
     ----------
     command : sequence of str
         Program and arguments.
+    stdout : int
+        Descriptor that it has as its standard output.
 
     Attributes
     ----------
@@ -38,7 +40,7 @@ class Running:
         Whether Ctrl-C came while it ran.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], stdout: int = 1) -> None:
         require_command(command)
         gate, self._go = os.pipe()
         try:
@@ -47,7 +49,7 @@ class Running:
                 _SHELL,
                 [_SHELL, "-c", _LAUNCHER, _SHELL, *command],
                 os.environ,
-                file_actions=[(os.POSIX_SPAWN_DUP2, gate, _GATE)],
+                file_actions=[(os.POSIX_SPAWN_DUP2, gate, _GATE), (os.POSIX_SPAWN_DUP2, stdout, 1)],
                 setsigdef=_RESTORED,
             )
         except OSError as error:

@@ -329,15 +329,16 @@ def _located(source: str | Path) -> str | Path:
     return shipped(source) if isinstance(source, str) and source in SWEEPS else source
 
 
-def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
+def figure(name: str, frame: object = None) -> Figure:
     """Draw a figure.
 
     Parameters
     ----------
     name : str
         "cost", "ratio", "footprint", "life", "limit-area" ...; an unknown name lists all.
-    frame : pandas.DataFrame, optional
-        Samples; default: the shipped ones, where the figure needs any.
+    frame : pandas.DataFrame, Recording, sequence of Recording, Replays or KernelBuild; optional
+        Samples, or for figures of a kernel build what the figure is about; default: what is shipped, where
+        the figure needs any.
 
     Returns
     -------

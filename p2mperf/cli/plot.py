@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from p2mperf.cli import show
 from p2mperf.cli.options import make_parser
 from p2mperf.cli.waiting import Waiting
-from p2mperf.errors import BadInputError, ResultsError, known, shown
+from p2mperf.errors import BadInputError, P2mperfError, ResultsError, known, shown
 
 if TYPE_CHECKING:
     from p2mperf.figures import FigureSpec
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
             with Waiting(f"drawing {spec.name}"):
                 try:
                     fig = figure(spec.name, frames.get(spec.name))
-                except BadInputError as error:
+                except (BadInputError, ResultsError) as error:
                     _leave_out(spec.name, error, is_all)
                     continue
                 paths = save(fig, out, spec.name, tuple(arguments.format))
@@ -86,7 +86,7 @@ def _specs(names: list[str], is_all: bool) -> list[FigureSpec]:
     return specs
 
 
-def _leave_out(name: str, error: BadInputError, is_all: bool) -> None:
+def _leave_out(name: str, error: P2mperfError, is_all: bool) -> None:
     """Say why one of all figures is not drawn; one that was asked for by name must be."""
     if not is_all:
         raise error

@@ -46,6 +46,7 @@ _SHIPPED = {
     "hap-orders": "hap.orders",
     "hap-window": "hap.window",
     "hap-nested": "hap.nested",
+    "build-cold": "kernel_build.cold",
 }
 
 __all__ = ["FigureSpec", "figure", "figures", "find", "save", "table"]
@@ -88,15 +89,16 @@ def _answered_for(name: str) -> AbstractContextManager[None]:
     return nullcontext() if name in _SHIPPED else foreign("figure", name, figures()[name])
 
 
-def table(name: str, frame: pd.DataFrame | None = None) -> pd.DataFrame:
+def table(name: str, frame: object = None) -> pd.DataFrame:
     """Make the table behind a figure.
 
     Parameters
     ----------
     name : str
         One of `figures`.
-    frame : pandas.DataFrame, optional
-        Samples, as `p2mperf.load` gives them; not needed for figures that are computed.
+    frame : pandas.DataFrame, or what the figure's source takes; optional
+        Samples, as `p2mperf.load` gives them; not needed for figures that are computed. Figures of a kernel
+        build take recordings, replays, or what `p2mperf.kernel_build` gives; default: what is shipped.
 
     Returns
     -------
@@ -109,7 +111,15 @@ def table(name: str, frame: pd.DataFrame | None = None) -> pd.DataFrame:
         For an unknown figure, one that needs results when there are none, and what is no samples.
     """
     spec = find(name)
-    return _table(spec, _samples(spec, frame))
+    return _table(spec, _given(spec, frame))
+
+
+def _given(spec: FigureSpec, frame: object) -> object:
+    """What a figure's table is made from."""
+    if spec.source is None:
+        return _samples(spec, frame)
+    with _answered_for(spec.name):
+        return spec.source.take(frame)
 
 
 def _samples(spec: FigureSpec, frame: object) -> pd.DataFrame:
@@ -128,12 +138,12 @@ def _samples(spec: FigureSpec, frame: object) -> pd.DataFrame:
     return samples
 
 
-def _table(spec: FigureSpec, frame: pd.DataFrame) -> pd.DataFrame:
+def _table(spec: FigureSpec, frame: object) -> pd.DataFrame:
     with _answered_for(spec.name):
         return spec.data(frame)
 
 
-def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
+def figure(name: str, frame: object = None) -> Figure:
     """Draw a figure.
 
     Parameters
@@ -153,7 +163,10 @@ def figure(name: str, frame: pd.DataFrame | None = None) -> Figure:
     from p2mperf.figures.style import as_written
 
     spec = find(name)
-    data = _table(spec, as_written(_samples(spec, frame)))
+    given = _given(spec, frame)
+    if spec.source is None:
+        given = as_written(cast("pd.DataFrame", given))
+    data = _table(spec, given)
     with _answered_for(name), interrupts_held():
         return _drawn(spec, data)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,6 +14,23 @@ if TYPE_CHECKING:
 def one_panel(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Show the whole table in one panel without a title of its own."""
     return [("", table)]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a figure is drawn from, where that is no samples.
+
+    Attributes
+    ----------
+    kind : str
+        As commands call it.
+    take : callable
+        Takes what somebody handed over, or None for what ships with p2mperf, and gives what the figure's
+        ``data`` takes; raises BadInputError for anything else.
+    """
+
+    kind: str
+    take: Callable[[object], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +44,17 @@ class FigureSpec:
     question : str
         What it answers; its title.
     data : callable
-        Takes samples, as `p2mperf.load` gives them, and makes the table behind the figure. Those of a figure
-        that is computed may be an empty frame. The table's ``attrs["note"]`` stands under the figure.
+        Takes samples, as `p2mperf.load` gives them, or what `source` gives, and makes the table behind the
+        figure. Samples of a figure that is computed may be an empty frame. The table's ``attrs["note"]``
+        stands under the figure.
     draw : callable
         Draws one panel of the table into an axes.
     panels : callable
         Cuts the table into panels, each with a title.
     measured : bool
         Whether it needs samples.
+    source : Source, optional
+        What it is drawn from instead of samples.
     shipped : str
         The shipped results that have what it shows, as `p2mperf.load` names them.
     n_columns : int
@@ -47,10 +67,11 @@ class FigureSpec:
 
     name: str
     question: str
-    data: Callable[[pd.DataFrame], pd.DataFrame]
+    data: Callable[[Any], pd.DataFrame]  # what it takes is its source's to say
     draw: Callable[[pd.DataFrame, Axes], None]
     panels: Callable[[pd.DataFrame], list[tuple[str, pd.DataFrame]]] = one_panel
     measured: bool = True
+    source: Source | None = None
     shipped: str = "shipped"
     n_columns: int = 2
     panel_inches: tuple[float, float] = (7.2, 4.4)

@@ -22,13 +22,15 @@ def n_bytes_of(stretches: Iterable[Stretch]) -> int:
     return sum(stretch.n_bytes for stretch in stretches)
 
 
-def touch(stretches: tuple[Stretch, ...]) -> None:
+def touch(stretches: tuple[Stretch, ...], lined: bool = True) -> None:
     """Read one word of every page, or, where that is at most `LINED_BYTES`, of every line.
 
     Parameters
     ----------
     stretches : tuple of Stretch
         As `Design.stretches` gives them.
+    lined : bool
+        Read lines at all: without it one word of every page, whatever there is.
 
     Notes
     -----
@@ -39,7 +41,7 @@ def touch(stretches: tuple[Stretch, ...]) -> None:
     if stretches:
         starts = np.array([stretch.address for stretch in stretches], np.uint64)
         ends = starts + np.array([stretch.n_bytes for stretch in stretches], np.uint64)
-        lined = n_bytes_of(stretches) <= LINED_BYTES
+        lined = lined and n_bytes_of(stretches) <= LINED_BYTES
         touch_words(
             starts, ends, np.uint64(LINE_BYTES if lined else PAGE_SIZE), np.uint64(0 if lined else 63)
         )

@@ -14,16 +14,12 @@ from p2mperf.errors import P2mperfError
 from p2mperf.families import find_family
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
+from p2mperf.measure.disturb import FLUSHED_BYTES, filled
 from p2mperf.measure.operations.entry_kernels import Before, Entered, enter
 from p2mperf.measure.operations.lookups import Reading
-from p2mperf.memory import vm
-from p2mperf.memory.owned import Mapped
 from p2mperf.preambles import KernelEntry, Preamble
-from p2mperf.units import PAGE_SIZE
 
 _ZERO = np.uint64(0)
-# x86 flushes page by page up to 33 pages (tlb_single_page_flush_ceiling), and everything from there on.
-_FLUSHED_PAGES = 64
 # Frames of a pass. A visit has as many of them as slices, and an untimed one before: with three slices more
 # than a thousand entries. In short phases each design's lines would still be in the caches when its turn
 # comes again. A flush and other work take 10 to 40 us an entry; without a preamble entries are as short as
@@ -78,13 +74,13 @@ class Entry(Reading[Entered]):
         self._asked: KernelEntry = asked
         if not self._is_tight:
             self.n_fixed = min(_N_FRAMES, _MOST_ENTRIES * asked.n_frames)
-        flushed = _filled(_FLUSHED_PAGES * PAGE_SIZE if self._preamble.flush else 0)
+        flushed = filled(FLUSHED_BYTES if self._preamble.flush else 0)
         self.before = Before(
             np.array(asked.asks, np.uint64),
             np.uint64(asked.n_frames),
             flushed,
             np.uint64(flushed.ctypes.data),
-            _filled(self._preamble.work_bytes),
+            filled(self._preamble.work_bytes),
             np.uint64(self._preamble.work_touches),
         )
 
@@ -132,14 +128,3 @@ def trimmed_mean(took: NDArray[np.int64]) -> float:
     """
     n_left_out = int(took.size * _LEFT_OUT)
     return float(np.sort(took)[n_left_out : took.size - n_left_out].mean())
-
-
-def _filled(n_bytes: int) -> Words:
-    """Memory of its own on 4 KiB pages, as a process has it, all words 1."""
-    if not n_bytes:
-        return np.ones(0, np.uint64)
-    mapped = Mapped(vm.map_pages(0, n_bytes, vm.READ_WRITE), n_bytes)
-    vm.advise(mapped.address, n_bytes, vm.MADV_NOHUGEPAGE)
-    words: Words = mapped.view(0, n_bytes, np.uint64)
-    words[:] = 1
-    return words

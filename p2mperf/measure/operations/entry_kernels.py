@@ -9,15 +9,11 @@ from numpy.typing import NDArray
 
 from p2mperf.guests.geometry import Words
 from p2mperf.jit import njit
-from p2mperf.memory import vm
-from p2mperf.memory.raw import protect, ticks
+from p2mperf.measure.disturb_kernels import ZERO, do_other_work, flush
+from p2mperf.memory.raw import ticks
 from p2mperf.tables.walk import walk
-from p2mperf.units import PAGE_SHIFT
 
-ZERO, ONE = np.uint64(0), np.uint64(1)
-_WORD_SHIFT, _LINE_WORDS_SHIFT, _EIGHTH_SHIFT, _HALF = (np.uint64(n) for n in (3, 3, 3, 32))
-_PAGE_SHIFT, _SEED = np.uint64(PAGE_SHIFT), np.uint64(0x9E3779B97F4A7C15)
-_READ, _READ_WRITE = np.int32(vm.READ), np.int32(vm.READ_WRITE)
+_SEED = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Before(NamedTuple):
@@ -94,25 +90,12 @@ def enter(tables, state, stream, zero, before):  # type: ignore[no-untyped-def]
     total = n_flushes = work = at_hand = ZERO
     took = np.empty(np.uint64(stream.size) // before.n_frames, np.int64)
     chance = _SEED
-    n_lines = np.uint64(before.worked_on.size) >> _LINE_WORDS_SHIFT
-    n_flushed_bytes = np.uint64(before.flushed.size) << _WORD_SHIFT
     first_tick = ticks()
     for number in range(took.size):
         first = np.uint64(number) * before.n_frames
-        if n_flushed_bytes:
-            refused = protect(before.flush_address, n_flushed_bytes, _READ)
-            refused |= protect(before.flush_address, n_flushed_bytes, _READ_WRITE)
-            n_flushes += np.uint64(refused == 0)
-            # Written to: a page that cannot be is not one whose change needs a flush the next time.
-            for page in range(n_flushed_bytes >> _PAGE_SHIFT):
-                before.flushed[np.uint64(page) << (_PAGE_SHIFT - _WORD_SHIFT)] = first
-        for _ in range(before.n_touches):
-            # xorshift64 (Marsaglia 2003), of which a multiplication maps the high half to the lines.
-            chance ^= chance << np.uint64(13)
-            chance ^= chance >> np.uint64(7)
-            chance ^= chance << np.uint64(17)
-            reach = n_lines if (chance & np.uint64(3)) == ZERO else n_lines >> _EIGHTH_SHIFT
-            work += before.worked_on[(((chance >> _HALF) * reach) >> _HALF) << _LINE_WORDS_SHIFT]
+        n_flushes += flush(before.flushed, before.flush_address, first)
+        chance, worked = do_other_work(before.worked_on, before.n_touches, chance)
+        work += worked
         # A kernel has what it asks for at hand: the stream's own lines and page are no part of a lookup.
         # One after the other, or LLVM would gather them.
         for ask in before.asks:

@@ -1,0 +1,195 @@
+"""Pieces of a stream: what a process replays of it, and how what that took is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace as changed
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2mperf.errors import BadInputError
+from p2mperf.measure.rounds import whole_squares
+from p2mperf.workload.replays import ClassCost
+from p2mperf.workload.translation_stream import FRAME_MASK, Entered, TranslationStream
+
+Floats = NDArray[np.float64]
+
+# Untimed entries before each phase, as a share of it: the design's own lines come back as they would be.
+_LEAD_SHARE = 8
+# Of a class's entries in a process, those at which designs differ most are left out, the same of all designs:
+# an interrupt takes as long as hundreds of entries and meets one design. A timer's, 250 to 1000 times a
+# second, meets less than one in a thousand.
+_LEFT_OUT, _FEWEST_TRIMMED = 0.005, 16
+
+
+def check_stream(stream: TranslationStream, n_frames: int) -> None:
+    """Refuse a stream that is none, or that asks for frames that a guest does not have.
+
+    Parameters
+    ----------
+    stream : TranslationStream
+        What is to be replayed.
+    n_frames : int
+        Frames of the guest.
+
+    Raises
+    ------
+    BadInputError
+        Before anything is compiled or built.
+    """
+    items, starts, entered = stream.items, stream.starts, stream.entered
+    columns = {"items": (items, np.uint32), "starts": (starts, np.int64), "entered": (entered, np.uint8)}
+    columns["gaps_ns"] = (stream.gaps_ns, np.uint32)
+    for name, (column, dtype) in columns.items():
+        if not isinstance(column, np.ndarray) or column.dtype != dtype or column.ndim != 1:
+            raise BadInputError(f"{name} of a stream must be an array of {np.dtype(dtype).name}, in one row")
+    if not entered.size:
+        raise BadInputError("the stream has no entries: record a command that runs longer")
+    if starts.size != entered.size + 1 or stream.gaps_ns.size != entered.size:
+        raise BadInputError(
+            f"a stream of {entered.size} entries has {starts.size} starts and {stream.gaps_ns.size} gaps"
+        )
+    if starts[0] != 0 or starts[-1] != items.size or (np.diff(starts) < 0).any():
+        raise BadInputError("the entries of the stream do not divide its items in their order")
+    if entered.max() >= len(Entered):
+        raise BadInputError(f"the stream has an entry of class {entered.max()}, and there are {len(Entered)}")
+    if items.size and (highest := int((items & np.uint32(FRAME_MASK)).max())) >= n_frames:
+        raise BadInputError(
+            f"the stream asks for frame {highest:#x}, and the guest has {n_frames:#x}: take a larger guest"
+        )
+
+
+def stretch(stream: TranslationStream, first: int, end: int) -> TranslationStream:
+    """Cut some entries out of a stream.
+
+    Parameters
+    ----------
+    stream : TranslationStream
+        The whole.
+    first, end : int
+        Entries, the end exclusive.
+
+    Returns
+    -------
+    TranslationStream
+        Of arrays of its own.
+    """
+    begins, ends = int(stream.starts[first]), int(stream.starts[end])
+    return changed(
+        stream,
+        items=stream.items[begins:ends].copy(),
+        starts=stream.starts[first : end + 1] - begins,
+        entered=stream.entered[first:end].copy(),
+        gaps_ns=stream.gaps_ns[first:end].copy(),
+    )
+
+
+@dataclass(frozen=True)
+class Phases:
+    """How a stretch of a stream is cut: untimed entries, then phases.
+
+    Attributes
+    ----------
+    lead_entries : int
+        Untimed entries before each phase; those before the first begin the stretch.
+    phase_entries : int
+        Entries of a phase.
+    n_phases : int
+        Phases, one after the other.
+    """
+
+    lead_entries: int
+    phase_entries: int
+    n_phases: int
+
+    @classmethod
+    def of(cls, n_entries: int, phase_entries: int, n_phases: int) -> Phases:
+        """Cut phases as they are wished for, or as long as so many entries allow.
+
+        Parameters
+        ----------
+        n_entries : int
+            Entries that there are.
+        phase_entries, n_phases : int
+            What is wished for.
+
+        Raises
+        ------
+        BadInputError
+            When there are fewer entries than phases.
+        """
+        most = _LEAD_SHARE * n_entries // (_LEAD_SHARE * n_phases + 1)
+        if most < 1:
+            raise BadInputError(
+                f"a stream of {n_entries} entries does not make {n_phases} phases: record a longer command"
+            )
+        phase_entries = min(phase_entries, most)
+        return cls(phase_entries // _LEAD_SHARE, phase_entries, n_phases)
+
+    @property
+    def n_entries(self) -> int:
+        """Entries of the stretch."""
+        return self.lead_entries + self.n_timed
+
+    @property
+    def n_timed(self) -> int:
+        """Entries that are timed."""
+        return self.n_phases * self.phase_entries
+
+    def starts(self) -> list[int]:
+        """Where in the stretch each phase begins."""
+        return [self.lead_entries + number * self.phase_entries for number in range(self.n_phases)]
+
+
+def phases_wanted(n_designs: int) -> int:
+    """Phases of a process by default: two Latin squares, so that each design stands in each place twice."""
+    return whole_squares(2 * n_designs, n_designs)
+
+
+def summarise(
+    took: Mapping[str, Floats], stream: TranslationStream, phases: Phases
+) -> tuple[dict[str, ClassCost], int]:
+    """Put the times of entries together, by class and phase.
+
+    Parameters
+    ----------
+    took : mapping of str to ndarray of float64, shape (phases.n_timed,)
+        As `Replayer.run` gives it, of all designs [ns].
+    stream : TranslationStream
+        The stretch.
+    phases : Phases
+        How it was cut.
+
+    Returns
+    -------
+    classes : dict of str to ClassCost
+        By name of the class.
+    n_left_out : int
+        Entries that are in no mean: of each class of at least 16 entries, the half per cent, rounded up, at
+        which the designs differ most.
+    """
+    times = np.stack(list(took.values()))
+    lengths = np.diff(stream.starts)[phases.lead_entries :]
+    entered = stream.entered[phases.lead_entries :]
+    phase = np.repeat(np.arange(phases.n_phases), phases.phase_entries)
+    spread = times.max(axis=0) - times.min(axis=0)
+    kept = np.ones(entered.size, bool)
+    for number in np.unique(entered):
+        of_class = np.flatnonzero(entered == number)
+        if of_class.size >= _FEWEST_TRIMMED:
+            n_out = int(np.ceil(_LEFT_OUT * of_class.size))
+            kept[of_class[np.argsort(spread[of_class], kind="stable")[-n_out:]]] = False
+    classes = {}
+    for number in np.unique(entered[kept]):
+        chosen = kept & (entered == number)
+        n_entries = np.bincount(phase[chosen], minlength=phases.n_phases)
+        there = n_entries > 0
+        n_items = np.bincount(phase[chosen], lengths[chosen], phases.n_phases)
+        sums = {name: np.bincount(phase[chosen], ns[chosen], phases.n_phases) for name, ns in took.items()}
+        classes[Entered(number).name] = ClassCost(
+            tuple(n_entries[there].tolist()),
+            tuple(n_items[there].astype(np.int64).tolist()),
+            {name: tuple((ns[there] / n_entries[there]).tolist()) for name, ns in sums.items()},
+        )
+    return classes, int(np.count_nonzero(~kept))

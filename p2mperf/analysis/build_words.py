@@ -1,0 +1,164 @@
+"""What is said of the commit's kernel build: its table, tree -> list, and one sentence."""
+
+from __future__ import annotations
+
+from p2mperf.analysis.build_budget import Number, combined
+from p2mperf.analysis.build_parts import PredictedTime
+from p2mperf.analysis.kernel_build import KernelBuild
+from p2mperf.model.published_build import as_clock
+
+Rows = list[tuple[str, ...]]
+TABLE_HEADS = ("", "published, one run each", "predicted: cold replay here", "predicted: counts x latencies")
+
+
+def table_rows(found: KernelBuild) -> Rows:
+    """Lines of the commit's table: as published, and predicted by either road.
+
+    Parameters
+    ----------
+    found : KernelBuild
+        What was predicted.
+
+    Returns
+    -------
+    list of tuple of str
+        Cells below `TABLE_HEADS`: name; tree -> list, and the change with what is open in it.
+    """
+    return [
+        (
+            f"{time.published.name}:",
+            f"{as_clock(time.published.before_s)} -> {as_clock(time.published.after_s)}"
+            f" ({time.published.change_s:+.0f} s +- {time.published.noise_s:.0f})",
+            predicted_cell(time, time.here),
+            predicted_cell(time, time.modelled),
+        )
+        for time in found.times
+    ]
+
+
+def predicted_cell(time: PredictedTime, change: Number | None) -> str:
+    """Write a predicted line as the commit writes it, and its change with its interval.
+
+    Parameters
+    ----------
+    time : PredictedTime
+        The line.
+    change : Number or None
+        One of its changes.
+    """
+    if change is None:
+        return "not measured"
+    before = time.published.before_s
+    return (
+        f"{as_clock(before)} -> {as_clock(before + change.middle)} ({change.middle:+.1f} s{interval(change)})"
+    )
+
+
+def interval(number: Number, form: str = ".1f") -> str:
+    """Write a number's range behind it."""
+    if not number.is_bounded:
+        return ", not bounded"
+    return f", {number.low:{form}} to {number.high:{form}}"
+
+
+def sentence(found: KernelBuild) -> str:
+    """Say in one sentence what was found; every number in it is one of the result's.
+
+    Parameters
+    ----------
+    found : KernelBuild
+        What was predicted.
+
+    Returns
+    -------
+    str
+    """
+    faults, system, published = found.faults, found.system.here, found.system.published
+    assert system is not None
+    delta = found.estimate.per_fault_ns
+    computed = found.system.modelled
+    by_counts = (
+        f"; counts times the laptop's latencies say {computed.middle:.1f} s{interval(computed)}"
+        if computed is not None
+        else ""
+    )
+    tight = next(
+        (one for one in found.deltas if (one.condition, one.guest) == ("tight", found.estimate.guest)), None
+    )
+    in_a_loop = f", where a tight loop has {tight.per_fault_ns.estimate:.1f} ns" if tight is not None else ""
+    return (
+        f"A page fault of a recorded build asks the p2m {found.counts.p2m_per_fault:.1f} times, and replayed"
+        f" cold that costs {delta.estimate:.0f} ns more with the {_short(found.before)} than with the"
+        f" {_short(found.after)} ({delta.low:.0f} to {delta.high:.0f}){in_a_loop}: by"
+        f" {faults.middle / 1e6:.0f} million faults"
+        f" ({faults.low / 1e6:.0f} to {faults.high / 1e6:.0f}) the commit's build would change by"
+        f" {system.middle:.1f} s of system time{interval(system)}{by_counts}; published are"
+        f" {published.change_s:.0f} s +- {published.noise_s:.0f} s: {found.verdict.kind}."
+    )
+
+
+def _short(design: str) -> str:
+    return {"pv-tree": "tree", "pv-linear": "list"}.get(design, design)
+
+
+def delta_rows(found: KernelBuild) -> Rows:
+    """What a page fault costs more before than after: condition by condition, and by counts.
+
+    Parameters
+    ----------
+    found : KernelBuild
+        What was predicted.
+
+    Returns
+    -------
+    list of tuple of str
+        Cells below `DELTA_HEADS`.
+    """
+    rows: Rows = []
+    for one in found.deltas:
+        whole, control = one.per_fault_ns, one.control_ns
+        rows.append(
+            (
+                f"{one.condition}, {one.guest}" + ", large pages" * one.large_pages,
+                "measured" + ", the estimate" * (one is found.estimate),
+                f"{whole.estimate:.1f}",
+                f"{whole.low:.1f} to {whole.high:.1f} ({whole.n} processes)",
+                f"{one.per_p2m_ns:.2f}",
+                "-" if control is None else f"{control.low:.1f} to {control.high:.1f}",
+            )
+        )
+    for number in found.modelled:
+        per_p2m = number.middle / found.counts.p2m_per_fault
+        ends = f"{number.low:.1f} to {number.high:.1f}"
+        rows.append((number.source, "modelled", f"{number.middle:.1f}", ends, f"{per_p2m:.2f}", "-"))
+    return rows
+
+
+DELTA_HEADS = ("a page fault costs more", "", "ns", "from, to", "ns a lookup", "against itself")
+BUDGET_HEADS = ("what is open", "factor", "why")
+SWING_HEADS = ("what the prediction hangs on", "from", "to", "system time from", "to")
+NEEDED_HEADS = ("for the published change", "ns a fault", "ns a lookup", "times what was measured")
+
+
+def budget_rows(found: KernelBuild) -> Rows:
+    """Factors of the interval, and all together."""
+    rows = [(part.name, f"x/ {part.factor:.2f}", part.source) for part in found.budget]
+    return [*rows, ("together", f"x/ {combined(found.budget):.2f}", "in quadrature, in logs")]
+
+
+def swing_rows(found: KernelBuild) -> Rows:
+    """What moves the prediction, widest first."""
+    return [(one.name, *one.ends, *(f"{seconds:.1f} s" for seconds in one.seconds)) for one in found.swings]
+
+
+def needed_rows(found: KernelBuild) -> Rows:
+    """What would have to be true."""
+    return [
+        (
+            f"{one.n_faults / 1e6:.0f} million faults",
+            f"{one.per_fault_ns:.0f}",
+            f"{one.per_p2m_ns:.1f}",
+            f"{one.of_estimate:.2f}",
+        )
+        for one in found.needed
+    ]

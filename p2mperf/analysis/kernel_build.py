@@ -1,0 +1,187 @@
+"""The commit's kernel build, from what a recorded build asks: whether a p2m's lookups explain its seconds.
+
+Page faults of that build x what one costs more with the tree = change of system time. The faults are
+published, of another build. What a fault costs more is taken by two roads that share nothing but the
+recording: replayed on this host, cold, as a kernel entry under Xen begins; and counted, times the latencies
+of the commit's laptop. Each number says which it is: published, measured, modelled or counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from math import isfinite
+
+from p2mperf.analysis.build_budget import Factor, Number, Swing
+from p2mperf.analysis.build_counts import BuildCounts
+from p2mperf.analysis.build_deltas import BuildDelta, build_deltas, user_delta
+from p2mperf.analysis.build_parts import (
+    ESTIMATE,
+    Needed,
+    PredictedTime,
+    Verdict,
+    budget_of,
+    elapsed_of,
+    faults_by_user_time,
+    faults_of_commit,
+    judge,
+    modelled_deltas,
+    needed_for,
+    system_here,
+    system_modelled,
+    user_here,
+)
+from p2mperf.analysis.build_swings import swings_of
+from p2mperf.errors import BadInputError, known
+from p2mperf.model.published_build import ELAPSED, SYSTEM, USER
+from p2mperf.workload.replays import Replays
+
+
+@dataclass(frozen=True)
+class KernelBuild:
+    """All that is said of the commit's build.
+
+    Attributes
+    ----------
+    counts : BuildCounts
+        The recorded build.
+    before, after : str
+        Designs, in the order of the commit: tree, list.
+    faults : Number
+        Page faults of the commit's build.
+    faults_by_user_time : Number
+        The same by the recording's faults a second of user time: an upper bound.
+    estimate : BuildDelta
+        The cold replay that the prediction stands on.
+    deltas : tuple of BuildDelta
+        All that was replayed on this host.
+    modelled : tuple of Number
+        Cost of a fault by counts and latencies: on the laptop, on the fastest that it may have been, and with
+        nothing in its caches [ns].
+    elapsed, system, user : PredictedTime
+        The lines of the commit's table.
+    budget : tuple of Factor
+        What the interval by this host's replay is made of.
+    swings : tuple of Swing
+        What the prediction hangs on, widest first.
+    needed : tuple of Needed
+        For the published change, at few, likely and many faults.
+    verdict : Verdict
+        What it comes to.
+    """
+
+    counts: BuildCounts
+    before: str
+    after: str
+    faults: Number
+    faults_by_user_time: Number
+    estimate: BuildDelta
+    deltas: tuple[BuildDelta, ...]
+    modelled: tuple[Number, ...]
+    elapsed: PredictedTime
+    system: PredictedTime
+    user: PredictedTime
+    budget: tuple[Factor, ...]
+    swings: tuple[Swing, ...]
+    needed: tuple[Needed, ...]
+    verdict: Verdict
+
+    @property
+    def times(self) -> tuple[PredictedTime, ...]:
+        """In the order of the commit's table."""
+        return self.elapsed, self.system, self.user
+
+    def to_dict(self) -> dict[str, object]:
+        """Give all of it as plain data, which JSON can hold: what is not bounded is None."""
+        plain = _plain(self)
+        assert isinstance(plain, dict)
+        counted = (
+            "n_p2m",
+            "p2m_per_fault",
+            "m2p_per_fault",
+            "p2m_per_fault_without_thp",
+            "faults_per_user_s",
+        )
+        plain["counts"].update({name: getattr(self.counts, name) for name in counted})
+        for time, line in zip(self.times, (plain["elapsed"], plain["system"], plain["user"]), strict=True):
+            line["published"] |= {"change_s": time.published.change_s, "noise_s": time.published.noise_s}
+        return plain
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def predict(
+    counts: BuildCounts,
+    replays: Replays,
+    *,
+    before: str = "pv-tree",
+    after: str = "pv-linear",
+    guest: str | None = None,
+    n_faults: float | None = None,
+) -> KernelBuild:
+    """Predict the commit's table.
+
+    Parameters
+    ----------
+    counts : BuildCounts
+        A recorded build.
+    replays : Replays
+        Its entries, replayed on this host.
+    before, after : str
+        Designs, as the commit went from one to the other.
+    guest : str, optional
+        Whose cold replay is the estimate; default: the first.
+    n_faults : float, optional
+        Page faults of the commit's build, if they are known better than by the published anchor.
+
+    Returns
+    -------
+    KernelBuild
+
+    Raises
+    ------
+    BadInputError
+        When there is no cold replay, or replays and build have nothing in common.
+    """
+    deltas = build_deltas(counts, replays, before, after)
+    estimate = _estimate(deltas, guest)
+    faults = faults_of_commit(n_faults)
+    modelled = modelled_deltas(counts, before, after)
+    budget = budget_of(faults, estimate, modelled)
+    here, computed = system_here(faults, estimate, budget), system_modelled(faults, modelled)
+    user = user_here(faults, user_delta(counts, replays, before, after))
+    return KernelBuild(
+        counts=counts,
+        before=before,
+        after=after,
+        faults=faults,
+        faults_by_user_time=faults_by_user_time(counts),
+        estimate=estimate,
+        deltas=deltas,
+        modelled=modelled,
+        elapsed=PredictedTime(ELAPSED, elapsed_of(here, user), elapsed_of(computed, None)),
+        system=PredictedTime(SYSTEM, here, computed),
+        user=PredictedTime(USER, user, None),
+        budget=budget,
+        swings=swings_of(counts, faults, deltas, estimate, modelled),
+        needed=needed_for(counts, faults, estimate),
+        verdict=judge(here, SYSTEM),
+    )
+
+
+def _estimate(deltas: tuple[BuildDelta, ...], guest: str | None) -> BuildDelta:
+    cold = [one for one in deltas if one.condition == ESTIMATE and not one.large_pages]
+    if not cold:
+        raise BadInputError("nothing was replayed cold on 4 KiB pages: the estimate stands on that")
+    if guest is None:
+        return cold[0]
+    known("guest", guest, [one.guest for one in cold])
+    return next(one for one in cold if one.guest == guest)

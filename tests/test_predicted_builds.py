@@ -1,0 +1,444 @@
+"""The predicted kernel build: each number against a sum on paper, and what must change it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from math import exp, inf, log, sqrt
+
+import pytest
+from predicted_builds import COSTS, DESIGNS, OFFSETS, counts, interference, replay, replays
+
+from p2mperf.analysis.build_budget import Factor, Number, combined, factor_between, spread
+from p2mperf.analysis.build_deltas import build_deltas, modelled_delta, user_delta
+from p2mperf.analysis.build_parts import elapsed_of, faults_of_commit, judge
+from p2mperf.analysis.build_words import (
+    budget_rows,
+    delta_rows,
+    needed_rows,
+    sentence,
+    swing_rows,
+    table_rows,
+)
+from p2mperf.analysis.kernel_build import KernelBuild, predict
+from p2mperf.errors import BadInputError
+from p2mperf.model.e6440 import Asked
+from p2mperf.model.published_build import SYSTEM
+from p2mperf.workload.replays import Replays
+
+# 31.49e6 / 1079 s x 6240 s
+FAULTS = 31.49e6 / 1079 * 6240
+
+
+@pytest.fixture(scope="module")
+def found() -> KernelBuild:
+    return predict(counts(), replays())
+
+
+# Counts.
+
+
+def test_lookups_of_a_fault() -> None:
+    # (800 x 9 + 4000) / 800; (5600 + 4000) / 800; without huge pages 800 x 7 in place of 800 x 9
+    one = counts()
+    assert (one.p2m_per_fault, one.m2p_per_fault, one.p2m_per_fault_without_thp) == (14.0, 12.0, 12.0)
+    assert one.faults_per_user_s == 80_000
+
+
+def test_a_build_without_faults_is_none() -> None:
+    for changes in ({"n_faults": 0}, {"user_s": 0.0}, {"user_s": float("nan")}):
+        with pytest.raises(BadInputError, match="no page faults or no user time"):
+            counts(**changes)
+
+
+# What a fault costs more.
+
+
+def test_classes_are_weighed_as_the_build_has_them() -> None:
+    tight, flushed, cold, large = build_deltas(counts(), replays())
+    # 800 writes x 50 ns, and 4000 lookups of exits, of which 200 cost 400 ns: 8000 ns; over 800 faults.
+    assert cold.per_fault_ns.estimate == pytest.approx((800 * 50 + 20 * 400) / 800) == 60
+    assert tight.per_fault_ns.estimate == pytest.approx(5 + 20 * 80 / 800) == 7
+    assert flushed.per_fault_ns.estimate == pytest.approx(40 + 20 * 200 / 800) == 45
+    assert large.per_fault_ns.estimate == pytest.approx(70 + 20 * 600 / 800) == 85
+    # the six processes are 2.5 ns around, and their whole range is an interval of 1 - 2 / 2**6
+    assert (cold.per_fault_ns.low, cold.per_fault_ns.high) == pytest.approx((57.5, 62.5))
+    assert cold.per_fault_ns.level == 0.96875
+    assert cold.per_p2m_ns == pytest.approx(60 / 14)
+    assert (cold.left_out, cold.large_pages) == (0, False)
+
+
+def test_the_control_is_a_design_against_itself_by_the_same_sum() -> None:
+    # 1 ns for each of the 800 writes and of the 20 exits
+    control = build_deltas(counts(), replays())[2].control_ns
+    assert control is not None
+    assert control.estimate == pytest.approx(820 / 800)
+
+
+def test_a_class_that_was_not_replayed_is_left_out_and_told() -> None:
+    writes = replays(replays=(replay("cold", "8G", {"ANONYMOUS_WRITE": 50.0}),))
+    (cold,) = build_deltas(counts(), writes)
+    assert cold.per_fault_ns.estimate == pytest.approx(50)
+    assert cold.left_out == pytest.approx(4000 / 11200)
+    nothing = replays(replays=(replay("cold", "8G", {"FORK": 50.0}),))
+    with pytest.raises(BadInputError, match="the cold replay of 8G has no class of entries in common"):
+        build_deltas(counts(), nothing)
+
+
+def test_what_was_not_replayed_is_named() -> None:
+    with pytest.raises(BadInputError, match="nothing was replayed"):
+        build_deltas(counts(), replays(replays=()))
+    with pytest.raises(
+        BadInputError, match="'pv-other' was not replayed: the tight replay of 8G has pv-tree"
+    ):
+        build_deltas(counts(), replays(), "pv-other")
+    with pytest.raises(BadInputError, match="has no process"):
+        build_deltas(counts(), replays(replays=(replay("cold", "8G", {}, offsets=()),)))
+    tight = replays(replays=replays().replays[:2])
+    with pytest.raises(BadInputError, match="nothing was replayed cold"):
+        predict(counts(), tight)
+    with pytest.raises(BadInputError, match="unknown guest '4G'"):
+        predict(counts(), replays(), guest="4G")
+
+
+def test_a_fault_by_counts_and_latencies() -> None:
+    span = modelled_delta(counts())
+    assert span is not None
+    # A write: 207.6 cycles (tests/test_e6440.py). An exit: 9 x 33 + 32 x 24 x 0.8 + 400 x 4 - 45 = 2466.4.
+    assert span.middle == pytest.approx((207.6 + 10 / 800 * 2466.4) / 3.3)
+    # low: 77.2, and 9 x 17 + 32 x 12 x 0.8 + 400 x 3 - 60 = 1600.2; high: 341.8, and 9 x 50 + 32 x 36 x 0.8
+    # + 400 x 5 - 30 = 3341.6
+    assert span.low == pytest.approx((77.2 + 1600.2 / 80) / 3.3)
+    assert span.high == pytest.approx((341.8 + 3341.6 / 80) / 3.3)
+    assert modelled_delta(counts(), "pv-tree", "pv-linear-nested") is None
+
+
+# Seconds.
+
+
+def test_faults_of_the_commit(found: KernelBuild) -> None:
+    assert found.faults.middle == pytest.approx(FAULTS)
+    assert (found.faults.low, found.faults.high) == pytest.approx((FAULTS / 1.6, FAULTS * 1.6))
+    assert found.faults.origin == "published"
+    # 80 000 a user-second x 6240 s
+    assert found.faults_by_user_time.high == pytest.approx(499.2e6)
+    assert found.faults_by_user_time.origin == "measured"
+
+
+def test_faults_that_are_given_have_no_range() -> None:
+    given = predict(counts(), replays(), n_faults=100e6)
+    assert (given.faults.low, given.faults.high, given.faults.origin) == (100e6, 100e6, "given")
+    assert given.system.here is not None
+    assert given.system.here.middle == pytest.approx(-6.0)  # 100e6 x 60 ns
+    assert given.budget[0].factor == 1
+    assert [each.n_faults for each in given.needed] == [100e6]
+    assert not any(swing.name == "page faults" for swing in given.swings)
+    for wrong in (0, -5, inf, float("nan"), "many", True):
+        with pytest.raises(BadInputError, match="page faults"):
+            faults_of_commit(wrong)  # type: ignore[arg-type]
+
+
+def test_budget_and_interval(found: KernelBuild) -> None:
+    named = {part.name: part.factor for part in found.budget}
+    span = modelled_delta(counts())
+    assert span is not None
+    # The counts' range is wider than the roads are apart: sqrt(high / low) = 2.2 against 72.2 / 60 = 1.2.
+    assert named["from this host to that laptop"] == pytest.approx(sqrt(span.high / span.low))
+    assert named["page faults of that build"] == pytest.approx(1.6)
+    assert named["this host's replay"] == pytest.approx(60 / 57.5)  # more than 62.5 / 60
+    assert named["translations of an event"] == 1.15
+    whole = exp(sqrt(sum(log(factor) ** 2 for factor in named.values())))
+    system = found.system.here
+    assert system is not None
+    assert system.middle == pytest.approx(-FAULTS * 60e-9)
+    assert (system.low, system.high) == pytest.approx((system.middle * whole, system.middle / whole))
+    assert system.origin == "measured"
+
+
+def test_roads_that_are_apart_widen_the_budget() -> None:
+    far = predict(counts(), replays(replays=(replay("cold", "8G", {"ANONYMOUS_WRITE": 10.0, "EXIT": 0.0}),)))
+    span = modelled_delta(counts())
+    assert span is not None
+    # 72.2 / 10 is more than sqrt(high / low)
+    assert far.budget[1].factor == pytest.approx(span.middle / 10)
+    assert "apart" in far.budget[1].source
+
+
+def test_seconds_by_counts(found: KernelBuild) -> None:
+    span, system = modelled_delta(counts()), found.system.modelled
+    assert span is not None
+    assert system is not None
+    assert system.middle == pytest.approx(-FAULTS * span.middle * 1e-9)
+    # each side by its own end, with faults and events
+    others = log(1.6) ** 2 + log(1.15) ** 2
+    smaller = exp(sqrt(others + log(span.middle / span.low) ** 2))
+    larger = exp(sqrt(others + log(span.high / span.middle) ** 2))
+    assert (system.low, system.high) == pytest.approx((system.middle * larger, system.middle / smaller))
+    assert system.origin == "modelled"
+
+
+def test_elapsed_time_is_cpu_time_over_busy_threads(found: KernelBuild) -> None:
+    busy = (6240 + 1087) / 1970
+    here, system = found.elapsed.here, found.system.here
+    assert here is not None
+    assert system is not None
+    assert here.middle == pytest.approx(system.middle / busy)
+    assert "system time alone" in here.source
+    assert found.user.here is None
+    one, other = Number(-10, -20, -5, "s", "measured", ""), Number(-1, -3, 2, "s", "measured", "")
+    both = elapsed_of(one, other)
+    assert both is not None
+    assert (both.middle, both.low, both.high) == pytest.approx((-11 / busy, -23 / busy, -3 / busy))
+    assert elapsed_of(None, other) is None
+
+
+def test_user_time_by_what_was_measured() -> None:
+    asked = replays(interference=(interference(1.0), interference(3.0), interference(2.0)))
+    span = user_delta(counts(), asked)
+    assert span is not None
+    # 810 entries for 800 faults; the median of 1, 3 and 2; from 1 - 2.5 to 3 + 2.5
+    assert (span.low, span.middle, span.high) == pytest.approx(
+        tuple(810 / 800 * ns for ns in (-1.5, 2.0, 5.5))
+    )
+    user = predict(counts(), asked).user.here
+    assert user is not None
+    assert user.middle == pytest.approx(-FAULTS * 2.0 * 810 / 800 * 1e-9)
+    # the ends by the most faults
+    assert (user.low, user.high) == pytest.approx(
+        (-1.6 * FAULTS * 5.5 * 810 / 800 * 1e-9, 1.6 * FAULTS * 1.5 * 810 / 800 * 1e-9)
+    )
+    alone = user_delta(counts(), replays(interference=(interference(1.0, offsets=(0.0,)),)))
+    assert alone is not None
+    assert (alone.low, alone.high) == (-inf, inf)
+    assert user_delta(counts(), replays()) is None
+
+
+def test_what_would_have_to_be_true(found: KernelBuild) -> None:
+    few, likely, many = found.needed
+    # 20 s / 182.1 million = 109.8 ns; / 14 lookups; 109.8 / 60
+    assert likely.per_fault_ns == pytest.approx(20e9 / FAULTS)
+    assert likely.per_p2m_ns == pytest.approx(20e9 / FAULTS / 14)
+    assert likely.of_estimate == pytest.approx(20e9 / FAULTS / 60)
+    assert few.per_fault_ns == pytest.approx(1.6 * likely.per_fault_ns)
+    assert many.per_fault_ns == pytest.approx(likely.per_fault_ns / 1.6)
+
+
+def test_swings(found: KernelBuild) -> None:
+    named = {swing.name: swing for swing in found.swings}
+    per_s = -FAULTS * 1e-9
+    assert named["page faults"].seconds == pytest.approx((per_s * 60 / 1.6, per_s * 60 * 1.6))
+    assert named["size of the guest"].seconds == pytest.approx((per_s * 85, per_s * 60))
+    assert named["size of the guest"].ends == ("128G", "8G")
+    # 14 - 12 lookups fewer, which cost 7 / 14 ns each in a tight loop
+    assert named["CONFIG_TRANSPARENT_HUGEPAGE"].seconds == pytest.approx((per_s * 59, per_s * 60))
+    # 80 windows of 14 pages, 2 lookups a page: 10 / 13.95 of the pages leave 80 x 28 x 0.283 / 800 out
+    fewer = 80 * 28 * (1 - 10 / 13.95) / 800
+    assert named["pages that a fault around maps"].seconds == pytest.approx(
+        (per_s * (60 - fewer * 0.5), per_s * 60)
+    )
+    # tight on this host, and all lines from memory by counts
+    coldest = named["how cold an entry is"]
+    assert coldest.ends == ("tight", "all from memory")
+    assert coldest.seconds[0] == pytest.approx(per_s * 7)
+    assert named["clock of the laptop"].seconds[0] == pytest.approx(
+        named["clock of the laptop"].seconds[1] * 3.3 / 3.6
+    )
+    widths = [swing.width_s for swing in found.swings]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_tables_on_large_pages_are_never_the_estimate() -> None:
+    large = replay("cold", "8G", {"ANONYMOUS_WRITE": 9.0}, page_bytes=1 << 21)
+    both = predict(counts(), replays(replays=(large, *replays().replays)))
+    assert both.estimate.per_fault_ns.estimate == pytest.approx(60)
+    named = {swing.name: swing for swing in both.swings}
+    assert named["page size of the tables"].seconds[0] == pytest.approx(-FAULTS * 9e-9)
+    with pytest.raises(BadInputError, match="cold on 4 KiB pages"):
+        predict(counts(), replays(replays=(large,)))
+
+
+# Verdicts.
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [
+        (-30.0, -3.1, "consistent"),
+        (-30.0, -3.0, "consistent"),  # ten times, and no more
+        (-30.1, -3.0, "cannot tell"),
+        (-20.0, -10.0, "consistent"),  # an end belongs to it
+        (-19.9, -10.0, "not consistent"),
+        (-90.0, -20.1, "not consistent"),
+        (-30.0, 5.0, "cannot tell"),
+        (5.0, 20.0, "not consistent"),  # slower with the list
+        (-inf, inf, "cannot tell"),
+    ],
+)
+def test_verdicts(low: float, high: float, kind: str) -> None:
+    verdict = judge(Number((low + high) / 2, low, high, "s", "measured", ""), SYSTEM)
+    assert verdict.kind == kind
+    assert verdict.sentence.startswith(kind)
+    # 33.1 s is more than the 20 s themselves
+    assert "-20 s +- 33 s for one run each" in verdict.sentence
+    assert "cannot be told from none" in verdict.sentence
+
+
+def test_a_change_that_one_run_each_shows_is_said_to_be_published() -> None:
+    clear = replace(SYSTEM, deviation=0.001)  # 1087 s x 0.001 x 1.96 x sqrt(2) = 3.0 s
+    verdict = judge(Number(-20, -25, -15, "s", "measured", ""), clear)
+    assert "published are -20 s +- 3 s" in verdict.sentence
+
+
+def test_few_processes_and_open_signs_cannot_tell() -> None:
+    few = replays(replays=(replay("cold", "8G", COSTS["cold", "8G"], offsets=OFFSETS[:5]),))
+    assert predict(counts(), few).verdict.kind == "cannot tell"
+    open_sign = replays(replays=(replay("cold", "8G", {"ANONYMOUS_WRITE": 1.0}),))  # 1 - 2.5 < 0
+    said = predict(counts(), open_sign)
+    assert said.verdict.kind == "cannot tell"
+    assert "not bounded" in said.verdict.sentence
+    assert "not bounded" in table_rows(said)[1][2]
+    one = replays(replays=(replay("cold", "8G", COSTS["cold", "8G"], offsets=(0.0,)),))
+    assert predict(counts(), one).verdict.kind == "cannot tell"
+
+
+def test_designs_that_are_not_counted_cannot_tell() -> None:
+    others = ("pv-tree", "pv-linear-nested")
+    nested = replays(replays=(replay("cold", "8G", COSTS["cold", "8G"], designs=others),))
+    found = predict(counts(), nested, after="pv-linear-nested")
+    assert found.modelled == ()
+    assert found.system.modelled is None
+    assert found.verdict.kind == "cannot tell"
+    assert found.budget[1].source == "it has no counts"
+
+
+# What must change everything that is derived.
+
+
+def _numbers(plain: object, path: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(plain, dict):
+        for name, value in plain.items():
+            yield from _numbers(value, f"{path}/{name}")
+    elif isinstance(plain, list):
+        for place, value in enumerate(plain):
+            yield from _numbers(value, f"{path}/{place}")
+    elif isinstance(plain, float):
+        yield path, plain
+
+
+# All that a delta is in: seconds, nanoseconds, how far it is from what is needed.
+DERIVED = ("/estimate/", "/deltas/", "/modelled/", "/elapsed/here", "/elapsed/modelled", "/system/here")
+DERIVED += ("/system/modelled", "/user/here", "/swings/")
+# What tells how sure a number is, or how many lookups there are: true of either order.
+UNMOVED = ("/level", "/left_out", "/n")
+
+
+def derived(found: KernelBuild) -> dict[str, float]:
+    return {
+        path: value
+        for path, value in _numbers(found.to_dict())
+        if any(part in path for part in DERIVED) and not path.endswith(UNMOVED) and "/control_ns" not in path
+    }
+
+
+def test_swapped_designs_turn_every_derived_number_round() -> None:
+    asked = replays(interference=(interference(3.0),))
+    one, turned = (
+        derived(predict(counts(), asked, before=before, after=after))
+        for before, after in (DESIGNS, DESIGNS[::-1])
+    )
+    moved = {path: value for path, value in one.items() if not path.startswith("/swings/")}
+    assert len(moved) > 40
+    for path, value in moved.items():
+        there = turned[path.replace("/low", "/LOW").replace("/high", "/low").replace("/LOW", "/high")]
+        assert there == pytest.approx(-value), path
+    assert all(turned[path] != value for path, value in one.items() if path in turned)
+
+
+def test_other_counts_change_every_derived_number() -> None:
+    before = derived(predict(counts(), replays()))
+    classes = dict(counts().classes)
+    exits = classes["EXIT"]
+    classes["EXIT"] = replace(exits, n_entries=30, n_p2m=12000, asked=Asked(500, 1, 9, 2, 40))
+    after = derived(predict(counts(classes=classes, name="another"), replays()))
+    assert before.keys() == after.keys()
+    assert all(before[path] != value for path, value in after.items())
+
+
+def test_other_replays_change_every_measured_number() -> None:
+    before = derived(predict(counts(), replays()))
+    slower = {key: {name: 1.3 * ns for name, ns in costs.items()} for key, costs in COSTS.items()}
+    other = replays(replays=tuple(replay(*key, costs) for key, costs in slower.items()))
+    after = derived(predict(counts(), other))
+    measured = [path for path in before if path.startswith(("/deltas/", "/estimate/", "/system/here"))]
+    assert measured
+    assert all(before[path] != after[path] for path in measured)
+
+
+# Arithmetic of factors.
+
+
+def test_factors() -> None:
+    assert combined([]) == 1
+    assert combined([Factor("", 2.0, ""), Factor("", inf, "")]) == inf
+    assert factor_between(3, 3) == 1
+    for pair in ((0, 1), (-1, 1), (inf, 1), (float("nan"), 1)):
+        assert factor_between(*pair) == inf
+    assert spread(12.0, 2.0, 3.0) == (6.0, 36.0)
+    assert spread(-12.0, 2.0, 3.0) == (-36.0, -6.0)
+    assert spread(1.0, inf) == (-inf, inf)
+
+
+# Words.
+
+
+def test_the_table_is_in_the_commits_form(found: KernelBuild) -> None:
+    elapsed, system, user = table_rows(found)
+    # 182.1 million x 60 ns = 10.9 s: 18:07 is 17:56 then
+    assert system[:2] == ("System:", "18:07 -> 17:47 (-20 s +- 33)")
+    assert system[2].startswith("18:07 -> 17:56 (-10.9 s, -")
+    # 10.93 / 3.72 = 2.9 s
+    assert elapsed[0] == "Elapsed time:"
+    assert elapsed[2].startswith("32:50 -> 32:47 (-2.9 s, ")
+    assert user[2:] == ("not measured", "not measured")
+
+
+def test_the_sentence_has_the_results_numbers(found: KernelBuild) -> None:
+    system, computed = found.system.here, found.system.modelled
+    assert system is not None
+    assert computed is not None
+    assert sentence(found) == (
+        "A page fault of a recorded build asks the p2m 14.0 times, and replayed cold that costs 60 ns more"
+        " with the tree than with the list (58 to 62), where a tight loop has 7.0 ns: by 182 million faults"
+        f" (114 to 291) the commit's build would change by -10.9 s of system time, {system.low:.1f} to"
+        f" {system.high:.1f}; counts times the laptop's latencies say {computed.middle:.1f} s,"
+        f" {computed.low:.1f} to {computed.high:.1f}; published are -20 s +- 33 s: consistent."
+    )
+
+
+def test_other_rows(found: KernelBuild) -> None:
+    rows = delta_rows(found)
+    assert len(rows) == 4 + 3
+    assert rows[2][:3] == ("cold, 8G", "measured, the estimate", "60.0")
+    assert rows[0][4] == "0.50"  # 7 / 14
+    assert budget_rows(found)[0][:2] == ("page faults of that build", "x/ 1.60")
+    assert budget_rows(found)[-1][0] == "together"
+    assert needed_rows(found)[1] == ("182 million faults", "110", "7.8", "1.83")
+    assert [row[0] for row in swing_rows(found)] == [swing.name for swing in found.swings]
+
+
+def test_plain_data_is_json_and_says_what_each_number_is(found: KernelBuild) -> None:
+    plain = found.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    origins = {key: plain[key]["origin"] for key in ("faults", "faults_by_user_time")}  # type: ignore[index]
+    assert origins == {"faults": "published", "faults_by_user_time": "measured"}
+    assert plain["system"]["published"]["noise_s"] == pytest.approx(33.1, abs=0.1)  # type: ignore[index]
+    open_sign = replays(replays=(replay("cold", "8G", {"ANONYMOUS_WRITE": 1.0}),))
+    unbounded = predict(counts(), open_sign).to_dict()
+    json.dumps(unbounded, allow_nan=False)
+    assert unbounded["system"]["here"]["low"] is None  # type: ignore[index]
+
+
+def test_replays_of_a_file_give_the_same(found: KernelBuild) -> None:
+    again = Replays.from_json(json.loads(json.dumps(replays().to_json())))
+    assert predict(counts(), again) == found

@@ -79,7 +79,7 @@ class Running:
         self._close_gate()
         self._over.wait()
 
-    def wait(self, look: Callable[[float], None], every_s: float = 1.0) -> Usage:
+    def wait(self, look: Callable[[float], None] = lambda elapsed_s: None, every_s: float = 1.0) -> Usage:
         """Wait until it ends.
 
         Parameters

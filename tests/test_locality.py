@@ -188,15 +188,15 @@ GOOD = stream_of((WRITE, p2m(0, 8)), (EXIT, m2p(16)))
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"items": GOOD.items.astype(np.int64)}, "items of a stream must be one column of uint32"),
-        ({"starts": np.array([0, 2])}, "must have 3 starts and 2 gaps, not 2 and 2"),
-        ({"starts": np.array([0, 4, 3])}, "must rise from 0 to the number of its items"),
-        ({"starts": np.array([0, 2, 4])}, "must rise from 0 to the number of its items"),
-        ({"starts": np.array([-1, 2, 3])}, "must rise from 0 to the number of its items"),
-        ({"entered": np.array([0, 200], np.uint8)}, "for no reason of number 200"),
-        ({"n_guest_frames": 16}, "beyond the 16 of its guest"),
-        ({"n_guest_frames": 0}, "must have 1 to"),
-        ({"gaps_ns": np.zeros(3, np.uint32)}, "must have 3 starts and 2 gaps, not 3 and 3"),
+        ({"items": GOOD.items.astype(np.int64)}, "items of a stream must be an array of uint32"),
+        ({"starts": np.array([0, 2])}, "a stream of 2 entries has 2 starts and 2 gaps"),
+        ({"starts": np.array([0, 4, 3])}, "do not divide its items"),
+        ({"starts": np.array([0, 2, 4])}, "do not divide its items"),
+        ({"starts": np.array([-1, 2, 3])}, "do not divide its items"),
+        ({"entered": np.array([0, 200], np.uint8)}, "an entry of class 200, and there are 14"),
+        ({"n_guest_frames": 16}, "asks for frame 0x10, and the guest has 0x10"),
+        ({"n_guest_frames": 0}, "has 1 to 2147483648 frames, not 0"),
+        ({"gaps_ns": np.zeros(3, np.uint32)}, "has 3 starts and 3 gaps"),
     ],
 )
 def test_a_stream_that_contradicts_itself_is_refused(change: dict[str, Any], sentence: str) -> None:

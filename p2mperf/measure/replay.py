@@ -19,13 +19,13 @@ from p2mperf.host.card import Card
 from p2mperf.measure.disturb import FLUSHED_BYTES, filled
 from p2mperf.measure.replay_kernels import Asked, Condition, Replayed, replay, time_other_work
 from p2mperf.measure.rounds import latin_orders
-from p2mperf.measure.stretch import Floats, Phases, check_stream
+from p2mperf.measure.stretch import Floats, Phases
 from p2mperf.measure.touch import touch
 from p2mperf.preambles import Preamble
 from p2mperf.tables.m2p import M2p
 from p2mperf.units import KIB, MIB, PAGE_SIZE, round_up
 from p2mperf.workload.replays import CONTROL
-from p2mperf.workload.translation_stream import FRAME_MASK, M2P_ITEM, TranslationStream
+from p2mperf.workload.translation_stream import FRAME_MASK, M2P_ITEM, TranslationStream, check_stream
 
 CONDITIONS = {
     "tight": "entry after entry at once: a lower bound, never what a kernel pays",
@@ -99,6 +99,8 @@ class Replayer:
         control: bool = True,
     ) -> None:
         check_stream(stream, guest.n_boot_pages)
+        if not stream.n_entries:
+            raise BadInputError("the stream has no entries: record a command that runs longer")
         self.guest, self.stream = guest, stream
         self._kept = ExitStack()
         try:

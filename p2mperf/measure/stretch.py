@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from p2mperf.errors import BadInputError
 from p2mperf.measure.rounds import whole_squares
 from p2mperf.workload.replays import ClassCost
-from p2mperf.workload.translation_stream import FRAME_MASK, Entered, TranslationStream
+from p2mperf.workload.translation_stream import Entered, TranslationStream
 
 Floats = NDArray[np.float64]
 
@@ -21,43 +21,6 @@ _LEAD_SHARE = 8
 # an interrupt takes as long as hundreds of entries and meets one design. A timer's, 250 to 1000 times a
 # second, meets less than one in a thousand.
 _LEFT_OUT, _FEWEST_TRIMMED = 0.005, 16
-
-
-def check_stream(stream: TranslationStream, n_frames: int) -> None:
-    """Refuse a stream that is none, or that asks for frames that a guest does not have.
-
-    Parameters
-    ----------
-    stream : TranslationStream
-        What is to be replayed.
-    n_frames : int
-        Frames of the guest.
-
-    Raises
-    ------
-    BadInputError
-        Before anything is compiled or built.
-    """
-    items, starts, entered = stream.items, stream.starts, stream.entered
-    columns = {"items": (items, np.uint32), "starts": (starts, np.int64), "entered": (entered, np.uint8)}
-    columns["gaps_ns"] = (stream.gaps_ns, np.uint32)
-    for name, (column, dtype) in columns.items():
-        if not isinstance(column, np.ndarray) or column.dtype != dtype or column.ndim != 1:
-            raise BadInputError(f"{name} of a stream must be an array of {np.dtype(dtype).name}, in one row")
-    if not entered.size:
-        raise BadInputError("the stream has no entries: record a command that runs longer")
-    if starts.size != entered.size + 1 or stream.gaps_ns.size != entered.size:
-        raise BadInputError(
-            f"a stream of {entered.size} entries has {starts.size} starts and {stream.gaps_ns.size} gaps"
-        )
-    if starts[0] != 0 or starts[-1] != items.size or (np.diff(starts) < 0).any():
-        raise BadInputError("the entries of the stream do not divide its items in their order")
-    if entered.max() >= len(Entered):
-        raise BadInputError(f"the stream has an entry of class {entered.max()}, and there are {len(Entered)}")
-    if items.size and (highest := int((items & np.uint32(FRAME_MASK)).max())) >= n_frames:
-        raise BadInputError(
-            f"the stream asks for frame {highest:#x}, and the guest has {n_frames:#x}: take a larger guest"
-        )
 
 
 def stretch(stream: TranslationStream, first: int, end: int) -> TranslationStream:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError
 from p2mperf.units import HUGE_SHIFT, PAGE_SHIFT
 from p2mperf.workload.locality_kernels import NO_FRAME, Counted, count_touches, data_frames
-from p2mperf.workload.translation_stream import FRAME_MASK, Entered, TranslationStream
+from p2mperf.workload.translation_stream import Entered, TranslationStream, check_stream
 
 Counts = NDArray[np.int64]
 
@@ -194,7 +193,7 @@ def count_locality(stream: TranslationStream) -> Locality:
     One pass for each unit, over an array of what touched it last: one byte a frame of the guest, and some
     30 for each entry.
     """
-    refuse_contradictions(stream)
+    check_stream(stream, stream.n_guest_frames)
     items, starts, entered = (np.ascontiguousarray(x) for x in (stream.items, stream.starts, stream.entered))
     n_entries = np.bincount(entered, minlength=len(Entered)).astype(np.int64)
     frames = np.empty(entered.size, np.int64)
@@ -223,40 +222,6 @@ def count_locality(stream: TranslationStream) -> Locality:
         n_data_reused=int(of_data[1:].sum()),
         median_data_reuse_entries=_median(of_data),
     )
-
-
-def refuse_contradictions(stream: TranslationStream) -> None:
-    """Refuse a stream that compiled code could not walk.
-
-    Parameters
-    ----------
-    stream : TranslationStream
-        As somebody hands it over.
-
-    Raises
-    ------
-    BadInputError
-        For a stream whose columns contradict each other.
-    """
-    wanted = {"items": np.uint32, "starts": np.int64, "entered": np.uint8, "gaps_ns": np.uint32}
-    for name, kind in wanted.items():
-        column = getattr(stream, name)
-        if not isinstance(column, np.ndarray) or column.dtype != kind or column.ndim != 1:
-            raise BadInputError(f"{name} of a stream must be one column of {np.dtype(kind)}")
-    starts, n_entries = stream.starts, stream.entered.size
-    if starts.size != n_entries + 1 or stream.gaps_ns.size != n_entries:
-        raise BadInputError(
-            f"a stream of {n_entries} entries must have {n_entries + 1} starts and {n_entries} gaps, "
-            f"not {starts.size} and {stream.gaps_ns.size}"
-        )
-    if starts[0] != 0 or starts[-1] != stream.items.size or np.any(starts[1:] < starts[:-1]):
-        raise BadInputError("starts of a stream must rise from 0 to the number of its items")
-    if n_entries and stream.entered.max() >= len(Entered):
-        raise BadInputError(f"a stream enters the kernel for no reason of number {stream.entered.max()}")
-    if not 0 < stream.n_guest_frames <= FRAME_MASK + 1:
-        raise BadInputError(f"a stream's guest must have 1 to {FRAME_MASK + 1} frames")
-    if stream.items.size and np.bitwise_and(stream.items, FRAME_MASK).max() >= stream.n_guest_frames:
-        raise BadInputError(f"a stream asks for frames beyond the {stream.n_guest_frames} of its guest")
 
 
 def _successive(frames: Counts) -> Successive:

@@ -8,6 +8,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.errors import BadInputError, shown
+
 # Set in an item that asks the m2p: for the frame whose machine frame is looked up there, and then, as Linux
 # verifies it, in the p2m. Its p2m lookup is part of the item and no item of its own.
 M2P_ITEM = 1 << 31
@@ -74,3 +76,44 @@ class TranslationStream:
     def n_p2m(self) -> int:
         """Lookups of the p2m, those that verify what the m2p says included."""
         return int(self.items.size)
+
+
+_COLUMNS = {"items": np.uint32, "starts": np.int64, "entered": np.uint8, "gaps_ns": np.uint32}
+
+
+def check_stream(stream: TranslationStream, n_frames: int) -> None:
+    """Refuse what compiled code could not go through, or what asks for frames that a guest does not have.
+
+    Parameters
+    ----------
+    stream : TranslationStream
+        Whatever it is; one without entries is one.
+    n_frames : int
+        Frames of the guest.
+
+    Raises
+    ------
+    BadInputError
+        Saying what cannot be.
+    """
+    if not isinstance(stream, TranslationStream):
+        raise BadInputError(f"translations come in a TranslationStream, not in {shown(stream)}")
+    for name, dtype in _COLUMNS.items():
+        column = getattr(stream, name)
+        if not isinstance(column, np.ndarray) or column.dtype != dtype or column.ndim != 1:
+            raise BadInputError(f"{name} of a stream must be an array of {np.dtype(dtype).name}, in one row")
+    items, starts, entered = stream.items, stream.starts, stream.entered
+    if starts.size != entered.size + 1 or stream.gaps_ns.size != entered.size:
+        raise BadInputError(
+            f"a stream of {entered.size} entries has {starts.size} starts and {stream.gaps_ns.size} gaps"
+        )
+    if starts[0] != 0 or starts[-1] != items.size or (np.diff(starts) < 0).any():
+        raise BadInputError("the entries of the stream do not divide its items in their order")
+    if entered.size and entered.max() >= len(Entered):
+        raise BadInputError(f"the stream has an entry of class {entered.max()}, and there are {len(Entered)}")
+    if not 0 < n_frames <= FRAME_MASK + 1:
+        raise BadInputError(f"a guest of a stream has 1 to {FRAME_MASK + 1} frames, not {shown(n_frames)}")
+    if items.size and (highest := int((items & np.uint32(FRAME_MASK)).max())) >= n_frames:
+        raise BadInputError(
+            f"the stream asks for frame {highest:#x}, and the guest has {n_frames:#x}: take a larger guest"
+        )

@@ -1,0 +1,148 @@
+"""Events of all CPUs into one order of their times, threads and files numbered as they come: compiled loops."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from p2mperf.jit import njit
+from p2mperf.workload.events import Event
+
+# What a merge says instead of the CPU whose events it has used up.
+NONE_LEFT = -1
+# What it counts as it goes.
+N_THREADS, N_FILES, N_OUT = range(3)
+N_COUNTS = 3
+
+_NEVER = (1 << 63) - 1
+_MAP_PAGES, _CACHE_ADD = int(Event.MAP_PAGES), int(Event.CACHE_ADD)
+_NEW_TASK, _EXEC = int(Event.NEW_TASK), int(Event.EXEC)
+_EXIT, _SWITCH = int(Event.EXIT), int(Event.SWITCH)
+
+
+@njit(forceinline=True)
+def _slot(inode, device, keys, numbers):
+    """Where a file stands in the table, or would."""
+    mask = numbers.size - 1
+    mixed = np.uint64(inode) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ np.uint64(device)) * np.uint64(0xC2B2AE3D27D4EB4F)
+    slot = np.int64(mixed >> np.uint64(32)) & mask
+    while numbers[slot] and (keys[slot, 0] != inode or keys[slot, 1] != device):
+        slot = (slot + 1) & mask
+    return slot
+
+
+@njit
+def move_files(keys, numbers, larger_keys, larger_numbers):
+    """Put all files into a larger table.
+
+    Parameters
+    ----------
+    keys, larger_keys : ndarray of int64, shape (n, 2)
+        Inode and device; n is a power of two.
+    numbers, larger_numbers : ndarray of int64, shape (n,)
+        Number of each file, 0 where there is none.
+    """
+    for at in range(numbers.size):
+        if numbers[at]:
+            slot = _slot(keys[at, 0], keys[at, 1], larger_keys, larger_numbers)
+            larger_keys[slot] = keys[at]
+            larger_numbers[slot] = numbers[at]
+
+
+@njit(forceinline=True)
+def _file_number(inode, device, keys, numbers, counts):
+    """Number of a file; the next one for a file that was not seen before."""
+    slot = _slot(inode, device, keys, numbers)
+    if not numbers[slot]:
+        counts[N_FILES] += 1
+        keys[slot, 0], keys[slot, 1], numbers[slot] = inode, device, counts[N_FILES]
+    return numbers[slot]
+
+
+@njit(forceinline=True)
+def _thread_number(thread, event, root, threads, counts):
+    """Number of a thread; of one that was not seen before, the next one, or 0 for others that are switched."""
+    number = threads[np.uint64(thread)]
+    if number == 0 and (event != _SWITCH or thread == root):
+        counts[N_THREADS] += 1
+        number = threads[thread] = counts[N_THREADS]
+    return number
+
+
+@njit
+def merge_events(buffers, positions, ends, root, threads, keys, numbers, out, counts):
+    """Move events of all CPUs to the output, earliest first, until one CPU has none left.
+
+    Parameters
+    ----------
+    buffers : tuple of ndarray, shape (n_cpus * n_room,)
+        Of each CPU, one after the other, columns as `p2mperf.workload.decode_kernels.decode_pages` fills them.
+    positions, ends : ndarray of int64, shape (n_cpus,)
+        The next event of each CPU, which is moved on, and where its events end. A CPU whose events had all
+        been used before is left out.
+    root : int
+        Thread that the command began with.
+    threads : ndarray of int32
+        Number of each thread, 0 for none.
+    keys, numbers : ndarray of int64
+        Table of files; room for all that come.
+    out : tuple of ndarray
+        Time [ns], CPU, thread, event, value, aux, with room for all; CPUs are numbered as they stand in the
+        buffers.
+    counts : ndarray of int64, shape (N_COUNTS,)
+        Threads, files, and events in the output; added to.
+
+    Returns
+    -------
+    int
+        CPU whose events are used up; `NONE_LEFT` when no CPU has any.
+
+    Notes
+    -----
+    Of events at one time those of the lower CPU come first, and those of one CPU keep their order.
+    """
+    times, made_by, events, values, auxes, inodes, devices = buffers
+    out_times, out_cpus, out_threads, out_events, out_values, out_auxes = out
+    n = counts[N_OUT]
+    n_cpus = positions.size
+    n_room = times.size // n_cpus
+    while True:
+        cpu, soonest, next_time = -1, _NEVER, _NEVER
+        for other in range(n_cpus):
+            if positions[other] < ends[other]:
+                time = times[other * n_room + positions[other]]
+                if time < soonest:
+                    next_time = soonest
+                    cpu, soonest = other, time
+                elif time < next_time:
+                    next_time = time
+        if cpu < 0:
+            counts[N_OUT] = n
+            return NONE_LEFT
+        at = positions[cpu]
+        # As long as it stays ahead of the others, nobody else need be asked.
+        while at < ends[cpu]:
+            # Indices without a sign need no look at whether they count from the end.
+            source, target = np.uint64(cpu * n_room + at), np.uint64(n)
+            time = times[source]
+            if time >= next_time and time != soonest:
+                break
+            event, value, aux = events[source], values[source], auxes[source]
+            thread = _thread_number(made_by[source], event, root, threads, counts)
+            if event == _NEW_TASK:
+                # A number of the kernel's may be that of a thread that has ended.
+                counts[N_THREADS] += 1
+                threads[value] = counts[N_THREADS]
+                value = counts[N_THREADS]
+            elif event == _EXEC or event == _EXIT or event == _SWITCH:
+                value = np.int64(_thread_number(value, _SWITCH, root, threads, counts))
+            elif event == _MAP_PAGES or event == _CACHE_ADD:
+                aux |= _file_number(inodes[source], devices[source], keys, numbers, counts) << 32
+            out_times[target], out_cpus[target], out_threads[target] = time, cpu, thread
+            out_events[target], out_values[target], out_auxes[target] = event, value, aux
+            n += 1
+            at += 1
+        positions[cpu] = at
+        if at == ends[cpu]:
+            counts[N_OUT] = n
+            return cpu

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack
-from typing import BinaryIO
+from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from p2mperf.workload.layouts import EventLayout, PageLayout, event_layout, page
 from p2mperf.workload.raw_trace import RawTrace, read_progress
 from p2mperf.workload.recording import About, CpuCount, Recording, Usage
 
-# Pages of all CPUs that are decoded at a time: enough for a call to be worth it, few enough to stay in a cache.
+# Pages of all CPUs that are decoded at a time: enough to be worth a call, few enough to stay in a cache.
 _CHUNK_PAGES = 256
 MOST_CPUS = 128  # what an int8 tells apart
 _BUFFER_TYPES = (np.int64, np.int32, np.int8, np.int64, np.int64, np.int64, np.int64)
@@ -81,18 +82,28 @@ def decode(raw: RawTrace) -> Recording:
         require_memory(n_bytes // 24 * EVENT_BYTES, f"decoding {where}", "decode it on a larger machine")
         merged = _Merge(sources, layout, page, raw.root_pid)
         columns = merged.run()
-    is_whole = raw.finished and raw.complete_until_ns < 0 and merged.until_ns == _NEVER_NS
+    is_whole = _is_settled(raw) and merged.until_ns == _NEVER_NS
     _check_counts(raw, merged, is_whole, where)
     until_ns = min(merged.until_ns, raw.complete_until_ns if raw.complete_until_ns >= 0 else _NEVER_NS)
     n_kept = int(np.searchsorted(columns[0], until_ns, side="right"))
     if n_kept == 0:
         raise BadInputError(f"{where} has no event up to where it is complete: record it again")
-    kept = [column[:n_kept] for column in columns]
-    first_ns = int(kept[0][0])
-    kept[0] -= first_ns
+    time_ns, cpu, pid, event, value, aux = columns
+    first_ns = int(time_ns[0])
+    time_ns -= first_ns
     about = _about(raw, page, merged.n_decoded, -1 if is_whole else until_ns - first_ns)
-    time_ns, cpu, pid, event, value, aux = kept
-    return Recording(time_ns, np.array(cpus, np.int8)[cpu], pid, event, value, aux, about)
+    recording = Recording(time_ns, np.array(cpus, np.int8)[cpu], pid, event, value, aux, about)
+    return recording if n_kept == time_ns.size else _first(recording, n_kept)
+
+
+def _first(recording: Recording, n_kept: int) -> Recording:
+    names = ("time_ns", "cpu", "pid", "event", "value", "aux")
+    return replace(recording, **{name: getattr(recording, name)[:n_kept] for name in names})
+
+
+def _is_settled(raw: RawTrace) -> bool:
+    """Whether the recorder came to its end, so that nothing is missing but what the kernel says was lost."""
+    return raw.finished and raw.complete_until_ns < 0
 
 
 class _Source:
@@ -101,13 +112,13 @@ class _Source:
     def __init__(self, raw: RawTrace, cpu: int, page: PageLayout, stack: ExitStack) -> None:
         self.name = cut(str(raw.path_of(cpu)))
         self.n_bytes = raw.whole_bytes(cpu)
-        if not raw.finished and self.n_bytes < read_progress(raw.directory, cpu)[0]:
+        if not _is_settled(raw) and self.n_bytes < read_progress(raw.directory, cpu)[0]:
             raise BadInputError(f"{self.name} is shorter than its recorder left it: it was cut since")
         if self.n_bytes % page.n_bytes:
             raise BadInputError(
-                f"{self.name} has {self.n_bytes} bytes, no whole number of pages of {page.n_bytes}: it was cut"
+                f"{self.name} has {self.n_bytes} bytes, no whole pages of {page.n_bytes}: it was cut"
             )
-        self.file: BinaryIO = stack.enter_context(open(raw.path_of(cpu), "rb", buffering=0))
+        self.file = stack.enter_context(raw.path_of(cpu).open("rb", buffering=0))
         self.page_bytes = page.n_bytes
         self.n_pages_read = 0
         self.is_lossy = False
@@ -116,10 +127,10 @@ class _Source:
         """Read the next pages, as many as there is room for; their number."""
         n_left = self.n_bytes // self.page_bytes - self.n_pages_read
         n_pages = min(room.nbytes // self.page_bytes, n_left)
-        bare = memoryview(room).cast("B")[: n_pages * self.page_bytes]
-        while bare.nbytes and (n_read := self.file.readinto(bare)):  # type: ignore[attr-defined]
-            bare = bare[n_read:]
-        if bare.nbytes:
+        wanted = room.view(np.uint8)[: n_pages * self.page_bytes]
+        while wanted.size and (n_read := self.file.readinto(wanted.data)):
+            wanted = wanted[n_read:]
+        if wanted.size:
             raise BadInputError(f"{self.name} became shorter while it was read")
         return n_pages
 
@@ -152,17 +163,17 @@ class _Merge:
         self.n_decoded = [0] * n_cpus
         self.until_ns = _NEVER_NS
 
-    def run(self) -> list[NDArray[np.int64]]:
+    def run(self) -> merging.Columns:
         """Columns of a recording; times are the clock's, CPUs numbered as the sources stand."""
         # Room for as many events as there can be: what is not written to takes no memory.
         n_room = sum(source.n_bytes for source in self._sources) // (4 * _LEAST_WORDS) + 1
-        out = tuple(np.empty(n_room, kind) for kind in _COLUMN_TYPES)
+        out = cast(merging.Columns, tuple(np.empty(n_room, kind) for kind in _COLUMN_TYPES))
         for cpu in range(len(self._sources)):
             self._refill(cpu)
         is_going = not any(self._is_over(cpu) for cpu in range(len(self._sources)))
         while is_going:
             used_up = merging.merge_events(
-                tuple(column.ravel() for column in self._buffers),
+                cast(walking.Buffers, tuple(column.ravel() for column in self._buffers)),
                 self._positions,
                 self._ends,
                 self._root,
@@ -176,7 +187,7 @@ class _Merge:
                 break
             self._refill(used_up)
             is_going = not self._is_over(used_up)
-        return [column[: self._counts[merging.N_OUT]] for column in out]
+        return cast(merging.Columns, tuple(column[: self._counts[merging.N_OUT]] for column in out))
 
     def _is_over(self, cpu: int) -> bool:
         """Whether what comes next of a CPU was lost."""
@@ -197,7 +208,7 @@ class _Merge:
                 self._layout.numbers,
                 self._layout.least_bytes,
                 self._layout.places,
-                tuple(column[cpu] for column in self._buffers),
+                cast(walking.Buffers, tuple(column[cpu] for column in self._buffers)),
                 state,
             )
             if found not in (Found.END, Found.LOST):
@@ -246,7 +257,7 @@ def _check_counts(raw: RawTrace, merged: _Merge, is_whole: bool, where: str) -> 
     for cpu, n_decoded in zip(sorted(raw.cpu_numbers), merged.n_decoded, strict=True):
         if n_decoded != (n_read := raw.cpus[cpu].read):
             raise BadInputError(
-                f"cpu{cpu}.raw of {where} has {n_decoded} events, but {n_read} were read: it is not as it was left"
+                f"cpu{cpu}.raw of {where} has {n_decoded} events, but {n_read} were read: it was changed"
             )
 
 

@@ -12,9 +12,15 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.jit import njit
 from p2mperf.workload.events import Event
+
+Words = NDArray[np.uint32]
+Number = np.int64 | int
+Numbers = NDArray[np.int64]
+Buffers = tuple[Numbers, NDArray[np.int32], NDArray[np.int8], Numbers, Numbers, Numbers, Numbers]
 
 
 class Found(IntEnum):
@@ -41,7 +47,7 @@ N_STATE = 6
 # PID_MAX_LIMIT of Linux include/linux/threads.h.
 MOST_THREADS = 1 << 22
 
-# Marks of a page's commit word: that events were lost before it, and that their number stands behind its data.
+# Marks of a page's commit word: events were lost before it, and their number stands behind its data.
 _LOST_MARKS = 3 << 30
 _PADDING, _EXTEND, _ABSOLUTE = 29, 30, 31
 _LATEST_NS = 1 << 62
@@ -64,8 +70,9 @@ _XEN_ALLOC, _XEN_RELEASE = int(Event.XEN_ALLOC_PTPAGE), int(Event.XEN_RELEASE_PT
 _XEN_PIN, _XEN_UNPIN, _XEN_CR3 = int(Event.XEN_PGD_PIN), int(Event.XEN_PGD_UNPIN), int(Event.XEN_WRITE_CR3)
 _XEN_FLUSH_SINGLE, _XEN_FLUSH_OTHERS = int(Event.XEN_FLUSH_TLB_SINGLE), int(Event.XEN_FLUSH_TLB_OTHERS)
 
+
 @njit(forceinline=True)
-def _number(words, body, places, event, which):
+def _number(words: Words, body: Number, places: Numbers, event: Number, which: int) -> Number:
     """The number that an event, whose payload begins at a word, has at one of its places."""
     # By index: a view of an array would be counted, which costs more than the number.
     at, bits = body + places[event, which, 0], places[event, which, 2]
@@ -79,27 +86,27 @@ def _number(words, body, places, event, which):
 
 
 @njit(forceinline=True)
-def _page(address):
+def _page(address: Number) -> Number:
     """The page of an address, all 64 bits of which count."""
     return (address >> 12) & _PAGE_MASK
 
 
 @njit(forceinline=True)
-def _n_pages(n_bytes):
+def _n_pages(n_bytes: Number) -> Number:
     return _page(n_bytes) + ((n_bytes & 4095) != 0)
 
 
 @njit(forceinline=True)
-def _entry(entry):
+def _entry(entry: Number) -> Number:
     """An entry of a page table: the frame, above it its 12 low bits."""
     return (entry >> 12) & _FRAME_MASK | (entry & 4095) << 40
 
 
 @njit(forceinline=True)
-def _value_and_aux(event, words, body, places):
+def _value_and_aux(event: Number, words: Words, body: Number, places: Numbers) -> tuple[Number, Number]:
     """What a recording keeps of an event, but for numbers of threads and files, which are given later."""
     first = _number(words, body, places, event, 0)
-    if event == _FAULT_USER or event == _FAULT_KERNEL:
+    if event in (_FAULT_USER, _FAULT_KERNEL):
         return _page(first), _number(words, body, places, event, 1) & _LOW_WORD
     if event == _ALLOC:
         flags = _number(words, body, places, event, 1) & _LOW_WORD
@@ -112,8 +119,10 @@ def _value_and_aux(event, words, body, places):
     if event == _NEW_TASK:
         return first, _number(words, body, places, event, 1) & _LOW_WORD
     if event == _EXIT:
-        return first, _number(words, body, places, event, 1) & _LOW_WORD if places[event, 1, 2] else np.int64(1)
-    if event == _EXEC or event == _SWITCH:
+        return first, _number(words, body, places, event, 1) & _LOW_WORD if places[event, 1, 2] else np.int64(
+            1
+        )
+    if event in (_EXEC, _SWITCH):
         return first, np.int64(0)
     if event == _MMAP:
         prot, flags = _number(words, body, places, event, 1), _number(words, body, places, event, 2)
@@ -125,24 +134,33 @@ def _value_and_aux(event, words, body, places):
     if event == _MPROTECT:
         n_pages = min(_n_pages(_number(words, body, places, event, 1)), _LOW_WORD)
         return _page(first), n_pages | (_number(words, body, places, event, 2) & _INT_MASK) << 32
-    if event == _BRK or event == _BRK_DONE:
+    if event in (_BRK, _BRK_DONE):
         return _n_pages(first), np.int64(0)
-    if _XEN_SET_PTE <= event <= _XEN_SET_PGD or event == _XEN_PROT_START or event == _XEN_PROT_COMMIT:
+    if _XEN_SET_PTE <= event <= _XEN_SET_PGD or event in (_XEN_PROT_START, _XEN_PROT_COMMIT):
         return _page(first), _entry(_number(words, body, places, event, 1))
-    if event == _XEN_ALLOC or event == _XEN_RELEASE:
+    if event in (_XEN_ALLOC, _XEN_RELEASE):
         level = _number(words, body, places, event, 1) & _LOW_WORD
         return first & _PAGE_MASK, level | (_number(words, body, places, event, 2) & 1) << 32
     if event == _XEN_CR3:
         return _page(first), _number(words, body, places, event, 1) & 1
     if event == _XEN_FLUSH_OTHERS:
         return _page(first), _number(words, body, places, event, 1) & _LOW_WORD
-    if event == _XEN_PTE_CLEAR or event == _XEN_PIN or event == _XEN_UNPIN or event == _XEN_FLUSH_SINGLE:
+    if event in (_XEN_PTE_CLEAR, _XEN_PIN, _XEN_UNPIN, _XEN_FLUSH_SINGLE):
         return _page(first), np.int64(0)
     return np.int64(0), np.int64(0)
 
 
 @njit
-def decode_pages(words, n_pages, header, numbers, least_bytes, places, columns, state):
+def decode_pages(
+    words: Words,
+    n_pages: int,
+    header: tuple[int, int, int, int],
+    numbers: NDArray[np.int8],
+    least_bytes: Numbers,
+    places: Numbers,
+    columns: Buffers,
+    state: Numbers,
+) -> int:
     """Walk pages of one CPU, and note every event.
 
     Parameters
@@ -174,7 +192,8 @@ def decode_pages(words, n_pages, header, numbers, least_bytes, places, columns, 
     n, n_files, last = 0, 0, state[LAST_NS]
     found = _END
     detail = np.int64(0)
-    page, at = 0, 0
+    page: Number = 0
+    at: Number = 0
     for page in range(n_pages):
         base = page * page_words
         at = base
@@ -206,7 +225,7 @@ def decode_pages(words, n_pages, header, numbers, least_bytes, places, columns, 
                     break
                 second = np.int64(words[at + 1])
                 body = at + 2
-                if kind == _EXTEND or kind == _ABSOLUTE:
+                if kind in (_EXTEND, _ABSOLUTE):
                     n_words = np.int64(2)
                 elif second < 4:
                     found, detail = _LENGTH, second
@@ -233,7 +252,7 @@ def decode_pages(words, n_pages, header, numbers, least_bytes, places, columns, 
             if kind >= _PADDING:
                 at += n_words
                 continue
-            n_bytes = second - 4 if kind == 0 else 4 * kind
+            n_bytes: Number = second - 4 if kind == 0 else 4 * kind
             if n_bytes < least_bytes[-1]:
                 found, detail = _SHORT, np.int64(-1)
                 break
@@ -250,14 +269,14 @@ def decode_pages(words, n_pages, header, numbers, least_bytes, places, columns, 
                 break
             thread = _number(words, body, places, common, 1)
             value, aux = _value_and_aux(event, words, body, places)
-            is_of_threads = event == _NEW_TASK or event == _EXEC or event == _EXIT or event == _SWITCH
+            is_of_threads = event in (_NEW_TASK, _EXEC, _EXIT, _SWITCH)
             if is_of_threads and not 0 <= value <= MOST_THREADS:
                 found, detail = _THREAD, value
                 break
             if not 0 <= thread <= MOST_THREADS:
                 found, detail = _THREAD, thread
                 break
-            if event == _MAP_PAGES or event == _CACHE_ADD:
+            if event in (_MAP_PAGES, _CACHE_ADD):
                 inodes[n] = _number(words, body, places, event, 2)
                 devices[n] = _number(words, body, places, event, 3) & _LOW_WORD
                 n_files += 1

@@ -73,7 +73,9 @@ EVENTS: dict[Event, Recorded] = {
     Event.FAULT_USER: Recorded("exceptions/page_fault_user", "page that was asked for", "error code"),
     Event.FAULT_KERNEL: Recorded("exceptions/page_fault_kernel", "page that was asked for", "error code"),
     Event.ALLOC: Recorded(
-        "kmem/mm_page_alloc", "first frame, -1 when there was none", "gfp flags; above: order, and from bit 40 on migrate type"
+        "kmem/mm_page_alloc",
+        "first frame, -1 when there was none",
+        "gfp flags; above: order, and from bit 40 on migrate type",
     ),
     Event.MAP_PAGES: Recorded(
         "filemap/mm_filemap_map_pages", "first page within its file", "pages of the window; above: file"
@@ -83,7 +85,11 @@ EVENTS: dict[Event, Recorded] = {
     ),
     Event.NEW_TASK: Recorded("task/task_newtask", "thread that was made", "clone flags"),
     Event.EXEC: Recorded("sched/sched_process_exec", "thread that it was before", ""),
-    Event.EXIT: Recorded("sched/sched_process_exit", "thread that ends", "1 for the last of its group, and where no kernel tells"),
+    Event.EXIT: Recorded(
+        "sched/sched_process_exit",
+        "thread that ends",
+        "1 for the last of its group, and where no kernel tells",
+    ),
     Event.EXIT_MMAP: Recorded("mmap/exit_mmap", "", ""),
     Event.SWITCH: Recorded("sched/sched_switch", "thread that comes next, 0 for others", ""),
     Event.MMAP: Recorded("syscalls/sys_enter_mmap", "pages", "protection; above: flags"),
@@ -92,8 +98,8 @@ EVENTS: dict[Event, Recorded] = {
     Event.MPROTECT: Recorded("syscalls/sys_enter_mprotect", "first page", "pages; above: protection"),
     Event.BRK: Recorded("syscalls/sys_enter_brk", "first page beyond the end that is wanted", ""),
     Event.BRK_DONE: Recorded("syscalls/sys_exit_brk", "first page beyond the end", ""),
-    # As Linux 3.19 has them, include/trace/events/xen.h. A table is named by the page at which the kernel sees
-    # it; of an entry the machine frame is kept, and from bit 40 on its 12 low bits.
+    # As Linux 3.19 has them, include/trace/events/xen.h. A table is named by the page at which the kernel
+    # sees it; of an entry the machine frame is kept, and from bit 40 on its 12 low bits.
     Event.XEN_SET_PTE: _xen("set_pte", "page of the table", "entry"),
     Event.XEN_SET_PTE_AT: _xen("set_pte_at", "page that is mapped", "entry"),
     Event.XEN_SET_PMD: _xen("set_pmd", "page of the table", "entry"),
@@ -106,7 +112,9 @@ EVENTS: dict[Event, Recorded] = {
     Event.XEN_RELEASE_PTPAGE: _xen("release_ptpage", "frame", "level; above: 1 when pinned"),
     Event.XEN_PGD_PIN: _xen("pgd_pin", "page of the table", ""),
     Event.XEN_PGD_UNPIN: _xen("pgd_unpin", "page of the table", ""),
-    Event.XEN_WRITE_CR3: _xen("write_cr3", "frame that cr3 names", "1 for the kernel's table, 0 for the user's"),
+    Event.XEN_WRITE_CR3: _xen(
+        "write_cr3", "frame that cr3 names", "1 for the kernel's table, 0 for the user's"
+    ),
     Event.XEN_FLUSH_TLB: _xen("flush_tlb", "", ""),
     Event.XEN_FLUSH_TLB_ALL: _xen("flush_tlb_all", "", ""),
     Event.XEN_FLUSH_TLB_SINGLE: _xen("flush_tlb_single", "page", ""),

@@ -94,8 +94,8 @@ class EventLayout:
     least_bytes : ndarray of int64, shape (N_EVENT_NUMBERS + 1,)
         Payload that an event has at least, and at the end that all have [bytes].
     places : ndarray of int64, shape (N_EVENT_NUMBERS + 1, N_PLACES, 4)
-        Places of what is read, and at the end those of id and thread, which all have: word, shift, bits, whether
-        signed.
+        Places of what is read, and at the end those of id and thread, which all have: word, shift, bits,
+        whether signed.
     """
 
     numbers: NDArray[np.int8]
@@ -167,7 +167,9 @@ def event_layout(formats: Mapping[str, str]) -> EventLayout:
     common: list[list[int]] = []
     for tracepoint, text in formats.items():
         if tracepoint not in by_name:
-            raise BadInputError(f"no recording keeps events of {cut(tracepoint)}: the raw trace is of another tool")
+            raise BadInputError(
+                f"no recording keeps events of {cut(tracepoint)}: the raw trace is of another tool"
+            )
         event, form = by_name[tracepoint], parse_format(text)
         if numbers[form.event_id] >= 0:
             raise BadInputError(f"two events of the raw trace have the id {form.event_id}")
@@ -195,7 +197,9 @@ def _end(place: list[int]) -> int:
 def _place(form: Format, tracepoint: str, name: str) -> list[int]:
     """Word, shift, bits and sign of a field."""
     if name not in form.fields:
-        raise BadInputError(f"the format of {tracepoint} has no field {name}: that kernel's events are others")
+        raise BadInputError(
+            f"the format of {tracepoint} has no field {name}: that kernel's events are others"
+        )
     field: Field = form.fields[name]
     shift = field.offset % _WORD_BYTES
     fits = field.size in (1, 2, 4) and shift + field.size <= _WORD_BYTES

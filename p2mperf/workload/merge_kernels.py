@@ -1,11 +1,15 @@
-"""Events of all CPUs into one order of their times, threads and files numbered as they come: compiled loops."""
+"""Events of all CPUs into one order of times, threads and files numbered as they come: compiled loops."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.jit import njit
+from p2mperf.workload.decode_kernels import Buffers, Number, Numbers
 from p2mperf.workload.events import Event
+
+Columns = tuple[Numbers, NDArray[np.int8], NDArray[np.int32], NDArray[np.int8], Numbers, Numbers]
 
 # What a merge says instead of the CPU whose events it has used up.
 NONE_LEFT = -1
@@ -20,7 +24,7 @@ _EXIT, _SWITCH = int(Event.EXIT), int(Event.SWITCH)
 
 
 @njit(forceinline=True)
-def _slot(inode, device, keys, numbers):
+def _slot(inode: Number, device: Number, keys: Numbers, numbers: Numbers) -> np.int64:
     """Where a file stands in the table, or would."""
     mask = numbers.size - 1
     mixed = np.uint64(inode) * np.uint64(0x9E3779B97F4A7C15)
@@ -32,7 +36,7 @@ def _slot(inode, device, keys, numbers):
 
 
 @njit
-def move_files(keys, numbers, larger_keys, larger_numbers):
+def move_files(keys: Numbers, numbers: Numbers, larger_keys: Numbers, larger_numbers: Numbers) -> None:
     """Put all files into a larger table.
 
     Parameters
@@ -50,7 +54,7 @@ def move_files(keys, numbers, larger_keys, larger_numbers):
 
 
 @njit(forceinline=True)
-def _file_number(inode, device, keys, numbers, counts):
+def _file_number(inode: Number, device: Number, keys: Numbers, numbers: Numbers, counts: Numbers) -> np.int64:
     """Number of a file; the next one for a file that was not seen before."""
     slot = _slot(inode, device, keys, numbers)
     if not numbers[slot]:
@@ -60,8 +64,10 @@ def _file_number(inode, device, keys, numbers, counts):
 
 
 @njit(forceinline=True)
-def _thread_number(thread, event, root, threads, counts):
-    """Number of a thread; of one that was not seen before, the next one, or 0 for others that are switched."""
+def _thread_number(
+    thread: Number, event: Number, root: int, threads: NDArray[np.int32], counts: Numbers
+) -> np.int32:
+    """Number of a thread; of one not seen before the next one, or 0 for others that are switched."""
     number = threads[np.uint64(thread)]
     if number == 0 and (event != _SWITCH or thread == root):
         counts[N_THREADS] += 1
@@ -70,13 +76,23 @@ def _thread_number(thread, event, root, threads, counts):
 
 
 @njit
-def merge_events(buffers, positions, ends, root, threads, keys, numbers, out, counts):
+def merge_events(
+    buffers: Buffers,
+    positions: Numbers,
+    ends: Numbers,
+    root: int,
+    threads: NDArray[np.int32],
+    keys: Numbers,
+    numbers: Numbers,
+    out: Columns,
+    counts: Numbers,
+) -> int:
     """Move events of all CPUs to the output, earliest first, until one CPU has none left.
 
     Parameters
     ----------
     buffers : tuple of ndarray, shape (n_cpus * n_room,)
-        Of each CPU, one after the other, columns as `p2mperf.workload.decode_kernels.decode_pages` fills them.
+        Columns as `p2mperf.workload.decode_kernels.decode_pages` fills them, of one CPU after the other.
     positions, ends : ndarray of int64, shape (n_cpus,)
         The next event of each CPU, which is moved on, and where its events end. A CPU whose events had all
         been used before is left out.
@@ -134,9 +150,9 @@ def merge_events(buffers, positions, ends, root, threads, keys, numbers, out, co
                 counts[N_THREADS] += 1
                 threads[value] = counts[N_THREADS]
                 value = counts[N_THREADS]
-            elif event == _EXEC or event == _EXIT or event == _SWITCH:
+            elif event in (_EXEC, _EXIT, _SWITCH):
                 value = np.int64(_thread_number(value, _SWITCH, root, threads, counts))
-            elif event == _MAP_PAGES or event == _CACHE_ADD:
+            elif event in (_MAP_PAGES, _CACHE_ADD):
                 aux |= _file_number(inodes[source], devices[source], keys, numbers, counts) << 32
             out_times[target], out_cpus[target], out_threads[target] = time, cpu, thread
             out_events[target], out_values[target], out_auxes[target] = event, value, aux

@@ -43,6 +43,7 @@ def counts(**changes: Any) -> BuildCounts:
             "classes": classes,
             "window_pages": 14.0,
             "n_windows": 80.0,
+            "thp": True,
             "of_whole": False,
             **changes,
         }

@@ -19,8 +19,8 @@ class ClassCount:
         Of the whole build.
     n_p2m, n_m2p : float
         Their lookups of the p2m, those that verify an answer of the m2p included, and of the m2p.
-    n_p2m_without_thp : float
-        The same of a kernel without CONFIG_TRANSPARENT_HUGEPAGE.
+    n_p2m_other_thp : float
+        Lookups of the p2m by a kernel whose CONFIG_TRANSPARENT_HUGEPAGE is the other.
     asked : Asked
         What one of them asks, on average.
     """
@@ -28,7 +28,7 @@ class ClassCount:
     n_entries: float
     n_p2m: float
     n_m2p: float
-    n_p2m_without_thp: float
+    n_p2m_other_thp: float
     asked: Asked
 
 
@@ -52,6 +52,8 @@ class BuildCounts:
         Pages that a fault around maps, on average: as many as the window has.
     n_windows : float
         Such faults.
+    thp : bool
+        Whether they are of a kernel with CONFIG_TRANSPARENT_HUGEPAGE.
     of_whole : bool
         Whether these are numbers of a whole build of which only a sample is at hand.
     """
@@ -63,6 +65,7 @@ class BuildCounts:
     classes: Mapping[str, ClassCount]
     window_pages: float
     n_windows: float
+    thp: bool
     of_whole: bool
 
     def __post_init__(self) -> None:
@@ -87,9 +90,9 @@ class BuildCounts:
         return sum(each.n_m2p for each in self.classes.values()) / self.n_faults
 
     @property
-    def p2m_per_fault_without_thp(self) -> float:
-        """Lookups of the p2m for each fault of a kernel without huge pages."""
-        return sum(each.n_p2m_without_thp for each in self.classes.values()) / self.n_faults
+    def p2m_per_fault_other_thp(self) -> float:
+        """Lookups of the p2m for each fault by a kernel whose CONFIG_TRANSPARENT_HUGEPAGE is the other."""
+        return sum(each.n_p2m_other_thp for each in self.classes.values()) / self.n_faults
 
     @property
     def faults_per_user_s(self) -> float:

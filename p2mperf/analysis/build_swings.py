@@ -83,13 +83,14 @@ def _hot(
         return []
     cold = estimate.per_fault_ns.estimate
     per_p2m = tight.per_p2m_ns
-    without = cold - (counts.p2m_per_fault - counts.p2m_per_fault_without_thp) * per_p2m
+    other = cold - (counts.p2m_per_fault - counts.p2m_per_fault_other_thp) * per_p2m
+    thp = ("n", "y") if counts.thp else ("y", "n")
     # two lookups a page that is mapped
     fewer = 2 * counts.window_pages * (1 - _LEAST_OF_WINDOW) * counts.n_windows / counts.n_faults
     least = counts.window_pages * _LEAST_OF_WINDOW
     windows = f"{least:.1f} pages", f"{counts.window_pages:.1f} pages"
     return [
-        _swing("CONFIG_TRANSPARENT_HUGEPAGE", ("n", "y"), faults, without, cold),
+        _swing("CONFIG_TRANSPARENT_HUGEPAGE", thp, faults, other, cold),
         _swing("pages that a fault around maps", windows, faults, cold - fewer * per_p2m, cold),
     ]
 

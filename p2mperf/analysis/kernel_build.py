@@ -99,7 +99,7 @@ class KernelBuild:
             "n_p2m",
             "p2m_per_fault",
             "m2p_per_fault",
-            "p2m_per_fault_without_thp",
+            "p2m_per_fault_other_thp",
             "faults_per_user_s",
         )
         plain["counts"].update({name: getattr(self.counts, name) for name in counted})

@@ -8,6 +8,7 @@ import kernel_builds as made
 import pytest
 
 import p2mperf
+from p2mperf.analysis.kernel_build import predict
 from p2mperf.errors import BadInputError
 from p2mperf.figures import figure, find, table
 
@@ -26,6 +27,78 @@ def test_formulas_in_names_are_drawn_as_they_stand() -> None:
     drawn = figure("build-cold", replace(replays, replays=odd, machine={"cpu_model": "$x_"}))
     drawn.canvas.draw()
     assert r"\$\frac{1" in str(table("build-cold", replace(replays, replays=odd))["what"].iloc[0])
+
+
+# ---- build-seconds ----
+
+
+def test_seconds_are_those_of_the_result_and_of_the_commit() -> None:
+    found = made.build()
+    rows = table("build-seconds", found).set_index(["time", "origin"])
+    # 32:50 -> 32:35, 18:07 -> 17:47, 104:00 -> 103:30
+    published = rows.xs("published", level="origin")["middle_s"]
+    assert published.to_dict() == {"Elapsed time": -15, "System": -20, "User": -30}
+    # 1.96 * sqrt(2) * 1.1 % of 18:07 = 33.1 s to either side
+    assert rows.loc[("System", "published"), "high_s"] == pytest.approx(-20 + 33.1, abs=0.1)
+    assert found.system.here is not None
+    assert found.system.modelled is not None
+    assert rows.loc[("System", "measured"), "middle_s"] == found.system.here.middle
+    assert rows.loc[("System", "modelled"), "low_s"] == found.system.modelled.low
+    # User time was not measured, and nothing is drawn for it.
+    assert ("User", "measured") not in rows.index
+
+
+def test_published_measured_and_modelled_share_no_marker() -> None:
+    (ax,) = figure("build-seconds", made.build()).axes
+    looks = {
+        bars.get_label().split(":")[0] + bars.get_label()[-7:]: bars.lines[0].get_marker()
+        for bars in ax.containers
+    }
+    assert len(looks) == len(set(looks.values())) == 3
+    said = {text.get_text() for text in ax.texts}
+    assert "-20.0 s [-53, +13]" in said
+
+
+def test_what_is_not_bounded_is_said_to_be_open() -> None:
+    # Two processes have no interval of 95 %: their own factor is open, and so is what stands on it.
+    (ax,) = figure("build-seconds", made.build(n_processes=2)).axes
+    assert any(text.get_text().endswith("[open, open]") for text in ax.texts)
+
+
+def test_swapped_designs_turn_the_predicted_seconds() -> None:
+    straight, turned = (
+        table("build-seconds", predict(made.counts(), made.replays(), before=before, after=after)).set_index(
+            ["time", "origin"]
+        )
+        for before, after in (made.DESIGNS, made.DESIGNS[::-1])
+    )
+    for origin in ("measured", "modelled"):
+        row = ("System", origin)
+        assert turned.loc[row, "middle_s"] == pytest.approx(-straight.loc[row, "middle_s"])
+    assert turned.loc[("System", "published"), "middle_s"] == -20
+
+
+# ---- build-tornado ----
+
+
+def test_the_widest_bar_is_first_and_holds_the_estimate() -> None:
+    found = made.build()
+    rows = table("build-tornado", found)
+    widths = rows.groupby("name", sort=False)["seconds"].agg(lambda ends: ends.max() - ends.min())
+    assert widths.is_monotonic_decreasing
+    assert list(widths.index) == [swing.name for swing in found.swings]
+    assert rows.attrs["published_s"] == -20
+    faults = rows[rows["name"] == "page faults"]["seconds"]
+    assert faults.min() < rows.attrs["estimate_s"] < faults.max()
+    (ax,) = figure("build-tornado", found).axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(widths.index)
+    assert len(ax.patches) == len(widths)
+
+
+@pytest.mark.parametrize("name", ["build-seconds", "build-tornado"])
+def test_what_is_no_build_is_one_sentence(name: str) -> None:
+    with pytest.raises(BadInputError, match="a kernel build is wanted, not "):
+        table(name, made.replays())
 
 
 # ---- build-cold ----

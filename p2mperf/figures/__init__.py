@@ -47,6 +47,8 @@ _SHIPPED = {
     "hap-window": "hap.window",
     "hap-nested": "hap.nested",
     "build-cold": "kernel_build.cold",
+    "build-seconds": "kernel_build.seconds",
+    "build-tornado": "kernel_build.tornado",
 }
 
 __all__ = ["FigureSpec", "figure", "figures", "find", "save", "table"]

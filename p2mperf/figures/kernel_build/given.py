@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 
+from p2mperf.analysis.kernel_build import KernelBuild
 from p2mperf.errors import BadInputError, shown
 from p2mperf.figures.spec import Source
 from p2mperf.shipped import shipped
@@ -67,4 +68,12 @@ def _shipped_replays() -> Replays:
     return Replays.from_json(json.loads(shipped("shipped-replays").read_text("utf-8")))
 
 
+def take_build(given: object) -> KernelBuild:
+    """Take what a kernel build came to: by what ships with p2mperf, or as it is given."""
+    if not isinstance(given, KernelBuild):
+        raise BadInputError(f"a kernel build is wanted, not {shown(given)}: `p2mperf.kernel_build` gives one")
+    return given
+
+
+BUILD = Source("build", take_build)
 REPLAYS = Source("replays", take_replays)

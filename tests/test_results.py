@@ -36,6 +36,8 @@ from p2mperf.results.journal import Journal
 from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.results.records import validate
 from p2mperf.results.runs import find_runs
+from p2mperf.results.samples import as_samples
+from p2mperf.shipped import shipped
 
 TESTS = Path(__file__).resolve().parent
 N_KILLS = 20
@@ -951,3 +953,12 @@ def test_what_a_call_costs_is_taken_off(tmp_path: Path) -> None:
     assert (set(frame["visit"]), set(frame["warm_ns"]), set(frame["cell_ns"])) == ({0}, {7000}, {20_000})
     parquet, _ = export(next(tmp_path.glob("*.jsonl")), tmp_path / "out")
     pd.testing.assert_frame_equal(load(parquet), frame)
+
+
+def test_copies_of_a_frame_share_its_run_records() -> None:
+    frame = load(shipped())
+    (run, *_) = frame.attrs["runs"]
+    for copied in (frame.copy(), frame[frame["round"] == 0], as_samples(frame)):
+        assert copied.attrs["runs"] is not frame.attrs["runs"]
+        assert copied.attrs["runs"] == frame.attrs["runs"]
+        assert copied.attrs["runs"][0] is run

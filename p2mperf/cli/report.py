@@ -88,13 +88,13 @@ def _executed(papermill: ModuleType, part: pd.DataFrame, title: str) -> Any:
 def _by_level(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """What one machine measured in one boot with one code, and a title; what it skipped goes with each."""
     from p2mperf.analysis.samples import measured, runs_of
-    from p2mperf.results.frame import machine_cards
+    from p2mperf.results.frame import RunRecords, machine_cards
 
     cards, done = machine_cards(frame), frame.index.isin(measured(frame).index)
     for machine, boot, code in measured(frame)[_LEVELS].drop_duplicates().itertuples(index=False, name=None):
         there = (frame["machine"] == machine) & (frame["code"] == code) & ((frame["boot"] == boot) | ~done)
         part = frame[there].reset_index(drop=True)
-        part.attrs = {"runs": runs_of(part)}
+        part.attrs = {"runs": RunRecords(runs_of(part))}
         processor = cards.get(machine, {}).get("cpu_model") or "an unnamed processor"
         yield f"Machine {machine}, {processor}, boot {boot or 'unknown'}, code {code}", part
 

@@ -16,7 +16,7 @@ from p2mperf.results.files import (
     status_of,
     told,
 )
-from p2mperf.results.frame import joined, to_frame
+from p2mperf.results.frame import RunRecords, joined, to_frame
 from p2mperf.results.journal import SUFFIX, Journal
 from p2mperf.results.parquet import PARQUET, read_parquet, write_parquet
 from p2mperf.results.runs import RunInfo, find_runs
@@ -96,7 +96,7 @@ def export(source: Journal | str | Path, out: str | Path) -> list[Path]:
     written = []
     for run, samples in frame.groupby("run", sort=False):
         samples = samples.reset_index(drop=True)
-        samples.attrs["runs"] = [record for record in runs if record["run"] == run]
+        samples.attrs["runs"] = RunRecords(record for record in runs if record["run"] == run)
         written += _export_frame(samples, out)
     return written
 

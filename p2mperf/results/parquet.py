@@ -17,7 +17,7 @@ from p2mperf.results.earlier import frame_as_today, run_as_today
 from p2mperf.results.field import Field
 from p2mperf.results.fields import COLUMNS, VERSION, Record, columns, footprint_column
 from p2mperf.results.files import read_regular, told
-from p2mperf.results.frame import machine_cards
+from p2mperf.results.frame import RunRecords, machine_cards
 from p2mperf.results.plain import decoded
 from p2mperf.results.records import check_version, is_footprint_kind, validate
 from p2mperf.results.samples import check_samples
@@ -91,7 +91,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
         frame = frame.reindex(columns=[column.name for column in known])
         frame = frame.astype({column.name: column.dtype for column in known}).fillna(_ABSENT)
         frame = frame_as_today(frame, version)
-        frame.attrs = {"runs": [run_as_today(run, version) for run in runs]}
+        frame.attrs = {"runs": RunRecords(run_as_today(run, version) for run in runs)}
         check_samples(frame)
     except ResultsError as error:
         raise ResultsError(f"{told(path)}: {error}") from error

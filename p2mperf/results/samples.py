@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from p2mperf.errors import BadInputError, ResultsError, shown
 from p2mperf.results.field import Field
 from p2mperf.results.fields import CELL_AXES, COLUMNS, RECORDS, STATUS, footprint_column
+from p2mperf.results.frame import RunRecords
 from p2mperf.results.grid import UNIT_AXES, refuse_stranger
 from p2mperf.results.records import is_design, is_footprint_kind, validate
 from p2mperf.units import PAGE_SIZE
@@ -80,10 +81,13 @@ def as_samples(frame: object) -> pd.DataFrame:
         for column in columns:
             _check_values(frame[column.name], column)
         _check_present(frame)
-        for run in _runs_of(frame):
+        runs = _runs_of(frame)
+        for run in runs:
             validate(run)
     except ResultsError as error:
         raise BadInputError(f"these samples are not as p2mperf.load gives them: {error}") from error
+    if "runs" in frame.attrs:
+        frame.attrs["runs"] = RunRecords(runs)
     return frame
 
 

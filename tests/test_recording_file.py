@@ -122,8 +122,13 @@ def test_where_nothing_can_be_written_a_sentence_says_so(recording: Recording, t
 def whole(recording: Recording, **changes: Any) -> Whole:
     counts = {event.name: int(np.count_nonzero(recording.event == event)) for event in EVENTS}
     given: dict[str, Any] = {
-        "every": 2, "first": 1, "n_spaces": 4, "n_kept_spaces": 2, "n_events": counts,
-        "n_faults": {"REUSE": 3}, "gaps_ns": ((0, 2), (8, 1)),
+        "every": 2,
+        "first": 1,
+        "n_spaces": 4,
+        "n_kept_spaces": 2,
+        "n_events": counts,
+        "n_faults": {"REUSE": 3},
+        "gaps_ns": ((0, 2), (8, 1)),
     }
     return Whole(**{**given, **changes})
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "limits": "say how large the list may be, and which limit binds",
     "populate": "give a HAP guest its memory, and show its leaves, tables and failed extents",
     "migrate": "move an ARM guest: precopy rounds, dirty pages traced through real tables",
+    "replay": "replay what a recorded build asks of a p2m through designs, tight, flushed and cold",
     "report": "write an HTML report on results",
     "info": "show the machine card",
     "doctor": "check what this machine needs for good measurements",

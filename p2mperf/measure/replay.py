@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from time import perf_counter_ns
 
@@ -151,7 +151,18 @@ class Replayer:
         return Asked(found, starts, np.uint64(m2p_address)), sums[starts]
 
     def calibrate(self, work_bytes: int) -> float:
-        """Say how many lines other work reads in a microsecond, after a flush: the median of many tries."""
+        """Say how many lines other work reads in a microsecond, after a flush.
+
+        Parameters
+        ----------
+        work_bytes : int
+            Memory that it reads from [bytes].
+
+        Returns
+        -------
+        float
+            By the lower quartile of many tries: what else runs makes them longer, never shorter.
+        """
         condition, took = (
             _condition("cold", work_bytes, np.zeros(0, np.uint32)),
             np.zeros(_N_CALIBRATED, np.int64),
@@ -160,7 +171,7 @@ class Replayer:
         start = perf_counter_ns()
         _, whole = time_other_work(condition, np.uint64(_CALIBRATED_TOUCHES), took)
         tick_ns = (perf_counter_ns() - start) / max(1, int(whole))
-        return float(_CALIBRATED_TOUCHES / (np.median(took) * tick_ns) * 1000)
+        return float(_CALIBRATED_TOUCHES / (np.quantile(took, 0.25) * tick_ns) * 1000)
 
     def run(
         self,
@@ -217,32 +228,78 @@ class Replayer:
     ) -> tuple[int, int]:
         """Replay one phase through one design, after what leads to it; gives its time [ns and ticks]."""
         design = self.designs[name]
+
+        def one_pass(start: int, took: NDArray[np.int64]) -> Replayed:
+            end = start + took.size
+            result: Replayed = replay(
+                design.tables, design.state, self.asked, before, start, end, took, _ZERO
+            )
+            self.check(name, start, end, result)
+            self._check_before(before, start, end, result)
+            return result
+
         with design.in_use():
             # Its pages, not its lines: a daemon that clears accessed bits would cost it an assist a page.
             touch(design.stretches(), lined=False)
-            self._pass(name, before, first - n_lead, np.zeros(n_lead, np.int64))
-            gc.disable()
-            try:
-                start = perf_counter_ns()
-                result = self._pass(name, before, first, took)
-                return perf_counter_ns() - start, int(result.whole)
-            finally:
-                gc.enable()
+            return led_to(one_pass, first, took, n_lead)
 
-    def _pass(self, name: str, before: Condition, first: int, took: NDArray[np.int64]) -> Replayed:
-        design, end = self.designs[name], first + took.size
-        result: Replayed = replay(design.tables, design.state, self.asked, before, first, end, took, _ZERO)
-        self._check(name, before, first, end, result)
-        return result
+    def check(self, name: str, first: int, end: int, result: Replayed) -> None:
+        """See that a pass found what the guest's map has.
 
-    def _check(self, name: str, before: Condition, first: int, end: int, result: Replayed) -> None:
-        what = f"{self.designs[name].name} of {self.guest.name}"
+        Parameters
+        ----------
+        name : str
+            Of the design.
+        first, end : int
+            Entries of the pass.
+        result : Replayed
+            What it gave.
+
+        Raises
+        ------
+        P2mperfError
+            When it did not.
+        """
         if result.total != self._sums[end] - self._sums[first] or result.n_wrong:
+            what = f"{self.designs[name].name} of {self.guest.name}"
             raise P2mperfError(f"{what} finds in a replay what is not in its map")
+
+    def _check_before(self, before: Condition, first: int, end: int, result: Replayed) -> None:
         if result.n_flushes != (end - first) * bool(before.flushed.size):
             raise P2mperfError(f"the TLB was flushed before {result.n_flushes} entries of {end - first}")
         if result.work != before.n_touches[first:end].sum(dtype=np.uint64):
             raise P2mperfError(f"other work was done {result.work} times before {end - first} entries")
+
+
+def led_to(
+    one_pass: Callable[[int, NDArray[np.int64]], Replayed], first: int, took: NDArray[np.int64], n_lead: int
+) -> tuple[int, int]:
+    """Do a pass after an untimed one over the entries before it.
+
+    Parameters
+    ----------
+    one_pass : callable
+        Takes the first entry and what receives the times.
+    first : int
+        Of the timed pass.
+    took : ndarray of int64
+        Receives its times [ticks].
+    n_lead : int
+        Entries of the untimed one.
+
+    Returns
+    -------
+    tuple of int
+        Time of the timed pass [ns], and the same [ticks].
+    """
+    one_pass(first - n_lead, np.zeros(n_lead, np.int64))
+    gc.disable()
+    try:
+        start = perf_counter_ns()
+        result = one_pass(first, took)
+        return perf_counter_ns() - start, int(result.whole)
+    finally:
+        gc.enable()
 
 
 def _condition(name: str, work_bytes: int, n_touches: NDArray[np.uint32]) -> Condition:

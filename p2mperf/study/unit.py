@@ -42,6 +42,7 @@ from p2mperf.results.keys import CellSpec, UnitId
 from p2mperf.streams import STREAMS, Stream, is_scattered, make_stream, open_stream
 from p2mperf.study.order import END_WITH, Order, unit_id
 from p2mperf.study.rehearsal import rehearsal_guest
+from p2mperf.study.replay_order import ReplayOrder
 from p2mperf.study.specs import build_options
 from p2mperf.units import GIB
 
@@ -74,6 +75,10 @@ def main(argv: list[str]) -> int:
         _keep_freed_memory()
         cpus = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cpus[-1]})
+        if task["task"] == "replay":
+            from p2mperf.study.replay_unit import run_replay
+
+            return run_replay(ReplayOrder.from_json(task), emit)
         return run_unit(Order.from_json(task), emit)
     except P2mperfError as error:
         emit({"record": "error", "error": str(error)})

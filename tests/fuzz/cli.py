@@ -208,6 +208,7 @@ def known_names() -> dict[str, tuple[str, ...]]:
         "rule": ("legacy", "legacy-sent", "later"),
         "figure": ("cost", "limit-area", "arm-shift", "hap-survival"),
         "policy": tuple(policies),
+        "condition": ("tight", "flushed", "cold"),
     }
 
 

@@ -205,6 +205,8 @@ _QUESTIONS = expressions("""
     p2mperf.sweep(?plan, out='/dev/null', executor=?)
     p2mperf.sweep(?plan, out='/dev/null', operations=['entry'], preambles=[?preamble, ?preamble])
     p2mperf.sweep(?plan, out='/dev/null', guests=['dom0-64-e820'], streams=[?stream], preambles=?preamble)
+    p2mperf.replay(?, quiet=True)  p2mperf.replay('nothing', ?part=?, quiet=True)
+    p2mperf.replay('nothing', guests=[?size], designs=[?text, ?text], work=?size, seed=?scalar, quiet=True)
     families.find_preamble(?family, ?preamble)  families.find_family(?family).entry  families.preambles()
 """)
 

@@ -55,12 +55,36 @@ class LocalExecutor:
 
     def run(self, order: Order) -> Iterator[Record]:
         """Run one unit in a process of its own, for which room is made."""
+        yield from self.do({"task": "unit", **order.to_json()}, order.unit.seed, order.need_bytes)
+
+    def do(self, task: Record, seed: int, need_bytes: int) -> Iterator[Record]:
+        """Do one task in a process of its own, for which room is made.
+
+        Parameters
+        ----------
+        task : dict
+            For `p2mperf.study.unit`.
+        seed : int
+            Tasks of one seed share where libraries and compiled code lie.
+        need_bytes : int
+            Memory that the process takes at most [bytes].
+
+        Yields
+        ------
+        dict
+            Its records, each as soon as it is there.
+
+        Raises
+        ------
+        P2mperfError
+            When it says that it failed, or its process died.
+        """
 
         def make_room() -> None:
-            self._reserve.make_room(order.need_bytes)
+            self._reserve.make_room(need_bytes)
 
-        start = self._server_of(order.unit.seed).start
-        for record in child({"task": "unit", **order.to_json()}, start, make_room):
+        start = self._server_of(seed).start
+        for record in child(task, start, make_room):
             if record["record"] == "error":
                 raise P2mperfError(record["error"])
             yield record

@@ -26,6 +26,7 @@ _HOMES = {
     "load": "p2mperf.api",
     "nested_references": "p2mperf.api",
     "populate": "p2mperf.api",
+    "read_recording": "p2mperf.workload.recording_file",
     "replay": "p2mperf.study.replay",
     "summary": "p2mperf.api",
     "sweep": "p2mperf.api",

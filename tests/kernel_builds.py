@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from p2mperf.analysis.build_counts import BuildCounts, ClassCount
+from predicted_builds import counts
+
 from p2mperf.analysis.kernel_build import KernelBuild, predict
-from p2mperf.model.e6440 import Asked
 from p2mperf.workload.replays import ClassCost, Replay, ReplayProcess, Replays
 
 DESIGNS = ("pv-tree", "pv-linear")
@@ -53,19 +53,8 @@ def replays(n_processes: int = 6, designs: tuple[str, ...] = DESIGNS, **changes:
     )
 
 
-def counts(n_faults: int = 73_000) -> BuildCounts:
-    """A recorded build whose anonymous writes ask 9 times each, and others for as many as they are worth."""
-    numbers = {"ANONYMOUS_WRITE": 60_000, "FILE_READ": 13_000, "EXIT": 150, "SWITCH": 800}
-    asked = Asked(n_calls=9, n_tops=1, n_mids=2.8, n_top_lines=1, n_mid_lines=3.75)
-    classes = {
-        name: ClassCount(n, 9 * WORTH[name] * n, 7 * WORTH[name] * n, 7.5 * WORTH[name] * n, asked)
-        for name, n in numbers.items()
-    }
-    return BuildCounts("made", n_faults, 1.0, 130, classes, 13.5, 13_000, True)
-
-
 def build(designs: tuple[str, ...] = DESIGNS, n_processes: int = 6) -> KernelBuild:
-    """What these counts and replays come to."""
+    """What these replays come to, for a build of 800 anonymous writes and 10 exits."""
     return predict(counts(), replays(n_processes, designs))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import kernel_builds as made
 import pytest
+from predicted_builds import counts
 
 import p2mperf
 from p2mperf.analysis.kernel_build import predict
@@ -67,7 +68,7 @@ def test_what_is_not_bounded_is_said_to_be_open() -> None:
 
 def test_swapped_designs_turn_the_predicted_seconds() -> None:
     straight, turned = (
-        table("build-seconds", predict(made.counts(), made.replays(), before=before, after=after)).set_index(
+        table("build-seconds", predict(counts(), made.replays(), before=before, after=after)).set_index(
             ["time", "origin"]
         )
         for before, after in (made.DESIGNS, made.DESIGNS[::-1])

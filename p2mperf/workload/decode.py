@@ -110,7 +110,7 @@ class _Source:
     """The file of one CPU."""
 
     def __init__(self, raw: RawTrace, cpu: int, page: PageLayout, stack: ExitStack) -> None:
-        self.name = cut(str(raw.path_of(cpu)))
+        self.name = f"cpu{cpu}.raw of {cut(str(raw.directory))}"
         self.n_bytes = raw.whole_bytes(cpu)
         if not _is_settled(raw) and self.n_bytes < read_progress(raw.directory, cpu)[0]:
             raise BadInputError(f"{self.name} is shorter than its recorder left it: it was cut since")

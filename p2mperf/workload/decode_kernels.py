@@ -111,7 +111,8 @@ def _value_and_aux(event: Number, words: Words, body: Number, places: Numbers) -
     if event == _ALLOC:
         flags = _number(words, body, places, event, 1) & _LOW_WORD
         order = _number(words, body, places, event, 2) & 255
-        return first, flags | order << 32 | (_number(words, body, places, event, 3) & 255) << 40
+        frame = first if first == -1 else first & _PAGE_MASK
+        return frame, flags | order << 32 | (_number(words, body, places, event, 3) & 255) << 40
     if event == _MAP_PAGES:
         return first & _PAGE_MASK, (_number(words, body, places, event, 1) - first + 1) & _LOW_WORD
     if event == _CACHE_ADD:

@@ -97,7 +97,7 @@ def page_sizes(designs: Mapping[str, Design]) -> dict[str, dict[str, int]]:
     return {name: _views(design, found) for name, design in designs.items()}
 
 
-def _views(design: Design, found: list[smaps.Mapping]) -> dict[str, int]:
+def _views(design: Design, found: list[smaps.Resident]) -> dict[str, int]:
     spans: dict[str, tuple[int, int]] = {}
     for view, address, n_bytes in design.stretches():
         start, end = spans.get(view, (address, address))

@@ -255,7 +255,7 @@ class Window(Owned):
         return mapped.view(0, mapped.n_bytes, dtype)
 
     def shown(self, first_page: int = 0, n_pages: int | None = None) -> tuple[Frames, NDArray[np.bool_]]:
-        """Read from /proc/self/smaps what pages of the area really show.
+        """Read from /proc/self/maps what pages of the area really show.
 
         Parameters
         ----------

@@ -162,7 +162,7 @@ class HapWindows(Owned):
 
     @property
     def n_vmas(self) -> int:
-        """Mappings that they are made of, counted in smaps."""
+        """Mappings that they are made of, counted in /proc/self/maps."""
         return len(smaps.mappings(*self._inside))
 
     @property

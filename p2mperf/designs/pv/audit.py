@@ -107,7 +107,7 @@ def check_table(store: LeafStore, pages: dict[str, int]) -> None:
 
 
 def check_window(store: LeafStore, window: Window) -> None:
-    """Check that what /proc/self/smaps says of the area is what the page table says.
+    """Check that what /proc/self/maps says of the area is what the page table says.
 
     Parameters
     ----------

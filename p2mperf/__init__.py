@@ -27,6 +27,7 @@ _HOMES = {
     "nested_references": "p2mperf.api",
     "populate": "p2mperf.api",
     "read_recording": "p2mperf.workload.recording_file",
+    "record": "p2mperf.study.recording",
     "replay": "p2mperf.study.replay",
     "summary": "p2mperf.api",
     "sweep": "p2mperf.api",

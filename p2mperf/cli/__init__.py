@@ -27,6 +27,7 @@ COMMANDS = {
     "populate": "give a HAP guest its memory, and show its leaves, tables and failed extents",
     "migrate": "move an ARM guest: precopy rounds, dirty pages traced through real tables",
     "replay": "replay what a recorded build asks of a p2m through designs, tight, flushed and cold",
+    "record": "run a command and record which pages it asks the kernel for",
     "report": "write an HTML report on results",
     "info": "show the machine card",
     "doctor": "check what this machine needs for good measurements",

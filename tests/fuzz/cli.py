@@ -258,7 +258,13 @@ def vector(seed: int, case: int, command: str, known: Any, places: tuple[str, ..
 
 
 def _harmless(random: Random, command: str, made: list[str]) -> list[str]:
-    """No sweep and no notebook that really begins, no proof that takes the machine."""
+    """No sweep and no notebook that really begins, no proof that takes the machine, no command but these."""
+    if command == "record":
+        words = [word for word in made if word != "--"]
+        chosen = random.choice(
+            (("true",), ("false",), ("sh", "-c", ":"), ("sh", "-c", "kill -9 $$"), ("nope",), ())
+        )
+        return [*words, *(["--"] if random.random() < 0.95 else []), *chosen]
     if command == "sweep":
         made += (
             ["--dry-run"]

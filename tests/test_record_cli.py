@@ -8,6 +8,7 @@ import signal
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import log
 from pathlib import Path
 from threading import Timer
@@ -21,10 +22,10 @@ import p2mperf
 from p2mperf.analysis.statistics import ratio_interval
 from p2mperf.cli import main
 from p2mperf.errors import BadInputError
-from p2mperf.study import recording_cost
+from p2mperf.study import recording, recording_cost
 from p2mperf.study.recording_cost import Cost, Pair
 from p2mperf.workload import counts, recorder, running
-from p2mperf.workload.raw_trace import read_raw_trace
+from p2mperf.workload.raw_trace import read_raw_trace, write_progress, write_raw_trace
 from p2mperf.workload.recording import Usage
 from p2mperf.workload.recording_file import read_recording
 from p2mperf.workload.trace_instance import CpuStats, NoTracingError
@@ -281,6 +282,34 @@ def test_without_tracefs_there_are_counts(no_kernel: None, capfd: pytest.Capture
     assert kept["usage"]["exit_code"] == 3
     assert kept["usage"]["n_minor_faults"] > 0
     assert there() == ["recording.json"]
+
+
+def test_a_command_is_counted_when_tracefs_refuses_it_at_the_last_moment(
+    kernel: Faulting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int) -> None:
+        raise NoTracingError("tracefs refuses set_event_pid: Invalid argument")
+
+    monkeypatch.setattr(kernel, "follow", refuse)
+    assert main(["record", "-q", "--", "sh", "-c", "echo >> ran"]) == 0
+    assert Path("ran").read_text() == "\n"  # once
+    assert there() == ["ran", "recording.json"]
+
+
+def test_what_a_killed_recorder_left_becomes_a_file(kernel: Faulting) -> None:
+    assert main(["record", "-q", "--keep-raw", "raw", "--", "true"]) == 0
+    raw = read_raw_trace("raw")
+    write_raw_trace(replace(raw, finished=False, cpus={}, usage=None))
+    descriptor = os.open("raw/progress", os.O_WRONLY)
+    write_progress(descriptor, 0, PAGE, 1002)
+    os.close(descriptor)
+    # Faults at 1001, 1002 and 1003 ns: the last is not sure to be all.
+    found = recording.recover("raw", "y.parquet")
+    assert (found.n_events, found.about.complete_until_ns) == (2, 1)
+    assert read_recording("y.parquet").value.tolist() == [1, 2]
+    with pytest.raises(BadInputError, match=r"y\.parquet is there already"):
+        recording.recover("raw", "y.parquet")
+    assert recording.recover("raw", "y.parquet", force=True).n_events == 2
 
 
 def test_counts_as_json(no_kernel: None, capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,12 +17,12 @@ from typing import NamedTuple
 import pytest
 from test_tracefs import HEADER_PAGE, needs_tracefs
 
-from p2mperf.errors import BadInputError, DoesNotFitError
+from p2mperf.errors import BadInputError, DoesNotFitError, P2mperfError
 from p2mperf.workload import recorder, running
 from p2mperf.workload.raw_trace import RawCpu, RawTrace, read_raw_trace
 from p2mperf.workload.recorder import Look, RawRun, record_raw
 from p2mperf.workload.running import Running
-from p2mperf.workload.trace_instance import CpuStats
+from p2mperf.workload.trace_instance import CpuStats, NoTracingError
 
 PAGE = 4096
 
@@ -315,6 +315,18 @@ def test_what_fails_while_it_looks_ends_everything(tmp_path: Path, kernel: Playe
     assert kernel.switched[-1] is False
     with pytest.raises(ProcessLookupError):
         os.kill(kernel.followed[0], 0)
+
+
+def test_a_tracefs_that_fails_later_is_no_reason_to_run_again(tmp_path: Path, kernel: PlayedKernel) -> None:
+    def fail(cpu: int) -> CpuStats:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "stats")
+
+    kernel.stats = fail  # type: ignore[method-assign]
+    with pytest.raises(
+        P2mperfError, match="broke off while the command ran: Input/output error of stats"
+    ) as e:
+        recorded(tmp_path)
+    assert not isinstance(e.value, NoTracingError)
 
 
 # ---- the kernel itself ----

@@ -16,12 +16,12 @@ from p2mperf.units import flag, parse_size
 from p2mperf.workload.counts import FORMAT, NOTE, VERSION, Counts
 from p2mperf.workload.decode import decode
 from p2mperf.workload.events import EVENTS, Event
-from p2mperf.workload.raw_trace import ABOUT_FILE, PROGRESS_FILE
+from p2mperf.workload.raw_trace import ABOUT_FILE, PROGRESS_FILE, read_raw_trace
 from p2mperf.workload.recorder import Look, RawRun, record_raw
 from p2mperf.workload.recording import Recording
 from p2mperf.workload.recording_file import write_recording
 from p2mperf.workload.running import require_command
-from p2mperf.workload.trace_instance import BUFFER_BYTES, check_buffer
+from p2mperf.workload.trace_instance import BUFFER_BYTES, NoTracingError, check_buffer
 
 SUFFIX = ".parquet"
 # What a raw trace consists of; nothing else is ever removed with one.
@@ -143,12 +143,7 @@ def place(
     """
     force = flag(force, "force")
     buffer_bytes = check_buffer(parse_size(buffer))
-    path = as_path(out)
-    if path.suffix != SUFFIX:
-        raise BadInputError(f"a recording is written to a file that ends in {SUFFIX}, not to {told(path)}")
-    if status_of(path) is not None and not (force and path.is_file()):
-        advice = "give --force to replace it, or another --out" if path.is_file() else "give another --out"
-        raise BadInputError(f"{told(path)} is there already: {advice}")
+    path = _free(out, force)
     raw = path.with_name(f"{path.name}.raw") if keep_raw is None else as_path(keep_raw)
     if keep_raw is None and status_of(raw) is not None:
         if not force:
@@ -160,6 +155,17 @@ def place(
     make_directory(path.parent)
     make_directory(raw.parent)
     return Kept(path, raw, keep_raw is not None, force, buffer_bytes)
+
+
+def _free(out: str | Path, force: bool) -> Path:
+    """Path of a file that may be written."""
+    path = as_path(out)
+    if path.suffix != SUFFIX:
+        raise BadInputError(f"a recording is written to a file that ends in {SUFFIX}, not to {told(path)}")
+    if status_of(path) is not None and not (force and path.is_file()):
+        advice = "give --force to replace it, or another --out" if path.is_file() else "give another --out"
+        raise BadInputError(f"{told(path)} is there already: {advice}")
+    return path
 
 
 def record_to_file(
@@ -196,9 +202,10 @@ def record_to_file(
     require_command(command)
     try:
         run = record_raw(command, kept.raw, buffer_bytes=kept.buffer_bytes, tell=tell, stdout=stdout)
-    except BaseException:
-        # Without what it is about nothing can be recovered of it.
-        if not kept.is_raw_kept and not (kept.raw / ABOUT_FILE).exists():
+    except BaseException as error:
+        # Of a command that was not run there is nothing to recover, nor without what it is about.
+        is_empty = isinstance(error, NoTracingError) or not (kept.raw / ABOUT_FILE).exists()
+        if is_empty and not kept.is_raw_kept:
             remove_raw(kept.raw)
         raise
     n_raw_bytes = sum(run.raw.path_of(cpu).stat().st_size for cpu in run.raw.cpu_numbers)
@@ -208,6 +215,37 @@ def record_to_file(
     if not kept.is_raw_kept:
         remove_raw(kept.raw)
     return Recorded(recording, run, kept.out, kept.out.stat().st_size, n_raw_bytes)
+
+
+def recover(directory: str | Path, out: str | Path, force: bool = False) -> Recording:
+    """Make a file of a raw trace, as of one whose recorder was killed, up to where that is complete.
+
+    Parameters
+    ----------
+    directory : str or Path
+        The raw trace; it stays.
+    out : str or Path
+        File to write.
+    force : bool
+        Replace a file that is there.
+
+    Returns
+    -------
+    Recording
+        ``about.complete_until_ns`` says up to where nothing is missing, and nothing later is in it.
+
+    Raises
+    ------
+    BadInputError
+        When the raw trace is damaged, nothing of it is complete, or the file is there.
+    DoesNotFitError
+        When memory does not hold its events.
+    """
+    path = _free(out, flag(force, "force"))
+    recording = decode(read_raw_trace(as_path(directory)))
+    make_directory(path.parent)
+    write_recording(recording, path, force=force)
+    return recording
 
 
 def write_counts(found: Counts, kept: Kept) -> Path:

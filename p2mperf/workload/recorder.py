@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as Flag, Thread
 
-from p2mperf.errors import BadInputError, DoesNotFitError, cut
+from p2mperf.errors import BadInputError, DoesNotFitError, P2mperfError, cut
 from p2mperf.host.card import machine_card
 from p2mperf.interrupts import interrupts_held
 from p2mperf.units import MIB, format_size
@@ -218,7 +218,23 @@ def _record(
         reader.start()
     instance.switch(True)
     running.go()
-    watch = _Watch(instance, readers, directory, tell)
+    try:
+        return _followed(raw, instance, running, readers, tell)
+    except OSError as error:
+        # No refusal to record: the command has run, and must not be run again for its counts.
+        place = f" of {cut(str(error.filename))}" if error.filename else ""
+        raise P2mperfError(f"recording broke off while the command ran: {error.strerror}{place}") from error
+
+
+def _followed(
+    raw: RawTrace,
+    instance: Instance,
+    running: Running,
+    readers: Sequence[_CpuReader],
+    tell: Callable[[Look], None],
+) -> RawRun:
+    """See a command that was let go to its end, and what is left in the buffers to the files."""
+    watch = _Watch(instance, readers, raw.directory, tell)
     usage = running.wait(watch.look, _LOOK_S)
     instance.switch(False)
     for reader in readers:
@@ -228,7 +244,7 @@ def _record(
         raw,
         finished=True,
         usage=usage,
-        cpus={cpu: _counted(instance, cpu) for cpu in cpus},
+        cpus={cpu: _counted(instance, cpu) for cpu in raw.cpu_numbers},
         complete_until_ns=watch.complete_until_ns,
     )
     write_raw_trace(raw)

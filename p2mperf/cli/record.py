@@ -172,7 +172,7 @@ def _code(found: Recorded) -> int:
     """Say what is wrong with a recording that was kept all the same."""
     code = 0
     exit_code = found.recording.about.usage.exit_code
-    if exit_code != 0:
+    if exit_code != 0 and not found.run.is_interrupted:
         ended = f"by signal {-exit_code}" if exit_code < 0 else f"with code {exit_code}"
         show.say(f"the command ended {ended}: {cut(str(found.out))} has what it did until then")
         code = 1

@@ -218,11 +218,11 @@ def test_instances_of_the_dead_are_removed_and_no_others(fake: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         alive = [own_name(), own_name(child.pid)]
-        ours, start = alive[1].rsplit("-", 1)
-        later = f"{ours}-{int(start) - 1}"  # the pid of a process that is no more is another's now
-        dead = f"p2mperf-{space}-{1 << 22}-77"  # beyond all pids that there can be
-        elsewhere = f"p2mperf-{space + 1}-{1 << 22}-77"
-        kept = [*alive, elsewhere, f"p2mperf-{space}-x-1", "p2mperf", "mine"]
+        ours, start, _ = alive[1].rsplit("-", 2)
+        later = f"{ours}-{int(start) - 1}-0"  # the pid of a process that is no more is another's now
+        dead = f"p2mperf-{space}-{1 << 22}-77-0"  # beyond all pids that there can be
+        elsewhere = f"p2mperf-{space + 1}-{1 << 22}-77-0"
+        kept = [*alive, elsewhere, f"p2mperf-{space}-x-1-0", "p2mperf", "mine"]
         for name in {*kept, later, dead} - {"mine"}:
             (instances / name).mkdir()
         assert sorted(remove_left_over(fake)) == sorted([later, dead])
@@ -305,6 +305,16 @@ def test_a_real_instance_is_there_and_is_gone() -> None:
         )
         assert all(instance.stats(cpu).n_read == 0 for cpu in instance.cpus())
     assert not instance.path.exists()
+
+
+@needs_tracefs
+def test_a_process_may_have_two() -> None:
+    with own_instance(256 << 10) as one, own_instance(256 << 10) as other:
+        assert one.path != other.path
+        other.switch(True)
+        assert (one.path / "tracing_on").read_text() == "0\n"
+    assert not one.path.exists()
+    assert not other.path.exists()
 
 
 @needs_tracefs

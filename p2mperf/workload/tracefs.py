@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from p2mperf.host.memory import require_memory
@@ -22,6 +23,7 @@ from p2mperf.workload.trace_instance import BUFFER_BYTES, REQUIRED, Instance, No
 PLACES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 # Of the machine's own processes (Linux include/linux/proc_ns.h, PROC_PID_INIT_INO).
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC
+_NUMBERS = count()  # a process may have several instances
 
 
 def find_tracefs(places: Sequence[str] = PLACES) -> Path | None:
@@ -120,7 +122,7 @@ def own_instance(
 def own_name(pid: int | None = None) -> str:
     """Name an instance so that another recorder can tell whether this process, and no later one, lives."""
     pid = os.getpid() if pid is None else pid
-    return f"p2mperf-{os.stat('/proc/self/ns/pid').st_ino}-{pid}-{_start_of(pid)}"
+    return f"p2mperf-{os.stat('/proc/self/ns/pid').st_ino}-{pid}-{_start_of(pid)}-{next(_NUMBERS)}"
 
 
 def remove_left_over(root: Path) -> list[str]:
@@ -139,7 +141,7 @@ def remove_left_over(root: Path) -> list[str]:
     ours = os.stat("/proc/self/ns/pid").st_ino
     removed = []
     for path in (root / "instances").glob(f"p2mperf-{ours}-*"):
-        name = re.fullmatch(rf"p2mperf-{ours}-(\d{{1,10}})-(\d{{1,20}})", path.name)
+        name = re.fullmatch(rf"p2mperf-{ours}-(\d{{1,10}})-(\d{{1,20}})-\d{{1,20}}", path.name)
         if name and _start_of(int(name[1])) != int(name[2]) and guardian.remove_instance(str(path), 1.0):
             removed.append(path.name)
     return removed

@@ -285,12 +285,15 @@ def test_nothing_is_written_into_what_is_there(tmp_path: Path, kernel: PlayedKer
         ((), "a command is a list of words"),
         ("make", "a command is a list of words"),
         (("make", 2), "a command is a list of words"),
+        (5, "a command is a list of words"),
+        (None, "a command is a list of words"),
         (("nothing-of-this-name",), "there is no program 'nothing-of-this-name' to run"),
         (("-x",), "there is no program '-x' to run"),
-        (("true", "a\0b"), "no word of a command can have a NUL in it"),
+        (("true", "a\0b"), "no program can be told 'a"),
+        (("true", "a\ud800b"), "no program can be told 'a"),
         (("",), "there is no program '' to run"),
     ],
-    ids=["none", "text", "number", "unknown", "option", "nul", "empty"],
+    ids=["empty-list", "text", "number-in-it", "number", "none", "unknown", "option", "nul", "half", "empty"],
 )
 def test_what_is_no_command_is_refused_before_anything(
     tmp_path: Path, kernel: PlayedKernel, command: Sequence[str], said: str

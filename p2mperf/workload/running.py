@@ -156,9 +156,17 @@ def require_command(command: Sequence[str]) -> None:
     BadInputError
         When there is no such program.
     """
-    if isinstance(command, str) or not command or not all(isinstance(word, str) for word in command):
+    is_list = isinstance(command, list | tuple) and len(command) > 0
+    if not is_list or not all(isinstance(word, str) for word in command):
         raise BadInputError(f"a command is a list of words, as ['make', '-j2'], not {shown(command)}")
-    if any("\0" in word for word in command):
-        raise BadInputError("no word of a command can have a NUL in it")
+    for word in command:
+        try:
+            is_told = b"\0" not in os.fsencode(word)
+        except UnicodeEncodeError:
+            is_told = False
+        if not is_told:
+            raise BadInputError(
+                f"no program can be told {shown(word)}: it has a NUL, or half of a character, in it"
+            )
     if command[0].startswith("-") or shutil.which(command[0]) is None:
         raise BadInputError(f"there is no program {shown(command[0])} to run")

@@ -1,16 +1,20 @@
-"""A family that another package adds is listed, built, looked up, swept, drawn and compared as ours are.
+"""What the package in examples/ adds is listed, built, looked up, swept, drawn and compared as ours is.
 
-The package is installed for real, as files and metadata in a directory on the path; p2mperf runs in processes
-of its own, none of which imports a module of our families.
+It is there as an installer leaves it, as files and metadata in a directory on the path; p2mperf runs in
+processes of its own, none of which imports a module of our families.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
+import tomllib
+from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +23,13 @@ import pytest
 import p2mperf
 
 CHECKOUT = Path(p2mperf.__file__).resolve().parents[1]
+DESIGNS = ("toy-array", "toy-pages", "toy-hashed")
 OTHERS = ("p2mperf.designs.pv.", "p2mperf.designs.arm.")
-ENTRY_POINTS = """\
-[p2mperf.geometries]
-toy64 = toy_family.declared:GEOMETRY
-[p2mperf.families]
-toy = toy_family.declared:FAMILY
-[p2mperf.operations]
-stamp = toy_family.declared:STAMP
-[p2mperf.limits]
-toy-room = toy_family.declared:ROOM
-[p2mperf.figures]
-toy-costs = toy_family.figure:FIGURE
-"""
+EXAMPLES = CHECKOUT / "examples"
 # What a command has imported when it is done.
 RUN = """\
 import sys
+import textwrap
 from p2mperf.cli import main
 code = main(sys.argv[1:])
 others = [name for name in sys.modules if name.startswith(("p2mperf.designs.pv.", "p2mperf.designs.arm."))]
@@ -45,13 +40,39 @@ sys.exit(code)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an installer makes of examples/, without asking a network for what builds it."""
     site = tmp_path_factory.mktemp("site")
-    shutil.copytree(Path(__file__).with_name("toy_family"), site / "toy_family")
-    metadata = site / "toy_family-1.0.dist-info"
+    project = tomllib.loads((EXAMPLES / "pyproject.toml").read_text())["project"]
+    shutil.copytree(
+        EXAMPLES / "toy_family", site / "toy_family", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    metadata = site / f"toy_family-{project['version']}.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-family\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
     return site
+
+
+@pytest.mark.slow
+def test_an_installer_makes_the_same_of_it(site: Path, tmp_path: Path) -> None:
+    into = ["--quiet", "--no-deps", "--target", str(tmp_path), str(EXAMPLES)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *into], check=True)
+    assert files(tmp_path / "toy_family") == files(site / "toy_family")
+    installed, ours = (
+        {(point.group, point.name, point.value) for point in PathDistribution(found).entry_points}
+        for path in (tmp_path, site)
+        for found in path.glob("*.dist-info")
+    )
+    assert installed == ours
+
+
+def files(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in directory.glob("*.py")}
 
 
 # Imported by each process whose path begins with the site: a unit tells at its end what it had imported.
@@ -82,7 +103,7 @@ def results(site: Path, units: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A tiny sweep of the plan's own guest of this family."""
     out = tmp_path_factory.mktemp("toys") / "results"
     arguments = ["--operation", "latency", "--operation", "stamp", "--stream", "uniform", "--replicates", "2"]
-    designs = ["--design", "toy-array", "--design", "toy-pages"]
+    designs = [word for name in DESIGNS for word in ("--design", name)]
     sweep = ("sweep", "--plan", "quick", *designs, *arguments, "--out", str(out), "-q", "--json")
     python(site, "-c", RUN, *sweep, TOY_UNITS=str(units))
     return out
@@ -109,24 +130,66 @@ def shown(site: Path, code: str, **variables: str) -> Any:
 
 
 def test_it_is_listed(site: Path) -> None:
-    assert shown(site, "print(json.dumps(p2mperf.designs()))")[-2:] == ["toy-pages", "toy-array"]
-    assert "toy_family.designs" not in shown(
-        site, "import sys; p2mperf.designs(); print(json.dumps(list(sys.modules)))"
-    )
+    # Those of its family's declaration, and one that has an entry point of its own.
+    assert shown(site, "print(json.dumps(p2mperf.designs()))")[-3:] == [
+        "toy-pages",
+        "toy-array",
+        "toy-hashed",
+    ]
+    loaded = shown(site, "import sys; p2mperf.designs(); print(json.dumps(list(sys.modules)))")
+    assert not {"toy_family.designs", "toy_family.hashed"} & set(loaded)
 
 
-def test_it_is_built_and_audited(site: Path) -> None:
-    code = """
+@pytest.mark.parametrize("design", DESIGNS)
+def test_it_is_built_and_audited(site: Path, design: str) -> None:
+    code = f"""
+import numpy as np
 guest = p2mperf.Guest.plain("2M", geometry="toy64")
-with p2mperf.build("toy-pages", guest) as p2m:
+with p2mperf.build({design!r}, guest) as p2m:
     p2m.audit()
-    print(json.dumps([guest.name, p2m.lookup([0, 262143, 262144 + 511, 262144 + 512]).tolist()]))
+    frames = np.arange(262144 - 512, 262144 + 1024)
+    assert (p2m.lookup(frames)[512:1024] == guest.entries(frames[512:1024].astype(np.uint64))).all()
+    counted, predicted = p2m.footprint(), p2m.predict_footprint(guest)
+    assert (counted.pages, counted.memory_bytes) == (predicted.pages, predicted.memory_bytes)
+    print(json.dumps([guest.name, p2m.lookup([0, 262143, 262144 + 511, 262144 + 512, 2**64 - 1]).tolist()]))
 """
     # RAM is the 512 frames from 1 GiB = frame 262144 on: below and above them nothing is.
-    name, (zero, below, last, above) = shown(site, code)
+    name, (zero, below, last, above, highest) = shown(site, code)
     assert name == "toy-2m"
-    assert (zero, below, above) == (0, 0, 0)
+    assert (zero, below, above, highest) == (0, 0, 0, 0)
     assert last % 2 == 1
+
+
+def test_a_broken_entry_is_seen_by_its_audit(site: Path) -> None:
+    code = """
+from p2mperf.errors import AuditError
+guest = p2mperf.Guest.plain("2M", geometry="toy64")
+said = []
+for name in ("toy-array", "toy-hashed"):
+    with p2mperf.build(name, guest) as p2m:
+        words = p2m.words if name == "toy-array" else p2m.slots
+        words[words > 0] += 2
+        try:
+            p2m.audit()
+        except AuditError as error:
+            said.append(str(error))
+print(json.dumps(said))
+"""
+    assert shown(site, code) == [
+        "toy-array of toy-2m: an entry is another than the map's",
+        "toy-hashed of toy-2m: slots are not those of its frames",
+    ]
+
+
+def test_its_designs_refuse_guests_of_other_geometries(site: Path) -> None:
+    code = """
+from p2mperf.errors import BadInputError
+try:
+    p2mperf.build("toy-hashed", p2mperf.Guest.plain("2M"))
+except BadInputError as error:
+    print(json.dumps(str(error)))
+"""
+    assert shown(site, code) == "toy-hashed is for guests of geometry toy64, not pv64"
 
 
 def test_a_lookup_shows_its_way(site: Path) -> None:
@@ -139,7 +202,7 @@ def test_a_lookup_shows_its_way(site: Path) -> None:
 
 def test_it_is_swept(site: Path, results: Path) -> None:
     frame = p2mperf.load(results)
-    assert set(frame["design"]) >= {"toy-array", "toy-pages"}
+    assert set(frame["design"]) >= set(DESIGNS)
     assert set(frame["guest"]) == {"toy-8m"}
     assert set(frame["family"]) == {"toy"}
     assert set(frame["operation"]) == {"latency", "stamp"}
@@ -187,7 +250,12 @@ def test_it_is_compared_with_its_reference(results: Path, site: Path) -> None:
         "print(frame[['operation', 'design', 'reference']].to_json(orient='records'))",
     )
     pairs = {(row["operation"], row["design"], row["reference"]) for row in rows}
-    assert {("latency", "toy-pages", "toy-array"), ("stamp", "toy-pages", "toy-array")} <= pairs
+    # The hash cannot be written, so that it is stamped by nobody.
+    assert {pair for pair in pairs if pair[1] != pair[2]} == {
+        ("latency", "toy-pages", "toy-array"),
+        ("latency", "toy-hashed", "toy-array"),
+        ("stamp", "toy-pages", "toy-array"),
+    }
     # A sweep compared with itself has not become slower.
     assert "toy-pages" in command(site, "compare", str(results), str(results))
 
@@ -199,10 +267,9 @@ def test_its_figure_is_drawn(site: Path, results: Path, tmp_path: Path) -> None:
         "from p2mperf.figures import table\n"
         f"print(table('toy-costs', p2mperf.load({str(results)!r})).to_json(orient='records'))",
     )
-    # two operations of two designs
-    assert {(row["operation"], row["design"]) for row in rows} == {
-        (operation, design) for operation in ("latency", "stamp") for design in ("toy-array", "toy-pages")
-    }
+    # two operations of two designs, and one of the one that cannot be written
+    expected = {("latency", design) for design in DESIGNS} | {("stamp", design) for design in DESIGNS[:2]}
+    assert {(row["operation"], row["design"]) for row in rows} == expected
     assert (tmp_path / "toy-costs.png").stat().st_size > 1000
 
 
@@ -259,3 +326,40 @@ except BadInputError as error:
     print(json.dumps(str(error)))
 """
     assert shown(site, code).endswith("is one that stamp can be done on")
+
+
+# ---- docs/extending.md ----
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Each block of Python or TOML in a page, with the last file of the examples that is linked before it."""
+    found, file, block = [], "", None
+    for line in page.splitlines():
+        if re.fullmatch(r" *```(python|toml)", line):
+            block = []
+        elif line.strip() == "```" and block is not None:
+            found.append((file, textwrap.dedent("\n".join(block))))
+            block = None
+        elif block is not None:
+            block.append(line)
+        elif links := re.findall(r"\(\.\./examples/([\w./]+)\)", line):
+            file = links[-1]
+    return found
+
+
+def test_the_page_shows_pieces_of_the_examples() -> None:
+    found = blocks((CHECKOUT / "docs" / "extending.md").read_text("utf-8"))
+    assert len(found) >= 8
+    for file, block in found:
+        text = (EXAMPLES / file).read_text("utf-8")
+        assert any(textwrap.indent(block, " " * n) in text for n in (0, 4, 8)), (file, block)
+
+
+def test_the_page_knows_how_long_the_examples_are() -> None:
+    page = (CHECKOUT / "docs" / "extending.md").read_text("utf-8")
+    rows = [row for row in re.findall(r"^\| .+", page, re.M) if "../examples/toy_family/" in row]
+    assert len(rows) == 5
+    for row in rows:
+        files = re.findall(r"\(\.\./examples/([\w./]+)\)", row)
+        lengths = [len((EXAMPLES / file).read_text("utf-8").splitlines()) for file in files]
+        assert f"| {' + '.join(map(str, lengths))} |" in row, (row, lengths)

@@ -1,1 +1,0 @@
-"""A family of another package: its own geometry, two designs, an operation and a figure."""

@@ -12,7 +12,7 @@ from benchmarks.effort import Effort
 from benchmarks.report import Report
 from benchmarks.twin_library import NoCompilerError
 
-NAMES = ("twins", "entries", "take", "build", "memory", "startup", "life", "arm", "hap")
+NAMES = ("twins", "entries", "replays", "take", "build", "memory", "startup", "life", "arm", "hap")
 
 
 def main(argv: list[str]) -> int:

@@ -258,3 +258,78 @@ ENTRIES(list, 64)
 ENTRIES(list, 32)
 ENTRIES(tree, 64)
 ENTRIES(tree, 32)
+
+/* Replays: entries of a recorded build, as p2mperf's `Asked`, `Condition` and `Replayed` have them. */
+struct asked {
+    const uint32_t *items;
+    const int64_t *starts;
+    const uint64_t *m2p;
+};
+struct condition {
+    uint64_t *flushed;
+    uint64_t n_flushed_bytes;
+    const uint64_t *worked_on;
+    uint64_t n_lines;
+    const uint32_t *n_touches;
+};
+struct replayed {
+    uint64_t total, n_wrong, n_flushes, work, whole;
+};
+
+#define M2P_ITEM 0x80000000u
+enum { AT_HAND = 1024, LINE_ITEMS = 16 };
+
+/* get_phys_to_machine of 3.18 is a function that is called; of the list only the slow path is one */
+static __attribute__((noinline)) uint64_t get_phys_to_machine(const struct tree *t, uint64_t pfn)
+{
+    return walk_tree(*t, t, pfn, 64);
+}
+
+always_inline uint64_t walk_called_tree(struct tree t, const struct tree *original, uint64_t pfn, int bits)
+{
+    (void)t, (void)bits;
+    return get_phys_to_machine(original, pfn);
+}
+
+#define REPLAYS(name, kind)                                                                               \
+    void name##_replay_64(const struct kind *tables, const struct asked *asked,                           \
+                          const struct condition *c, int64_t first, int64_t last, int64_t *took,          \
+                          uint64_t zero, struct replayed *out)                                            \
+    {                                                                                                     \
+        const struct kind t = *tables;                                                                    \
+        const uint32_t *items = asked->items;                                                             \
+        const int64_t *starts = asked->starts;                                                            \
+        uint64_t chance = 0x9E3779B97F4A7C15 ^ (uint64_t)first, at_hand = 0, total = 0, n_wrong = 0;      \
+        struct entered found = {0};                                                                       \
+        struct before before = {.flushed = c->flushed, .n_flushed_bytes = c->n_flushed_bytes,             \
+                                .worked_on = c->worked_on, .n_lines = c->n_lines};                        \
+        uint64_t first_tick = ticks();                                                                    \
+        for (int64_t number = first; number < last; number++) {                                           \
+            int64_t begins = starts[number], ends = starts[number + 1];                                   \
+            before.n_touches = c->n_touches[number];                                                      \
+            disturb(&before, &found, &chance, (uint64_t)number);                                          \
+            for (int64_t at = begins; at < ends && at < begins + AT_HAND; at += LINE_ITEMS)               \
+                at_hand = items[at + (int64_t)(at_hand & zero)];                                          \
+            uint64_t start = ticks(), begin = ticks();                                                    \
+            for (int64_t at = begins; at < ends; at++) {                                                  \
+                uint64_t item = items[at], entry;                                                         \
+                if (item & M2P_ITEM) {                                                                    \
+                    uint64_t mfn = item & (M2P_ITEM - 1);                                                 \
+                    entry = walk_##name(t, tables, load(asked->m2p, mfn, 64), 64);                        \
+                    if (unlikely(entry != mfn))                                                           \
+                        n_wrong++;                                                                        \
+                } else {                                                                                  \
+                    entry = walk_##name(t, tables, item, 64);                                             \
+                }                                                                                         \
+                total += entry;                                                                           \
+            }                                                                                             \
+            uint64_t end = ticks();                                                                       \
+            *took++ = (int64_t)(end - begin) - (int64_t)(begin - start);                                  \
+        }                                                                                                 \
+        *out = (struct replayed){total + (at_hand & zero), n_wrong, found.n_flushes, found.work,          \
+                                 ticks() - first_tick};                                                   \
+    }
+
+REPLAYS(list, list)
+REPLAYS(tree, tree)
+REPLAYS(called_tree, tree)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fault_streams import fault_stream
 
 import p2mperf
 from benchmarks import memory, paired, twin_library
@@ -16,12 +17,15 @@ from benchmarks.__main__ import NAMES, main
 from benchmarks.build import first_touch
 from benchmarks.effort import Effort
 from benchmarks.entries import EntryTwin
+from benchmarks.replays import ReplayTwin
 from benchmarks.report import Criterion, Report
 from benchmarks.take import _list_array, _take
 from p2mperf import kernels
 from p2mperf.guests.extents import Extents
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.operations.entry import Entry
+from p2mperf.measure.replay import Replayer, condition_of
+from p2mperf.measure.replay_kernels import replay
 from p2mperf.preambles import Preamble
 from p2mperf.streams import make_stream
 
@@ -82,6 +86,26 @@ def test_twin_of_entries_does_what_the_loop_does(library: Path, name: str, geome
     assert (found.total, found.n_flushes, found.work) == expected[:1] + expected[-2:]
     assert found.took.shape == expected.took.shape == (64,)
     assert 0 < found.took.sum() < found.whole
+
+
+@needs_gcc
+@pytest.mark.parametrize("called", [False, True])
+@pytest.mark.parametrize("name", ["pv-tree", "pv-linear"])
+def test_twin_of_replays_does_what_the_loop_does(library: Path, name: str, called: bool) -> None:
+    guest = Guest.plain("64M")
+    condition = "cold" if FLUSH.is_possible else "tight"
+    n_touches = np.arange(50, dtype=np.uint32) * (condition == "cold")
+    before = condition_of(condition, 64 << 10, n_touches.astype(np.uint32))
+    with Replayer(guest, (name,), fault_stream(50, guest.n_boot_pages), control=False) as replayer:
+        design, took = replayer.designs[name], np.zeros(20, np.int64)
+        twin = ReplayTwin(library, replayer, name, before, called and name == "pv-tree")
+        found = twin(10, 30, took)
+        expected = replay(
+            design.tables, design.state, replayer.asked, before, 10, 30, np.zeros(20, np.int64), np.uint64(0)
+        )
+        replayer.check(name, 10, 30, found)
+    assert found[:4] == expected[:4]
+    assert 0 < took.sum() < found.whole
 
 
 @needs_gcc

@@ -53,7 +53,7 @@ def test_every_entry_of_every_design_is_timed_under_each_condition(
 @needs_flush
 def test_flushes_and_work_are_done_as_often_as_the_gaps_say(replayer: Replayer) -> None:
     n_touches = np.arange(STREAM.n_entries, dtype=np.uint32)
-    before = replaying._condition("cold", 64 * KIB, n_touches)
+    before = replaying.condition_of("cold", 64 * KIB, n_touches)
     design = replayer.designs["pv-linear"]
     took = np.zeros(5, np.int64)
     result = replay(design.tables, design.state, replayer.asked, before, 10, 15, took, ZERO)
@@ -98,7 +98,7 @@ def test_a_tree_reads_three_words_where_a_list_reads_one(replayer: Replayer) -> 
 
 def test_the_loop_has_no_floats_and_no_vectors(replayer: Replayer) -> None:
     fresh, design = njit(replay.py_func, cache=False), replayer.designs["pv-tree"]
-    before = replaying._condition("tight", 0, np.zeros(1, np.uint32))
+    before = replaying.condition_of("tight", 0, np.zeros(1, np.uint32))
     fresh(design.tables, design.state, replayer.asked, before, 0, 1, np.zeros(1, np.int64), ZERO)
     (text,) = fresh.inspect_llvm().values()
     assert not FLOAT.search(text)

@@ -164,7 +164,7 @@ class Replayer:
             By the lower quartile of many tries: what else runs makes them longer, never shorter.
         """
         condition, took = (
-            _condition("cold", work_bytes, np.zeros(0, np.uint32)),
+            condition_of("cold", work_bytes, np.zeros(0, np.uint32)),
             np.zeros(_N_CALIBRATED, np.int64),
         )
         time_other_work(condition, np.uint64(_CALIBRATED_TOUCHES), took)
@@ -210,7 +210,7 @@ class Replayer:
         if condition == COLD:
             gaps_us = np.minimum(self.stream.gaps_ns, LONGEST_GAP_NS) / 1000
             n_touches = np.round(gaps_us * touches_per_us).astype(np.uint32)
-        before = _condition(condition, work_bytes, n_touches)
+        before = condition_of(condition, work_bytes, n_touches)
         took = {name: np.zeros(phases.n_timed, np.int64) for name in self.designs}
         names, elapsed_ns, whole = list(self.designs), 0, 0
         orders = latin_orders(len(names), phases.n_phases, np.random.default_rng(seed))
@@ -302,7 +302,30 @@ def led_to(
         gc.enable()
 
 
-def _condition(name: str, work_bytes: int, n_touches: NDArray[np.uint32]) -> Condition:
+def condition_of(name: str, work_bytes: int, n_touches: NDArray[np.uint32]) -> Condition:
+    """Make ready what comes before entries.
+
+    Parameters
+    ----------
+    name : str
+        One of `CONDITIONS`.
+    work_bytes : int
+        Of ``cold``: memory that other work reads from [bytes].
+    n_touches : ndarray of uint32, shape (n_entries,)
+        Lines of it that are read before each entry; 0 unless it is cold.
+
+    Returns
+    -------
+    Condition
+        With memory of its own.
+
+    Raises
+    ------
+    BadInputError
+        When there is no memory to work on.
+    P2mperfError
+        Where it is not known what flushes the TLB.
+    """
     if name in FLUSHED and not Preamble(name, True, 0, 0, "").is_possible:
         raise P2mperfError(f"{name} flushes the TLB, which is known for x86 alone: take condition tight")
     if name == COLD and work_bytes < 32 * KIB:

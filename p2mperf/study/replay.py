@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from p2mperf.analysis.replay_file import write_replays
 from p2mperf.errors import BadInputError, shown
 from p2mperf.progress import Bar, Progress
-from p2mperf.results.files import as_path, open_regular
+from p2mperf.results.files import as_path
 from p2mperf.shipped import RECORDINGS, shipped
 from p2mperf.study.replay_plan import N_PROCESSES, PHASE_ENTRIES, ReplayPlan, plan_replay
 from p2mperf.study.replaying import run_replays
 from p2mperf.units import flag
 from p2mperf.workload.recording import Recording
+from p2mperf.workload.recording_file import digest, read_recording
 from p2mperf.workload.replays import Replays
 from p2mperf.workload.translation_stream import TranslationStream
 
@@ -142,7 +143,7 @@ def replay_source(
 
     if isinstance(source, TranslationStream):
         return run_replays(source, plan, progress, keep)
-    recording, digest = recorded(source)
+    recording, its_digest = recorded(source)
 
     def make(guest: Guest, seed: int) -> TranslationStream:
         made: TranslationStream = import_module("p2mperf.workload.stream").make_stream(
@@ -150,7 +151,7 @@ def replay_source(
         )
         return made
 
-    return run_replays(make, plan, progress, keep, recording=digest)
+    return run_replays(make, plan, progress, keep, recording=its_digest)
 
 
 def recorded(source: Recording | str | Path) -> tuple[Recording, str]:
@@ -174,14 +175,8 @@ def recorded(source: Recording | str | Path) -> tuple[Recording, str]:
     """
     if not isinstance(source, str | Path | Recording):
         raise BadInputError(f"a recording is replayed, or a stream made of one, and not {shown(source)}")
-    files = "p2mperf.workload.recording_file"
-    if isinstance(source, Recording):
-        recording = source
-    else:
-        path = located(source)
-        open_regular(path).close()
-        recording = import_module(files).read_recording(path)
-    return recording, import_module(files).digest(recording)
+    recording = source if isinstance(source, Recording) else read_recording(located(source))
+    return recording, digest(recording)
 
 
 def located(source: str | Path) -> Path:

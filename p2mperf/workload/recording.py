@@ -57,11 +57,11 @@ class Whole:
     Attributes
     ----------
     every : int
-        Each so-many-th address space was kept, by the order in which they began.
+        Each so-many-th process was kept with all its address spaces, by the number of their events.
     first : int
-        The first that was kept.
+        The first that was kept, from 0 for the one with most events.
     n_spaces, n_kept_spaces : int
-        Address spaces, of all and of the sample.
+        Address spaces that began, of all and of the sample.
     n_events : dict of str to int
         Events by name.
     n_faults : dict of str to int

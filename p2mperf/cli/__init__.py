@@ -28,6 +28,7 @@ COMMANDS = {
     "migrate": "move an ARM guest: precopy rounds, dirty pages traced through real tables",
     "replay": "replay what a recorded build asks of a p2m through designs, tight, flushed and cold",
     "record": "run a command and record which pages it asks the kernel for",
+    "trace": "say what a recording is, cut a sample of it, or recover one",
     "report": "write an HTML report on results",
     "info": "show the machine card",
     "doctor": "check what this machine needs for good measurements",

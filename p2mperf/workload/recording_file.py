@@ -81,12 +81,33 @@ def write_recording(recording: Recording, path: str | Path, *, force: bool = Fal
         When the file cannot be written.
     """
     check_recording(recording)
+    path = refuse_existing(path, force)
+    replace_file(path, lambda temporary: _write(recording, temporary))
+
+
+def refuse_existing(path: str | Path, force: bool = False) -> Path:
+    """Refuse to write over a file, before any work is done for it.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to make.
+    force : bool
+        Whether it may be written over.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BadInputError
+        When it is there.
+    """
     path = as_path(path)
     if not force and status_of(path) is not None:
-        raise BadInputError(
-            f"{told(path)} is there already: name another file, or force it to be written over"
-        )
-    replace_file(path, lambda temporary: _write(recording, temporary))
+        raise BadInputError(f"{told(path)} is there already: name another file, or --force it to be replaced")
+    return path
 
 
 def _write(recording: Recording, path: Path) -> None:

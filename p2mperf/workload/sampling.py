@@ -1,4 +1,4 @@
-"""A sample of a recording: whole lives of every so-many-th process, and counts of all that it was cut from."""
+"""A sample of a recording: whole lives of every so-many-th process, and counts of what it was cut from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _CLONE_VM, _CLONE_THREAD = 0x100, 0x10000
 _OF_THREADS = (Event.NEW_TASK, Event.EXEC, Event.EXIT, Event.SWITCH)
 _OF_FILES = (Event.MAP_PAGES, Event.CACHE_ADD)
 # Bounds of the histogram of gaps: four in each octave.
-GAP_BOUNDS_NS = np.unique([0, *((4 + quarter) << octave >> 2 for octave in range(2, 50) for quarter in range(4))])
+GAP_BOUNDS_NS = np.unique(
+    [0, *((4 + quarter) << octave >> 2 for octave in range(2, 50) for quarter in range(4))]
+)
 _MOVABLE = 1
 # A sample is like its recording when shares are so near to each other: of themselves, or of everything.
 MOST_SHARE_RATIO, MOST_SHARE, MOST_GAP_RATIO, MOST_STEP_SHARE = 0.03, 0.001, 0.1, 0.02
@@ -72,7 +74,9 @@ class Likeness:
         found.append((size, f"median gap: {sample:.0f} ns in the sample, {whole:.0f} ns in the whole"))
         whole, sample = self.next_frame_share
         size = _step_difference(whole, sample)
-        found.append((size, f"next to the frame before: {sample:.1%} in the sample, {whole:.1%} in the whole"))
+        found.append(
+            (size, f"next to the frame before: {sample:.1%} in the sample, {whole:.1%} in the whole")
+        )
         return found
 
 
@@ -113,8 +117,8 @@ def sample(recording: Recording, every: int, first: int = 0) -> Recording:
     the thread that comes next. So each is of one process, and all samples together are the whole.
 
     A build does the same few things again and again, so that every so-many-th process in the order of their
-    beginnings may be a compiler; and of the few compilers of a sample some are ten times as long as others. In
-    the order of their events each sample has small and large ones, as the whole has.
+    beginnings may be a compiler; and of the few compilers of a sample some are ten times as long as others.
+    In the order of their events each sample has small and large ones, as the whole has.
     """
     _require(recording, every)
     if not _is_whole_number(first) or not 0 <= first < every:
@@ -293,13 +297,12 @@ def _is_whole_number(value: object) -> bool:
 
 
 def _is_any(recording: Recording, events: tuple[Event, ...]) -> Mask:
-    is_one = np.zeros(128, bool)
-    is_one[list(events)] = True
-    return is_one[recording.event]
+    is_any: Mask = np.isin(recording.event, events)
+    return is_any
 
 
 def _ranks_of_threads(recording: Recording, owners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of each thread the rank of its process, 0 for the one with most events; -1 for the thread that is none."""
+    """Of each thread the rank of its process, 0 for the one with most events; -1 for number 0, no thread."""
     made = recording.event == Event.NEW_TASK
     n_threads = 1 + max(int(recording.pid.max()), int(recording.value[made].max(initial=0)))
     leaders = np.arange(n_threads)
@@ -325,7 +328,8 @@ def _owner_of_events(recording: Recording) -> NDArray[np.int64]:
 def _begins_space(recording: Recording) -> Mask:
     """Which events begin an address space: a program, or a copy of one."""
     is_copy = (recording.event == Event.NEW_TASK) & (recording.aux & _CLONE_VM == 0)
-    return is_copy | (recording.event == Event.EXEC)
+    begins: Mask = is_copy | (recording.event == Event.EXEC)
+    return begins
 
 
 def _renumber(columns: dict[str, NDArray[np.signedinteger]], is_kept_thread: Mask) -> None:
@@ -369,9 +373,12 @@ def _shares(whole: Mapping[str, int], cut: Mapping[str, int]) -> dict[str, tuple
 
 def _next_frame_share(recording: Recording, kept: Mask | None = None) -> float:
     """Share of single movable frames that are next to the one that was allocated before on the same CPU."""
-    is_data = (recording.event == Event.ALLOC) & (recording.aux >> 32 == _MOVABLE << 8) & (recording.value >= 0)
+    is_data: Mask = (
+        (recording.event == Event.ALLOC) & (recording.aux >> 32 == _MOVABLE << 8) & (recording.value >= 0)
+    )
     is_data = is_data if kept is None else is_data & kept
     frames, cpus = recording.value[is_data], recording.cpu[is_data]
     steps = [np.diff(frames[cpus == cpu]) for cpu in np.unique(cpus)]
     n_steps = sum(step.size for step in steps)
-    return sum(int(np.count_nonzero(np.abs(step) == 1)) for step in steps) / max(1, n_steps)
+    n_next: int = sum(int(np.count_nonzero(np.abs(step) == 1)) for step in steps)
+    return float(n_next / max(1, n_steps))

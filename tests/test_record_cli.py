@@ -22,7 +22,7 @@ import p2mperf
 from p2mperf.analysis.statistics import ratio_interval
 from p2mperf.cli import main
 from p2mperf.errors import BadInputError
-from p2mperf.study import recording, recording_cost
+from p2mperf.study import recording_cost
 from p2mperf.study.recording_cost import Cost, Pair
 from p2mperf.workload import counts, recorder, running
 from p2mperf.workload.raw_trace import read_raw_trace, write_progress, write_raw_trace
@@ -231,8 +231,8 @@ def test_a_real_command_becomes_a_file(tmp_path: Path, capfd: pytest.CaptureFixt
         (["--out", "--", "true"], "record: argument --out: expected one argument"),
         (["--", "no-such-program"], "there is no program 'no-such-program' to run"),
         (["--out", "x.json", "--", "true"], "a file that ends in .parquet, not to x.json"),
-        (["--out", "there.parquet", "--", "true"], "there.parquet is there already: give --force"),
-        (["--out", "dir.parquet", "--force", "--", "true"], "dir.parquet is there already: give another"),
+        (["--out", "there.parquet", "--", "true"], "there.parquet is there already"),
+        (["--out", "dir.parquet", "--force", "--", "true"], "dir.parquet is no file that could be replaced"),
         (["--out", "left.parquet", "--", "true"], "left.parquet.raw is left of a recording that did not end"),
         (["--out", "strange.parquet", "--force", "--", "true"], "strange.parquet.raw is not removed: 'file'"),
         (["--buffer", "1K", "--", "true"], "a buffer of each CPU has from 64K to 4G, not 1K"),
@@ -303,13 +303,10 @@ def test_what_a_killed_recorder_left_becomes_a_file(kernel: Faulting) -> None:
     descriptor = os.open("raw/progress", os.O_WRONLY)
     write_progress(descriptor, 0, PAGE, 1002)
     os.close(descriptor)
+    assert main(["trace", "recover", "raw", "--out", "y.parquet", "-q"]) == 0
     # Faults at 1001, 1002 and 1003 ns: the last is not sure to be all.
-    found = recording.recover("raw", "y.parquet")
-    assert (found.n_events, found.about.complete_until_ns) == (2, 1)
-    assert read_recording("y.parquet").value.tolist() == [1, 2]
-    with pytest.raises(BadInputError, match=r"y\.parquet is there already"):
-        recording.recover("raw", "y.parquet")
-    assert recording.recover("raw", "y.parquet", force=True).n_events == 2
+    found = read_recording("y.parquet")
+    assert (found.value.tolist(), found.about.complete_until_ns) == ([1, 2], 1)
 
 
 def test_counts_as_json(no_kernel: None, capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,10 +16,10 @@ from p2mperf.units import flag, parse_size
 from p2mperf.workload.counts import FORMAT, NOTE, VERSION, Counts
 from p2mperf.workload.decode import decode
 from p2mperf.workload.events import EVENTS, Event
-from p2mperf.workload.raw_trace import ABOUT_FILE, PROGRESS_FILE, read_raw_trace
+from p2mperf.workload.raw_trace import ABOUT_FILE, PROGRESS_FILE
 from p2mperf.workload.recorder import Look, RawRun, record_raw
 from p2mperf.workload.recording import Recording
-from p2mperf.workload.recording_file import write_recording
+from p2mperf.workload.recording_file import refuse_existing, write_recording
 from p2mperf.workload.running import require_command
 from p2mperf.workload.trace_instance import BUFFER_BYTES, NoTracingError, check_buffer
 
@@ -143,7 +143,11 @@ def place(
     """
     force = flag(force, "force")
     buffer_bytes = check_buffer(parse_size(buffer))
-    path = _free(out, force)
+    path = refuse_existing(out, force)
+    if path.suffix != SUFFIX:
+        raise BadInputError(f"a recording is written to a file that ends in {SUFFIX}, not to {told(path)}")
+    if status_of(path) is not None and not path.is_file():
+        raise BadInputError(f"{told(path)} is no file that could be replaced: give another --out")
     raw = path.with_name(f"{path.name}.raw") if keep_raw is None else as_path(keep_raw)
     if keep_raw is None and status_of(raw) is not None:
         if not force:
@@ -155,17 +159,6 @@ def place(
     make_directory(path.parent)
     make_directory(raw.parent)
     return Kept(path, raw, keep_raw is not None, force, buffer_bytes)
-
-
-def _free(out: str | Path, force: bool) -> Path:
-    """Path of a file that may be written."""
-    path = as_path(out)
-    if path.suffix != SUFFIX:
-        raise BadInputError(f"a recording is written to a file that ends in {SUFFIX}, not to {told(path)}")
-    if status_of(path) is not None and not (force and path.is_file()):
-        advice = "give --force to replace it, or another --out" if path.is_file() else "give another --out"
-        raise BadInputError(f"{told(path)} is there already: {advice}")
-    return path
 
 
 def record_to_file(
@@ -215,37 +208,6 @@ def record_to_file(
     if not kept.is_raw_kept:
         remove_raw(kept.raw)
     return Recorded(recording, run, kept.out, kept.out.stat().st_size, n_raw_bytes)
-
-
-def recover(directory: str | Path, out: str | Path, force: bool = False) -> Recording:
-    """Make a file of a raw trace, as of one whose recorder was killed, up to where that is complete.
-
-    Parameters
-    ----------
-    directory : str or Path
-        The raw trace; it stays.
-    out : str or Path
-        File to write.
-    force : bool
-        Replace a file that is there.
-
-    Returns
-    -------
-    Recording
-        ``about.complete_until_ns`` says up to where nothing is missing, and nothing later is in it.
-
-    Raises
-    ------
-    BadInputError
-        When the raw trace is damaged, nothing of it is complete, or the file is there.
-    DoesNotFitError
-        When memory does not hold its events.
-    """
-    path = _free(out, flag(force, "force"))
-    recording = decode(read_raw_trace(as_path(directory)))
-    make_directory(path.parent)
-    write_recording(recording, path, force=force)
-    return recording
 
 
 def write_counts(found: Counts, kept: Kept) -> Path:

@@ -13,7 +13,6 @@ from p2mperf.guests.geometry import Words
 from p2mperf.host.card import Card
 from p2mperf.measure.disturb import filled
 from p2mperf.measure.ladder_kernels import grow_cycle
-from p2mperf.measure.operations.entry import trimmed_mean
 from p2mperf.measure.replay import Replayer, led_to
 from p2mperf.measure.replay_kernels import Replayed, disturb_victim, note_loads
 from p2mperf.measure.rounds import latin_orders
@@ -29,7 +28,7 @@ _ZERO, _LINE_WORDS, _CYCLE_SEED = np.uint64(0), np.uint64(LINE_BYTES // 8), np.u
 # A virtual machine may see all of a last cache that it shares with a hundred CPUs that it does not see.
 _LARGEST_BYTES = 32 * MIB
 _N_COUNTED = 1000  # entries whose loads are noted
-_CALIBRATED_TOUCHES, _N_CALIBRATED = 4096, 9
+_CALIBRATED_TOUCHES, _N_CALIBRATED = 4096, 9  # or all of its lines
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,7 @@ def touches_in(replayer: Replayer, victim: Victim, gap_ns: float) -> int:
     """
     design, words = next(iter(replayer.designs.values())), victim.memory()
     took = np.zeros(1, np.int64)
+    n_touches = max(_CALIBRATED_TOUCHES, words.nbytes // LINE_BYTES)
     per_touch = []
     for _ in range(_N_CALIBRATED):
         start = perf_counter_ns()
@@ -104,14 +104,14 @@ def touches_in(replayer: Replayer, victim: Victim, gap_ns: float) -> int:
             replayer.asked,
             words,
             victim.kind == "chase",
-            _CALIBRATED_TOUCHES,
+            n_touches,
             0,
             1,
             took,
             _ZERO,
         )
         tick_ns = (perf_counter_ns() - start) / max(1, int(result.whole))
-        per_touch.append(int(took[0]) * tick_ns / _CALIBRATED_TOUCHES)
+        per_touch.append(int(took[0]) * tick_ns / n_touches)
     return max(1, round(gap_ns / max(0.01, float(np.median(per_touch)))))
 
 
@@ -136,8 +136,7 @@ def measure_victim(
     Returns
     -------
     dict of str to tuple of float
-        By design: time of the work after an entry, the mean over each phase without the longest and the
-        shortest [ns].
+        By design: time of the work after an entry, the mean of the middle half of each phase [ns].
 
     Raises
     ------
@@ -147,7 +146,8 @@ def measure_victim(
     Notes
     -----
     The TLB is not flushed: Xen makes a PV guest's user pages global, so that they stay in it when the kernel
-    is entered.
+    is entered. Work lasts ten to a hundred times as long as an entry's lookups, and is interrupted as much
+    more often; a line more that it has to fetch makes the middle half longer as well as the rest.
     """
     words, chased = victim.memory(), victim.kind == "chase"
     names, elapsed_ns, whole = list(replayer.designs), 0, 0
@@ -160,9 +160,14 @@ def measure_victim(
                 replayer, name, words, chased, n_touches, first, took, phases.lead_entries
             )
             elapsed_ns, whole = elapsed_ns + spent_ns, whole + ticks
-            means[name].append(trimmed_mean(took))
+            means[name].append(_midmean(took))
     tick_ns = elapsed_ns / max(1, whole)
     return {name: tuple(ticks * tick_ns for ticks in each) for name, each in means.items()}
+
+
+def _midmean(took: NDArray[np.int64]) -> float:
+    quarter = took.size // 4
+    return float(np.sort(took)[quarter : took.size - quarter].mean())
 
 
 def _phase(

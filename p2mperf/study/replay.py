@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from p2mperf.analysis.replay_file import write_replays
 from p2mperf.errors import BadInputError, shown
 from p2mperf.progress import Bar, Progress
-from p2mperf.results.files import as_path
-from p2mperf.shipped import RECORDINGS, shipped
 from p2mperf.study.replay_plan import N_PROCESSES, PHASE_ENTRIES, ReplayPlan, plan_replay
 from p2mperf.study.replaying import run_replays
 from p2mperf.units import flag
@@ -175,16 +173,5 @@ def recorded(source: Recording | str | Path) -> tuple[Recording, str]:
     """
     if not isinstance(source, str | Path | Recording):
         raise BadInputError(f"a recording is replayed, or a stream made of one, and not {shown(source)}")
-    recording = source if isinstance(source, Recording) else read_recording(located(source))
+    recording = source if isinstance(source, Recording) else read_recording(source)
     return recording, digest(recording)
-
-
-def located(source: str | Path) -> Path:
-    """Where a recording is: one of ours by name, or a file.
-
-    Raises
-    ------
-    BadInputError, ResultsError
-        When no file can be called so, or the shipped one is not there.
-    """
-    return shipped(source) if isinstance(source, str) and source in RECORDINGS else as_path(source)

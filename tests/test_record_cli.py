@@ -110,7 +110,7 @@ def test_a_command_becomes_a_file(kernel: Faulting, capfd: pytest.CaptureFixture
     assert main(["record", "--out", "x.parquet", "--", "echo", "hello"]) == 0
     out, err = capfd.readouterr()
     assert out.startswith("hello\n")
-    assert out.split("\n")[2].split() == ["exceptions/page_fault_user", "3"]
+    assert out.split("\n")[2].split() == ["fault", "user", "3"]
     assert "3 events, 0 lost; x.parquet has" in out
     assert "recording" in err
     found = read_recording("x.parquet")
@@ -123,7 +123,7 @@ def test_as_json(kernel: Faulting, capfd: pytest.CaptureFixture[str]) -> None:
     out, err = capfd.readouterr()
     said = json.loads(out)
     assert err == "hello\n"  # what the command writes is not mixed with data
-    assert (said["n_events"], said["events"], said["n_lost"]) == (3, {"exceptions/page_fault_user": 3}, 0)
+    assert (said["n_events"], said["events"], said["n_lost"]) == (3, {"FAULT_USER": 3}, 0)
     assert said["out"] == "recording.parquet"
     assert said["n_bytes"] == Path("recording.parquet").stat().st_size
     assert said["n_raw_bytes"] == PAGE
@@ -214,8 +214,8 @@ def test_a_real_command_becomes_a_file(tmp_path: Path, capfd: pytest.CaptureFixt
     assert (
         said["n_events"] == sum(said["events"].values()) == sum(cpu["read"] for cpu in said["cpus"].values())
     )
-    assert said["events"]["sched/sched_process_exec"] == 3  # sh, and two programs
-    n_faults = said["events"]["exceptions/page_fault_user"] + said["events"]["exceptions/page_fault_kernel"]
+    assert said["events"]["EXEC"] == 3  # sh, and two programs
+    n_faults = said["events"]["FAULT_USER"] + said["events"]["FAULT_KERNEL"]
     assert n_faults > 3 * 20
 
 

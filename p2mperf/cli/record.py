@@ -224,11 +224,14 @@ def _usage_rows(usage: Usage) -> list[tuple[str, object]]:
 
 
 def _as_text(found: Recorded, cost: Cost | None) -> str:
-    from p2mperf.study.recording import count_events
+    from p2mperf.workload.sampling import count_events
 
     about = found.recording.about
+    events = [
+        (name.lower().replace("_", " "), n_events) for name, n_events in count_events(found.recording).items()
+    ]
     lines = [
-        show.text_table(("event", "n"), count_events(found.recording).items()),
+        show.text_table(("event", "n"), events),
         "",
         show.text_table(("the command took", ""), _usage_rows(about.usage)),
         "",
@@ -272,8 +275,8 @@ def _ratio(ratio: Ratio | None) -> dict[str, float | int | None] | None:
 
 
 def _plain(found: Recorded, cost: Cost | None) -> dict[str, object]:
-    from p2mperf.study.recording import count_events
     from p2mperf.study.recording_cost import TIMES
+    from p2mperf.workload.sampling import count_events
 
     about = found.recording.about
     plain: dict[str, object] = {

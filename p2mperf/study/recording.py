@@ -8,14 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from p2mperf.errors import BadInputError
 from p2mperf.results.files import as_path, make_directory, replace_file, status_of, told
 from p2mperf.units import flag, parse_size
 from p2mperf.workload.counts import FORMAT, NOTE, VERSION, Counts
 from p2mperf.workload.decode import decode
-from p2mperf.workload.events import EVENTS, Event
 from p2mperf.workload.raw_trace import ABOUT_FILE, PROGRESS_FILE
 from p2mperf.workload.recorder import Look, RawRun, record_raw
 from p2mperf.workload.recording import Recording
@@ -229,12 +226,6 @@ def write_counts(found: Counts, kept: Kept) -> Path:
     plain = {"format": FORMAT, "version": VERSION, "note": NOTE, **asdict(found)}
     replace_file(path, lambda temporary: temporary.write_text(json.dumps(plain, indent=2)))
     return path
-
-
-def count_events(recording: Recording) -> dict[str, int]:
-    """Count the events of a recording by their tracepoints; those that it has none of are left out."""
-    n_events = np.bincount(recording.event, minlength=max(Event) + 1)
-    return {each.tracepoint: int(n_events[event]) for event, each in EVENTS.items() if n_events[event]}
 
 
 def remove_raw(directory: Path) -> None:

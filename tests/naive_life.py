@@ -6,6 +6,7 @@ shared is kept in sets, only to say how many pages each step must take and when 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from copy import copy
 from functools import cache, cached_property
 
@@ -79,7 +80,8 @@ class Life:
             if leaf in own:
                 continue
             first = leaf * self.leaf
-            points = [first, *(pfn for pfn in changes if first < pfn < first + self.leaf)]
+            inside = slice(bisect_right(changes, first), bisect_left(changes, first + self.leaf))
+            points = [first, *changes[inside]]
             kinds = {self._kind_at_boot(pfn) for pfn in points}
             if len(kinds) == 1 and kinds <= {"missing", "identity"}:
                 shared[leaf] = kinds.pop()

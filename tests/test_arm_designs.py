@@ -8,36 +8,23 @@ from dataclasses import replace
 import hypothesis
 import numpy as np
 import pytest
+from arm_guests import GIB, GUESTS, RAM_BITS
 from hypothesis import strategies as st
 
 import p2mperf
-from p2mperf.designs.arm.event_kernels import Recorder
-from p2mperf.designs.arm.layout import REGION_FRAMES
 from p2mperf.designs.arm.vlpt import ArmVlpt
-from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect, ArmWalkThrashing
+from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.lpae import Stage2
 from p2mperf.guests.machine import Machine
-from p2mperf.kernels import trace
 from p2mperf.memory.window import Window
-from p2mperf.model.arndale import CHAIN, EVENTS
 from p2mperf.streams import make_stream
 from p2mperf.tables.radix import RadixTable, read_back
 
-GIB = 1 << 30
 DESIGNS = (ArmWalk, ArmWalkDirect, ArmVlpt)
-RAM_BITS = 0x6FF  # by hand: valid, table, write-back 0xF << 2, read, write, outer shareable 2 << 8, accessed
-
-GUESTS = {
-    "base-2g": Guest.plain("1300M", geometry="lpae"),
-    "base-0": Guest.plain("1025M", geometry="lpae", base=0),
-    "odd": Guest.plain(12 << 12, geometry="lpae", base=3 * GIB - (7 << 12)),
-    "two-banks": Guest.from_e820([("1G", "4G", "ram"), ("8G", "9G", "ram")], "4G", geometry="lpae"),
-}
 LAYOUTS = ({}, {"run_frames": 1}, {"n_regions": 3}, {"domid": 5})
-
 each_guest = pytest.mark.parametrize("name", GUESTS)
 each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 
@@ -170,108 +157,6 @@ def test_a_frame_between_banks_has_a_path_through_the_window() -> None:
         assert found.steps == (("hole", "window", -1, 0, p2m.window.base + 8 * gfn),)
 
 
-# Events of one lookup in steady state, by hand. A walk maps three pages: each map saves interrupts, probes
-# one slot and raises its count, then DSB, TLBI, DSB, ISB; the first access after it misses the TLB, and the
-# MMU reads root and slot. Each unmap saves interrupts, reads the slot and lowers its count.
-WALK_EVENTS = {
-    "map": 3,
-    "unmap": 3,
-    "dsb": 3 * 2,
-    "isb": 3,
-    "tlbi": 3,
-    "irq_save": 3 + 3,
-    "lock": 1,
-    "slot_load": 3 + 3,
-    "slot_store": 3 + 3,
-    "entry_load": 3,
-    "mmu_load": 3 * 2,
-}
-
-
-def test_events_of_a_lookup_are_the_arithmetic(three_ways: tuple[ArmVlpt, ...]) -> None:
-    window, direct, walk = three_ways
-    gfn = int(window.guest.ram.first_pfn[0]) + 12345
-    walk.lookup([gfn])
-    assert walk.events(gfn) == WALK_EVENTS == EVENTS["arm-walk"]
-    assert direct.events(gfn) == {"lock": 1, "entry_load": 3} == EVENTS["arm-walk-direct"]
-    assert window.events(gfn) == {"entry_load": 1} == EVENTS["arm-vlpt, TLB hit"]
-    # Every load of a chain waits for the one before: a slot each and an entry each, and two of the MMU a map.
-    recorder = Recorder.empty()
-    trace(walk.tables, (), recorder, np.uint64(gfn))
-    assert int(recorder.loads[0]) == 6 + 3
-    chain = WALK_EVENTS["entry_load"] + WALK_EVENTS["mmu_load"] + WALK_EVENTS["map"]
-    assert chain == 12 == CHAIN["arm-walk"]
-
-
-def test_a_walk_stops_at_the_level_that_ends_it(three_ways: tuple[ArmVlpt, ...]) -> None:
-    walk = three_ways[2]
-    # Below RAM no root entry is valid: one map, one load. Above its end the GiB has a second-level page,
-    # but the 2 MiB there have no third-level one: two maps, two loads. 1300M ends at 2 GiB + 1300 MiB.
-    assert walk.events(5)["map"] == walk.events(5)["unmap"] == walk.events(5)["entry_load"] == 1
-    beyond = (2 * GIB + (1302 << 20)) >> 12
-    assert walk.events(beyond)["map"] == walk.events(beyond)["entry_load"] == 2
-    assert walk.events(1 << 28) == {}
-
-
-def test_slots_two_gib_apart_are_taken_from_each_other() -> None:
-    guest = Guest.plain("64M", geometry="lpae")
-    first = int(guest.ram.first_pfn[0])
-    with ArmWalk(guest, n_regions=3) as walk:
-        # Third-level pages 2 GiB apart have one home slot. Root and second-level page stand in the third
-        # region and hold that slot during the walk, so both pages want the one behind it.
-        neighbours = [first, first + 512]
-        assert REGION_FRAMES << 12 == 1024 * (2 << 20)
-        walk.lookup(neighbours)
-        for gfn in neighbours * 2:
-            events = walk.events(gfn)
-            # A slot that changes hands costs two barriers more.
-            assert events["slot_takeover"] == 1
-            assert events["dsb"] == WALK_EVENTS["dsb"] + 2
-            assert events["slot_load"] == WALK_EVENTS["slot_load"] + 1
-        # The same page again finds its slot as it was left.
-        assert "slot_takeover" not in walk.events(neighbours[1])
-        walk.audit()
-
-
-def test_half_of_all_random_walks_take_a_slot_when_thrashing() -> None:
-    guest = Guest.plain("1G", geometry="lpae")
-    gfns = make_stream("leaf-stride", guest, 400).tolist()
-    gfns = np.random.default_rng(1).permutation(gfns).tolist()
-    with ArmWalkThrashing(guest) as walk:
-        predicted, counted = ArmWalkThrashing.predict_footprint(guest), walk.footprint()
-        assert (predicted.pages, predicted.memory_bytes) == (counted.pages, counted.memory_bytes)
-        assert np.array_equal(walk.lookup(gfns), guest.entries(np.array(gfns)))
-        n_taken = sum(walk.events(gfn).get("slot_takeover", 0) for gfn in gfns)
-    # One region of four also holds the root and shares its slot; pages of the other three want the next one,
-    # and take it where the last of them to have it was another: 3/4 * 2/3 of 400, with a deviation of 10.
-    assert n_taken == pytest.approx(200, abs=40)
-
-
-def test_slots_hold_counts_probe_on_and_map_twice_at_15() -> None:
-    guest = Guest.plain("64M", geometry="lpae")
-    first = int(guest.ram.first_pfn[0])
-    with ArmWalk(guest) as walk:
-        walk.lookup([first])
-        slots = walk.slot_words()
-        # All table pages lie in the pool's first 2 MiB, so all three maps share slot 0.
-        assert np.flatnonzero(slots).tolist() == [0]
-        # Somebody else holds 13 references: the first two maps make 15, the third finds it full and takes
-        # slot 1 for a second mapping of the same block.
-        slots[0] += np.uint64(13 << 55)
-        events = walk.events(first)
-        assert events["slot_takeover"] == 1
-        assert events["slot_load"] == 1 + 1 + 2 + 3
-        assert int(slots[0] >> np.uint64(55)) & 15 == 13
-        assert int(slots[1] >> np.uint64(55)) & 15 == 0
-        assert int(slots[1]) & ((1 << 55) - 1) == int(slots[0]) & ((1 << 55) - 1)
-        with pytest.raises(AuditError, match="held"):
-            walk.audit()
-        # A slot held by another block is passed over, whatever its count.
-        slots[:2] = [np.uint64((1 << 55) | (7 << 21) | 0x701), 0]
-        assert walk.events(first)["slot_load"] == 2 * 3 + 3
-        assert np.array_equal(walk.lookup([first]), guest.entries(np.array([first])))
-
-
 @each_layout
 def test_footprint_is_predicted(layout: dict[str, int]) -> None:
     guest = GUESTS["two-banks"]
@@ -378,88 +263,6 @@ def test_the_family_is_registered() -> None:
         "arm-walk-direct",
         "arm-vlpt",
     ]
-
-
-def test_two_traced_domains_share_the_window_and_take_turns() -> None:
-    guests = [Guest.plain("1G", geometry="lpae", seed=seed) for seed in (1, 2)]
-    gfns = make_stream("uniform", guests[0], 500)
-    with ArmVlpt(guests[0]) as first, ArmVlpt(guests[1], domid=1, window=first.window) as second:
-        events = first.window.events
-        for domain, guest in ((first, guests[0]), (second, guests[1])) * 2:
-            before = events.copy()
-            assert np.array_equal(domain.lookup(gfns), guest.entries(gfns))
-            # One GiB is one slot: compared, stored, and its 512 pages invalidated, between barriers.
-            spent = {name: n for name, n in (events - before).items() if n}
-            assert spent in ({"dsb": 2, "isb": 1, "compare": 1, "entry_store": 1, "tlbi": 512},)
-        before = events.copy()
-        second.restore()
-        # Nothing to rewrite: the comparison and the barriers are the cost.
-        assert dict(events - before) == {"dsb": 2, "isb": 1, "compare": 1}
-        first.audit()
-        second.audit()
-
-
-def test_a_domain_that_goes_takes_only_its_own_slots() -> None:
-    guests = [Guest.plain(size, geometry="lpae", seed=seed) for size, seed in (("3G", 1), ("1G", 2))]
-    with ArmVlpt(guests[0]) as large:
-        window = large.window
-        with ArmVlpt(guests[1], domid=1, window=window) as small:
-            # The small one is shown; slots 67 and 68 still show the large one, as the patch leaves them.
-            assert np.flatnonzero(window.second).tolist() == [66, 67, 68]
-            large.cleanup()
-            assert np.flatnonzero(window.second).tolist() == [66]
-            gfns = make_stream("uniform", guests[1], 500)
-            assert np.array_equal(small.lookup(gfns), guests[1].entries(gfns))
-            with pytest.raises(BadInputError, match="domid 1 shares this window"):
-                ArmVlpt(guests[0], domid=1, window=window)
-        assert not window.second.any()
-
-
-def test_a_second_cleanup_gives_no_other_domain_s_domid_away() -> None:
-    guests = [Guest.plain("16M", geometry="lpae", seed=seed) for seed in (1, 2)]
-    with ArmVlpt(guests[0], domid=1) as first:
-        first.cleanup()
-        with ArmVlpt(guests[1], domid=1, window=first.window) as second:
-            first.cleanup()
-            # Theirs would look alike: each would find the other's frames.
-            with pytest.raises(BadInputError, match="domid 1 shares this window"):
-                first.prepare()
-            gfns = make_stream("uniform", guests[1], 500)
-            assert np.array_equal(second.lookup(gfns), guests[1].entries(gfns))
-        first.prepare()
-
-
-def test_the_last_entry_of_the_window() -> None:
-    guest = Guest.plain(16 << 20, geometry="lpae", base=64 * GIB - (16 << 20))
-    with ArmVlpt(guest) as p2m:
-        # 64 GiB - 4 KiB is frame 2**24 - 1: 8 bytes before the end of 128 MiB.
-        step = p2m.lookup_path((1 << 24) - 1).steps[0]
-        assert step.address - p2m.window.base == (128 << 20) - 8
-        p2m.audit()
-
-
-def test_cleanup_leaves_nothing_behind() -> None:
-    guest = Guest.plain("1G", geometry="lpae")
-    gfn = int(guest.ram.first_pfn[0])
-    with ArmVlpt(guest) as p2m:
-        p2m.cleanup()
-        assert not p2m.window.second.any()
-        assert not p2m.copy.any()
-        assert (p2m.first_slot, p2m.end_slot) == (0, 0)
-        assert p2m.lookup([gfn]).tolist() == [0]
-        p2m.prepare()
-        assert np.array_equal(p2m.lookup([gfn]), guest.entries(np.array([gfn])))
-
-
-def test_as_posted_checks_let_the_window_run_over() -> None:
-    guest = Guest.plain("62G", geometry="lpae")
-    with ArmVlpt(guest, checks="as-posted") as p2m:
-        # Ends at 64 GiB exactly: slots 66 to 127 are right, and one more is copied, VMAP's first.
-        assert (p2m.first_slot, p2m.end_slot) == (66, 129)
-        assert [run.split(":")[0] for run in p2m.overruns] == ["xen_second[128]", "xen_second[128..128]"]
-    with ArmVlpt(guest) as p2m:
-        assert (p2m.first_slot, p2m.end_slot, p2m.overruns) == (66, 128, ())
-        assert p2m.lookup([(64 * GIB >> 12) - 1])[0] & np.uint64(0xFFF) == RAM_BITS
 
 
 def test_entries_are_explained() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import record_samples as samples
-from test_results import python, written
+from written_results import python, written
 
 from p2mperf import api
 from p2mperf.errors import BadInputError, DamagedResultsWarning, P2mperfError, ResultsError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import record_samples as samples
-from test_results import written
+from written_results import written
 
 from p2mperf.results.export import export, load
 from p2mperf.results.files import replace_file

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from command_line import refused
 from hap_guests import DESIGNS, each_design, each_geometry
-from test_cli import refused
 
 from p2mperf.cli import main
 from p2mperf.guests.guest import Guest

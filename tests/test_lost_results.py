@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import record_samples as samples
 from sweeping import Listener, Units, small_plan
-from test_results import written
+from written_results import written
 
 from p2mperf.errors import ResultsLostError
 from p2mperf.results.export import export, load

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import record_samples as samples
 from test_damaged_results import DEEP, GRID, refusal
-from test_results import written
+from written_results import written
 
 from p2mperf.errors import ResultsError
 from p2mperf.results.export import export, load

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from naive import INVALID, MAX_P2M_PFN, Oracle
+from small_guests import DESIGNS
 
 import p2mperf
 from p2mperf import Guest
 from p2mperf.designs import find
-from p2mperf.errors import AuditError, BadInputError
+from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind
-from p2mperf.memory import vm
 from p2mperf.units import PAGE_SIZE
 
-DESIGNS = ("pv-tree", "pv-linear")
 POLICIES = ("identity", "invalid")
+
 # 64 bit: leaves of 512 pfns, mids of 512 * 512 = 262144 (1 GiB); 32 bit: 1024 and 1024 * 1024 (4 GiB).
 LEAF = {64: 512, 32: 1024}
 MID = {64: 262144, 32: 1048576}
@@ -53,6 +52,7 @@ def check_answers(p2m: Any, oracle: Oracle, pfns: list[int]) -> None:
 
 
 # ---- sizes ----
+
 
 SIZES = [
     *((bits, n) for bits in (64, 32) for n in (1, LEAF[bits] - 1, LEAF[bits], LEAF[bits] + 1)),
@@ -220,30 +220,6 @@ def test_a_frame_whose_pfn_has_moved_on_leads_nowhere() -> None:
 
 # ---- loads ----
 
-# dom0-64-e820. Leaf 514 (pfn 263168) is half INVALID, half identity; 515-999 identity; from 1001 on empty.
-# For the tree all empty leaves are the missing one; for the list they are private up to 2021, as ballooning
-# may fill them, and 2022-2047 are missing.
-LOADS_64 = {
-    # kind of frame: pfn, loads of the tree, loads of the list
-    "RAM": (1000, 3, 1),
-    "identity in a private leaf": (263424, 3, 1),
-    "identity in a shared leaf": (400000, 2, 1 + 4),
-    "INVALID in a private leaf": (263423, 3, 1 + 4 + 1),
-    "INVALID in a missing leaf": (1036000, 3, 1 + 4 + 1),
-    "above the map": (2**27, 0, 0),
-}
-# 32 bit: leaf 257 (263168 = 257 * 1024) is the half one; the list's private leaves end before leaf 1011,
-# and 1036000 / 1024 = 1011.7.
-LOADS_32 = {
-    "RAM": (1000, 3, 1),
-    "identity in a private leaf": (263424, 3, 1),
-    "identity in a shared leaf": (400000, 2, 1 + 3),
-    "INVALID in a private leaf": (263423, 3, 1 + 3 + 1),
-    "INVALID in a missing leaf": (1036000, 3, 1 + 3 + 1),
-    "above the map": (2**30, 0, 0),
-}
-LOADS = [(64, *case) for case in LOADS_64.items()] + [(32, *case) for case in LOADS_32.items()]
-
 
 @pytest.fixture(scope="module")
 def built() -> Any:
@@ -257,247 +233,6 @@ def built() -> Any:
     yield get
     for p2m in kept.values():
         p2m.close()
-
-
-@pytest.mark.parametrize(("bits", "kind", "case"), LOADS)
-def test_the_loads_of_a_lookup(built: Any, bits: int, kind: str, case: tuple[int, int, int]) -> None:
-    pfn, n_tree, n_list = case
-    guest = f"dom0-{bits}-e820"
-    tree, linear = (built(design, guest).lookup_path(pfn) for design in DESIGNS)
-    assert (len(tree.steps), len(linear.steps)) == (n_tree, n_list)
-    assert tree.entry == linear.entry
-    nested = built("pv-linear-nested", guest).lookup_path(pfn)
-    # Each level of page table read through the m2p costs an m2p load and the p2m load that verifies it.
-    n_levels = (4 if bits == 64 else 3) if n_list > 1 else 0
-    assert len(nested.steps) == n_list + 2 * n_levels
-    assert nested.entry == tree.entry
-
-
-def test_the_pages_that_a_tree_walk_reads(built: Any) -> None:
-    p2m = built("pv-tree", "dom0-64-e820")
-    # 263424 = 1 * 262144 + 2 * 512 + 256.
-    steps = p2m.lookup_path(263424).steps
-    assert [(s.level, s.view, s.index) for s in steps] == [
-        ("top", "direct", 1),
-        ("mid", "direct", 2),
-        ("leaf", "direct", 256),
-    ]
-    # 400000 = 1 * 262144 + 269 * 512 + 128: the mid names the shared leaf, and that is enough.
-    assert [(s.level, s.index) for s in p2m.lookup_path(400000).steps] == [("top", 1), ("mid", 269)]
-    # Mid 100 is above the map: the shared mid of identity leaves. 100 * 262144 + 3 * 512 + 4.
-    steps = p2m.lookup_path(100 * 262144 + 3 * 512 + 4).steps
-    assert [(s.level, s.index) for s in steps] == [("top", 100), ("mid_shared", 3)]
-    # Mid 2 is all balloonable: the shared mid of missing leaves, and the missing leaf itself.
-    steps = p2m.lookup_path(2 * 262144 + 9 * 512 + 8).steps
-    assert [(s.level, s.index) for s in steps] == [("top", 2), ("mid_shared", 9), ("leaf_shared", 8)]
-
-
-def test_the_pages_that_the_slow_walk_reads(built: Any) -> None:
-    p2m = built("pv-linear", "dom0-64-e820")
-    # 400000: the window shows the identity leaf, index 400000 % 512 = 128. Then the page table of
-    # 0xffffc90000000000 + 8 * 400000 = ...0030d400: bits 39-47 are 0xc90 << 44 >> 39 = 402, bits 30-38 are 0,
-    # bits 21-29 are 1 (0x30d400 >> 21), bits 12-20 are 0x30d400 >> 12 & 511 = 781 - 512 = 269.
-    expected = [
-        ("leaf_shared", "window", 128),
-        ("pgd", "direct", 402),
-        ("pud", "direct", 0),
-        ("pmd", "direct", 1),
-        ("pte", "direct", 269),
-    ]
-    steps = p2m.lookup_path(400000).steps
-    assert [(s.level, s.view, s.index) for s in steps] == expected
-    # A missing frame is read once more. 1036000 = 3 * 262144 + 487 * 512 + 224.
-    steps = p2m.lookup_path(1036000).steps
-    assert [(s.level, s.index) for s in steps] == [
-        ("leaf_shared", 224),
-        ("pgd", 402),
-        ("pud", 0),
-        ("pmd", 3),
-        ("pte", 487),
-        ("leaf_shared", 224),
-    ]
-
-
-def test_the_slow_walk_of_a_32_bit_guest_has_three_levels(built: Any) -> None:
-    # The area begins at 0xee000000 (0xc0000000 + 735 MiB, in steps of 4 MiB: 736). 400000 * 4 = 0x186a00.
-    # Bits 30-31 are 3; bits 21-29 of 0xee186a00 are 0x2e000000 >> 21 = 368; bits 12-20 are 0x186 = 390.
-    steps = built("pv-linear", "dom0-32-e820").lookup_path(400000).steps
-    assert [(s.level, s.index) for s in steps[1:]] == [("pgd", 3), ("pmd", 368), ("pte", 390)]
-
-
-def test_nested_reads_go_through_the_m2p_and_back(built: Any) -> None:
-    p2m = built("pv-linear-nested", "dom0-64-e820")
-    steps = p2m.lookup_path(400000).steps
-    levels = [step.level for step in steps]
-    through = [name for level in ("pgd", "pud", "pmd", "pte") for name in (level, "m2p", "leaf")]
-    assert levels == ["leaf_shared", *through]
-    words = p2m.m2p.words()
-    for slot, m2p, p2m_step in zip(steps[1::3], steps[2::3], steps[3::3], strict=True):
-        # The slot holds an mfn; the m2p entry of that mfn is a pfn; the p2m entry of that pfn is the mfn.
-        mfn = int(p2m.pool.words(slot.frame, np.uint64)[slot.index]) >> 12
-        pfn = (p2m_step.address - p2m.window.base) // 8
-        assert m2p.address == p2m.m2p.base + 8 * mfn
-        assert int(words[mfn]) == pfn
-        assert p2m.lookup([pfn]).tolist() == [mfn]
-
-
-@pytest.mark.parametrize("design", DESIGNS)
-def test_a_probe_notes_the_very_words_that_are_read(built: Any, design: str) -> None:
-    p2m = built(design, "dom0-64-e820")
-    for pfn in (1000, 263424, 400000, 1036000):
-        found = p2m.lookup_path(pfn)
-        assert found.entry == p2m.lookup([pfn])[0]
-        *_, last = found.steps
-        assert last.address % PAGE_SIZE == last.index * 8
-
-
-# ---- audit ----
-
-
-def words_of(p2m: Any, frame: int) -> Any:
-    return p2m.pool.words(frame, p2m.guest.geometry.dtype)
-
-
-def leaf_entry(leaf: int, index: int, entry: Callable[[Any, Any], int]) -> Callable[[Any], None]:
-    def corrupt(p2m: Any) -> None:
-        # The leaf behind pfns [leaf * 512, ...): the tree's and the list's rank among private leaves differ.
-        *_, last = p2m.lookup_path(leaf * 512 + index).steps
-        words = words_of(p2m, last.frame)
-        words[index] = entry(p2m, words)
-
-    return corrupt
-
-
-def shared_page(name: str) -> Callable[[Any], None]:
-    def corrupt(p2m: Any) -> None:
-        words_of(p2m, getattr(p2m, name))[9] = 5
-
-    return corrupt
-
-
-def table_of(p2m: Any) -> Any:
-    return p2m.tree if p2m.name == "pv-tree" else p2m.page_table
-
-
-def last_slot(p2m: Any) -> None:
-    """Exchange the slots of leaves 0 and 1."""
-    level = table_of(p2m).shape.levels[0]
-    page = p2m.pool.words(int(table_of(p2m).frames[level.name][0]), np.uint64)
-    page[[0, 1]] = page[[1, 0]]
-
-
-def upper_slot(p2m: Any) -> None:
-    """Let the second page of leaves be reached in place of the first."""
-    level = table_of(p2m).shape.levels[1]
-    page = p2m.pool.words(int(table_of(p2m).frames[level.name][0]), np.uint64)
-    page[level.first_slot] = page[level.first_slot + 1]
-
-
-def wild_slot(p2m: Any) -> None:
-    """Let the root point to where no page of the pool is."""
-    level = table_of(p2m).shape.levels[-1]
-    p2m.pool.words(table_of(p2m).root, np.uint64)[level.first_slot] = 1 << 50
-
-
-def another_page(p2m: Any) -> None:
-    p2m.pool.allocate(1, "leaf")
-
-
-CORRUPTIONS = {
-    "memory taken from a frame": (leaf_entry(0, 7, lambda p2m, words: 2**64 - 1), "have memory where"),
-    "memory given to a frame": (
-        leaf_entry(514, 3, lambda p2m, words: 1),
-        "back two frames|have memory where",
-    ),
-    "one frame for two": (leaf_entry(0, 7, lambda p2m, words: words[8]), "1 mfns back two frames"),
-    "a frame no machine has": (leaf_entry(0, 7, lambda p2m, words: 2**40), "1 mfns lie beyond the machine's"),
-    "identity of another": (
-        leaf_entry(514, 300, lambda p2m, words: int(words[300]) + 1),
-        "1 identity entries name another frame",
-    ),
-    "the missing page": (
-        shared_page("missing_leaf"),
-        "missing_leaf page is not INVALID|shared page of the win",
-    ),
-    "the identity page": (
-        shared_page("identity_leaf"),
-        "identity_leaf page is not INVALID|shared page of the win",
-    ),
-    "a slot to another leaf": (last_slot, "points to another leaf than the map asks for"),
-    "a slot to another table": (upper_slot, "points to another leaf than the map asks for"),
-    "a slot to nowhere": (wild_slot, "points to another leaf than the map asks for"),
-    "a page too many": (another_page, "page counts differ"),
-}
-
-
-@pytest.mark.parametrize("design", DESIGNS)
-@pytest.mark.parametrize("what", CORRUPTIONS)
-def test_an_audit_names_what_was_broken(what: str, design: str) -> None:
-    corrupt, message = CORRUPTIONS[what]
-    with p2mperf.build(design, "dom0-64-e820") as p2m:
-        p2m.audit()
-        corrupt(p2m)
-        with pytest.raises(AuditError, match=f"^{design} of dom0-64-e820: .*({message})"):
-            p2m.audit()
-
-
-def test_an_audit_sees_a_shared_mid_that_nothing_uses() -> None:
-    # 1 GiB is one whole mid, all above is identity: no slot of the top names the mid of missing leaves.
-    with p2mperf.build("pv-tree", Guest.plain("1G")) as p2m:
-        p2m.pool.words(p2m.tree.shared[p2m.missing_leaf], np.uint64)[3] += np.uint64(PAGE_SIZE)
-        with pytest.raises(AuditError, match="a shared mid points to more than one leaf"):
-            p2m.audit()
-
-
-def remapped(page: int, source: int, protection: int) -> Callable[[Any], None]:
-    """Show what page `source` shows on `page` too, behind the back of the window."""
-
-    def corrupt(p2m: Any) -> None:
-        offset = int(p2m.window.frames[source]) * PAGE_SIZE
-        address = p2m.window.base + page * PAGE_SIZE
-        vm.map_pages(address, PAGE_SIZE, protection, p2m.pool.fd, offset)
-
-    return corrupt
-
-
-def window_and_its_notes(p2m: Any) -> None:
-    p2m.window.map(0, p2m.window.frames[1:2].copy(), np.ones(1, np.bool_))
-
-
-WINDOW_CORRUPTIONS = {
-    "another frame shown": (remapped(5, 6, vm.READ_WRITE), "the window shows another frame than was mapped"),
-    # Leaves 515 to 999 are identity.
-    "a shared page writable": (remapped(600, 600, vm.READ_WRITE), "a shared leaf can be written"),
-    "a private page read-only": (remapped(5, 5, vm.READ), "or a private one cannot"),
-    "window and page table apart": (window_and_its_notes, "shows another leaf than the page table"),
-}
-
-
-@pytest.mark.parametrize("what", WINDOW_CORRUPTIONS)
-def test_an_audit_asks_the_kernel_what_the_window_shows(what: str) -> None:
-    corrupt, message = WINDOW_CORRUPTIONS[what]
-    with p2mperf.build("pv-linear", "dom0-64-e820") as p2m:
-        corrupt(p2m)
-        with pytest.raises(AuditError, match=message):
-            p2m.audit()
-
-
-def test_an_audit_reads_the_extent_behind_large_holes() -> None:
-    guest = Guest.from_e820([(0, "1G", "ram"), ("4G", "5G", "ram")], "1G", "2G")
-    with p2mperf.build("pv-linear", guest) as p2m:
-        p2m.audit()
-        p2m.pool.words(int(p2m.window.frames[700]), np.uint64)[0] = 0
-        with pytest.raises(AuditError, match="a shared page of the window is not INVALID throughout"):
-            p2m.audit()
-
-
-@pytest.mark.parametrize("design", DESIGNS)
-def test_an_audit_of_32_bit_tables(design: str) -> None:
-    with p2mperf.build(design, "dom0-32-e820") as p2m:
-        p2m.audit()
-        words_of(p2m, int(p2m.leaf_frames[0]))[7] = 2**32 - 1
-        with pytest.raises(AuditError, match="262143 frames have memory where 262144 should"):
-            p2m.audit()
 
 
 # ---- input ----

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import record_samples as samples
 from sweeping import Units, small_plan
-from test_results import written
+from written_results import written
 
 import p2mperf
 from p2mperf.cli import main

@@ -1,0 +1,14 @@
+"""ARM guests of every kind: at the usual base and at 0, of an odd size, of two banks."""
+
+from __future__ import annotations
+
+from p2mperf.guests.guest import Guest
+
+GIB = 1 << 30
+RAM_BITS = 0x6FF  # by hand: valid, table, write-back 0xF << 2, read, write, outer shareable 2 << 8, accessed
+GUESTS = {
+    "base-2g": Guest.plain("1300M", geometry="lpae"),
+    "base-0": Guest.plain("1025M", geometry="lpae", base=0),
+    "odd": Guest.plain(12 << 12, geometry="lpae", base=3 * GIB - (7 << 12)),
+    "two-banks": Guest.from_e820([("1G", "4G", "ram"), ("8G", "9G", "ram")], "4G", geometry="lpae"),
+}

@@ -1,0 +1,15 @@
+"""How the domain builder was told to populate, and what it used."""
+
+from __future__ import annotations
+
+from p2mperf.populating.populate import Populated
+
+MODES: dict[str, dict[str, bool]] = {
+    "4K": {"hap_2mb": False, "hap_1gb": False},
+    "2M": {"hap_1gb": False},
+    "1G": {},
+}
+
+
+def counts(found: Populated) -> tuple[int, ...]:
+    return tuple(found.leaves[order] for order in (0, 9, 18))

@@ -219,6 +219,16 @@ def test_an_interrupt_is_left_out_of_all_designs_and_a_slower_design_is_not() ->
     assert found.ns_per_entry == {"slow": (300.0, 300.0), "fast": (100.0, 100.0)}
 
 
+def test_what_is_long_is_not_left_out_for_being_long() -> None:
+    part = fault_stream(20, GUEST.n_boot_pages, n_exits=20)  # 40 lookups each
+    part.starts[10:] += 4000  # the tenth has 4040
+    took = {"a": 2.0 * np.diff(part.starts), "b": 1.0 * np.diff(part.starts)}
+    took["a"][3] += 500.0  # 540 ns for 40 lookups, of 4040 ns for 4040
+    classes, n_left_out = summarise(took, part, Phases(0, 20, 1))
+    assert n_left_out == 1
+    assert classes["EXIT"].n_items == (18 * 40 + 4040,)
+
+
 def test_work_is_four_times_the_second_cache_within_a_share_of_the_last() -> None:
     def card(*sizes: int, n_cpus: int = 4) -> dict[str, object]:
         levels = [{"level": at, "type": "Unified", "size_bytes": size} for at, size in enumerate(sizes, 1)]

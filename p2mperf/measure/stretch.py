@@ -130,13 +130,14 @@ def summarise(
         By name of the class.
     n_left_out : int
         Entries that are in no mean: of each class of at least 16 entries, the half per cent, rounded up, at
-        which the designs differ most.
+        which the designs differ most for each lookup.
     """
     times = np.stack(list(took.values()))
     lengths = np.diff(stream.starts)[phases.lead_entries :]
     entered = stream.entered[phases.lead_entries :]
     phase = np.repeat(np.arange(phases.n_phases), phases.phase_entries)
-    spread = times.max(axis=0) - times.min(axis=0)
+    # For each lookup: an exit that unmaps thousands of pages differs by more than one of ten does.
+    spread = (times.max(axis=0) - times.min(axis=0)) / np.maximum(lengths, 1)
     kept = np.ones(entered.size, bool)
     for number in np.unique(entered):
         of_class = np.flatnonzero(entered == number)

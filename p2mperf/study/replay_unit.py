@@ -27,10 +27,10 @@ def run_replay(order: ReplayOrder, emit: Emit) -> int:
     order : ReplayOrder
         What to do.
     emit : callable
-        Takes the records: ``pages`` (page size of each design), ``calibrated`` where that was asked for
-        (``touches_per_us``, ``n_touches``), then ``took`` (``condition``, ``design``, ``ns`` as
-        `packed_times` writes them), and of victims ``touched`` (``lines``, ``pages``) and ``victim``
-        (``number``, ``ns_per_entry``).
+        Takes the records: ``pages`` (page size of each design as ``pages``, and that of the ``m2p``),
+        ``calibrated`` where that was asked for (``touches_per_us``, ``n_touches``), then ``took``
+        (``condition``, ``design``, ``ns`` as `packed_times` writes them), and of victims ``touched``
+        (``lines``, ``pages``) and ``victim`` (``number``, ``ns_per_entry``).
 
     Returns
     -------
@@ -40,7 +40,7 @@ def run_replay(order: ReplayOrder, emit: Emit) -> int:
     guest = order.guest.build(order.seed)
     _rehearse(order)
     with Replayer(guest, order.designs, order.stream, order.backing, order.control) as replayer:
-        emit({"record": "pages", "pages": page_sizes(replayer.designs)})
+        emit({"record": "pages", "pages": page_sizes(replayer.designs), "m2p": replayer.m2p_page_bytes})
         rate = order.touches_per_us
         if COLD in order.conditions and not rate:
             rate = replayer.calibrate(order.work_bytes)

@@ -22,8 +22,8 @@ from p2mperf.study.jobs import PROCESS_BYTES, PROCESS_MAPS
 from p2mperf.study.replay_order import ReplayOrder, unpacked_times
 from p2mperf.study.replay_plan import ReplayPlan
 from p2mperf.study.specs import GuestSpec
-from p2mperf.tables.m2p import predict_bytes
-from p2mperf.units import readable_size
+from p2mperf.tables.m2p import PAGE_BYTES as M2P_PAGE_BYTES, predict_bytes
+from p2mperf.units import format_size, readable_size
 from p2mperf.workload.replays import (
     CONTROL,
     Interference,
@@ -141,6 +141,7 @@ class _Work:
     phase_entries: dict[str, int] = field(default_factory=dict)
     interference: dict[tuple[str, int], Interference] = field(default_factory=dict)
     n_touches: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    told: set[tuple[str, str]] = field(default_factory=set)
 
     def run(self) -> Replays:
         self.place = self.executor.place()
@@ -249,6 +250,7 @@ class _Work:
             for record in self._do(changed(one, touches_per_us=self.touches_per_us)):
                 if record["record"] == "pages":
                     pages |= {rename.get(name, name): size for name, size in record["pages"].items()}
+                    self._tell_pages(spec, record)
                 if record["record"] == "took":
                     name = rename.get(record["design"], record["design"])
                     took[str(record["condition"])][str(name)] = unpacked_times(record["ns"])
@@ -261,6 +263,19 @@ class _Work:
             process = ReplayProcess(seed, first + order.phases.lead_entries, n_left_out, classes, pages)
             self.processes.setdefault((spec.name, condition), []).append(process)
         self.phase_entries[spec.name] = order.phases.phase_entries
+
+    def _tell_pages(self, spec: GuestSpec, record: Record) -> None:
+        """Say once of each guest what does not stand on the pages that its system has."""
+        wanted = {kind.name: kind.backing_of(self.plan.backing) for kind in self.plan.kinds()}
+        sizes = {name: {one.direct_bytes, one.window_bytes} for name, one in wanted.items()}
+        there = {"the m2p": record["m2p"], **record["pages"]}
+        for name, want in {"the m2p": {M2P_PAGE_BYTES}, **sizes}.items():
+            if (key := (spec.name, name)) in self.told or name not in there:
+                continue
+            self.told.add(key)
+            if len(want) == 1 and there[name] not in want:
+                got = f"{format_size(there[name])} pages" if there[name] else "pages of both sizes"
+                self.progress.say(f"{name} of {spec.name} is on {got}, not on {format_size(want.pop())}")
 
     def _apart(self, order: ReplayOrder) -> Iterator[tuple[ReplayOrder, dict[str, str]]]:
         """An order as it is, or one for each design and for the control, whichever comes first changing."""

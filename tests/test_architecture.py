@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -27,7 +28,8 @@ def tool() -> ModuleType:
 def test_the_picture_is_in_step(tool: ModuleType) -> None:
     drawn = tool.svg(tool.rooms())
     assert tool.PICTURE.read_text("utf-8") == drawn, (
-        "rooms import one another otherwise than docs/architecture.svg shows: run python tools/architecture.py"
+        "rooms import one another otherwise than docs/architecture.svg shows: "
+        "run python tools/architecture.py, and look whether the new arrow should be"
     )
 
 
@@ -82,11 +84,9 @@ def test_boxes_do_not_overlap_and_arrows_go_down(tool: ModuleType) -> None:
     x, paths = tool.laid_out(tool.reduced(drawn.graph), drawn.inner)
     for row in range(1 + max(node.row for node in x)):
         beside = sorted((x[node], tool.width(node, drawn.inner)) for node in x if node.row == row)
-        for (left, left_width), (right, right_width) in zip(beside, beside[1:], strict=False):
+        for (left, left_width), (right, right_width) in pairwise(beside):
             assert right - left > (left_width + right_width) / 2
-    assert all(
-        upper.row == lower.row + 1 for path in paths for upper, lower in zip(path, path[1:], strict=False)
-    )
+    assert all(upper.row == lower.row + 1 for path in paths for upper, lower in pairwise(path))
 
 
 def test_crossings_are_counted(tool: ModuleType) -> None:

@@ -182,7 +182,7 @@ def _order(layers: list[list[Node]], neighbours: Mapping[Node, Sequence[Node]]) 
             own = {node: place for place, node in enumerate(layers[row])}
 
             def middle(node: Node, at: dict[Node, int] = at, own: dict[Node, int] = own) -> float:
-                places = [at[other] for other in neighbours[node] if other in at]
+                places = [at[other] for other in neighbours.get(node, ()) if other in at]
                 return sum(places) / len(places) if places else own[node]
 
             layers[row].sort(key=middle)
@@ -196,7 +196,7 @@ def crossings(layers: Sequence[Sequence[Node]], neighbours: Mapping[Node, Sequen
     n = 0
     for upper, lower in pairwise(layers):
         at = {node: place for place, node in enumerate(lower)}
-        ends = [sorted(at[other] for other in neighbours[node] if other in at) for node in upper]
+        ends = [sorted(at[other] for other in neighbours.get(node, ()) if other in at) for node in upper]
         n += sum(a > b for i, left in enumerate(ends) for right in ends[i + 1 :] for a in left for b in right)
     return n
 
@@ -215,8 +215,10 @@ def _place(
         for row in range(len(layers)) if turn % 2 else reversed(range(len(layers))):
             wanted = []
             for node, offset in zip(layers[row], offsets[row], strict=True):
-                pulls = [STRAIGHT[bool(node.edge) + bool(other.edge)] for other in neighbours[node]]
-                at = sum(pull * x[other] for pull, other in zip(pulls, neighbours[node], strict=True))
+                # One that stands alone stays where it is.
+                beside = neighbours.get(node) or [node]
+                pulls = [STRAIGHT[bool(node.edge) + bool(other.edge)] for other in beside]
+                at = sum(pull * x[other] for pull, other in zip(pulls, beside, strict=True))
                 wanted.append((at / sum(pulls) - offset, sum(pulls)))
             for node, free, offset in zip(layers[row], _rising(wanted), offsets[row], strict=True):
                 x[node] = free + offset

@@ -355,7 +355,7 @@ def test_what_took_no_time_has_no_ratio() -> None:
 def test_runs_are_in_abba_order(kernel: Faulting, tmp_path: Path) -> None:
     said: list[tuple[int, str]] = []
     cost = recording_cost.recording_cost(
-        ["true"], 3, tmp_path, 1 << 20, lambda n_done, what: said.append((n_done, what))
+        ["true"], 3, tmp_path / "raw", 1 << 20, lambda n_done, what: said.append((n_done, what))
     )
     assert [what for _, what in said] == ["plain", "recorded", "recorded", "plain", "plain", "recorded"]
     assert [n_done for n_done, _ in said] == list(range(6))
@@ -376,6 +376,15 @@ def test_costs_are_shown(kernel: Faulting, capfd: pytest.CaptureFixture[str]) ->
     assert "0 of 4 runs" in err
     assert main(["record", "--overhead", "1", "--force", "-q", "--", *spin]) == 0
     assert "one pair has no interval" in capfd.readouterr().out
+
+
+def test_a_raw_trace_that_was_there_is_not_taken_for_that_of_a_cost(kernel: Faulting) -> None:
+    assert main(["record", "-q", "--keep-raw", "raw", "--", "true"]) == 0
+    assert (
+        main(["record", "-q", "--keep-raw", "raw", "--overhead", "1", "--out", "y.parquet", "--", "true"])
+        == 2
+    )
+    assert read_raw_trace("raw").n_read == 3
 
 
 def test_a_command_that_fails_has_no_cost(kernel: Faulting, capfd: pytest.CaptureFixture[str]) -> None:

@@ -139,7 +139,7 @@ def _cost(command: Sequence[str], n_pairs: int, kept: Kept, quiet: bool, stdout:
         if not quiet:
             show.say(f"{n_done} of {2 * n_pairs} runs, {time.monotonic() - start:.0f} s; next: {what}")
 
-    return recording_cost(command, n_pairs, kept.out.parent, kept.buffer_bytes, tell, stdout)
+    return recording_cost(command, n_pairs, kept.raw, kept.buffer_bytes, tell, stdout)
 
 
 def _recorded(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
@@ -11,7 +10,7 @@ from pathlib import Path
 from p2mperf.analysis.statistics import Ratio, ratio_interval
 from p2mperf.errors import P2mperfError
 from p2mperf.study.recording import remove_raw
-from p2mperf.workload.recorder import RawRun, record_raw
+from p2mperf.workload.recorder import RawRun, make_raw_directory, record_raw
 from p2mperf.workload.recording import Usage
 from p2mperf.workload.running import Running
 
@@ -97,7 +96,7 @@ def recording_cost(
     n_pairs : int
         Pairs.
     directory : Path
-        Where raw traces are written to, and removed.
+        Of the raw trace; each is removed before the next.
     buffer_bytes : int
         Ring buffer of each CPU [bytes].
     tell : callable
@@ -144,11 +143,11 @@ def _plain(command: Sequence[str], stdout: int) -> Usage:
 
 
 def _recorded(command: Sequence[str], directory: Path, buffer_bytes: int, stdout: int) -> RawRun:
-    raw = Path(tempfile.mkdtemp(prefix=".p2mperf-cost-", dir=directory))
+    make_raw_directory(directory)  # what is removed below is ours
     try:
-        run = record_raw(command, raw, buffer_bytes=buffer_bytes, stdout=stdout)
+        run = record_raw(command, directory, buffer_bytes=buffer_bytes, stdout=stdout)
     finally:
-        remove_raw(raw)
+        remove_raw(directory)
     assert run.raw.usage is not None
     _require_success(run.raw.usage, run.is_interrupted)
     return run

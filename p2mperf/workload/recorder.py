@@ -185,7 +185,7 @@ def record_raw(
     """
     require_command(command)
     buffer_bytes = check_buffer(buffer_bytes)
-    _make_directory(directory)
+    make_raw_directory(directory)
     _require_disk(directory)
     with interrupts_held(), own_instance(buffer_bytes, places) as instance, ExitStack() as stack:
         return _record(command, directory, instance, stack, tell, stdout)
@@ -342,7 +342,19 @@ def _counted(instance: Instance, cpu: int) -> RawCpu:
     return RawCpu(stats.n_read, stats.n_overrun, stats.n_dropped, stats.n_commit_overrun)
 
 
-def _make_directory(directory: Path) -> None:
+def make_raw_directory(directory: Path) -> None:
+    """Make the directory of a raw trace, or take one that is empty.
+
+    Parameters
+    ----------
+    directory : Path
+        Its path.
+
+    Raises
+    ------
+    BadInputError
+        When something is in it, or it cannot be made.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):

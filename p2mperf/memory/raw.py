@@ -79,6 +79,31 @@ def _make_store(bits: int) -> tuple[Any, Any]:
     return store_once, store_element
 
 
+def _make_number(bits: int, is_signed: bool) -> tuple[Any, Any]:
+    """A load and a store of plain numbers: the index and what is read are int64, and no atomic access."""
+    kind = ir.IntType(bits)
+
+    @intrinsic
+    def load_number(typingctx, address, index):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            value = builder.load(_element(builder, kind, *args), typ=kind, align=bits // 8)
+            widen = builder.sext if is_signed else builder.zext
+            return value if bits == 64 else widen(value, _WORD)
+
+        return types.int64(types.uint64, types.int64), generate
+
+    @intrinsic
+    def store_number(typingctx, address, index, value):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            word = args[2] if bits == 64 else builder.trunc(args[2], kind)
+            builder.store(word, _element(builder, kind, args[0], args[1]), align=bits // 8)
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, types.int64, types.int64), generate
+
+    return load_number, store_number
+
+
 @intrinsic
 def unlikely(typingctx, condition):  # type: ignore[no-untyped-def]
     """Tell LLVM which way a branch goes, as the kernel's unlikely() does; compiled code only.
@@ -149,6 +174,9 @@ _, load_element8 = _make_load(8)
 store_once64, store_element64 = _make_store(64)
 _, store_element32 = _make_store(32)
 _, store_element8 = _make_store(8)
+load_number64, store_number64 = _make_number(64, is_signed=True)
+load_number32, store_number32 = _make_number(32, is_signed=True)
+load_number8, store_number8 = _make_number(8, is_signed=False)
 
 
 def load64(probe: Any, address: Any, index: Any = ZERO) -> Any:

@@ -1,0 +1,304 @@
+"""Compiled: a fault as the kernel handles it: down to its pte page, and what its class maps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from p2mperf.jit import njit
+from p2mperf.workload.emission_kernels import REVIVED, Out, do, enter
+from p2mperf.workload.fault_kernels import USER_PAGES
+from p2mperf.workload.file_kernels import Files, frames_of_window
+from p2mperf.workload.shadow_kernels import (
+    CHUNK_PAGES,
+    LEVELS,
+    NONE,
+    PMD,
+    PTE,
+    PUD,
+    Shadow,
+    add_table,
+    chunk_of,
+    find_table,
+    map_page,
+)
+from p2mperf.workload.space_kernels import (
+    Queues,
+    Spaces,
+    push,
+    table_key,
+    take_roots,
+    take_tables,
+    unknown_frame,
+)
+from p2mperf.workload.steps import TABLE_SHIFT, Role, Step, span
+from p2mperf.workload.translation_stream import Entered
+from p2mperf.workload.word_kernels import add_wide, get, get_byte, get_wide, put
+
+_DATA, _OLD, _PTE, _PMD, _PUD = span(Role.DATA, Role.PUD)
+_WALK_PUD, _WALK_PMD, _WALK_TEST, _WALK_PTE = span(Step.WALK_PUD, Step.WALK_PTE)
+_NEW_PUD, _NEW_PMD, _NEW_PTE, _ANONYMOUS_STEP = span(Step.NEW_PUD, Step.ANONYMOUS)
+_PRIVATE_STEP, _FILE_LOCK, _FILE_PAGE, _FILE_MISSED = span(Step.PRIVATE_FILE, Step.FILE_MISSED)
+_COPY_STEP, _REUSE_STEP, _SPURIOUS = span(Step.COPY, Step.SPURIOUS)
+_ANONYMOUS, _ZERO_READ, _PRIVATE, _FILE, _ZERO_WRITE, _COPY, _REUSE, _UNKNOWN = span(
+    Entered.ANONYMOUS_WRITE, Entered.UNCLASSIFIED
+)
+_HALF_MASK = 0xFFFF_FFFF
+
+
+class Events(NamedTuple):
+    """A recording's columns, its faults, and the guest's frames that stand for recorded ones.
+
+    Attributes
+    ----------
+    time_ns, cpu, pid, event, value, aux
+        As a recording has them.
+    entered, frame, missed : address of uint8, uint32 and bool, shape (n_faults,)
+        Of each fault: its class, the frame that it brought, whether a page was read for it.
+    window_at : address of int64, shape (n_faults,)
+        Event of its window, -1 for none.
+    table_at : address of int64, shape (n_tables,)
+        Event of each page of a page table, ascending.
+    table_fault : address of int64, shape (n_tables,)
+        Its fault, -1 for none.
+    by_fault : address of int64, shape (n_tables,)
+        Their numbers, by fault.
+    cached : address of uint32, shape (n_cached,)
+        Frame of each page that entered the page cache.
+    zero_frame : int64
+        The page of zeroes.
+    n_events, n_tables, n_by_fault : int64
+        How many there are.
+    """
+
+    time_ns: np.uint64
+    cpu: np.uint64
+    pid: np.uint64
+    event: np.uint64
+    value: np.uint64
+    aux: np.uint64
+    entered: np.uint64
+    frame: np.uint64
+    missed: np.uint64
+    window_at: np.uint64
+    table_at: np.uint64
+    table_fault: np.uint64
+    by_fault: np.uint64
+    cached: np.uint64
+    zero_frame: np.int64
+    n_events: np.int64
+    n_tables: np.int64
+    n_by_fault: np.int64
+
+
+@njit
+def handle_fault(
+    out: Out,
+    shadow: Shadow,
+    spaces: Spaces,
+    queues: Queues,
+    files: Files,
+    events: Events,
+    fault: int,
+    place: tuple[int, int, int],
+    tables: tuple[int, int],
+) -> None:
+    """Handle a fault: walk down, make what is missing, and map what its class says.
+
+    Parameters
+    ----------
+    out, shadow, spaces, queues, files, events
+        What is made, and of what.
+    fault : int
+        Which fault.
+    place : tuple of int
+        Address space, page and thread.
+    tables : tuple of int
+        Where its page tables begin in `by_fault`, and where they end.
+    """
+    space, page, thread = place
+    entered = get_byte(events.entered, fault)
+    enter(out, entered)
+    if not 0 <= page < USER_PAGES:
+        _keep(queues, events, thread, tables[0], tables[1])
+        return
+    table = _walk(out, shadow, spaces, queues, events, (space, page, thread), tables, entered)
+    if table < 0:
+        return
+    chunk, position = chunk_of(shadow, table, page), page & (CHUNK_PAGES - 1)
+    is_there = chunk >= 0 and get(shadow.present, chunk) >> position & 1 != 0
+    if entered == _FILE:
+        _read_file(out, shadow, files, events, fault, table, page)
+        return
+    if entered == _UNKNOWN:
+        do(out, _SPURIOUS)
+        return
+    if entered == _ZERO_READ:
+        put(out.roles, _DATA, events.zero_frame)
+        do(out, _ANONYMOUS_STEP)
+        map_page(shadow, table, page, events.zero_frame, False, False)
+        return
+    if entered in (_ANONYMOUS, _PRIVATE):
+        put(out.roles, _DATA, get(events.frame, fault))
+        do(out, _ANONYMOUS_STEP if entered == _ANONYMOUS else _PRIVATE_STEP)
+        map_page(shadow, table, page, get(events.frame, fault), True, entered == _PRIVATE)
+        return
+    if is_there:
+        put(out.roles, _OLD, get(shadow.frames, CHUNK_PAGES * chunk + position))
+    elif entered == _ZERO_WRITE:
+        put(out.roles, _OLD, events.zero_frame)
+    else:
+        put(out.roles, _OLD, unknown_frame(out, queues, table_key(space, PUD + 1, page)))
+    of_file = entered != _ZERO_WRITE
+    if is_there:
+        of_file = get(shadow.of_file, chunk) >> position & 1 != 0
+    frame = get(out.roles, _OLD)
+    if entered == _REUSE:
+        do(out, _REUSE_STEP)
+    else:
+        frame = get(events.frame, fault)
+        put(out.roles, _DATA, frame)
+        do(out, _COPY_STEP)
+    map_page(shadow, table, page, frame, True, of_file)
+
+
+@njit
+def _keep(queues: Queues, events: Events, thread: int, first: int, end: int) -> None:
+    """Tables that a fault did not need were allocated for what the thread did after it."""
+    for number in range(first, end):
+        push(queues, thread, get_wide(events.by_fault, number))
+
+
+@njit
+def _walk(
+    out: Out,
+    shadow: Shadow,
+    spaces: Spaces,
+    queues: Queues,
+    events: Events,
+    place: tuple[int, int, int],
+    tables: tuple[int, int],
+    entered: int,
+) -> int:
+    """Pte page of a page, which is made where it is missing; -1 where there is no room for it."""
+    space, page, thread = place
+    first, end = tables
+    table = find_table(shadow, space, PTE, page >> TABLE_SHIFT)
+    is_present = entered in (_ZERO_WRITE, _COPY, _REUSE, _UNKNOWN)
+    if table >= 0:
+        if not get(shadow.is_freed, table):
+            if first < end:
+                _keep(queues, events, thread, first, end)
+            take_tables(out, shadow, table)
+            do(out, _WALK_PUD)
+            do(out, _WALK_PMD)
+            do(out, _WALK_TEST)
+            do(out, _WALK_PTE)
+            return table
+        put(shadow.is_freed, table, False)
+        if first < end and not is_present:
+            put(shadow.frame, table, get(queues.frame, get_wide(events.by_fault, first)))
+            first += 1
+            take_tables(out, shadow, table)
+            do(out, _WALK_PUD)
+            do(out, _WALK_PMD)
+            do(out, _NEW_PTE)
+        else:
+            add_wide(out.at, REVIVED, 1)
+            take_tables(out, shadow, table)
+            do(out, _WALK_PUD)
+            do(out, _WALK_PMD)
+            do(out, _WALK_TEST)
+        do(out, _WALK_PTE)
+        _keep(queues, events, thread, first, end)
+        return table
+    pud_index, pmd_index = page >> 3 * TABLE_SHIFT, page >> 2 * TABLE_SHIFT
+    pud, pmd = find_table(shadow, space, PUD, pud_index), find_table(shadow, space, PMD, pmd_index)
+    n_missing = 1 + (pmd < 0) + (pud < 0)
+    # What the recording has not told of was there before: the lowest ones are those that were made.
+    n_made = 0 if is_present else min(n_missing, end - first)
+    take_roots(out, spaces, space)
+    if pud < 0:
+        frame, first = _table_frame(out, spaces, queues, events, (space, PUD, pud_index), first, n_made >= 3)
+        pud = add_table(shadow, space, PUD, pud_index, frame, NONE)
+        if pud < 0:
+            return pud
+        put(out.roles, _PUD, get(shadow.frame, pud))
+        if n_made >= 3:
+            do(out, _NEW_PUD)
+    put(out.roles, _PUD, get(shadow.frame, pud))
+    do(out, _WALK_PUD)
+    if pmd < 0:
+        frame, first = _table_frame(out, spaces, queues, events, (space, PMD, pmd_index), first, n_made >= 2)
+        pmd = add_table(shadow, space, PMD, pmd_index, frame, pud)
+        if pmd < 0:
+            return pmd
+        put(out.roles, _PMD, get(shadow.frame, pmd))
+        if n_made >= 2:
+            do(out, _NEW_PMD)
+    put(out.roles, _PMD, get(shadow.frame, pmd))
+    do(out, _WALK_PMD)
+    index = page >> TABLE_SHIFT
+    frame, first = _table_frame(out, spaces, queues, events, (space, PTE, index), first, n_made >= 1)
+    table = add_table(shadow, space, PTE, index, frame, pmd)
+    if table < 0:
+        return table
+    put(out.roles, _PTE, get(shadow.frame, table))
+    do(out, _NEW_PTE if n_made >= 1 else _WALK_TEST)
+    do(out, _WALK_PTE)
+    _keep(queues, events, thread, first, end)
+    return table
+
+
+@njit
+def _table_frame(
+    out: Out,
+    spaces: Spaces,
+    queues: Queues,
+    events: Events,
+    place: tuple[int, int, int],
+    first: int,
+    is_made: bool,
+) -> tuple[int, int]:
+    """Frame of a table that is taken in, and where the fault's other tables begin then."""
+    space, level, index = place
+    if is_made:
+        return get(queues.frame, get_wide(events.by_fault, first)), first + 1
+    spare = get(spaces.spare, LEVELS * space + level)
+    if spare >= 0:
+        put(spaces.spare, LEVELS * space + level, NONE)
+        return spare, first
+    return unknown_frame(out, queues, table_key(space, level, index)), first
+
+
+@njit
+def _read_file(
+    out: Out, shadow: Shadow, files: Files, events: Events, fault: int, table: int, page: int
+) -> None:
+    """Map the window around a page of a file, and the page itself where the window did not."""
+    missed, at = get_byte(events.missed, fault), get_wide(events.window_at, fault)
+    frame = get(files.other, page & (files.n_other - 1))
+    if at >= 0:
+        do(out, _FILE_LOCK)
+        # From a multiple of 16 pages on, or up to one, as far as the window is long.
+        n_pages = min(max(get_wide(events.aux, at) & _HALF_MASK, 1), CHUNK_PAGES)
+        aligned = page & ~(CHUNK_PAGES - 1)
+        begin = aligned if page < aligned + n_pages else min(aligned + CHUNK_PAGES - n_pages, page)
+        frames_of_window(files, get_wide(events.value, at), get_wide(events.aux, at), n_pages)
+        frame = get(files.window, page - begin)
+        chunk = chunk_of(shadow, table, page)
+        present = get(shadow.present, chunk) if chunk >= 0 else 0
+        for number in range(n_pages):
+            mapped = begin + number
+            if mapped == page and missed:
+                continue
+            if mapped != page and present >> (mapped & (CHUNK_PAGES - 1)) & 1:
+                continue
+            put(out.roles, _DATA, get(files.window, number))
+            do(out, _FILE_PAGE)
+            map_page(shadow, table, mapped, get(files.window, number), False, True)
+    if at < 0 or missed:
+        put(out.roles, _DATA, frame)
+        do(out, _FILE_MISSED)
+        map_page(shadow, table, page, frame, False, True)

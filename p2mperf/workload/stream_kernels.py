@@ -1,0 +1,241 @@
+"""Compiled: goes through a recording, keeps its address spaces, and does what the kernel does step by step.
+
+All CPUs' events change address spaces; the steps of one CPU, or of all, are counted or written down.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from p2mperf.jit import njit
+from p2mperf.workload.emission_kernels import IS_ON, Out, do, enter, leave
+from p2mperf.workload.events import Event
+from p2mperf.workload.fault_kernels import USER_PAGES
+from p2mperf.workload.fault_walk_kernels import Events, handle_fault
+from p2mperf.workload.file_kernels import Files, cache_page
+from p2mperf.workload.program_kernels import fork, run_program
+from p2mperf.workload.range_kernels import leave_space, protect_range, tear_down, unmap_range
+from p2mperf.workload.shadow_kernels import (
+    NONE,
+    STATUS,
+    WELL,
+    WORK,
+    Shadow,
+)
+from p2mperf.workload.space_kernels import (
+    Queues,
+    Spaces,
+    forget,
+    new_space,
+    push,
+    take_roots,
+)
+from p2mperf.workload.steps import Step, plain, span
+from p2mperf.workload.translation_stream import Entered
+from p2mperf.workload.word_kernels import add, get, get_byte, get_wide, put, put_wide
+
+_LOAD_CR3 = plain(Step.LOAD_CR3)
+_SWITCHED = plain(Entered.SWITCH)
+_FAULT_USER, _FAULT_KERNEL, _ALLOC, _CACHE_ADD = (
+    plain(event) for event in (Event.FAULT_USER, Event.FAULT_KERNEL, Event.ALLOC, Event.CACHE_ADD)
+)
+_NEW_TASK, _EXEC, _EXIT, _EXIT_MMAP, _SWITCH, _MMAP, _MMAP_DONE, _MUNMAP, _MPROTECT, _BRK, _BRK_DONE = span(
+    Event.NEW_TASK, Event.BRK_DONE
+)
+_CLONE_VM, _MAP_FIXED = 0x100, 0x10
+_HALF_SHIFT, _HALF_MASK = 32, 0xFFFF_FFFF
+# Tables that running a program allocates before its first fault; a fault has three at most.
+_PROGRAM_TABLES = 4
+# Pieces of work that a real recording never comes near: minutes.
+MOST_WORK = plain(1 << 31)
+TOO_MUCH_WORK = 3
+N_CPUS = 128
+
+
+class Threads(NamedTuple):
+    """What is known of threads.
+
+    Attributes
+    ----------
+    space, pending : address of int32, shape (n_threads,)
+        Address space of each, and the one of the program that it is about to run; -1 for none.
+    asked, flags : address of int64, shape (n_threads,)
+        Pages and flags of its last mmap.
+    n_threads : int64
+        Numbers that threads have.
+    """
+
+    space: np.uint64
+    pending: np.uint64
+    asked: np.uint64
+    flags: np.uint64
+    n_threads: np.int64
+
+
+@njit
+def _space_of(out: Out, shadow: Shadow, spaces: Spaces, queues: Queues, threads: Threads, thread: int) -> int:
+    """Address space of a thread; one that nobody has made is new."""
+    space = get(threads.space, thread)
+    if space < 0:
+        space = new_space(out, shadow, spaces, queues, thread)
+        put(threads.space, thread, space)
+    return space
+
+
+@njit
+def go_through(
+    events: Events,
+    files: Files,
+    shadow: Shadow,
+    spaces: Spaces,
+    queues: Queues,
+    threads: Threads,
+    loaded: np.uint64,
+    cpu: int,
+    out: Out,
+) -> None:
+    """Go through a recording.
+
+    Parameters
+    ----------
+    events : Events
+        What happened.
+    files, shadow, spaces, queues, threads
+        What is known of files, tables, address spaces, allocated tables and threads: nothing yet.
+    loaded : ndarray of int32, shape (n_cpus,)
+        -1 each: the address space that a CPU has loaded.
+    cpu : int
+        Whose steps are wanted, -1 for all.
+    out : Out
+        Takes them.
+    """
+    fault, table, by_fault, cached = 0, 0, 0, 0
+    for i in range(events.n_events):
+        what = get_byte(events.event, i)
+        if what == _ALLOC:
+            if table < events.n_tables and get_wide(events.table_at, table) == i:
+                if get_wide(events.table_fault, table) < 0:
+                    push(queues, get(events.pid, i), table)
+                table += 1
+            continue
+        if what == _CACHE_ADD:
+            cache_page(files, get_wide(events.aux, i), get(events.cached, cached))
+            cached += 1
+            continue
+        if what > _BRK_DONE:
+            continue
+        thread, core, now = get(events.pid, i), get_byte(events.cpu, i), get_wide(events.time_ns, i)
+        value, aux = get_wide(events.value, i), get_wide(events.aux, i)
+        put_wide(out.at, IS_ON, cpu < 0 or core == cpu)
+        if what <= _FAULT_KERNEL:
+            first = by_fault
+            while (
+                by_fault < events.n_by_fault
+                and get_wide(events.table_fault, get_wide(events.by_fault, by_fault)) == fault
+            ):
+                by_fault += 1
+            if what == _FAULT_USER:
+                if get(queues.head, thread) >= 0:
+                    forget(queues, thread)
+                pending = get(threads.pending, thread)
+                if pending >= 0:  # nothing has come of it
+                    put(threads.pending, thread, NONE)
+                    put_wide(out.at, IS_ON, False)
+                    leave_space(out, shadow, spaces, pending, now)
+                    put_wide(out.at, IS_ON, cpu < 0 or core == cpu)
+            elif get(threads.pending, thread) < 0 and get(queues.length, thread) >= _PROGRAM_TABLES:
+                put(threads.pending, thread, run_program(out, shadow, spaces, queues, thread, now))
+            space = get(threads.pending, thread)
+            if space < 0:
+                space = _space_of(out, shadow, spaces, queues, threads, thread)
+            put(loaded, core, space)
+            put(spaces.is_gone, space, False)
+            handle_fault(
+                out, shadow, spaces, queues, files, events, fault, (space, value, thread), (first, by_fault)
+            )
+            leave(out, now)
+            fault += 1
+        elif what == _SWITCH:
+            if 0 < value < threads.n_threads and get(threads.space, value) >= 0:
+                space = get(threads.space, value)
+                if get(loaded, core) != space:
+                    enter(out, _SWITCHED)
+                    take_roots(out, spaces, space)
+                    do(out, _LOAD_CR3)
+                    leave(out, now)
+                    put(loaded, core, space)
+        elif what == _NEW_TASK:
+            space = _space_of(out, shadow, spaces, queues, threads, thread)
+            if aux & _CLONE_VM:
+                add(spaces.n_users, space, 1)
+            else:
+                space = fork(out, shadow, spaces, queues, space, thread, now)
+                forget(queues, thread)
+            if 0 < value < threads.n_threads:
+                leave_space(out, shadow, spaces, get(threads.space, value), now)
+                put(threads.space, value, space)
+            else:
+                leave_space(out, shadow, spaces, space, now)
+        elif what == _EXEC:
+            space = get(threads.pending, thread)
+            if space < 0:
+                space = run_program(out, shadow, spaces, queues, thread, now)
+            forget(queues, thread)
+            leave_space(out, shadow, spaces, get(threads.space, thread), now)
+            put(threads.space, thread, space)
+            put(threads.pending, thread, NONE)
+            put(loaded, core, space)
+        elif what == _EXIT_MMAP:
+            space = get(threads.space, thread)
+            if space >= 0:
+                tear_down(out, shadow, spaces, space, now)
+                _unload(loaded, space)
+        elif what == _EXIT:
+            space = get(threads.space, thread)
+            leave_space(out, shadow, spaces, space, now)
+            if space >= 0 and get(spaces.n_users, space) <= 0:
+                _unload(loaded, space)
+            put(threads.space, thread, NONE)
+        else:
+            forget(queues, thread)
+            space = _space_of(out, shadow, spaces, queues, threads, thread)
+            if what == _MMAP:
+                put_wide(threads.asked, thread, value)
+                put_wide(threads.flags, thread, aux >> _HALF_SHIFT)
+            elif what == _MMAP_DONE:
+                if value >= 0 and get_wide(threads.flags, thread) & _MAP_FIXED:
+                    _unmap(out, shadow, space, value, get_wide(threads.asked, thread), now)
+                put_wide(threads.asked, thread, 0)
+            elif what == _MUNMAP:
+                _unmap(out, shadow, space, value, aux, now)
+            elif what == _MPROTECT:
+                n_pages = aux & _HALF_MASK
+                if 0 <= value < USER_PAGES and n_pages > 0:
+                    protect_range(out, shadow, space, value, value + n_pages, now)
+            elif what == _BRK_DONE and value >= 0:
+                # The page that the end lies in stays.
+                if get_wide(spaces.brk, space) > value:
+                    _unmap(out, shadow, space, value + 1, get_wide(spaces.brk, space) - value, now)
+                put_wide(spaces.brk, space, value)
+        if get_wide(shadow.top, STATUS) != WELL:
+            return
+        if get_wide(shadow.top, WORK) > MOST_WORK:
+            put_wide(shadow.top, STATUS, TOO_MUCH_WORK)
+            return
+
+
+@njit
+def _unload(loaded: np.uint64, space: int) -> None:
+    """An address space that ends is loaded nowhere: its CPUs have the kernel's own."""
+    for core in range(N_CPUS):
+        if get(loaded, core) == space:
+            put(loaded, core, NONE)
+
+
+@njit
+def _unmap(out: Out, shadow: Shadow, space: int, first: int, n_pages: int, time_ns: int) -> None:
+    """Unmap what lies in the user's part of a range."""
+    if 0 <= first < USER_PAGES and n_pages > 0:
+        unmap_range(out, shadow, space, first, first + min(n_pages, USER_PAGES), time_ns)

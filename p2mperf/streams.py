@@ -21,7 +21,8 @@ from p2mperf.host.memory import require_memory
 from p2mperf.units import real_number, whole_number
 
 if TYPE_CHECKING:
-    from p2mperf.streams_kernels import Draws, Elsewhere, Ground, Leaves, Ram
+    from p2mperf.draws_kernels import Draws
+    from p2mperf.streams_kernels import Elsewhere, Ground, Leaves, Ram
 
 Seed = int | Sequence[int]
 
@@ -303,7 +304,7 @@ def _seeds(seed: Seed) -> tuple[int, ...]:
 
 def seeded_draws(what: str, seeds: tuple[int, ...]) -> Draws:
     """Random words of their own for each thing and seeds; nothing else, as a new stream, may change them."""
-    from p2mperf.streams_kernels import Draws
+    from p2mperf.draws_kernels import Draws
 
     digest = sha256(repr((what, *seeds)).encode()).digest()
     start, gamma = np.frombuffer(digest, "<u8", 2).tolist()

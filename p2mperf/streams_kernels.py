@@ -1,9 +1,8 @@
 """Compiled: the loops that make streams.
 
 A frame follows from its place in the stream and the stream's draws alone, so that a stream is the same
-however it is cut. Words are those of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
-number generators"), bounded without bias (Lemire 2019, "Fast random integer generation in an interval"). Each
-pattern is one loop that fills `out` from the `at`-th place of the stream on; `p2mperf.streams` declares it.
+however it is cut. Each pattern is one loop that fills `out` from the `at`-th place of the stream on;
+`p2mperf.streams` declares it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.draws_kernels import HALF, NEXT_TRY, Draws, below, high, mixed
 from p2mperf.jit import njit
 
 Words = NDArray[np.uint64]
@@ -21,29 +21,12 @@ Scatter = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 # What is computed with stays unsigned: one signed word turns uint64 arithmetic into float64.
 ZERO, ONE = np.uint64(0), np.uint64(1)
-_HALF, _LOW_HALF = np.uint64(32), np.uint64(0xFFFF_FFFF)
-_MIX_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
-_MIX_FACTORS = np.uint64(0xBF58_476D_1CE4_E5B9), np.uint64(0x94D0_49BB_1331_11EB)
-_NEXT_TRY = np.uint64(0x9E37_79B9_7F4A_7C15)
 _FIRST = np.int64(1)
 _UNIT_SHIFT, _UNIT = np.uint64(11), 2.0**-53  # the 53 bits of a word that a float64 holds
 _GROUP_SHIFT, _BYTE, _TWO_BYTES = np.uint64(6), np.uint64(8), np.uint64(16)
 # Frames that are made together, in loops that decide nothing, so that LLVM makes them of vectors; they stay
 # in the first-level cache meanwhile. Of so many runs a search for each frame takes longer than a look at all.
 _BLOCK, _FEW_RUNS = 1024, 12
-
-
-class Draws(NamedTuple):
-    """A sequence of random words: the i-th is mixed from start + i * gamma.
-
-    Attributes
-    ----------
-    start, gamma : uint64
-        Gamma is odd, and drawn too: with one for all, a sequence could be the continuation of another.
-    """
-
-    start: np.uint64
-    gamma: np.uint64
 
 
 class Ground(NamedTuple):
@@ -128,40 +111,6 @@ class Elsewhere(NamedTuple):
 
 
 @njit(inline="always")
-def mixed(word: np.uint64) -> np.uint64:
-    """A random word for each word."""
-    word = (word ^ (word >> _MIX_SHIFTS[0])) * _MIX_FACTORS[0]
-    word = (word ^ (word >> _MIX_SHIFTS[1])) * _MIX_FACTORS[1]
-    return word ^ (word >> _MIX_SHIFTS[2])
-
-
-@njit(inline="always")
-def below(n: np.uint64, spill: np.uint64, word: np.uint64) -> np.uint64:
-    """A number below n: the high half of word * n, in two products, as n < 2 ** 32.
-
-    Parameters
-    ----------
-    n, spill : uint64
-        As in `Ram`.
-    word : uint64
-        What is drawn.
-
-    Returns
-    -------
-    uint64
-        Each number equally likely.
-    """
-    while word * n < spill:
-        word = mixed(word + _NEXT_TRY)
-    return _high(n, word)
-
-
-@njit(inline="always")
-def _high(n: np.uint64, word: np.uint64) -> np.uint64:
-    return ((word >> _HALF) * n + (((word & _LOW_HALF) * n) >> _HALF)) >> _HALF
-
-
-@njit(inline="always")
 def _run_of(ground: Ground, rank: np.uint64) -> np.uint64:
     """Run that a rank lies in; a sum, as random ranks make a branch mispredict (4.9 for 6.0 ns)."""
     run, n_runs = ZERO, np.uint64(ground.ends.size)
@@ -220,7 +169,7 @@ def _scattered(rank: np.uint64, n_frames: np.uint64, scatter: Scatter) -> np.uin
     bits, n_columns, one, other = scatter
     column, row = rank >> bits, rank & ((ONE << bits) - ONE)
     while True:
-        column += ((mixed(row + one) >> _HALF) * n_columns) >> _HALF
+        column += ((mixed(row + one) >> HALF) * n_columns) >> HALF
         column -= n_columns * np.uint64(column >= n_columns)
         row = (row + mixed(column + other)) & ((ONE << bits) - ONE)
         if (column << bits) + row < n_frames:
@@ -272,7 +221,7 @@ def uniform(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -
         n_spilt = 0
         for i in range(block.size):
             word = mixed(state + np.uint64(i) * draws.gamma)
-            block[i] = _high(ram.n, word)
+            block[i] = high(ram.n, word)
             n_spilt += word * ram.n < ram.spill
         if n_spilt:  # of all words one in 2 ** 32 at most
             for i in range(block.size):
@@ -308,7 +257,7 @@ def zipf(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leaves) -> N
             k = min(max(np.int64(x + 0.5), _FIRST), n_frames)
             if k - x <= surely or area >= log(k + 0.5) - 1.0 / k:
                 break
-            word = mixed(word + _NEXT_TRY)
+            word = mixed(word + NEXT_TRY)
         out[i] = _at_rank(ram.ground, _scattered(np.uint64(k) - ONE, ram.n, scatter))
 
 
@@ -352,10 +301,10 @@ def leaf_stride(out: Words, at: np.uint64, draws: Draws, ram: Ram, leaves: Leave
     for i in range(out.size):
         run = _run_of(leaves.ground, rank)
         leaf = rank + leaves.ground.shifts[run]
-        drawn = mixed(draws.gamma + (leaf >> _GROUP_SHIFT) * _NEXT_TRY)
+        drawn = mixed(draws.gamma + (leaf >> _GROUP_SHIFT) * NEXT_TRY)
         slope, bend = drawn | ONE, (drawn >> _BYTE) | ONE
         line = ((drawn >> _TWO_BYTES) + slope * leaf + (bend << ONE) * leaf * leaf) & most_line
-        entry = (mixed(state) >> _HALF) & (leaves.line_frames - ONE)
+        entry = (mixed(state) >> HALF) & (leaves.line_frames - ONE)
         frame = leaf * leaves.leaf_frames + line * leaves.line_frames + entry
         out[i] = min(max(frame, leaves.first[run]), leaves.last[run])
         state += draws.gamma
@@ -385,7 +334,7 @@ def divert(out: Words, at: np.uint64, draws: Draws, elsewhere: Elsewhere) -> Non
         for i in range(block.size):
             word = mixed(state + np.uint64(i) * draws.gamma)
             numbers[i] = word >> _UNIT_SHIFT
-            ranks[i] = mixed(word + _NEXT_TRY)
+            ranks[i] = mixed(word + NEXT_TRY)
         if period:
             place = (draws.start + at + np.uint64(start)) % period
             for i in range(block.size):
@@ -412,5 +361,5 @@ def _below_each(words: Words, numbers: Words, elsewhere: Elsewhere) -> None:
     for i in range(words.size):
         is_hole = numbers[i] < elsewhere.hole_end
         n, spill = (n_holes, hole_spill) if is_hole else (n_others, other_spill)
-        rank = below(n, spill, words[i]) if n_spilt else _high(n, words[i])
+        rank = below(n, spill, words[i]) if n_spilt else high(n, words[i])
         words[i] = rank + (first_hole if is_hole else first_other)

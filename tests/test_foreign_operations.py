@@ -63,7 +63,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
     monkeypatch.setitem(sys.modules, "another_package", module)
     point = EntryPoint("rest", "another_package:SPEC", "p2mperf.operations")
     monkeypatch.setattr(plugins, "offered", lambda group: (point,) if group == point.group else ())
-    monkeypatch.setattr("p2mperf.measure.operations.registry._unable", {})
+    monkeypatch.setattr("p2mperf.measure.operations.ability._unable", {})
     for kept in ("_unimportable", "_passed", "_refused"):
         monkeypatch.setattr(plugins, kept, {})
 

@@ -13,7 +13,8 @@ from p2mperf.designs import find
 from p2mperf.errors import P2mperfError
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.engine import rehearse
-from p2mperf.measure.operations.registry import find_operation, why_not
+from p2mperf.measure.operations.ability import why_not
+from p2mperf.measure.operations.registry import find_operation
 from p2mperf.streams import make_stream
 from p2mperf.study.rehearsal import rehearsal_guest
 

@@ -19,8 +19,9 @@ from p2mperf.families import DesignSpec, Family, KernelLayout, families, family_
 from p2mperf.guests.geometries import find_geometry, geometries
 from p2mperf.guests.geometry import Geometry
 from p2mperf.guests.guest import Guest
+from p2mperf.measure.operations.ability import why_not
 from p2mperf.measure.operations.base import Operation
-from p2mperf.measure.operations.registry import OperationSpec, find_operation, operations, why_not
+from p2mperf.measure.operations.registry import OperationSpec, find_operation, operations
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan
 from p2mperf.study.specs import designs_of

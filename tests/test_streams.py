@@ -12,6 +12,7 @@ from scipy.stats import chisquare
 from stream_shares import five_sigma, kinds
 
 from p2mperf import Guest, streams_kernels as kernels
+from p2mperf.draws_kernels import Draws
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.streams import (
@@ -285,7 +286,7 @@ def test_words_that_would_be_unfair_are_drawn_again() -> None:
     # With its own threshold a stream meets one in years; with this one it is every other word.
     n, spill, start, gamma = 1000, 1 << 63, 12345, 0x9E37_79B9_7F4A_7C13
     ground = kernels.Ground(np.array([n], np.uint64), np.zeros(1, np.uint64))
-    draws = kernels.Draws(np.uint64(start), np.uint64(gamma))
+    draws = Draws(np.uint64(start), np.uint64(gamma))
     words = [splitmix(start + i * gamma) for i in range(3000)]
     out = np.empty(3000, np.uint64)
     ram = kernels.Ram(np.uint64(n), np.uint64(spill), ground)

@@ -14,8 +14,9 @@ from p2mperf.designs.base import Design
 from p2mperf.errors import P2mperfError
 from p2mperf.guests.geometry import Words
 from p2mperf.kernels import throughput, translate_into
+from p2mperf.measure.operations.ability import why_not
 from p2mperf.measure.operations.base import Operation, StreamMaker
-from p2mperf.measure.operations.registry import find_operation, why_not
+from p2mperf.measure.operations.registry import find_operation
 from p2mperf.measure.rounds import Measured, Round, flagged, latin_orders, whole_squares
 from p2mperf.measure.settings import Settings
 from p2mperf.measure.touch import n_bytes_of, touch

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.draws_kernels import Draws, below, mixed
 from p2mperf.jit import njit
 from p2mperf.memory.raw import (
     ONE,
@@ -22,7 +23,6 @@ from p2mperf.memory.raw import (
     store_element32,
     store_element64,
 )
-from p2mperf.streams_kernels import Draws, below, mixed
 
 Words = NDArray[np.uint64]
 

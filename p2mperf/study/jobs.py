@@ -6,7 +6,8 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from p2mperf.measure.operations.registry import find_operation, first_able
+from p2mperf.measure.operations.ability import first_able
+from p2mperf.measure.operations.registry import find_operation
 from p2mperf.measure.settings import Settings
 from p2mperf.results.fields import Record
 from p2mperf.results.keys import CellSpec, UnitId

@@ -19,7 +19,8 @@ from p2mperf.families import (
     preambles as all_preambles,
 )
 from p2mperf.guests.geometries import find_geometry, geometries as all_geometries
-from p2mperf.measure.operations.registry import answered_for, find_operation, why_not
+from p2mperf.measure.operations.ability import answered_for, why_not
+from p2mperf.measure.operations.registry import find_operation
 from p2mperf.study.plans import Plan
 from p2mperf.study.specs import GuestSpec, designs_of, parse_stream
 from p2mperf.units import PAGE_SIZE, flag, is_one_of, parse_size, whole_number

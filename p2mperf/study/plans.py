@@ -11,13 +11,8 @@ from p2mperf.errors import known
 from p2mperf.families import families, family_of_geometry, preambles
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.guest import Guest
-from p2mperf.measure.operations.registry import (
-    OperationSpec,
-    can_do,
-    find_operation,
-    lookups,
-    operations_of,
-)
+from p2mperf.measure.operations.ability import can_do
+from p2mperf.measure.operations.registry import OperationSpec, find_operation, lookups, operations_of
 from p2mperf.measure.settings import Settings
 from p2mperf.study.specs import WHOLE_TABLE, GuestSpec, StreamSpec, Unit, designs_of
 from p2mperf.units import GIB, PAGE_SHIFT, parse_size

@@ -14,7 +14,8 @@ from p2mperf.guests.geometries import GEOMETRIES
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.presets import ALL_PRESETS
-from p2mperf.measure.operations.registry import broken as broken_operations, find_operation
+from p2mperf.measure.operations.ability import broken as broken_operations
+from p2mperf.measure.operations.registry import find_operation
 from p2mperf.streams import HOLE_PATTERNS, STREAMS
 
 if TYPE_CHECKING:

@@ -32,8 +32,9 @@ from p2mperf.host.card import boot_key
 from p2mperf.kernels import throughput
 from p2mperf.measure.code_form import code_form
 from p2mperf.measure.engine import check_agreement, measure_cell, rehearse, warm_up
+from p2mperf.measure.operations.ability import answered_for, first_able
 from p2mperf.measure.operations.lookups import Reading
-from p2mperf.measure.operations.registry import answered_for, find_operation, first_able, lookups
+from p2mperf.measure.operations.registry import find_operation, lookups
 from p2mperf.measure.settings import Settings
 from p2mperf.measure.touch import PageSizes
 from p2mperf.plugins import foreign, said_by

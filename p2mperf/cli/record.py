@@ -35,6 +35,9 @@ command and all that it starts, by an instance of tracefs of its own, which is r
 this is killed. That needs root, and Linux 4.7 or later. Where it cannot be, the command is run all the same
 and its counts are written as JSON; nothing can be replayed from them.
 
+While it records, events go to FILE.raw, a directory. Where this is killed, that stays, and `trace recover`
+makes a file of it, complete up to a point that it tells.
+
 The file has no command lines and no names of files, and pids are numbered anew. A directory kept by
 --keep-raw has them.
 

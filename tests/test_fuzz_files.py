@@ -1,6 +1,6 @@
-"""Changed journals and Parquet files, each tried in a child of its own for a while: tests/fuzz/files.py.
+"""Changed journals, Parquet files and recordings, tried in children of their own for a while: fuzz/files.py.
 
-A thousand of each in the suite, where figures are drawn of a few that were accepted; of all with `-m slow`.
+Some 700 of each in the suite, where figures are drawn of a few that were accepted; of all with `-m slow`.
 P2MPERF_FUZZ_SEED takes another seed than 1, P2MPERF_FUZZ_CASES another number of both together.
 """
 

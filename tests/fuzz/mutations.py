@@ -133,8 +133,7 @@ def retyped(random: Random, content: bytes) -> bytes:
     lines = content.splitlines()
     at = random.randrange(len(lines))
     record = json.loads(lines[at])
-    places = list(_places(record))
-    holder, key = random.choice(places)
+    holder, key = random.choice(list(places(record)))
     odd = random.choice(ODD_VALUES)
     how = random.random()
     if how < 0.75 or not isinstance(holder, dict):
@@ -169,12 +168,12 @@ def renamed(random: Random, content: bytes) -> bytes:
     return content.replace(name, random.choice(odd))
 
 
-def _places(value: Any) -> Any:
+def places(value: Any) -> Any:
     """Every holder and key of a record."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in list(items):
         yield value, key
-        yield from _places(part)
+        yield from places(part)
 
 
 def retabled(random: Random, content: bytes) -> bytes:
@@ -198,7 +197,7 @@ def retabled(random: Random, content: bytes) -> bytes:
         metadata = dict(table.schema.metadata or {})
         key = random.choice(sorted(metadata))
         runs = json.loads(metadata.get(b"p2mperf_runs", b"[{}]"))
-        holder, part = random.choice(list(_places(runs)))
+        holder, part = random.choice(list(places(runs)))
         holder[part] = random.choice(ODD_VALUES)
         deep = b"[" * DEEP + b"]" * DEEP
         odd = (

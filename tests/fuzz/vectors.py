@@ -9,6 +9,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import raw_pages
+import recording_files
+
 MEGABYTE = "x" * 1_000_000
 
 WORDS = (
@@ -122,6 +125,11 @@ def places_in(directory: Path) -> tuple[str, ...]:
     (directory / "directory.jsonl").mkdir()
     (directory / "damaged.jsonl").write_bytes(b"[" * 100_000)
     (directory / "damaged.parquet").write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+    # A recording, and what a recorder left that was killed.
+    (directory / "recording.parquet").write_bytes(recording_files.original(directory)[1])
+    (directory / "original.parquet").unlink()
+    pages = [raw_pages.page(1000, *[raw_pages.event("mmap/exit_mmap", 10, 10)] * 5)]
+    raw_pages.write_trace(directory / "raw", {0: pages}, {}, finished=False, until_ns=1035)
     names = sorted(path.name for path in directory.iterdir())
     odd = (
         "/dev/null",
@@ -175,6 +183,10 @@ def known_names() -> dict[str, tuple[str, ...]]:
         "operation": ("latency", "set", "cow", "rebuild", "split", "populate"),
         "backing": ("kernel", "mixed", "small", "huge"),
         "scenario": ("balloon", "save-restore", "passthrough", "all"),
+        "what": ("info", "sample", "recover"),
+        "file": ("recording.parquet", "raw"),
+        "every": ("1", "2", "5"),
+        "first": ("0", "1", "best"),
         "tracer": ("vlpt", "walk", "walk-direct"),
         "writer": ("sequential", "uniform", "hot"),
         "rule": ("legacy", "legacy-sent", "later"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from made_recordings import Made
 from predicted_builds import counts
 
 from p2mperf.analysis.kernel_build import KernelBuild, predict
+from p2mperf.workload.events import Event
+from p2mperf.workload.recording import Recording
 from p2mperf.workload.replays import ClassCost, Replay, ReplayProcess, Replays
 
 DESIGNS = ("pv-tree", "pv-linear")
@@ -58,5 +61,19 @@ def build(designs: tuple[str, ...] = DESIGNS, n_processes: int = 6) -> KernelBui
     return predict(counts(), replays(n_processes, designs))
 
 
+def two_processes() -> Recording:
+    """Each of two threads writes to two pages, anonymous ones; the first of each makes three page tables."""
+    recorded = Made()
+    for pid, frame in ((1, 1000), (2, 5000)):
+        recorded.add(Event.EXEC, pid, pid)
+        recorded.fault(pid, 0x400).table(pid, frame, frame + 1, frame + 2).data(pid, frame + 10)
+        recorded.fault(pid, 0x401).data(pid, frame + 11)
+    return recorded.recording()
+
+
 # By the kind of a figure's source.
-GIVEN: dict[str, Callable[[], object]] = {"replays": replays, "build": build}
+GIVEN: dict[str, Callable[[], object]] = {
+    "recordings": two_processes,
+    "replays": replays,
+    "build": build,
+}

@@ -12,6 +12,11 @@ import p2mperf
 from p2mperf.analysis.kernel_build import predict
 from p2mperf.errors import BadInputError
 from p2mperf.figures import figure, find, table
+from p2mperf.figures.kernel_build import locality
+from p2mperf.figures.kernel_build.given import class_title
+from p2mperf.workload.locality import count_locality
+from p2mperf.workload.stream import count_translations, make_stream
+from p2mperf.workload.translation_stream import Entered
 
 # ---- what they are drawn from ----
 
@@ -28,6 +33,69 @@ def test_formulas_in_names_are_drawn_as_they_stand() -> None:
     drawn = figure("build-cold", replace(replays, replays=odd, machine={"cpu_model": "$x_"}))
     drawn.canvas.draw()
     assert r"\$\frac{1" in str(table("build-cold", replace(replays, replays=odd))["what"].iloc[0])
+
+
+# ---- recordings ----
+
+
+@pytest.mark.parametrize("name", ["build-translations", "build-locality"])
+@pytest.mark.parametrize("wrong", [1, [made.replays()], "x"])
+def test_what_is_no_recording_is_one_sentence(name: str, wrong: object) -> None:
+    with pytest.raises(BadInputError, match="a recording is wanted, not "):
+        table(name, wrong)
+    with pytest.raises(BadInputError, match="no recording is given"):
+        table(name, [])
+
+
+def test_translations_are_those_that_are_counted() -> None:
+    recording = made.two_processes()
+    rows = table("build-translations", recording).set_index(["class", "table", "thp"])
+    for thp in (True, False):
+        counted = count_translations(recording, thp)
+        for kind, asked in counted.by_class.items():
+            assert rows.loc[(kind, "p2m", thp), "n_lookups"] == asked.p2m
+            assert rows.loc[(kind, "m2p", thp), "n_lookups"] == asked.m2p
+    # Four faults; the second of each process finds its page tables: 7 p2m and 5 m2p without huge pages
+    # configured, 2 more of each with; the first has none of them to read, and makes three.
+    written = rows.loc["ANONYMOUS_WRITE"]
+    assert written.loc[("p2m", True), "n_entries"] == 4
+    assert written.loc[("p2m", True), "per_fault"] == written.loc[("p2m", True), "n_lookups"] / 4
+    assert written.loc[("m2p", True), "n_lookups"] > written.loc[("m2p", False), "n_lookups"]
+    fig = figure("build-translations", recording)
+    (ax,) = fig.axes
+    assert ax.get_title(loc="left") == "made: lookups for each page fault"
+    most = rows.groupby("class")["n_lookups"].sum().idxmax()
+    assert ax.get_yticklabels()[0].get_text() == class_title(most)
+
+
+def test_recordings_of_one_tool_are_told_apart() -> None:
+    one = made.two_processes()
+    found = table("build-translations", [one, one, replace(one, about=replace(one.about, tool="$a_"))])
+    assert list(dict.fromkeys(found["recording"])) == ["made, 1", "made, 2", r"\$a_"]
+
+
+def test_locality_is_that_of_the_stream() -> None:
+    recording = made.two_processes()
+    guest = p2mperf.Guest.plain("8G", geometry="pv64")
+    counted = count_locality(make_stream(recording, guest))
+    rows = table("build-locality", recording)
+    assert set(rows["recording"]) == {"made"}
+    for unit in ("entry lines", "leaves", "mid lines", "GiB slots"):
+        of_unit = rows[rows["unit"] == unit].set_index("panel")
+        assert of_unit.loc[locality.WORKING_SET, "y"] == counted.touched[unit].n_units
+        shares = rows[(rows["unit"] == unit) & (rows["panel"] == locality.TOUCHED)]
+        # Every write touches something, and at most as many units as it asks for.
+        assert shares["y"].sum() == pytest.approx(1)
+        assert (shares["x"] * shares["y"]).sum() == pytest.approx(counted.mean(unit, Entered.ANONYMOUS_WRITE))
+        reuse = rows[(rows["unit"] == unit) & (rows["panel"] == locality.REUSE)]["y"]
+        assert reuse.is_monotonic_increasing
+        assert reuse.iloc[-1] == pytest.approx(counted.touched[unit].share_reused)
+    assert [ax.get_title(loc="left") for ax in figure("build-locality", recording).axes] == [
+        locality.REUSE,
+        locality.TOUCHED,
+        locality.STEPS,
+        locality.WORKING_SET,
+    ]
 
 
 # ---- build-seconds ----

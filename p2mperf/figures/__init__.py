@@ -46,6 +46,8 @@ _SHIPPED = {
     "hap-orders": "hap.orders",
     "hap-window": "hap.window",
     "hap-nested": "hap.nested",
+    "build-translations": "kernel_build.translations",
+    "build-locality": "kernel_build.locality",
     "build-cold": "kernel_build.cold",
     "build-seconds": "kernel_build.seconds",
     "build-tornado": "kernel_build.tornado",

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 
 from p2mperf.analysis.kernel_build import KernelBuild
+from p2mperf.analysis.replay_file import read_replays
 from p2mperf.errors import BadInputError, shown
 from p2mperf.figures.spec import Source
-from p2mperf.shipped import shipped
+from p2mperf.guests.guest import Guest
+from p2mperf.shipped import RECORDINGS as SHIPPED, shipped
+from p2mperf.workload.locality import Locality, count_locality
+from p2mperf.workload.recording import Recording
+from p2mperf.workload.recording_file import read_recording
 from p2mperf.workload.replays import Replays
+from p2mperf.workload.stream import make_stream
 from p2mperf.workload.translation_stream import Entered
+
+Recordings = dict[str, Recording]
+
+# Of the guest that recorded frames are spread over.
+GUEST_MEMORY = "8G"
 
 _TITLES = {
     Entered.ANONYMOUS_WRITE: "anonymous write",
@@ -54,6 +64,42 @@ def machine_note(card: Mapping[str, object]) -> str:
     return plainly(f"{where}, Linux {card.get('kernel_release') or 'unknown'}")
 
 
+def take_recordings(given: object) -> Recordings:
+    """Name recordings: those that ship with p2mperf, or those that are given."""
+    if given is None:
+        return {name.removeprefix("shipped-"): _shipped_recording(name) for name in SHIPPED}
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    recordings = [one for one in several if isinstance(one, Recording)]
+    if strangers := [one for one in several if not isinstance(one, Recording)]:
+        raise BadInputError(f"a recording is wanted, not {shown(strangers[0])}: read one by read_recording")
+    if not recordings:
+        raise BadInputError("no recording is given")
+    tools = [plainly(one.about.tool) for one in recordings]
+    names = [f"{tool}, {at}" if tools.count(tool) > 1 else tool for at, tool in enumerate(tools, start=1)]
+    return dict(zip(names, recordings, strict=True))
+
+
+@cache
+def _shipped_recording(name: str) -> Recording:
+    return read_recording(name)
+
+
+def take_localities(given: object) -> dict[str, Locality]:
+    """Count the locality of recordings: of those that ship with p2mperf, or of those that are given."""
+    if given is None:
+        return {name.removeprefix("shipped-"): _shipped_locality(name) for name in SHIPPED}
+    return {name: _locality(one) for name, one in take_recordings(given).items()}
+
+
+@cache
+def _shipped_locality(name: str) -> Locality:
+    return _locality(_shipped_recording(name))
+
+
+def _locality(recording: Recording) -> Locality:
+    return count_locality(make_stream(recording, Guest.plain(GUEST_MEMORY, geometry="pv64")))
+
+
 def take_replays(given: object) -> Replays:
     """Take replays: those that ship with p2mperf, or those that are given."""
     if given is None:
@@ -65,7 +111,7 @@ def take_replays(given: object) -> Replays:
 
 @cache
 def _shipped_replays() -> Replays:
-    return Replays.from_json(json.loads(shipped("shipped-replays").read_text("utf-8")))
+    return read_replays(shipped("shipped-replays"))
 
 
 def take_build(given: object) -> KernelBuild:
@@ -76,4 +122,6 @@ def take_build(given: object) -> KernelBuild:
 
 
 BUILD = Source("build", take_build)
+LOCALITIES = Source("recordings", take_localities)
+RECORDINGS = Source("recordings", take_recordings)
 REPLAYS = Source("replays", take_replays)

@@ -166,6 +166,10 @@ def as_text(replays: Replays, classes: bool = False) -> str:
             f"cold: other work in {format_size(cold.work_bytes)}, {cold.touches_per_us:.0f} lines for each "
             "microsecond that was recorded between entries; it is the estimate, tight a lower bound"
         )
+    processes = [process for one in replays.replays for process in one.processes]
+    if n_left_out := sum(process.n_left_out for process in processes):
+        n_timed = sum(sum(cost.n_entries) for process in processes for cost in process.classes.values())
+        lines.append(f"{n_left_out} of {n_timed + n_left_out} entries were interrupted, and are in no mean")
     lines += notes_on(shown["verdict"], shown["marks"])
     victims = interference(replays)
     if len(victims):

@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 
 # Untimed entries before each phase, as a share of it: the design's own lines come back as they would be.
 _LEAD_SHARE = 8
-# Of a class's entries in a process, those at which designs differ most are left out, the same of all designs:
-# an interrupt takes as long as hundreds of entries and meets one design. A timer's, 250 to 1000 times a
-# second, meets less than one in a thousand.
-_LEFT_OUT, _FEWEST_TRIMMED = 0.005, 16
+# An entry is left out, the same one of all designs, where one of them took so much longer than another, and
+# more than twice as long: an interrupt takes 40 to 100 us on a virtual machine, a turn of another process
+# milliseconds, where a fault's lookups take 0.1 to 2 [ns].
+_INTERRUPTED_NS = 5_000
 
 
 def stretch(stream: TranslationStream, first: int, end: int) -> TranslationStream:
@@ -129,21 +129,14 @@ def summarise(
     classes : dict of str to ClassCost
         By name of the class.
     n_left_out : int
-        Entries that are in no mean: of each class of at least 16 entries, the half per cent, rounded up, at
-        which the designs differ most for each lookup.
+        Entries that are in no mean: those in which a design was interrupted, or another process had a turn.
     """
     times = np.stack(list(took.values()))
     lengths = np.diff(stream.starts)[phases.lead_entries :]
     entered = stream.entered[phases.lead_entries :]
     phase = np.repeat(np.arange(phases.n_phases), phases.phase_entries)
-    # For each lookup: an exit that unmaps thousands of pages differs by more than one of ten does.
-    spread = (times.max(axis=0) - times.min(axis=0)) / np.maximum(lengths, 1)
-    kept = np.ones(entered.size, bool)
-    for number in np.unique(entered):
-        of_class = np.flatnonzero(entered == number)
-        if of_class.size >= _FEWEST_TRIMMED:
-            n_out = int(np.ceil(_LEFT_OUT * of_class.size))
-            kept[of_class[np.argsort(spread[of_class], kind="stable")[-n_out:]]] = False
+    shortest = times.min(axis=0)
+    kept = times.max(axis=0) - shortest <= np.maximum(shortest, _INTERRUPTED_NS)
     classes = {}
     for number in np.unique(entered[kept]):
         chosen = kept & (entered == number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, distributions
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +27,18 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_sessionstart() -> None:
+    """Refuse an environment in which another package adds to p2mperf: tests are of what ships."""
+    others = {
+        package.name
+        for package in distributions()
+        if any(point.group.startswith("p2mperf.") for point in package.entry_points)
+    }
+    if others:
+        names = " ".join(sorted(others))
+        raise pytest.UsageError(f"tests are of what ships, and {names} adds to it: pip uninstall {names}")
 
 
 @pytest.fixture

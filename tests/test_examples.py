@@ -328,6 +328,25 @@ except BadInputError as error:
     assert shown(site, code).endswith("is one that stamp can be done on")
 
 
+def test_tests_of_what_ships_are_not_run_beside_it(site: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, site)))}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "--collect-only",
+        "tests/test_adr.py",
+    ]
+    result = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=CHECKOUT, check=False
+    )
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    said = "tests are of what ships, and toy-family adds to it: pip uninstall toy-family"
+    assert said in result.stdout + result.stderr
+
+
 # ---- docs/extending.md ----
 
 

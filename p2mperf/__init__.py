@@ -21,6 +21,7 @@ _HOMES = {
     "build": "p2mperf.api",
     "compare": "p2mperf.analysis.compare",
     "figure": "p2mperf.api",
+    "kernel_build": "p2mperf.study.kernel_builds",
     "life": "p2mperf.api",
     "limits": "p2mperf.api",
     "load": "p2mperf.api",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pytest
 
 import p2mperf
 from p2mperf.analysis.agreement import agreement
+from p2mperf.analysis.build_counting import count_build
 from p2mperf.analysis.compare import compare
 from p2mperf.designs import find
 from p2mperf.designs.arm.posted_defects import run_scenario
@@ -23,15 +24,19 @@ from p2mperf.migration.precopy import Sender
 from p2mperf.migration.tracing import Tracer
 from p2mperf.migration.writers import make_writer
 from p2mperf.model.arndale import ASSUMPTIONS, switch_ns
+from p2mperf.progress import Progress
+from p2mperf.study.kernel_builds import kernel_build, kernel_build_of, require_options
 from p2mperf.study.knees import measured_knees
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan
 from p2mperf.study.sweep import sweep
 from p2mperf.units import flag
+from p2mperf.workload.recording import Recording
 
 PACKAGE = Path(p2mperf.__file__).parent
 NO_FLAGS = ("no", "", 0, 1, 0.0, [], [True], np.array([True, False]), np.int8(1), b"", object())
 SMALL = Guest.plain("16M")
+NO_RECORDING = cast(Recording, None)
 
 
 def send(peek: Any) -> None:
@@ -49,6 +54,7 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     ("analysis.agreement", "agreement", "force"): lambda value: agreement(
         p2mperf.load("shipped-backings"), force=value
     ),
+    ("analysis.build_counting", "count_build", "thp"): lambda value: count_build(NO_RECORDING, thp=value),
     ("analysis.compare", "compare", "force"): lambda value: compare(
         p2mperf.load("shipped"), p2mperf.load("shipped"), force=value
     ),
@@ -82,6 +88,14 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     ("model.arndale", "switch_ns", "changed"): lambda value: switch_ns(
         2, next(iter(ASSUMPTIONS.values())), changed=value
     ),
+    **{
+        ("study.kernel_builds", "kernel_build", name): lambda value, name=name: kernel_build(**{name: value})
+        for name in ("interference", "quiet", "thp")
+    },
+    ("study.kernel_builds", "kernel_build_of", "interference"): lambda value: kernel_build_of(
+        "none", None, require_options(None, None, None), Progress(), interference=value
+    ),
+    ("study.kernel_builds", "require_options", "thp"): lambda value: require_options(None, value, None),
     ("study.knees", "measured_knees", "will_write"): lambda value: measured_knees("none", will_write=value),
     ("study.narrow", "narrow", "control"): lambda value: narrow(make_plan("quick"), control=value),
     ("study.sweep", "sweep", "fresh"): lambda value: sweep(make_plan("quick"), "none", fresh=value),

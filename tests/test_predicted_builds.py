@@ -12,7 +12,7 @@ from predicted_builds import COSTS, DESIGNS, OFFSETS, counts, interference, repl
 
 from p2mperf.analysis.build_budget import Factor, Number, combined, factor_between, spread
 from p2mperf.analysis.build_deltas import build_deltas, modelled_delta, user_delta
-from p2mperf.analysis.build_parts import elapsed_of, faults_of_commit, judge
+from p2mperf.analysis.build_parts import elapsed_of, faults_of_commit, judge, judge_both
 from p2mperf.analysis.build_words import (
     budget_rows,
     delta_rows,
@@ -81,6 +81,13 @@ def test_a_class_that_was_not_replayed_is_left_out_and_told() -> None:
     (cold,) = build_deltas(counts(), writes)
     assert cold.per_fault_ns.estimate == pytest.approx(50)
     assert cold.left_out == pytest.approx(4000 / 11200)
+    # Where a process has met no exit, the mean of the others stands: 60 with and without.
+    whole = replay("cold", "8G", COSTS["cold", "8G"])
+    first, *others = whole.processes
+    classes = {name: cost for name, cost in first.classes.items() if name != "EXIT"}
+    some = replace(whole, processes=(replace(first, classes=classes), *others))
+    (cold,) = build_deltas(counts(), replays(replays=(some,)))
+    assert cold.per_fault_ns == build_deltas(counts(), replays(replays=(whole,)))[0].per_fault_ns
     nothing = replays(replays=(replay("cold", "8G", {"FORK": 50.0}),))
     with pytest.raises(BadInputError, match="the cold replay of 8G has no class of entries in common"):
         build_deltas(counts(), nothing)
@@ -89,9 +96,7 @@ def test_a_class_that_was_not_replayed_is_left_out_and_told() -> None:
 def test_what_was_not_replayed_is_named() -> None:
     with pytest.raises(BadInputError, match="nothing was replayed"):
         build_deltas(counts(), replays(replays=()))
-    with pytest.raises(
-        BadInputError, match="'pv-other' was not replayed: the tight replay of 8G has pv-tree"
-    ):
+    with pytest.raises(BadInputError, match="unknown design of the tight replay of 8G 'pv-other'"):
         build_deltas(counts(), replays(), "pv-other")
     with pytest.raises(BadInputError, match="has no process"):
         build_deltas(counts(), replays(replays=(replay("cold", "8G", {}, offsets=()),)))
@@ -284,6 +289,19 @@ def test_verdicts(low: float, high: float, kind: str) -> None:
     # 33.1 s is more than the 20 s themselves
     assert "-20 s +- 33 s for one run each" in verdict.sentence
     assert "cannot be told from none" in verdict.sentence
+
+
+def test_a_verdict_has_to_hold_on_both_roads() -> None:
+    holds, misses = (Number(-8, low, high, "s", "measured", "") for low, high in ((-21, -4), (-12, -4)))
+    assert judge_both(holds, holds, SYSTEM).kind == judge_both(holds, None, SYSTEM).kind == "consistent"
+    assert judge_both(misses, misses, SYSTEM).kind == "not consistent"
+    for pair in ((holds, misses), (misses, holds)):
+        verdict = judge_both(*pair, SYSTEM)
+        assert verdict.kind == "cannot tell"
+        assert f"replay {judge(pair[0], SYSTEM).kind}, by counts" in verdict.sentence
+        assert "-20 s +- 33 s" in verdict.sentence
+    wide = Number(-8, -80, -4, "s", "modelled", "")
+    assert judge_both(holds, wide, SYSTEM) == judge(wide, SYSTEM)
 
 
 def test_a_change_that_one_run_each_shows_is_said_to_be_published() -> None:

@@ -48,10 +48,12 @@ class BuildCounts:
         Programs that it started.
     classes : mapping of str to ClassCount
         By the name of a `p2mperf.workload.translation_stream.Entered`.
-    window_pages : float
-        Pages that a fault around maps, on average: as many as the window has.
     n_windows : float
-        Such faults.
+        Faults of files, that map what is around in the page cache.
+    window_pages : float
+        Pages that one of them maps, on average.
+    events_factor : float
+        By how many times the lookups of all events may be more or fewer, by the range of each step.
     thp : bool
         Whether they are of a kernel with CONFIG_TRANSPARENT_HUGEPAGE.
     of_whole : bool
@@ -63,8 +65,9 @@ class BuildCounts:
     user_s: float
     n_execs: int
     classes: Mapping[str, ClassCount]
-    window_pages: float
     n_windows: float
+    window_pages: float
+    events_factor: float
     thp: bool
     of_whole: bool
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from statistics import median
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from p2mperf.analysis.build_counts import BuildCounts, ClassCount
 from p2mperf.analysis.replays import interference
 from p2mperf.analysis.statistics import Difference, difference_interval
-from p2mperf.errors import BadInputError, shown
+from p2mperf.errors import BadInputError, known
 from p2mperf.model.e6440 import COUNTED, E6440, ENDS, Laptop, Span, difference_ns
 from p2mperf.units import PAGE_SIZE
 from p2mperf.workload.replays import CONTROL, ClassCost, Replay, ReplayProcess, Replays
@@ -99,12 +99,11 @@ def build_deltas(
 def _delta(counts: BuildCounts, replay: Replay, before: str, after: str) -> BuildDelta:
     where = f"the {replay.condition} replay of {replay.guest}"
     for design in (before, after):
-        if design not in replay.designs:
-            raise BadInputError(f"{shown(design)} was not replayed: {where} has {', '.join(replay.designs)}")
+        known(f"design of {where}", design, replay.designs)
     if not replay.processes:
         raise BadInputError(f"{where} has no process")
-    common = set.intersection(*(set(process.classes) for process in replay.processes))
-    there = {name: each for name, each in counts.classes.items() if name in common}
+    replayed = set().union(*(process.classes for process in replay.processes))
+    there = {name: each for name, each in counts.classes.items() if name in replayed}
     n_there = sum(each.n_p2m for each in there.values())
     if not n_there:
         raise BadInputError(f"{where} has no class of entries in common with {counts.name}")
@@ -138,16 +137,18 @@ def _over_processes(
     after: str,
 ) -> Difference:
     """Sum over classes in each process, then an interval over processes."""
-    return difference_interval(
-        [
-            sum(
-                _weight(name, each, process.classes[name]) * _paired(process.classes[name], before, after)
-                for name, each in there.items()
-            )
-            / counts.n_faults
-            for process in processes
-        ]
-    )
+    sums = np.zeros(len(processes))
+    for name, each in there.items():
+        costs = [process.classes.get(name) for process in processes]
+        found = np.array(
+            [
+                nan if cost is None else _weight(name, each, cost) * _paired(cost, before, after)
+                for cost in costs
+            ]
+        )
+        # Each process replays another part of the build, and not every part has a fork: others' mean stands.
+        sums += np.where(np.isnan(found), np.nanmean(found), found)
+    return difference_interval(sums / counts.n_faults)
 
 
 def _weight(name: str, count: ClassCount, cost: ClassCost) -> float:

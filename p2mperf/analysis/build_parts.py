@@ -24,12 +24,6 @@ from p2mperf.units import real_number
 ESTIMATE = "cold"
 # Ends that are so many times apart say nothing of the size.
 TOO_WIDE = 10.0
-# By derivation, event by event: `p2mperf.workload.translations` has each with its range.
-EVENTS = Factor(
-    "translations of an event",
-    1.15,
-    "windows of 10 to 14 pages, execs by half, page tables of other kernels than the one that was recorded",
-)
 _HERE = "faults x what one costs more in the cold replay on this host"
 _MODELLED = "faults x what one costs more by counts and latencies"
 _NS = 1e-9
@@ -149,11 +143,21 @@ def modelled_deltas(counts: BuildCounts, before: str, after: str) -> tuple[Numbe
     )
 
 
-def budget_of(faults: Number, estimate: BuildDelta, modelled: Sequence[Number]) -> tuple[Factor, ...]:
+def _events(counts: BuildCounts) -> Factor:
+    return Factor(
+        "translations of an event", counts.events_factor, "what recording and source leave open, step by step"
+    )
+
+
+def budget_of(
+    counts: BuildCounts, faults: Number, estimate: BuildDelta, modelled: Sequence[Number]
+) -> tuple[Factor, ...]:
     """List what is uncertain in the prediction by this host's replay.
 
     Parameters
     ----------
+    counts : BuildCounts
+        The recorded build.
     faults : Number
         Of the commit's build.
     estimate : BuildDelta
@@ -177,9 +181,13 @@ def budget_of(faults: Number, estimate: BuildDelta, modelled: Sequence[Number]) 
         apart = factor_between(found.estimate, modelled[0].middle)
     wider = "the two roads are so far apart" if apart > reach else "range of the counts' road"
     return (
-        Factor("page faults of that build", sqrt(faults.width), faults.source),
+        Factor(
+            "page faults of that build",
+            sqrt(faults.width),
+            "given" if faults.origin == "given" else "by another build, published",
+        ),
         Factor("from this host to that laptop", max(reach, apart), wider if modelled else "it has no counts"),
-        EVENTS,
+        _events(counts),
         Factor("this host's replay", own, f"over {found.n} processes"),
     )
 
@@ -200,11 +208,13 @@ def system_here(faults: Number, estimate: BuildDelta, budget: Sequence[Factor]) 
     return Number(middle, *spread(middle, combined(budget)), "s", "measured", _HERE)
 
 
-def system_modelled(faults: Number, modelled: Sequence[Number]) -> Number | None:
+def system_modelled(counts: BuildCounts, faults: Number, modelled: Sequence[Number]) -> Number | None:
     """Predict it by counts and latencies [s]; None without them.
 
     Parameters
     ----------
+    counts : BuildCounts
+        The recorded build.
     faults : Number
         Of the commit's build.
     modelled : sequence of Number
@@ -212,7 +222,7 @@ def system_modelled(faults: Number, modelled: Sequence[Number]) -> Number | None
     """
     if not modelled:
         return None
-    laptop, others = modelled[0], [Factor("", sqrt(faults.width), ""), EVENTS]
+    laptop, others = modelled[0], [Factor("", sqrt(faults.width), ""), _events(counts)]
     near, far = sorted((laptop.low, laptop.high), key=abs)
     smaller, larger = (
         combined([*others, Factor("", factor_between(laptop.middle, end), "")]) for end in (near, far)
@@ -288,6 +298,32 @@ def needed_for(counts: BuildCounts, faults: Number, estimate: BuildDelta) -> tup
     )
 
 
+def judge_both(here: Number, modelled: Number | None, published: PublishedTime) -> Verdict:
+    """Say what two roads to one change are worth: a verdict has to hold on both.
+
+    Parameters
+    ----------
+    here, modelled : Number
+        Change by this host's replay, and by counts and latencies [s]; None where these say nothing.
+    published : PublishedTime
+        One run each.
+
+    Returns
+    -------
+    Verdict
+        What both say; where they differ, that nobody can tell.
+    """
+    first = judge(here, published)
+    second = first if modelled is None else judge(modelled, published)
+    for one in (first, second):
+        if one.kind == "cannot tell":
+            return one
+    if first.kind == second.kind:
+        return first
+    apart = f"cannot tell: by this host's replay {first.kind}, by counts and latencies {second.kind}"
+    return Verdict("cannot tell", f"{apart}; {_noise(published)}")
+
+
 def judge(predicted: Number, published: PublishedTime) -> Verdict:
     """Say what a prediction is worth beside what was published.
 
@@ -302,9 +338,7 @@ def judge(predicted: Number, published: PublishedTime) -> Verdict:
     -------
     Verdict
     """
-    noise = f"{published.change_s:.0f} s +- {published.noise_s:.0f} s for one run each"
-    blind = abs(published.change_s) <= published.noise_s
-    alone = f"the published change, {noise}, cannot be told from none" if blind else f"published are {noise}"
+    alone = _noise(published)
     if not predicted.is_bounded:
         return Verdict("cannot tell", f"cannot tell: what is predicted is not bounded; {alone}")
     interval = f"{predicted.low:.1f} to {predicted.high:.1f} s"
@@ -316,6 +350,12 @@ def judge(predicted: Number, published: PublishedTime) -> Verdict:
         return Verdict("consistent", f"{words}: {interval} holds the published change, and {alone}")
     words = "not consistent with the p2m alone as cause"
     return Verdict("not consistent", f"{words}: {interval} does not hold the published change; {alone}")
+
+
+def _noise(published: PublishedTime) -> str:
+    noise = f"{published.change_s:.0f} s +- {published.noise_s:.0f} s for one run each"
+    blind = abs(published.change_s) <= published.noise_s
+    return f"the published change, {noise}, cannot be told from none" if blind else f"published are {noise}"
 
 
 def change_s(n_faults: float, per_fault_ns: float) -> float:

@@ -8,10 +8,12 @@ from p2mperf.analysis.build_budget import Number, Swing, widest_first
 from p2mperf.analysis.build_counts import BuildCounts
 from p2mperf.analysis.build_deltas import BuildDelta
 from p2mperf.analysis.build_parts import change_s
+from p2mperf.workload.steps import Step
+from p2mperf.workload.translations import STEPS
 
 TIGHT = "tight"
-# Pages of its window that a fault around maps at the least: the others are not in the page cache.
-_LEAST_OF_WINDOW = 10 / 13.95
+# Share of its pages that a fault around maps at the least: the others are not in the page cache.
+_LEAST_OF_WINDOW = STEPS[Step.FILE_PAGE].low
 
 
 def swings_of(

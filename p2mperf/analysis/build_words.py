@@ -130,7 +130,7 @@ def delta_rows(found: KernelBuild) -> Rows:
     for number in found.modelled:
         per_p2m = number.middle / found.counts.p2m_per_fault
         ends = f"{number.low:.1f} to {number.high:.1f}"
-        rows.append((number.source, "modelled", f"{number.middle:.1f}", ends, f"{per_p2m:.2f}", "-"))
+        rows.append((number.source, number.origin, f"{number.middle:.1f}", ends, f"{per_p2m:.2f}", "-"))
     return rows
 
 

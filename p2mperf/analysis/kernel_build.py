@@ -9,7 +9,7 @@ of the commit's laptop. Each number says which it is: published, measured, model
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from math import isfinite
 
 from p2mperf.analysis.build_budget import Factor, Number, Swing
@@ -24,7 +24,7 @@ from p2mperf.analysis.build_parts import (
     elapsed_of,
     faults_by_user_time,
     faults_of_commit,
-    judge,
+    judge_both,
     modelled_deltas,
     needed_for,
     system_here,
@@ -32,8 +32,10 @@ from p2mperf.analysis.build_parts import (
     user_here,
 )
 from p2mperf.analysis.build_swings import swings_of
-from p2mperf.errors import BadInputError, known
+from p2mperf.analysis.statistics import N_FOR_VERDICT
+from p2mperf.errors import BadInputError, known, shown
 from p2mperf.model.published_build import ELAPSED, SYSTEM, USER
+from p2mperf.workload.recording import Recording
 from p2mperf.workload.replays import Replays
 
 
@@ -68,6 +70,8 @@ class KernelBuild:
         For the published change, at few, likely and many faults.
     verdict : Verdict
         What it comes to.
+    notes : tuple of str
+        What to know of it.
     """
 
     counts: BuildCounts
@@ -85,6 +89,7 @@ class KernelBuild:
     swings: tuple[Swing, ...]
     needed: tuple[Needed, ...]
     verdict: Verdict
+    notes: tuple[str, ...] = ()
 
     @property
     def times(self) -> tuple[PredictedTime, ...]:
@@ -116,6 +121,59 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def kernel_build(
+    recording: Recording,
+    replays: Replays,
+    *,
+    name: str = "",
+    digest: str = "",
+    before: str = "pv-tree",
+    after: str = "pv-linear",
+    guest: str | None = None,
+    n_faults: float | None = None,
+) -> KernelBuild:
+    """Count what a recorded build asks, and predict the commit's table by what its entries cost.
+
+    Parameters
+    ----------
+    recording : Recording
+        A build, or a sample of one.
+    replays : Replays
+        Entries of it, replayed on this host; they say of which kernel they are.
+    name : str
+        What the build is to be called; default: the program that was run.
+    digest : str
+        The recording's, where it is known: replays of another are said to be so.
+    before, after, guest, n_faults
+        As `predict`.
+
+    Returns
+    -------
+    KernelBuild
+
+    Raises
+    ------
+    BadInputError
+        As `predict`, and for what is no recording or has no page faults.
+    """
+    from p2mperf.analysis.build_counting import count_build
+
+    if not isinstance(replays, Replays):
+        raise BadInputError(f"replays are wanted, not {shown(replays)}: `p2mperf.replay` makes some")
+    found = predict(
+        count_build(recording, name=name, thp=replays.thp),
+        replays,
+        before=before,
+        after=after,
+        guest=guest,
+        n_faults=n_faults,
+    )
+    if digest and replays.recording and digest != replays.recording:
+        other = "the replays are of another recording: their entries are weighed class by class as this one's"
+        return replace(found, notes=(*found.notes, other))
+    return found
 
 
 def predict(
@@ -155,8 +213,8 @@ def predict(
     estimate = _estimate(deltas, guest)
     faults = faults_of_commit(n_faults)
     modelled = modelled_deltas(counts, before, after)
-    budget = budget_of(faults, estimate, modelled)
-    here, computed = system_here(faults, estimate, budget), system_modelled(faults, modelled)
+    budget = budget_of(counts, faults, estimate, modelled)
+    here, computed = system_here(faults, estimate, budget), system_modelled(counts, faults, modelled)
     user = user_here(faults, user_delta(counts, replays, before, after))
     return KernelBuild(
         counts=counts,
@@ -173,8 +231,26 @@ def predict(
         budget=budget,
         swings=swings_of(counts, faults, deltas, estimate, modelled),
         needed=needed_for(counts, faults, estimate),
-        verdict=judge(here, SYSTEM),
+        verdict=judge_both(here, computed, SYSTEM),
+        notes=_notes(counts, estimate, replays),
     )
+
+
+def _notes(counts: BuildCounts, estimate: BuildDelta, replays: Replays) -> tuple[str, ...]:
+    """What makes the estimate doubtful, or is left out of it."""
+    control, n = estimate.control_ns, estimate.per_fault_ns.n
+    lost = f"{estimate.left_out:.1%} of all lookups are of classes that were not replayed"
+    doubts = {
+        f"the cold replay has {n} process{'es' * (n != 1)}: an interval of 95 % takes {N_FOR_VERDICT}": (
+            not estimate.per_fault_ns.allows_verdict
+        ),
+        f"{lost}: they cost nothing here": estimate.left_out > 0,
+        "a design differs from its own second build there, and so may the two that are compared": (
+            control is not None and control.allows_verdict and (control.low > 0 or control.high < 0)
+        ),
+        "the replays are of a kernel with the other CONFIG_TRANSPARENT_HUGEPAGE": replays.thp != counts.thp,
+    }
+    return tuple(note for note, holds in doubts.items() if holds)
 
 
 def _estimate(deltas: tuple[BuildDelta, ...], guest: str | None) -> BuildDelta:

@@ -29,6 +29,7 @@ COMMANDS = {
     "replay": "replay what a recorded build asks of a p2m through designs, tight, flushed and cold",
     "record": "run a command and record which pages it asks the kernel for",
     "trace": "say what a recording is, cut a sample of it, or recover one",
+    "kernel-build": "say whether the p2m explains the seconds of the 2014 commit's kernel build",
     "report": "write an HTML report on results",
     "info": "show the machine card",
     "doctor": "check what this machine needs for good measurements",
@@ -51,7 +52,8 @@ examples:
 
 
 def _usage() -> str:
-    return _USAGE.format(commands="\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items()))
+    width = max(map(len, COMMANDS))
+    return _USAGE.format(commands="\n".join(f"  {name:{width}} {what}" for name, what in COMMANDS.items()))
 
 
 def main(argv: list[str]) -> int:

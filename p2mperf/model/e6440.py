@@ -105,7 +105,7 @@ _EXPOSED = 0.8  # assumed: entry after entry waits for its own mid, while others
 _RAM_NS = 57.0  # 7-cpu.com, Haswell i7-4770
 
 E6440 = Laptop(
-    "Dell Latitude E6440, taken for an i5-4300M",
+    "the laptop, if an i5-4300M",
     3.3,
     3 * MIB,
     page_walk=_PAGE_WALK,
@@ -117,7 +117,7 @@ E6440 = Laptop(
 )
 # The fastest that Dell lists for it.
 E6440_FASTEST = Laptop(
-    "the same with an i7-4600M",
+    "the laptop, if an i7-4600M",
     3.6,
     4 * MIB,
     page_walk=_PAGE_WALK,
@@ -243,7 +243,7 @@ def difference_ns(before: str, after: str, asked: Asked, machine: Laptop = E6440
         machine.ns(_sum(before, asked, end, machine) - _sum(after, asked, _OPPOSITE[end], machine))
         for end in ENDS
     )
-    return Span(low, middle, high, f"counts x latencies of {machine.name}, {machine.clock_ghz:g} GHz")
+    return Span(low, middle, high, f"{machine.name}, {machine.clock_ghz:g} GHz")
 
 
 def from_memory(machine: Laptop) -> Laptop:
@@ -268,7 +268,7 @@ def from_memory(machine: Laptop) -> Laptop:
     line = machine.line.high + machine.ram_ns * machine.clock_ghz
     return replace(
         machine,
-        name=f"{machine.name}, top and mids in memory",
+        name=f"{machine.name}, top and mids from memory",
         line=Span(line, line, line, "7-cpu.com, Haswell: 36 cycles + 57 ns"),
     )
 

@@ -207,6 +207,8 @@ _QUESTIONS = expressions("""
     p2mperf.sweep(?plan, out='/dev/null', guests=['dom0-64-e820'], streams=[?stream], preambles=?preamble)
     p2mperf.replay(?, quiet=True)  p2mperf.replay('nothing', ?part=?, quiet=True)
     p2mperf.replay('nothing', guests=[?size], designs=[?text, ?text], work=?size, seed=?scalar, quiet=True)
+    p2mperf.kernel_build(?, quiet=True)  p2mperf.kernel_build('nothing', ?, quiet=True)
+    p2mperf.kernel_build('nothing', guest_memory=?size, thp=?, n_faults=?scalar, quiet=True)
     families.find_preamble(?family, ?preamble)  families.find_family(?family).entry  families.preambles()
 """)
 

@@ -261,4 +261,8 @@ def _harmless(random: Random, command: str, made: list[str]) -> list[str]:
             "--results",
             random.choice(("nothing", "file", "damaged.jsonl", "fifo.jsonl", "directory.jsonl")),
         ]
+    if command == "kernel-build":
+        is_dry = random.random() < 0.5 or any(word.startswith("--real-ab") for word in made)
+        hostile = ["--replays", random.choice(("nothing", "file", "fifo", "damaged.jsonl", "/dev/null"))]
+        made = [*(["--dry-run"] if is_dry else hostile), *made]
     return [word for word in made if word != "--prove"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from p2mperf.units import flag
 from p2mperf.workload.recording import Recording
 from p2mperf.workload.recording_file import digest, read_recording
 from p2mperf.workload.replays import Replays
+from p2mperf.workload.stream import make_stream
 from p2mperf.workload.translation_stream import TranslationStream
 
 if TYPE_CHECKING:
@@ -144,10 +144,7 @@ def replay_source(
     recording, its_digest = recorded(source)
 
     def make(guest: Guest, seed: int) -> TranslationStream:
-        made: TranslationStream = import_module("p2mperf.workload.stream").make_stream(
-            recording, guest, thp=plan.thp, seed=seed
-        )
-        return made
+        return make_stream(recording, guest, thp=plan.thp, seed=seed)
 
     return run_replays(make, plan, progress, keep, recording=its_digest)
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.draws_kernels import mixed
 from p2mperf.jit import njit
-from p2mperf.streams_kernels import mixed
 from p2mperf.workload.steps import TABLE_SHIFT, WINDOW_SHIFT, plain, span
 from p2mperf.workload.word_kernels import add, add_wide, get, get_wide, put, put_wide
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from p2mperf.draws_kernels import mixed
 from p2mperf.jit import njit
-from p2mperf.streams_kernels import mixed
 from p2mperf.workload.emission_kernels import UNKNOWN, Out
 from p2mperf.workload.shadow_kernels import (
     LEVELS,

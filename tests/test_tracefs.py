@@ -200,6 +200,20 @@ def test_what_tracefs_refuses_is_a_sentence_and_nothing_is_left(
     assert [path.name for path in (fake / "instances").iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("/nothing/there", "does not start: No such file"), ("/bin/false", "does not start$")],
+)
+def test_nothing_is_changed_without_a_guardian(
+    fake: Path, monkeypatch: pytest.MonkeyPatch, program: str, said: str
+) -> None:
+    monkeypatch.setattr(tracefs, "require_machine_pids", lambda: None)
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(NoTracingError, match=said), own_instance(1 << 20, [str(fake)]):
+        pytest.fail("nobody would put it back")
+    assert [path.name for path in (fake / "instances").iterdir()] == ["mine"]
+
+
 def test_buffers_that_memory_does_not_hold_are_refused(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracefs, "require_machine_pids", lambda: None)
     monkeypatch.setattr("p2mperf.host.memory.available_memory_bytes", lambda: 1 << 20)
@@ -272,8 +286,10 @@ def test_an_instance_that_is_in_use_is_tried_again(tmp_path: Path) -> None:
     assert guardian.remove_instance(str(path), 0.1)  # it is gone
 
 
-def test_what_is_not_mounted_is_not_unmounted(tmp_path: Path) -> None:
-    assert not guardian.unmount(str(tmp_path))
+def test_what_is_gone_is_put_back(tmp_path: Path) -> None:
+    assert guardian.put_back(str(tmp_path / "instance"), "", 0.1)
+    # Who is not root may not even ask.
+    assert guardian.put_back(str(tmp_path / "instance"), str(tmp_path), 0.1) is (os.geteuid() == 0)
 
 
 # ---- a real one ----

@@ -8,6 +8,7 @@ change is made, and to outlive everything.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -54,9 +55,9 @@ def remove_instance(path: str, seconds: float = _TRIES_S) -> bool:
 
 
 def unmount(path: str) -> bool:
-    """Unmount what was mounted at a path; False where somebody uses it, or it is not ours to unmount."""
+    """Unmount what is mounted at a path, if anything is; False where somebody uses it."""
     libc = ctypes.CDLL(None, use_errno=True)
-    return int(libc.umount2(os.fsencode(path), 0)) == 0
+    return libc.umount2(os.fsencode(path), 0) == 0 or ctypes.get_errno() == errno.EINVAL
 
 
 def put_back(instance: str, mounted_at: str, seconds: float = _TRIES_S) -> bool:

@@ -23,6 +23,7 @@ from p2mperf.workload.trace_instance import BUFFER_BYTES, REQUIRED, Instance, No
 PLACES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 # Of the machine's own processes (Linux include/linux/proc_ns.h, PROC_PID_INIT_INO).
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC
+_NO_GUARDIAN = "the process that puts tracing back after a kill does not start"
 _NUMBERS = count()  # a process may have several instances
 
 
@@ -174,20 +175,24 @@ def _mount(place: str) -> None:
 @contextmanager
 def _guarded(instance: Path, mounted_at: str) -> Iterator[None]:
     """Have a process of its own put things back when this one is killed, and do it here otherwise."""
-    watcher = subprocess.Popen(
-        [sys.executable, "-ISE", guardian.__file__, str(instance), mounted_at],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        start_new_session=True,
-    )
+    try:
+        watcher = subprocess.Popen(
+            [sys.executable, "-ISE", guardian.__file__, str(instance), mounted_at],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise NoTracingError(f"{_NO_GUARDIAN}: {error.strerror}") from error
     assert watcher.stdin is not None
     assert watcher.stdout is not None
+    if not watcher.stdout.readline():
+        watcher.communicate()
+        raise NoTracingError(_NO_GUARDIAN)
     is_back = False
     try:
-        if not watcher.stdout.readline():
-            raise NoTracingError("the process that puts tracing back after a kill does not start")
         yield
     finally:
         try:

@@ -7,8 +7,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = ROOT / "docs"
 ADR = DOCS / "adr"
 DECISIONS = sorted(path for path in ADR.glob("*.md") if path.name != "README.md")
 PARTS = ["Context", "Decision", "Rejected", "Consequences"]

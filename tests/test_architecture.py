@@ -6,13 +6,11 @@ import importlib.util
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
+from checkout import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import kernel_builds as made
 import pytest
@@ -10,11 +11,15 @@ from predicted_builds import counts
 
 import p2mperf
 from p2mperf.analysis.kernel_build import predict
+from p2mperf.analysis.replay_file import write_replays
+from p2mperf.cli import main
 from p2mperf.errors import BadInputError
 from p2mperf.figures import figure, find, table
 from p2mperf.figures.kernel_build import locality
 from p2mperf.figures.kernel_build.given import class_title
 from p2mperf.workload.locality import count_locality
+from p2mperf.workload.recording import CpuCount
+from p2mperf.workload.recording_file import write_recording
 from p2mperf.workload.stream import count_translations, make_stream
 from p2mperf.workload.translation_stream import Entered
 
@@ -234,3 +239,49 @@ def test_nothing_replayed_is_one_sentence() -> None:
 def test_the_api_hands_over_what_it_is_given(name: str) -> None:
     assert find(name).source is not None
     assert p2mperf.figure(name, made.replays()).get_suptitle() == find(name).question
+
+
+# ---- plot ----
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    recording = made.two_processes()
+    about = replace(recording.about, cpus={0: CpuCount(recording.n_events, 0, 0)})
+    write_recording(replace(recording, about=about), tmp_path / "build.parquet")
+    write_replays(made.replays(), tmp_path / "replays.json")
+    return {name: str(tmp_path / name) for name in ("build.parquet", "replays.json", "figures")}
+
+
+def test_plot_draws_from_the_files_that_are_named(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--recording", files["build.parquet"], "--replays", files["replays.json"]]
+    options += ["--out", files["figures"], "--format", "svg"]
+    assert main(["plot", "build-translations", "build-cold", *options]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        f"{files['figures']}/{name}.svg" for name in ("build-translations", "build-cold")
+    ]
+    assert err == ""  # no results were asked for
+    # Text of a figure is text in it: what was recorded by a test, on a processor that a test has named.
+    drawn = Path(files["figures"])
+    assert "made: lookups for each page fault" in (drawn / "build-translations.svg").read_text("utf-8")
+    assert "Example 9000" in (drawn / "build-cold.svg").read_text("utf-8")
+
+
+def test_plot_refuses_two_recordings_where_one_is_predicted_from(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--recording", files["build.parquet"]] * 2 + ["--out", files["figures"]]
+    assert main(["plot", "build-seconds", *options]) == 2
+    assert "name one --recording" in capsys.readouterr().err
+
+
+def test_plot_says_what_is_wrong_with_a_file(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--replays", files["build.parquet"], "--out", files["figures"]]
+    assert main(["plot", "build-cold", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "it is no JSON" in line

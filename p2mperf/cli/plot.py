@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 Without --results, figures are drawn from the newest run in ./results if there is one, else from the default
-sweep that ships with p2mperf.
+sweep that ships with p2mperf. Figures of a kernel build are drawn from recordings and replays: from shipped
+ones, unless files are named.
 
 examples:
   python -m p2mperf plot all
   python -m p2mperf plot cost ratio --results results --out figures
+  python -m p2mperf plot build-seconds --recording build.parquet --replays replays.json
 """
 
 
@@ -34,6 +36,10 @@ def main(argv: list[str]) -> int:
         "figure", nargs="*", default=["all"], metavar="FIGURE", help=f"all, {', '.join(there)}"
     )
     parser.add_argument("--results", metavar="DIR", help="results directory, journal or .parquet file")
+    parser.add_argument(
+        "--recording", metavar="FILE", action="append", help="a recorded build; may be given several times"
+    )
+    parser.add_argument("--replays", metavar="FILE", help="of `replay --out`")
     parser.add_argument("--out", default="figures", metavar="DIR", help="where to write (figures)")
     parser.add_argument("--format", nargs="+", default=["svg", "png"], choices=("svg", "png", "pdf"))
     arguments = parser.parse_args(argv)
@@ -49,6 +55,7 @@ def main(argv: list[str]) -> int:
     load_once = cache(load)
     measured = [spec for spec in specs if spec.measured]
     frames = {spec.name: load_once(spec.shipped if source == "shipped" else source) for spec in measured}
+    given = _Given(arguments.recording or [], arguments.replays)
     if frames:
         show.say(f"figures are drawn from {source}")
     out = Path(arguments.out)
@@ -59,7 +66,8 @@ def main(argv: list[str]) -> int:
         for spec in specs:
             with Waiting(f"drawing {spec.name}"):
                 try:
-                    fig = figure(spec.name, frames.get(spec.name))
+                    source = spec.source
+                    fig = figure(spec.name, given.of(source.kind) if source else frames.get(spec.name))
                 except (BadInputError, ResultsError) as error:
                     _leave_out(spec.name, error, is_all)
                     continue
@@ -71,6 +79,41 @@ def main(argv: list[str]) -> int:
             f"cannot write figures to {told(out)}: {error.strerror}; name another --out"
         ) from error
     return 0
+
+
+class _Given:
+    """Recordings and replays that were named, each read once and when a figure asks for it."""
+
+    def __init__(self, recordings: list[str], replays: str | None) -> None:
+        self._recordings, self._replays = recordings, replays
+        self._read: dict[str, object] = {}
+
+    def of(self, kind: str) -> object:
+        """What figures of one kind of source are drawn from; None for what is shipped."""
+        if kind not in self._read:
+            take = {"recordings": self._all_recordings, "replays": self._all_replays, "build": self._build}
+            self._read[kind] = take[kind]() if kind in take else None
+        return self._read[kind]
+
+    def _all_recordings(self) -> object:
+        from p2mperf.workload.recording_file import read_recording
+
+        return [read_recording(name) for name in self._recordings] or None
+
+    def _all_replays(self) -> object:
+        from p2mperf.study.kernel_builds import read_given
+
+        return read_given(self._replays)
+
+    def _build(self) -> object:
+        if not self._recordings and self._replays is None:
+            return None
+        from p2mperf.study.kernel_builds import DEFAULT_RECORDING, SHIPPED_REPLAYS, kernel_build
+
+        if len(self._recordings) > 1:
+            raise BadInputError("seconds are predicted from one recording: name one --recording")
+        recording = self._recordings[0] if self._recordings else DEFAULT_RECORDING
+        return kernel_build(recording, self._replays or SHIPPED_REPLAYS, quiet=True)
 
 
 def _specs(names: list[str], is_all: bool) -> list[FigureSpec]:

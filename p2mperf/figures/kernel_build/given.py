@@ -11,6 +11,7 @@ from p2mperf.errors import BadInputError, shown
 from p2mperf.figures.spec import Source
 from p2mperf.guests.guest import Guest
 from p2mperf.shipped import RECORDINGS as SHIPPED, shipped
+from p2mperf.study.kernel_builds import GUEST_MEMORY, kernel_build
 from p2mperf.workload.locality import Locality, count_locality
 from p2mperf.workload.recording import Recording
 from p2mperf.workload.recording_file import read_recording
@@ -19,9 +20,6 @@ from p2mperf.workload.stream import make_stream
 from p2mperf.workload.translation_stream import Entered
 
 Recordings = dict[str, Recording]
-
-# Of the guest that recorded frames are spread over.
-GUEST_MEMORY = "8G"
 
 _TITLES = {
     Entered.ANONYMOUS_WRITE: "anonymous write",
@@ -116,9 +114,16 @@ def _shipped_replays() -> Replays:
 
 def take_build(given: object) -> KernelBuild:
     """Take what a kernel build came to: by what ships with p2mperf, or as it is given."""
+    if given is None:
+        return _shipped_build()
     if not isinstance(given, KernelBuild):
         raise BadInputError(f"a kernel build is wanted, not {shown(given)}: `p2mperf.kernel_build` gives one")
     return given
+
+
+@cache
+def _shipped_build() -> KernelBuild:
+    return kernel_build(replays=_shipped_replays(), quiet=True)
 
 
 BUILD = Source("build", take_build)

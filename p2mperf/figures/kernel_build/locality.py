@@ -59,7 +59,8 @@ def data(localities: dict[str, Locality]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["panel", "recording", "unit", "x", "y"])
     table.attrs["note"] = (
         "counted in the stream of one CPU, nothing is measured; entry lines are of 8 entries, mid lines of 8 "
-        "leaves, a leaf of 512 entries, a GiB slot of 512 leaves"
+        "leaves, a leaf of 512 entries, a GiB slot of 512 leaves;\n"
+        "in a sample of processes, entries of the others are missing between those that are counted"
     )
     return table
 

@@ -21,7 +21,7 @@ from p2mperf.workload.translation_stream import Entered, TranslationStream
 from p2mperf.workload.translations import Translations, codes, tell
 
 if TYPE_CHECKING:
-    from p2mperf.workload.stream_kernels import Events
+    from p2mperf.workload.fault_walk_kernels import Events
 
 Arrays = dict[str, NDArray[Any]]
 _Addresses = TypeVar("_Addresses")
@@ -263,7 +263,7 @@ class _Walk:
 
     def _events(self, placed: Placed) -> Events:
         """The recording, its faults and their frames, all of which this object keeps."""
-        from p2mperf.workload.stream_kernels import Events
+        from p2mperf.workload.fault_walk_kernels import Events
 
         recording, faults = self._recording, self._faults
         columns: Arrays = {

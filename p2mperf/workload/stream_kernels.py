@@ -38,9 +38,7 @@ from p2mperf.workload.word_kernels import add, get, get_byte, get_wide, put, put
 
 _LOAD_CR3 = plain(Step.LOAD_CR3)
 _SWITCHED = plain(Entered.SWITCH)
-_FAULT_USER, _FAULT_KERNEL, _ALLOC, _CACHE_ADD = (
-    plain(event) for event in (Event.FAULT_USER, Event.FAULT_KERNEL, Event.ALLOC, Event.CACHE_ADD)
-)
+_FAULT_USER, _FAULT_KERNEL, _ALLOC, _MAP_PAGES, _CACHE_ADD = span(Event.FAULT_USER, Event.CACHE_ADD)
 _NEW_TASK, _EXEC, _EXIT, _EXIT_MMAP, _SWITCH, _MMAP, _MMAP_DONE, _MUNMAP, _MPROTECT, _BRK, _BRK_DONE = span(
     Event.NEW_TASK, Event.BRK_DONE
 )
@@ -124,7 +122,7 @@ def go_through(
             cache_page(files, get_wide(events.aux, i), get(events.cached, cached))
             cached += 1
             continue
-        if what > _BRK_DONE:
+        if what == _MAP_PAGES or what > _BRK_DONE:
             continue
         thread, core, now = get(events.pid, i), get_byte(events.cpu, i), get_wide(events.time_ns, i)
         value, aux = get_wide(events.value, i), get_wide(events.aux, i)

@@ -49,7 +49,7 @@ def test_a_design_that_is_able_lives(
     ("kind", "reason"),
     [
         (Fixed, "it has no option limit"),
-        (WrittenOnly, "it is not Ballooned and HasTools and Hotplugged and Saved and PassesThrough"),
+        (WrittenOnly, "it is not Ballooned and HasTools and Hotplugged and Savable and PassesThrough"),
     ],
 )
 def test_one_that_is_not_is_refused_with_the_reason(

@@ -63,7 +63,7 @@ class Hotplugged(Protocol):
 
 
 @runtime_checkable
-class Saved(Protocol):
+class Savable(Protocol):
     """It can be saved, and restored on other machine frames."""
 
     def save(self) -> Any:
@@ -215,7 +215,7 @@ CAPABILITIES: dict[str, type] = {
         Ballooned,
         HasTools,
         Hotplugged,
-        Saved,
+        Savable,
         PassesThrough,
         Shared,
         Dumpable,

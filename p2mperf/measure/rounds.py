@@ -49,14 +49,14 @@ class Pass:
 
 @dataclass(frozen=True)
 class Round:
-    """One block over all designs of a cell: a pass of each, in the order timed.
+    """A pass of each design of a cell, in the order timed.
 
     Attributes
     ----------
     passes : tuple of Pass
         Of each design one.
     visit : int
-        Which of the visits to each design they were made in; several blocks may be of one.
+        Which of the visits to each design they were made in; several rounds may be of one.
     """
 
     passes: tuple[Pass, ...]
@@ -65,12 +65,12 @@ class Round:
     def to_json(self) -> dict[str, Any]:
         """Plain data as a journal has it: a table by design for each thing noted."""
         names = ("elapsed_ns", "n_involuntary_switches", "n_steal_ticks", "n_minor_faults")
-        block: dict[str, Any] = {"order": [one.design for one in self.passes], "visit": self.visit}
-        block |= {name: {one.design: getattr(one, name) for one in self.passes} for name in names}
+        plain: dict[str, Any] = {"order": [one.design for one in self.passes], "visit": self.visit}
+        plain |= {name: {one.design: getattr(one, name) for one in self.passes} for name in names}
         for one in self.passes:
             for name, change in one.growth.items():
-                block.setdefault(name, {})[one.design] = change
-        return block | {"flagged": {one.design: one.flagged for one in self.passes if one.flagged}}
+                plain.setdefault(name, {})[one.design] = change
+        return plain | {"flagged": {one.design: one.flagged for one in self.passes if one.flagged}}
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ class UnitId:
 
     Examples
     --------
-    >>> UnitId("domu-64-8g", "pv64", 64, 2097152, "4k", 0, 17).key
-    'domu-64-8g/pv64/2097152-pages/4k/replicate-0/seed-17'
+    >>> UnitId("domu-64-8g", "pv64", 64, 2097152, "kernel", 0, 17).key
+    'domu-64-8g/pv64/2097152-pages/kernel/replicate-0/seed-17'
     """
 
     guest: str

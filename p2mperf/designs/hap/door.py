@@ -15,7 +15,7 @@ import numpy as np
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint
 from p2mperf.designs.capabilities import Translating
-from p2mperf.designs.hap.layout import Plan, Switches, frames_from, plan_tables, predict_pages, shape_of
+from p2mperf.designs.hap.layout import Switches, TablePlan, frames_from, plan_tables, predict_pages, shape_of
 from p2mperf.designs.hap.table import HapTable
 from p2mperf.designs.hap.windows import area_frames, n_mappings
 from p2mperf.guests.frames import frame_numbers, word
@@ -108,7 +108,7 @@ class HapDoor:
         return self.table.pool
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> TablePlan:
         """What it was built as."""
         return self.table.plan
 

@@ -58,7 +58,7 @@ class Switches(NamedTuple):
         return tuple(order for order, is_wanted in zip(shape.orders, wanted, strict=False) if is_wanted)
 
 
-class Plan(NamedTuple):
+class TablePlan(NamedTuple):
     """What a guest's table consists of.
 
     Attributes
@@ -180,7 +180,7 @@ def shape_of(guest: Guest) -> Hap:
     return shape
 
 
-def plan_tables(guest: Guest, switches: Switches) -> Plan:
+def plan_tables(guest: Guest, switches: Switches) -> TablePlan:
     """Say what a guest's table consists of: each extent cut into the largest leaves that there are for it.
 
     Parameters
@@ -210,7 +210,9 @@ def plan_tables(guest: Guest, switches: Switches) -> Plan:
     place_superpages(
         extents.gfn, extents.mfn, extents.order, levels, np.uint64(shape.index_bits), has_l1, l2, l3
     )
-    return Plan(shape, orders, end_gfn, has_l1, {"l2": l2, "l3": l3} if shape.n_levels > 2 else {"l2": l2})
+    return TablePlan(
+        shape, orders, end_gfn, has_l1, {"l2": l2, "l3": l3} if shape.n_levels > 2 else {"l2": l2}
+    )
 
 
 def _levels_of(shape: Hap, orders: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -218,17 +220,17 @@ def _levels_of(shape: Hap, orders: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.array([order // shape.index_bits for order in largest], np.uint8)
 
 
-def predict_pages(plan: Plan, n_stand_in: int) -> dict[str, int]:
+def predict_pages(plan: TablePlan, n_stand_in: int) -> dict[str, int]:
     """Pages by kind, windows' stand-ins for guest RAM included where there are any."""
     return {**plan.pages, **({"stand_in": n_stand_in} if n_stand_in else {})}
 
 
-def frames_from(plan: Plan, pages: dict[str, int]) -> dict[str, Frames]:
+def frames_from(plan: TablePlan, pages: dict[str, int]) -> dict[str, Frames]:
     """Say in which pool frames tables will stand: level by level, each in order of guest frames.
 
     Parameters
     ----------
-    plan : Plan
+    plan : TablePlan
         The table.
     pages : dict of str to int
         Its pages by level.
@@ -236,7 +238,7 @@ def frames_from(plan: Plan, pages: dict[str, int]) -> dict[str, Frames]:
     Returns
     -------
     dict of str to ndarray of int64
-        Frame of each table by level, as `Plan.shown` takes them.
+        Frame of each table by level, as `TablePlan.shown` takes them.
     """
     there = plan.has_l1
     frames: dict[str, Frames] = {"l1": plan.targets(np.arange(plan.n_l1))}

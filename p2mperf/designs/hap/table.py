@@ -59,7 +59,7 @@ class HapTable(Owned):
 
     Attributes
     ----------
-    plan : Plan
+    plan : TablePlan
         What it was built as.
     pool : PagePool
         Where its pages are.

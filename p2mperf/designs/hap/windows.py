@@ -14,7 +14,7 @@ import numpy as np
 
 from p2mperf.designs.base import Load
 from p2mperf.designs.hap.audit_kernels import find_shown
-from p2mperf.designs.hap.layout import Plan
+from p2mperf.designs.hap.layout import TablePlan
 from p2mperf.designs.hap.table import HapTable
 from p2mperf.designs.hap.view_kernels import MAPS_LEFT, N_MAPPED, N_REFUSED, Views
 from p2mperf.errors import DoesNotFitError
@@ -29,7 +29,7 @@ from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, round_up
 _HUGE_PAGES = HUGE_SIZE // PAGE_SIZE
 
 
-def first_pages(plan: Plan) -> list[int]:
+def first_pages(plan: TablePlan) -> list[int]:
     """Where in their area windows begin, that of L1 first, and at last where the area ends [pages].
 
     Each begins on 2 MiB. In front of the first is room that is never mapped, so that its mappings are those
@@ -41,13 +41,13 @@ def first_pages(plan: Plan) -> list[int]:
     return firsts
 
 
-def area_frames(plan: Plan, tables: dict[str, Frames], stand_in: int) -> Frames:
+def area_frames(plan: TablePlan, tables: dict[str, Frames], stand_in: int) -> Frames:
     """Frame on each page of the windows' area, from where the first window begins to the end.
 
     Parameters
     ----------
     plan, tables, stand_in
-        As `Plan.shown`.
+        As `TablePlan.shown`.
     """
     firsts = first_pages(plan)
     frames = np.full(firsts[-1] - firsts[0], -1, np.int64)

@@ -25,7 +25,7 @@ from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size, round_up
 
 # What scenarios ask of a design; who lacks it is refused before anything is built.
-NEEDS = ("Writable", "Ballooned", "HasTools", "Hotplugged", "Saved", "PassesThrough")
+NEEDS = ("Writable", "Ballooned", "HasTools", "Hotplugged", "Savable", "PassesThrough")
 _SAID = ("end_pfn", "n_breaks", "tools")
 
 P2m = PvTree | PvLinear

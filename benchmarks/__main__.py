@@ -12,7 +12,19 @@ from benchmarks.effort import Effort
 from benchmarks.report import Report
 from benchmarks.twin_library import NoCompilerError
 
-NAMES = ("twins", "entries", "replays", "take", "build", "memory", "startup", "life", "arm", "hap")
+NAMES = (
+    "twins",
+    "entries",
+    "replays",
+    "take",
+    "build",
+    "memory",
+    "startup",
+    "life",
+    "arm",
+    "hap",
+    "recording",
+)
 
 
 def main(argv: list[str]) -> int:

@@ -12,7 +12,7 @@ import pytest
 from fault_streams import fault_stream
 
 import p2mperf
-from benchmarks import memory, paired, twin_library
+from benchmarks import memory, paired, recording, twin_library
 from benchmarks.__main__ import NAMES, main
 from benchmarks.build import first_touch
 from benchmarks.effort import Effort
@@ -28,6 +28,9 @@ from p2mperf.measure.replay import Replayer, condition_of
 from p2mperf.measure.replay_kernels import replay
 from p2mperf.preambles import Preamble
 from p2mperf.streams import make_stream
+from p2mperf.workload.decode import decode
+from p2mperf.workload.events import Event
+from p2mperf.workload.recording_file import read_recording
 
 FLUSH = Preamble("flush", True, 0, 0, "a test")
 needs_gcc = pytest.mark.skipif(not twin_library.compiler(), reason="gcc is not installed")
@@ -150,6 +153,21 @@ def test_paired_times_refuse_loops_that_differ() -> None:
     assert [len(row) for row in times.values()] == [4, 4]
     with pytest.raises(AssertionError, match="b sums its entries"):
         paired.paired_times({"a": right, "b": wrong}, stream, stream, **options)
+
+
+def test_the_trace_that_is_decoded_is_a_real_build(tmp_path: Path) -> None:
+    recording.write(tmp_path, 600_000)
+    shipped = read_recording("shipped-tinyconfig")
+    chosen = np.isin(shipped.event, list(recording.FIELDS))
+    # Two rounds, as one has not enough; the second is as long after the first as the recording is long.
+    assert int(np.count_nonzero(chosen)) < 600_000 <= 2 * int(np.count_nonzero(chosen))
+    decoded = decode(recording.trace(tmp_path))
+    once = shipped.time_ns[chosen] - shipped.time_ns[chosen][0]
+    assert np.array_equal(decoded.time_ns, np.concatenate([once, once + shipped.time_ns[-1] + 1]))
+    for name in ("cpu", "event"):
+        assert np.array_equal(getattr(decoded, name), np.tile(getattr(shipped, name)[chosen], 2))
+    is_frame = decoded.event == Event.ALLOC
+    assert np.array_equal(decoded.value[is_frame], np.tile(shipped.value[shipped.event == Event.ALLOC], 2))
 
 
 def test_first_touch_takes_time() -> None:

@@ -92,7 +92,9 @@ def decode(raw: RawTrace) -> Recording:
     first_ns = int(time_ns[0])
     time_ns -= first_ns
     about = _about(raw, page, merged.n_decoded, -1 if is_whole else until_ns - first_ns)
-    recording = Recording(time_ns, np.array(cpus, np.int8)[cpu], pid, event, value, aux, about)
+    if cpus != list(range(len(cpus))):
+        cpu = np.array(cpus, np.int8)[cpu]
+    recording = Recording(time_ns, cpu, pid, event, value, aux, about)
     return recording if n_kept == time_ns.size else _first(recording, n_kept)
 
 

@@ -21,6 +21,7 @@ _NEVER = (1 << 63) - 1
 _MAP_PAGES, _CACHE_ADD = int(Event.MAP_PAGES), int(Event.CACHE_ADD)
 _NEW_TASK, _EXEC = int(Event.NEW_TASK), int(Event.EXEC)
 _EXIT, _SWITCH = int(Event.EXIT), int(Event.SWITCH)
+_IS_RARE = sum(1 << event for event in (_NEW_TASK, _EXEC, _EXIT, _SWITCH, _MAP_PAGES, _CACHE_ADD))
 
 
 @njit(forceinline=True)
@@ -135,30 +136,33 @@ def merge_events(
         if cpu < 0:
             counts[N_OUT] = n
             return NONE_LEFT
-        at = positions[cpu]
+        at, end = cpu * n_room + positions[cpu], cpu * n_room + ends[cpu]
         # As long as it stays ahead of the others, nobody else need be asked.
-        while at < ends[cpu]:
+        while at < end:
             # Indices without a sign need no look at whether they count from the end.
-            source, target = np.uint64(cpu * n_room + at), np.uint64(n)
+            source, target = np.uint64(at), np.uint64(n)
             time = times[source]
             if time >= next_time and time != soonest:
                 break
-            event, value, aux = events[source], values[source], auxes[source]
-            thread = _thread_number(made_by[source], event, root, threads, counts)
-            if event == _NEW_TASK:
-                # A number of the kernel's may be that of a thread that has ended.
-                counts[N_THREADS] += 1
-                threads[value] = counts[N_THREADS]
-                value = counts[N_THREADS]
-            elif event in (_EXEC, _EXIT, _SWITCH):
-                value = np.int64(_thread_number(value, _SWITCH, root, threads, counts))
-            elif event in (_MAP_PAGES, _CACHE_ADD):
-                aux |= _file_number(inodes[source], devices[source], keys, numbers, counts) << 32
-            out_times[target], out_cpus[target], out_threads[target] = time, cpu, thread
+            event, value, aux, thread = events[source], values[source], auxes[source], made_by[source]
+            number = threads[np.uint64(thread)]
+            # Rare is what names another thread or a file, and what a thread does that is not known yet.
+            if number == 0 or _IS_RARE >> np.int64(event) & 1:
+                number = _thread_number(thread, event, root, threads, counts)
+                if event == _NEW_TASK:
+                    # A number of the kernel's may be that of a thread that has ended.
+                    counts[N_THREADS] += 1
+                    threads[value] = counts[N_THREADS]
+                    value = counts[N_THREADS]
+                elif event in (_EXEC, _EXIT, _SWITCH):
+                    value = np.int64(_thread_number(value, _SWITCH, root, threads, counts))
+                elif event in (_MAP_PAGES, _CACHE_ADD):
+                    aux |= _file_number(inodes[source], devices[source], keys, numbers, counts) << 32
+            out_times[target], out_cpus[target], out_threads[target] = time, cpu, number
             out_events[target], out_values[target], out_auxes[target] = event, value, aux
             n += 1
             at += 1
-        positions[cpu] = at
-        if at == ends[cpu]:
+        positions[cpu] = at - cpu * n_room
+        if at == end:
             counts[N_OUT] = n
             return cpu

@@ -242,6 +242,7 @@ def test_the_command_says_what_a_recording_is(
     text = capsys.readouterr().out
     assert "37 events of 5 threads" in text
     assert "made, not recorded: by a test" in text
+    assert f"{path.stat().st_size} bytes, " in text
     assert main(["trace", "info", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["events"]["NEW_TASK"] == 4
@@ -294,7 +295,9 @@ def test_what_a_killed_recorder_left_is_recovered(tmp_path: Path, capsys: pytest
     assert main(["trace", "recover", str(tmp_path / "raw"), "--out", str(out), "--force", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["complete_until_ns"] == 25
     assert main(["trace", "info", str(out)]) == 0
-    assert "complete up to 0.000 s" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "complete up to 0.000 s" in text
+    assert "what it took is not known" in text
 
 
 def test_a_first_that_is_no_number_is_refused(

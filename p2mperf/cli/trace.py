@@ -76,14 +76,16 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _info(arguments: argparse.Namespace) -> int:
     from p2mperf.workload.describing import describe
-    from p2mperf.workload.recording_file import read_recording
+    from p2mperf.workload.recording_file import locate, read_recording
 
     with Waiting(f"reading {cut(arguments.file)}", arguments.quiet):
         found = describe(read_recording(arguments.file))
+    n_bytes = locate(arguments.file).stat().st_size
     if arguments.json:
-        show.data({**asdict(found), "n_lost": found.n_lost, "is_complete": found.is_complete})
+        counted = {"n_bytes": n_bytes, "n_lost": found.n_lost, "is_complete": found.is_complete}
+        show.data({**asdict(found), **counted})
     else:
-        show.write(_as_text(found))
+        show.write(_as_text(found, n_bytes))
     return 0
 
 
@@ -152,7 +154,7 @@ def _words(name: str) -> str:
     return name.lower().replace("_", " ")
 
 
-def _as_text(found: Description) -> str:
+def _as_text(found: Description, n_bytes: int) -> str:
     about, usage = found.about, found.about.usage
     rate = found.n_events / found.seconds if found.seconds else 0.0
     cpu = about.machine.get("cpu_model")
@@ -161,9 +163,12 @@ def _as_text(found: Description) -> str:
         + (f", {cut(str(cpu))}" if cpu else ""),
         f"{found.n_events} events of {found.n_threads} threads in {found.seconds:.3f} s, {rate:.0f} a second",
         f"took {usage.elapsed_s:.2f} s: {usage.user_s:.2f} s user, {usage.system_s:.2f} s system;"
-        f" {usage.n_minor_faults} minor and {usage.n_major_faults} major faults; exit code {usage.exit_code}",
+        f" {usage.n_minor_faults} minor and {usage.n_major_faults} major faults; exit code {usage.exit_code}"
+        if usage.elapsed_s
+        else "what it took is not known: its recorder came to no end",
         f"{_completeness(about.complete_until_ns)}; {found.n_lost} events lost",
     ]
+    lines.append(f"{n_bytes} bytes, {n_bytes / found.n_events:.2f} an event")
     if about.made:
         lines.append(f"made, not recorded: {about.made}")
     if about.whole is not None:

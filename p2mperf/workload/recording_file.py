@@ -142,6 +142,28 @@ def _write(recording: Recording, path: Path) -> None:
             writer.write_table(pa.table([columns[name] for name in _STORED], schema=schema))
 
 
+def locate(source: str | Path) -> Path:
+    """Find a recording's file.
+
+    Parameters
+    ----------
+    source : str or Path
+        As `read_recording` takes it.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BadInputError
+        When no file can be called so.
+    ResultsError
+        When it should have come with p2mperf, and has not.
+    """
+    return shipped(source) if isinstance(source, str) and source in RECORDINGS else as_path(source)
+
+
 def read_recording(source: str | Path) -> Recording:
     """Read a recording, and check all of it.
 
@@ -162,8 +184,7 @@ def read_recording(source: str | Path) -> Recording:
     DoesNotFitError
         When memory does not hold it.
     """
-    is_shipped = isinstance(source, str) and source in RECORDINGS
-    path = shipped(str(source)) if is_shipped else as_path(source)
+    path = locate(source)
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -26,6 +26,7 @@ from p2mperf.measure.operations.entry import Entry
 from p2mperf.measure.operations.entry_kernels import Before, Entered, enter
 from p2mperf.measure.rounds import latin_orders
 from p2mperf.streams import make_stream
+from p2mperf.units import PAGE_SIZE
 
 BOUND_RATIO = 1.05
 N_PROCESSES = 6  # the fewest that give an exact interval of 95 %
@@ -144,6 +145,7 @@ class _Before(ctypes.Structure):
         ("worked_on", ctypes.c_void_p),
         ("n_lines", ctypes.c_uint64),
         ("n_touches", ctypes.c_uint64),
+        ("apart", ctypes.c_uint64),
     )
 
 
@@ -174,6 +176,7 @@ class EntryTwin(twin_library.Twin):
             before.worked_on.ctypes.data,
             before.worked_on.size // 8,
             int(before.n_touches),
+            PAGE_SIZE // 8,
         )
 
     def __call__(self, stream: Words) -> Entered:  # type: ignore[override]

@@ -20,11 +20,13 @@ from benchmarks.report import Criterion, Report
 from p2mperf.analysis.statistics import process_ratio, ratio_interval
 from p2mperf.families import find_family
 from p2mperf.guests.guest import Guest
+from p2mperf.measure.disturb import FLUSHED_PAGES
 from p2mperf.measure.operations.entry import trimmed_mean
 from p2mperf.measure.replay import Replayer, condition_of
 from p2mperf.measure.replay_kernels import Condition, Replayed, replay
 from p2mperf.measure.rounds import latin_orders
 from p2mperf.streams import make_stream
+from p2mperf.units import PAGE_SIZE
 from p2mperf.workload.translation_stream import M2P_ITEM, Entered, TranslationStream
 
 BOUND_RATIO = 1.05
@@ -168,6 +170,7 @@ class _Condition(ctypes.Structure):
         ("worked_on", ctypes.c_void_p),
         ("n_lines", ctypes.c_uint64),
         ("n_touches", ctypes.c_void_p),
+        ("apart", ctypes.c_uint64),
     )
 
 
@@ -206,6 +209,7 @@ class ReplayTwin:
             condition.worked_on.ctypes.data,
             condition.worked_on.size // 8,
             condition.n_touches.ctypes.data,
+            (FLUSHED_PAGES - 1) * PAGE_SIZE // 8,
         )
 
     def __call__(self, first: int, end: int, took: NDArray[np.int64]) -> Replayed:

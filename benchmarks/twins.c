@@ -186,6 +186,7 @@ struct before {
     uint64_t n_flushed_bytes;
     const uint64_t *worked_on;
     uint64_t n_lines, n_touches;
+    uint64_t apart; /* words from one page that is written to to the next */
 };
 struct entered {
     uint64_t total, whole, n_flushes, work;
@@ -215,7 +216,7 @@ static void disturb(const struct before *b, struct entered *found, uint64_t *cha
         int refused = mprotect(b->flushed, b->n_flushed_bytes, PROT_READ);
         refused |= mprotect(b->flushed, b->n_flushed_bytes, PROT_READ | PROT_WRITE);
         found->n_flushes += refused == 0;
-        for (uint64_t word = 0; word < b->n_flushed_bytes / 8; word += 512)
+        for (uint64_t word = 0; word < b->n_flushed_bytes / 8; word += b->apart)
             b->flushed[word] = mark;
     }
     uint64_t state = *chance;
@@ -271,6 +272,7 @@ struct condition {
     const uint64_t *worked_on;
     uint64_t n_lines;
     const uint32_t *n_touches;
+    uint64_t apart;
 };
 struct replayed {
     uint64_t total, n_wrong, n_flushes, work, whole;
@@ -302,7 +304,7 @@ always_inline uint64_t walk_called_tree(struct tree t, const struct tree *origin
         uint64_t chance = 0x9E3779B97F4A7C15 ^ (uint64_t)first, at_hand = 0, total = 0, n_wrong = 0;      \
         struct entered found = {0};                                                                       \
         struct before before = {.flushed = c->flushed, .n_flushed_bytes = c->n_flushed_bytes,             \
-                                .worked_on = c->worked_on, .n_lines = c->n_lines};                        \
+                                .worked_on = c->worked_on, .n_lines = c->n_lines, .apart = c->apart};     \
         uint64_t first_tick = ticks();                                                                    \
         for (int64_t number = first; number < last; number++) {                                           \
             int64_t begins = starts[number], ends = starts[number + 1];                                   \

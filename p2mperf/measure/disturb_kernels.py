@@ -16,7 +16,7 @@ _READ, _READ_WRITE = np.int32(vm.READ), np.int32(vm.READ_WRITE)
 
 
 @njit(forceinline=True)
-def flush(flushed, address, mark):  # type: ignore[no-untyped-def]
+def flush(flushed, address, apart, mark):  # type: ignore[no-untyped-def]
     """Change the protection of some memory and change it back, which flushes the TLB.
 
     Parameters
@@ -25,8 +25,10 @@ def flush(flushed, address, mark):  # type: ignore[no-untyped-def]
         The memory; empty for no flush.
     address : uint64
         Where it is.
+    apart : uint64
+        Pages from one that is written to to the next; the last must be among them.
     mark : uint64
-        Written to each page.
+        Written to these pages.
 
     Returns
     -------
@@ -39,7 +41,7 @@ def flush(flushed, address, mark):  # type: ignore[no-untyped-def]
     refused = protect(address, n_bytes, _READ)
     refused |= protect(address, n_bytes, _READ_WRITE)
     # Written to: a page that cannot be is not one whose change needs a flush the next time.
-    for page in range(n_bytes >> _PAGE_SHIFT):
+    for page in range(ZERO, n_bytes >> _PAGE_SHIFT, apart):
         store_element64(address, np.uint64(page) << (_PAGE_SHIFT - _WORD_SHIFT), mark)
     return np.uint64(refused == 0)
 

@@ -16,7 +16,7 @@ from p2mperf.errors import BadInputError, P2mperfError, known, shown
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.host.card import Card
-from p2mperf.measure.disturb import FLUSHED_BYTES, filled
+from p2mperf.measure.disturb import FLUSHED_BYTES, filled, unfilled
 from p2mperf.measure.replay_kernels import Asked, Condition, Replayed, replay, time_other_work
 from p2mperf.measure.rounds import latin_orders
 from p2mperf.measure.stretch import Floats, Phases
@@ -330,7 +330,7 @@ def condition_of(name: str, work_bytes: int, n_touches: NDArray[np.uint32]) -> C
         raise P2mperfError(f"{name} flushes the TLB, which is known for x86 alone: take condition tight")
     if name == COLD and work_bytes < 32 * KIB:
         raise BadInputError(f"other work on {shown(work_bytes)} bytes disturbs nothing: give it 32K at least")
-    flushed = filled(FLUSHED_BYTES if name in FLUSHED else 0)
+    flushed = unfilled(FLUSHED_BYTES if name in FLUSHED else 0)
     worked_on = filled(round_up(work_bytes, PAGE_SIZE) if name == COLD else 0)
     return Condition(flushed, np.uint64(flushed.ctypes.data), worked_on, n_touches)
 

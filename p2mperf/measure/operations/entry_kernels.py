@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from p2mperf.guests.geometry import Words
 from p2mperf.jit import njit
-from p2mperf.measure.disturb_kernels import ZERO, do_other_work, flush
+from p2mperf.measure.disturb_kernels import ONE, ZERO, do_other_work, flush
 from p2mperf.memory.raw import ticks
 from p2mperf.tables.walk import walk
 
@@ -93,7 +93,7 @@ def enter(tables, state, stream, zero, before):  # type: ignore[no-untyped-def]
     first_tick = ticks()
     for number in range(took.size):
         first = np.uint64(number) * before.n_frames
-        n_flushes += flush(before.flushed, before.flush_address, first)
+        n_flushes += flush(before.flushed, before.flush_address, ONE, first)
         chance, worked = do_other_work(before.worked_on, before.n_touches, chance)
         work += worked
         # A kernel has what it asks for at hand: the stream's own lines and page are no part of a lookup.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace as changed
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from p2mperf.measure.code_form import describe
 from p2mperf.measure.replay import Replayer, default_work_bytes
 from p2mperf.measure.replay_kernels import note_loads, replay
 from p2mperf.measure.stretch import Phases, stretch, summarise
+from p2mperf.memory import vm
 from p2mperf.preambles import Preamble
 from p2mperf.units import KIB, MIB
 from p2mperf.workload.translation_stream import TranslationStream, check_stream
@@ -76,6 +78,7 @@ def test_a_frame_that_the_m2p_names_wrongly_is_seen() -> None:
         # two frames change places in the m2p; sums over whole entries that ask for both would not tell
         first, second = (int(GUEST.entries([frame])[0]) for frame in _asked_of_m2p()[:2])
         words = made._m2p_words
+        vm.protect(words.ctypes.data, words.nbytes, vm.READ_WRITE)
         words[first], words[second] = words[second], words[first]
         with pytest.raises(P2mperfError, match="not in its map"):
             made.run("tight", PHASES)
@@ -254,3 +257,11 @@ def test_a_flush_costs_the_lookups_their_translations() -> None:
             warm, flushed = (made.run(name, phases)["pv-tree"] for name in ("tight", "flushed"))
             pairs.append(float(np.median(flushed)) / max(float(np.median(warm)), 1.0))
     assert float(np.median(pairs)) > 1.5
+
+
+def test_the_m2p_is_shown_read_only(replayer: Replayer) -> None:
+    address = replayer._m2p_words.ctypes.data
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, end = (int(word, 16) for word in line.split()[0].split("-"))
+        if start <= address < end:
+            assert line.split()[1] == "r--s"

@@ -76,7 +76,7 @@ class Here:
 
 def small(**options: Any) -> ReplayPlan:
     conditions = options.pop("conditions", ["tight"])
-    wished: dict[str, Any] = {"n_processes": 2, "phase_entries": 16, "work": "64K", **options}
+    wished: dict[str, Any] = {"n_processes": 2, "phase_entries": 16, "n_phases": 6, "work": "64K", **options}
     return plan_replay(wished.pop("guests", ["64M"]), wished.pop("designs", []), conditions, **wished)
 
 

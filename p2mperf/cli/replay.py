@@ -109,7 +109,7 @@ def _parser() -> Parser:
         "--processes", type=int, default=6, metavar="N", help="fresh processes a guest; default: 6"
     )
     parser.add_argument(
-        "--phase", type=int, default=4096, metavar="N", help="entries in a row; default: 4096"
+        "--phase", type=int, default=8192, metavar="N", help="entries in a row; default: 8192"
     )
     parser.add_argument(
         "--work", metavar="SIZE", help="memory of other work; default: by this machine's caches"

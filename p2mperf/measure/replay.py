@@ -21,6 +21,7 @@ from p2mperf.measure.replay_kernels import Asked, Condition, Replayed, replay, t
 from p2mperf.measure.rounds import latin_orders
 from p2mperf.measure.stretch import Floats, Phases
 from p2mperf.measure.touch import touch
+from p2mperf.memory import vm
 from p2mperf.preambles import Preamble
 from p2mperf.tables.m2p import M2p
 from p2mperf.units import KIB, MIB, PAGE_SIZE, round_up
@@ -109,6 +110,7 @@ class Replayer:
             self._kept.callback(m2p.close)
             # Who holds a view of it keeps it mapped, whatever is closed.
             self._m2p_words = m2p.words()
+            vm.protect(m2p.base, m2p.memory_bytes, vm.READ)  # as Xen shows it to its guests
             self.m2p_page_bytes = m2p.page_bytes
             self.asked, self._sums = self._prepared(m2p.base)
         except BaseException:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError
-from p2mperf.measure.rounds import whole_squares
 from p2mperf.workload.replays import ClassCost
 from p2mperf.workload.translation_stream import Entered, TranslationStream
 
@@ -103,11 +102,6 @@ class Phases:
     def starts(self) -> list[int]:
         """Where in the stretch each phase begins."""
         return [self.lead_entries + number * self.phase_entries for number in range(self.n_phases)]
-
-
-def phases_wanted(n_designs: int) -> int:
-    """Phases of a process by default: two Latin squares, so that each design stands in each place twice."""
-    return whole_squares(2 * n_designs, n_designs)
 
 
 def summarise(

@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_libc.madvise.argtypes = _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _FAILED = ctypes.c_void_p(-1).value
 
 
@@ -122,6 +122,25 @@ def advise(address: int, n_bytes: int, advice: int) -> bool:
         False where the kernel does not know the advice or cannot follow it.
     """
     return _libc.madvise(address, n_bytes, advice) == 0
+
+
+def protect(address: int, n_bytes: int, protection: int) -> None:
+    """Change what a range can be used for.
+
+    Parameters
+    ----------
+    address, n_bytes : int
+        Range, in whole pages [bytes].
+    protection : int
+        ``READ``, ``READ_WRITE`` or 0.
+
+    Raises
+    ------
+    DoesNotFitError
+        When the kernel refuses, for want of mappings.
+    """
+    if _libc.mprotect(address, n_bytes, protection):
+        raise _fail("protect", n_bytes)
 
 
 def populate(address: int, n_bytes: int, write: bool = False) -> None:

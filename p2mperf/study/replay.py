@@ -58,7 +58,7 @@ def replay(
         Fresh processes for each guest; six are the fewest for a verdict.
     phase_entries, n_phases : int
         Entries in a row before the next design's turn, and how many times each design has one in a process;
-        0: two Latin squares. Phases are shorter where the stream has no more entries.
+        0: one Latin square. Phases are shorter where the stream has no more entries.
     work : str or int
         Memory that other work goes round in, as ``8M``; 0: by this machine's caches.
     thp : bool

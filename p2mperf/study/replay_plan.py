@@ -19,10 +19,9 @@ GUESTS = ("8G", "128G")
 DESIGNS = ("pv-tree", "pv-linear")
 # Six processes are the fewest that an interval of 95 % can stand on.
 N_PROCESSES = 6
-# With an eighth more before each phase, three designs and two guests under three conditions this takes a
-# minute and a quarter. An entry is met again after some 7 000 entries in a real build: who has the time takes
-# longer phases.
-PHASE_ENTRIES = 4096
+# Half of the lines that an entry reads were read before, and half of those some 7 000 entries ago or more:
+# phases are longer, so that another design's turn costs few of them.
+PHASE_ENTRIES = 8192
 _GEOMETRY, _FAMILY = "pv64", "pv"
 _MOST_PROCESSES, _MOST_ENTRIES = 1000, 10**8
 
@@ -44,7 +43,7 @@ class ReplayPlan:
     phase_entries : int
         Entries in a row before the next design's turn; fewer where the stream has no more.
     n_phases : int
-        Phases of a process; 0: two Latin squares.
+        Phases of a process; 0: one Latin square.
     work_bytes : int
         Memory of other work; 0: by this machine's caches [bytes].
     thp : bool

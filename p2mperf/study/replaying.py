@@ -13,7 +13,7 @@ from p2mperf.errors import NothingFitsError, P2mperfError
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.interference import Victim, default_victims
 from p2mperf.measure.replay import COLD, default_work_bytes
-from p2mperf.measure.stretch import Floats, Phases, phases_wanted, stretch, summarise
+from p2mperf.measure.stretch import Floats, Phases, stretch, summarise
 from p2mperf.progress import Progress
 from p2mperf.results.fields import Record
 from p2mperf.study.executors.base import Capacity, Place
@@ -212,7 +212,7 @@ class _Work:
         return stream
 
     def _phases(self, stream: TranslationStream) -> Phases:
-        n_phases = self.plan.n_phases or phases_wanted(len(self.plan.designs) + 1)
+        n_phases = self.plan.n_phases or len(self.plan.designs) + 1  # with the control: a Latin square
         return Phases.of(stream.n_entries, self.plan.phase_entries, n_phases)
 
     def _order(self, spec: GuestSpec, seed: int, part: TranslationStream) -> ReplayOrder:
@@ -292,7 +292,9 @@ class _Work:
         victims = self.plan.victims or default_victims(self.place.card)
         gaps = tuple(float(np.quantile(part.gaps_ns, share)) for share in _GAPS)
         phases = Phases.of(
-            part.n_entries, min(self.plan.phase_entries, _VICTIM_PHASE_ENTRIES), self._phases(part).n_phases
+            part.n_entries,
+            min(self.plan.phase_entries, _VICTIM_PHASE_ENTRIES),
+            2 * self._phases(part).n_phases,
         )
         order = changed(
             self._order(spec, seed, part),

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
+from readme_tool import README, ROOT, block, load_tool, rows
 
 import p2mperf
 from p2mperf.measure.operations.registry import find_operation, operations_of
-
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
-
-
-def load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "tools" / "readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
 
 
 @pytest.fixture
 def tool() -> ModuleType:
     return load_tool()
-
-
-def block(text: str, name: str) -> str:
-    (found,) = re.findall(f"<!-- begin {name} -->\n(.*?)\n<!-- end {name} -->", text, re.DOTALL)
-    return str(found)
-
-
-def rows(table: str) -> list[list[str]]:
-    _, _, *lines = (line for line in table.splitlines() if line.startswith("|"))
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def test_readme_says_what_the_scenarios_do(tool: ModuleType) -> None:
@@ -84,7 +61,7 @@ def test_every_block_of_readme_is_generated(tool: ModuleType) -> None:
     assert sorted(re.findall("<!-- begin (.*?) -->", README)) == sorted(tool.BLOCKS)
 
 
-MEASURED = ["results", "holes", "findings", "pages", "machines", "life", "life-growth", "hap"]
+MEASURED = ["results", "holes", "findings", "pages", "machines", "life", "life-growth", "hap", "kernel-build"]
 
 
 @pytest.mark.parametrize("name", MEASURED)

@@ -1,4 +1,4 @@
-"""Make the tables of README.md and docs/hap.md: nothing measured or counted is typed by hand.
+"""Make the tables of README.md, docs/hap.md and docs/kernel-build.md: no number in them is typed by hand.
 
 ``python tools/readme.py`` draws docs/figures and rewrites the blocks between ``<!-- begin NAME -->`` and
 ``<!-- end NAME -->``;
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
+import kernel_build_page  # beside this file
 import pandas as pd
 
 import p2mperf
@@ -28,6 +29,7 @@ from p2mperf.units import format_ns
 
 ROOT = Path(__file__).resolve().parent.parent
 HAP_PAGE = "docs/hap.md"
+KERNEL_BUILD_PAGE = "docs/kernel-build.md"
 _DESIGNS = ("pv-tree", "pv-linear")
 _CELL = ["operation", "stream", "guest"]
 _LIFE_GUESTS = ("domu-64-8g", "domu-32-8g")
@@ -346,6 +348,7 @@ BLOCKS = {
     "life": life_costs,
     "life-growth": life_growth,
     "hap": hap_findings,
+    "kernel-build": kernel_build_page.kernel_builds,
 }
 
 
@@ -356,7 +359,8 @@ def draw() -> None:
     """Draw the pages' figures from the shipped sweeps, in a size that a page bears: of PV, but for hap's."""
     frame = p2mperf.load("shipped")
     of_pv = frame[frame["family"] == "pv"]
-    for name, shown in (("life", None), ("footprint", of_pv), ("hap-window", None), ("hap-orders", None)):
+    pages = dict.fromkeys(("life", "footprint", "hap-window", "hap-orders", *kernel_build_page.FIGURES))
+    for name, shown in (pages | {"footprint": of_pv}).items():
         save(p2mperf.figure(name, shown), ROOT / "docs" / "figures", name, ("png",))
 
 
@@ -375,7 +379,8 @@ def rewritten(text: str, page: str = "README.md") -> str:
     str
         The page as it should stand.
     """
-    for name, make in (HAP_BLOCKS if page == HAP_PAGE else BLOCKS).items():
+    blocks = {HAP_PAGE: HAP_BLOCKS, KERNEL_BUILD_PAGE: kernel_build_page.BLOCKS}.get(page, BLOCKS)
+    for name, make in blocks.items():
         if f"<!-- begin {name} -->" not in text or f"<!-- end {name} -->" not in text:
             raise SystemExit(f"{page} has no block {name!r}")
         head, _, rest = text.partition(f"<!-- begin {name} -->\n")
@@ -386,7 +391,8 @@ def rewritten(text: str, page: str = "README.md") -> str:
 
 def main() -> int:
     """Rewrite the pages, or with --check tell whether that would change them."""
-    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", HAP_PAGE)}
+    pages = ("README.md", HAP_PAGE, KERNEL_BUILD_PAGE)
+    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in pages}
     wanted = {page: rewritten(text, page) for page, text in texts.items()}
     if "--check" in sys.argv[1:]:
         return int(wanted != texts)

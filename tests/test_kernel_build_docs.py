@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from p2mperf.cli import main
-from p2mperf.figures import figures
+from p2mperf.figures import figures, table
+from p2mperf.figures.kernel_build import locality
 from p2mperf.measure.replay import CONDITIONS
 from p2mperf.model.e6440 import E6440, Asked, difference_ns, from_memory
 from p2mperf.model.published_build import ANCHOR, N_BUSY_THREADS, PUBLISHED_TIMES, USER, as_clock
@@ -49,6 +50,22 @@ def test_the_arithmetic_is_that_of_the_laptop() -> None:
     assert f"The middle is {found.middle:.0f} ns and the high end {found.high:.0f} ns" in FLAT
     outer = difference_ns("pv-tree", "pv-linear", asked, from_memory(E6440))
     assert f"it would be {outer.middle:.0f} ns" in FLAT
+
+
+def test_what_it_says_of_locality_holds_for_both_recordings() -> None:
+    rows = table("build-locality")
+    for recording in ("defconfig", "tinyconfig"):
+        found = rows[rows["recording"] == recording]
+        lines = found[(found["panel"] == locality.REUSE) & (found["unit"] == "entry lines")].set_index("x")[
+            "y"
+        ]
+        assert "More than half of the lines" in FLAT
+        assert 0.5 < lines.loc[2] < 0.75  # touched less than two entries ago
+        slots = found[(found["panel"] == locality.TOUCHED) & (found["unit"] == "GiB slots")].set_index("x")[
+            "y"
+        ]
+        assert "in two to four different GiB" in FLAT
+        assert slots.loc[2:4].sum() > 0.95
 
 
 def test_the_page_shows_every_figure_of_a_kernel_build() -> None:

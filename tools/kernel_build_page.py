@@ -10,8 +10,10 @@ import p2mperf
 from p2mperf.analysis import build_words as words
 from p2mperf.analysis.kernel_build import KernelBuild
 from p2mperf.analysis.replay_file import read_replays
+from p2mperf.analysis.replays import interference
 from p2mperf.figures.kernel_build.given import class_title, machine_note
 from p2mperf.shipped import RECORDINGS, shipped
+from p2mperf.units import format_size
 from p2mperf.workload.recording import Recording
 from p2mperf.workload.recording_file import read_recording
 from p2mperf.workload.steps import Step
@@ -147,7 +149,37 @@ def build_prediction() -> str:
     )
 
 
+def build_interference() -> str:
+    """What other work takes longer after the tree's lookups, where the shipped replays have measured it."""
+    found = interference(read_replays(shipped("shipped-replays")))
+    if found.empty:
+        return "The replays that are shipped have not measured it."
+    heads = (
+        "other work",
+        "in",
+        "guest",
+        "longer after the tree's entries",
+        "the tree against itself",
+        "lines, pages more",
+    )
+    rows = [
+        (
+            str(row["victim"]),
+            format_size(int(row["work_bytes"])),
+            str(row["guest"]),
+            *(
+                f"{row[f'{name}middle_ns']:.1f} ns [{row[f'{name}low_ns']:.1f}, {row[f'{name}high_ns']:.1f}]"
+                for name in ("", "control_")
+            ),
+            f"{row['lines_per_entry']:.1f}, {row['pages_per_entry']:.1f}",
+        )
+        for row in found.to_dict("records")
+    ]
+    return _rows(heads, rows)
+
+
 BLOCKS = {
+    "interference": build_interference,
     "recordings": recorded_builds,
     "faults": translations_by_fault,
     "translations": translations_by_step,

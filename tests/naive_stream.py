@@ -156,6 +156,7 @@ class Naive:
         self.asked: dict[int, tuple[int, int]] = {}
         self.loaded: dict[int, Space | None] = {}
         self.n_spaces = 0
+        self.tells_ends = Event.EXIT_MMAP in recording.event
         self.n_threads = int(recording.pid.max(initial=0)) + 1
         self._place_files()
         self._go()
@@ -282,7 +283,10 @@ class Naive:
         if space is not None:
             space.users -= 1
             if space.users == 0 and not space.gone:
+                # An end that a recording does not tell of, where it tells of others, is none.
+                wanted, self.wanted = self.wanted, self.wanted and not self.tells_ends
                 self.exit_mmap(space, now)
+                self.wanted = wanted
 
     def on_exit(self, pid: int, is_thread: bool, now: int) -> None:
         space = self.space.get(pid)

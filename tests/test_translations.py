@@ -174,6 +174,14 @@ def test_a_program_takes_the_place_of_another() -> None:
     assert counted.by_class["EXIT"].n == 1
 
 
+def test_an_end_that_is_not_told_is_none_where_ends_are_told() -> None:
+    # Thread 3 runs a program in the place of an address space whose beginning is not recorded.
+    build = Made().fault(3, 0).data(3, 5).add(Event.EXEC, 3, 3).fault(1, 0).data(1, 6)
+    assert count_translations(build.recording()).by_class["EXIT"].n == 1
+    assert count_translations(build.add(Event.EXIT_MMAP, 1).recording()).by_class["EXIT"].n == 1
+    assert count_translations(build.add(Event.EXIT_MMAP, 3).recording()).by_class["EXIT"].n == 2
+
+
 def test_a_switch_asks_where_the_address_space_changes() -> None:
     build = Made().fault(1, 0).add(Event.NEW_TASK, 1, 2, CLONE_VM).add(Event.NEW_TASK, 1, 3, 0)
     # To its own thread, to nobody and back: nothing. To the child, and back: two.
@@ -186,8 +194,8 @@ def test_a_switch_asks_where_the_address_space_changes() -> None:
 def test_low_and_high_are_the_ranges_of_steps() -> None:
     build = Made().fault(1, 5, 0).window(1, 3, 0, 16).fault(1, 5, PRESENT | WRITE | USER)
     counted = count_translations(build.recording(), thp=False)
-    # The first fault: tables from before the recording, 3; lock 2; 16 pairs, of which 10 in 13.95 at least; the
-    # second: 3 + 2, of which the last 2 may be 1.
+    # The first fault: tables from before the recording, 3; lock 2; 16 pairs, of which 10 in 13.95 at least;
+    # the second: 3 + 2, of which the last 2 may be 1.
     assert counted.total == Lookups(2, 3 + 2 + 32 + 3 + 2, 3 + 2 + 3 + 2)
     assert counted.low == Lookups(2, int(3 + 2 + 32 * 10 / 13.95 + 3 + 1), 3 + 2 + 3 + 1)
     assert counted.high == counted.total

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.jit import njit
-from p2mperf.workload.emission_kernels import Out, do, enter, leave
+from p2mperf.workload.emission_kernels import IS_ON, Out, do, enter, leave
 from p2mperf.workload.shadow_kernels import (
     CHUNK_PAGES,
     NONE,
@@ -23,7 +23,7 @@ from p2mperf.workload.shadow_kernels import (
 from p2mperf.workload.space_kernels import ALL_PAGES, Spaces, take_roots, take_tables
 from p2mperf.workload.steps import TABLE_SHIFT, WINDOW_SHIFT, Role, Step, plain, span
 from p2mperf.workload.translation_stream import Entered
-from p2mperf.workload.word_kernels import add, add_wide, get, get_wide, put
+from p2mperf.workload.word_kernels import add, add_wide, get, get_wide, put, put_wide
 
 # To compiled code a member of an enumeration is a constant once it is a number.
 _DATA = plain(Role.DATA)
@@ -226,7 +226,10 @@ def _close(out: Out, open_levels: int, level: int) -> int:
 
 @njit
 def leave_space(out: Out, shadow: Shadow, spaces: Spaces, space: int, time_ns: int) -> None:
-    """One thread fewer has an address space; without any it goes, if the recording has not said so before.
+    """One thread fewer has an address space; without any it goes.
+
+    Where a recording tells of ends, one that it does not tell of is no end: the address space was another's
+    that is not in the recording, as a parent's that waits for its child to run a program.
 
     Parameters
     ----------
@@ -244,4 +247,7 @@ def leave_space(out: Out, shadow: Shadow, spaces: Spaces, space: int, time_ns: i
     if space >= 0:
         add(spaces.n_users, space, -1)
         if get(spaces.n_users, space) == 0 and not get(spaces.is_gone, space):
+            was_on = get_wide(out.at, IS_ON)
+            put_wide(out.at, IS_ON, was_on and not spaces.tells_ends)
             tear_down(out, shadow, spaces, space, time_ns)
+            put_wide(out.at, IS_ON, was_on)

@@ -43,6 +43,8 @@ class Spaces(NamedTuple):
         By level: a table that was made with it, whose place is not known yet.
     top : address of int64, shape (1,)
         Address spaces so far.
+    tells_ends : int64
+        Whether the recording has ends of address spaces.
     """
 
     n_users: np.uint64
@@ -52,6 +54,7 @@ class Spaces(NamedTuple):
     brk: np.uint64
     spare: np.uint64
     top: np.uint64
+    tells_ends: np.int64
 
 
 class Queues(NamedTuple):

@@ -209,6 +209,7 @@ class _Walk:
         n_threads = int(recording.pid.max(initial=0)) + 1
         made = np.isin(recording.event, (Event.NEW_TASK, Event.EXEC, Event.FAULT_KERNEL))
         n_spaces = n_threads + int(np.count_nonzero(made))
+        tells_ends = bool((recording.event == Event.EXIT_MMAP).any())
         starts_of, step_codes = codes(self._thp)
         roles = np.zeros(len(Role), np.int32)
         roles[Role.VSYSCALL], roles[Role.SWAPPER] = placed.vsyscall, placed.swapper
@@ -251,7 +252,7 @@ class _Walk:
                 n_tables=shadow["frame"].size,
                 n_chunks=shadow["present"].size,
             ),
-            addressed(space_kernels.Spaces, spaces),
+            addressed(space_kernels.Spaces, spaces, tells_ends=int(tells_ends)),
             addressed(space_kernels.Queues, queues, n_unknown=n_unknown),
             addressed(stream_kernels.Threads, threads, n_threads=n_threads),
             np.uint64(loaded.ctypes.data),

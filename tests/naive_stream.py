@@ -292,6 +292,9 @@ class Naive:
         space = self.space.get(pid)
         if space is None:
             return
+        if is_thread and self.tells_ends:
+            space.users -= 1  # and its end is told behind
+            return
         if is_thread:
             self.drop(space, now)
             del self.space[pid]

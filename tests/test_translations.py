@@ -120,6 +120,18 @@ SPACES: list[tuple[str, Callable[[Made], object], str, tuple[int, int]]] = [
     # Spaces of 3 tables and one page: 5; 4 + 4 + 5 p2m; an area and pmd 6, a page 1.
     ("exit", lambda made: made.add(Event.EXIT_MMAP, 1), "EXIT", (0 + 9 + 6 + 1, 5 + 13 + 6 + 1)),
     ("last thread", lambda made: made.add(Event.EXIT, 1), "EXIT", (0 + 9 + 6 + 1, 5 + 13 + 6 + 1)),
+    (
+        "told behind",
+        lambda made: made.add(Event.EXIT, 1).add(Event.EXIT_MMAP, 1),
+        "EXIT",
+        (0 + 9 + 6 + 1, 5 + 13 + 6 + 1),
+    ),
+    (
+        "told before",
+        lambda made: made.add(Event.EXIT_MMAP, 1).add(Event.EXIT, 1),
+        "EXIT",
+        (0 + 9 + 6 + 1, 5 + 13 + 6 + 1),
+    ),
     # Root 5; tables 4 + 3 + 4 p2m, 4 m2p; an area and pmd 9; a page 2 / 1.
     (
         "fork",

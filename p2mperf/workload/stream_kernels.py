@@ -191,11 +191,15 @@ def go_through(
                 tear_down(out, shadow, spaces, space, now)
                 _unload(loaded, space)
         elif what == _EXIT:
+            # Its end is told before, or by newer kernels behind, where the recording tells of ends at all.
             space = get(threads.space, thread)
-            leave_space(out, shadow, spaces, space, now)
-            if space >= 0 and get(spaces.n_users, space) <= 0:
-                _unload(loaded, space)
-            put(threads.space, thread, NONE)
+            if space >= 0 and spaces.tells_ends:
+                add(spaces.n_users, space, -1)
+            elif space >= 0:
+                leave_space(out, shadow, spaces, space, now)
+                if get(spaces.n_users, space) <= 0:
+                    _unload(loaded, space)
+                put(threads.space, thread, NONE)
         else:
             forget(queues, thread)
             space = _space_of(out, shadow, spaces, queues, threads, thread)

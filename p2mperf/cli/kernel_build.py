@@ -53,12 +53,11 @@ def main(argv: list[str]) -> int:
         return _real_ab(arguments, command)
     if arguments.dry_run:
         return _what_would_be_done(arguments)
-    found = []
-    with show.Line(arguments.quiet) as line:
-        for build in _builds(arguments, line):
-            found.append(build)
-            if not arguments.json:
-                show.write(("\n\n" if len(found) > 1 else "") + _as_text(build))
+    found: list[KernelBuild] = []
+    for build in _builds(arguments):
+        if not arguments.json:
+            show.write(("\n\n" if found else "") + _as_text(build))
+        found.append(build)
     if arguments.json:
         from p2mperf.analysis.build_words import sentence
 
@@ -128,13 +127,17 @@ def _refuse_mixture(arguments: Namespace, has_command: bool) -> None:
         raise BadInputError("kernel-build: a command after -- goes with --real-ab only")
 
 
-def _builds(arguments: Namespace, line: show.Line) -> Iterator[KernelBuild]:
+def _builds(arguments: Namespace) -> Iterator[KernelBuild]:
     from p2mperf.study.kernel_builds import SHIPPED_REPLAYS, kernel_build_of, read_given, require_options
 
     options = require_options(arguments.guest_memory, arguments.thp, _faults(arguments.faults))
     replays = read_given(SHIPPED_REPLAYS if arguments.shipped else arguments.replays)
     for source in arguments.files or _SHIPPED:
-        yield kernel_build_of(source, replays, options, line.progress, interference=arguments.interference)
+        with show.Line(arguments.quiet) as line:  # each tells of its own time
+            build = kernel_build_of(
+                source, replays, options, line.progress, interference=arguments.interference
+            )
+        yield build
 
 
 def _faults(text: str | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import exp, inf, log, sqrt
+from math import exp, hypot, inf, log, sqrt
 
 import pytest
 from predicted_builds import COSTS, counts, interference, replay, replays
@@ -94,6 +94,12 @@ def test_what_was_not_replayed_is_named() -> None:
         predict(counts(), replays(), guest="4G")
 
 
+@pytest.mark.parametrize("ns", [1e12, -1e300, inf, float("nan")])
+def test_times_that_cannot_be_are_refused(ns: float) -> None:
+    with pytest.raises(BadInputError, match="no entry into the kernel takes"):
+        build_deltas(counts(), replays(replays=(replay("cold", "8G", {"EXIT": ns}),)))
+
+
 def test_a_fault_by_counts_and_latencies() -> None:
     span = modelled_delta(counts())
     assert span is not None
@@ -181,7 +187,9 @@ def test_elapsed_time_is_cpu_time_over_busy_threads(found: KernelBuild) -> None:
     one, other = Number(-10, -20, -5, "s", "measured", ""), Number(-1, -3, 2, "s", "measured", "")
     both = elapsed_of(one, other)
     assert both is not None
-    assert (both.middle, both.low, both.high) == pytest.approx((-11 / busy, -23 / busy, -3 / busy))
+    # 10 and 2 below, 5 and 3 above: in quadrature
+    ends = (-11 - sqrt(104)) / busy, (-11 + sqrt(34)) / busy
+    assert (both.middle, both.low, both.high) == pytest.approx((-11 / busy, *ends))
     assert elapsed_of(None, other) is None
 
 
@@ -196,10 +204,9 @@ def test_user_time_by_what_was_measured() -> None:
     user = predict(counts(), asked).user.here
     assert user is not None
     assert user.middle == pytest.approx(-FAULTS * 2.0 * 810 / 800 * 1e-9)
-    # the ends by the most faults
-    assert (user.low, user.high) == pytest.approx(
-        (-1.6 * FAULTS * 5.5 * 810 / 800 * 1e-9, 1.6 * FAULTS * 1.5 * 810 / 800 * 1e-9)
-    )
+    # 3.5 ns to either side, and 0.6 of 2 ns for the faults: in quadrature
+    n = FAULTS * 810 / 800 * 1e-9
+    assert (user.low, user.high) == pytest.approx((-n * (2 + hypot(3.5, 1.2)), -n * (2 - hypot(3.5, 1.2))))
     alone = user_delta(counts(), replays(interference=(interference(1.0, offsets=(0.0,)),)))
     assert alone is not None
     assert (alone.low, alone.high) == (-inf, inf)

@@ -21,6 +21,7 @@ from p2mperf.model.e6440 import COUNTED, E6440, ENDS, Laptop, Span, difference_n
 from p2mperf.units import PAGE_SIZE
 from p2mperf.workload.replays import CONTROL, ClassCost, Replay, ReplayProcess, Replays
 
+_LONGEST_NS = 1e12
 # Faults and switches: what they cost goes with their number. Others are as long as what they unmap or copy,
 # and go with their lookups, of which those that were replayed may have had more or fewer than all.
 _SHORT = frozenset(
@@ -161,7 +162,10 @@ def _weight(name: str, count: ClassCount, cost: ClassCost) -> float:
 
 def _paired(cost: ClassCost, before: str, after: str) -> float:
     """Mean over the entries of all phases, which are the same for both designs [ns an entry]."""
-    differences = np.subtract(cost.ns_per_entry[before], cost.ns_per_entry[after])
+    costs = np.array([cost.ns_per_entry[before], cost.ns_per_entry[after]], np.float64)
+    if not np.abs(costs).max() < _LONGEST_NS:  # nor anything that is no number
+        raise BadInputError(f"no entry into the kernel takes {np.abs(costs).max():g} ns: replay anew")
+    differences = costs[0] - costs[1]
     return float(np.average(differences, weights=cost.n_entries))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import hypot, sqrt
 from typing import Literal
 
 from p2mperf.analysis.build_budget import (
@@ -239,15 +239,16 @@ def user_here(faults: Number, per_fault_ns: Span | None) -> Number | None:
     faults : Number
         Of the commit's build.
     per_fault_ns : Span or None
-        By how much user code runs longer after each [ns].
+        By how much user code runs longer after each [ns]. Its sign may be open, so that its range and that of
+        the faults are combined as they are, not in logs.
     """
     if per_fault_ns is None:
         return None
-    ends = [
-        -n * end * _NS for n in (faults.low, faults.high) for end in (per_fault_ns.low, per_fault_ns.high)
-    ]
     middle = change_s(faults.middle, per_fault_ns.middle)
-    return Number(middle, min(ends), max(ends), "s", "measured", per_fault_ns.source)
+    of_faults = abs(middle) * (sqrt(faults.width) - 1)
+    low, high = (change_s(faults.middle, end) for end in (per_fault_ns.high, per_fault_ns.low))
+    ends = middle - hypot(middle - low, of_faults), middle + hypot(high - middle, of_faults)
+    return Number(middle, *ends, "s", "measured", per_fault_ns.source)
 
 
 def elapsed_of(system: Number | None, user: Number | None) -> Number | None:
@@ -263,12 +264,9 @@ def elapsed_of(system: Number | None, user: Number | None) -> Number | None:
     said = f"CPU time / {N_BUSY_THREADS:.2f} busy threads"
     if user is None:
         return system.scaled(1 / N_BUSY_THREADS, "s", f"{said}; system time alone")
-    low, middle, high = (
-        one + other
-        for one, other in zip(
-            (system.low, system.middle, system.high), (user.low, user.middle, user.high), strict=True
-        )
-    )
+    middle = system.middle + user.middle
+    low = middle - hypot(system.middle - system.low, user.middle - user.low)
+    high = middle + hypot(system.high - system.middle, user.high - user.middle)
     whole = replace(system, middle=middle, low=low, high=high)
     return whole.scaled(1 / N_BUSY_THREADS, "s", said)
 

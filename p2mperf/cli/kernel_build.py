@@ -91,7 +91,7 @@ def _parser() -> Parser:
     thp.add_argument("--no-thp", action="store_false", dest="thp", help="a kernel without it")
     parser.add_argument("--faults", metavar="N", help="page faults of the commit's build, if they are known")
     parser.add_argument(
-        "--interference", action="store_true", help="measure what entries do to user code too"
+        "--interference", action="store_true", help="measure what entries do to user code too: minutes more"
     )
     parser.add_argument("--json", action="store_true", help="print JSON: all numbers with their origin")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")

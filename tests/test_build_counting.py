@@ -13,7 +13,7 @@ from p2mperf.analysis.kernel_build import kernel_build
 from p2mperf.errors import BadInputError
 from p2mperf.workload.events import Event
 from p2mperf.workload.locality import Sums
-from p2mperf.workload.recording import Recording, Whole
+from p2mperf.workload.recording import CpuCount, Recording, Whole
 
 
 def build(n_writes: int = 300, n_reads: int = 30) -> Recording:
@@ -145,5 +145,11 @@ def test_replays_of_another_recording_or_kernel_are_told() -> None:
     assert not any(
         "another recording" in note for note in kernel_build(build(), asked, digest="digest").notes
     )
+    made = build()
+    about = replace(made.about, complete_until_ns=2_500_000_000, cpus={0: CpuCount(9, 4, 1)})
+    notes = kernel_build(replace(made, about=about), asked).notes
+    assert "the recording is no kernel's, but made: by a test" in notes
+    assert "the recording is complete up to 2.5 s alone" in notes
+    assert "5 events of the recording were lost" in notes
     # The kernel is the replays': counts follow them.
     assert kernel_build(build(), replays(thp=False, replays=asked.replays)).counts.thp is False

@@ -33,9 +33,9 @@ from p2mperf.analysis.build_parts import (
 )
 from p2mperf.analysis.build_swings import swings_of
 from p2mperf.analysis.statistics import N_FOR_VERDICT
-from p2mperf.errors import BadInputError, known, shown
+from p2mperf.errors import BadInputError, cut, known, shown
 from p2mperf.model.published_build import ELAPSED, SYSTEM, USER
-from p2mperf.workload.recording import Recording
+from p2mperf.workload.recording import About, Recording
 from p2mperf.workload.replays import Replays
 
 
@@ -170,10 +170,24 @@ def kernel_build(
         guest=guest,
         n_faults=n_faults,
     )
-    if digest and replays.recording and digest != replays.recording:
-        other = "the replays are of another recording: their entries are weighed class by class as this one's"
-        return replace(found, notes=(*found.notes, other))
-    return found
+    is_other = bool(digest and replays.recording and digest != replays.recording)
+    return replace(found, notes=(*found.notes, *_notes_on(recording.about, is_other)))
+
+
+def _notes_on(about: About, is_other: bool) -> tuple[str, ...]:
+    """What makes the recording doubtful, or the replays another's."""
+    n_lost = sum(count.n_overrun + count.n_dropped for count in about.cpus.values())
+    doubts = {
+        f"the recording is no kernel's, but made: {cut(about.made)}": about.made != "",
+        f"the recording is complete up to {about.complete_until_ns / 1e9:.1f} s alone": (
+            about.complete_until_ns >= 0
+        ),
+        f"{n_lost} events of the recording were lost": n_lost > 0,
+        "the replays are of another recording: their entries are weighed class by class as this one's": (
+            is_other
+        ),
+    }
+    return tuple(note for note, holds in doubts.items() if holds)
 
 
 def predict(

@@ -226,7 +226,7 @@ def test_victims_fit_the_caches_of_a_machine() -> None:
         "n_cpus": 2,
     }
     sizes = [victim.work_bytes for victim in default_victims(card) if victim.kind == "chase"]
-    assert sizes == [48 * KIB, 2 * MIB, 4 * MIB, 32 * MIB]  # of a share of 130 MiB no more
+    assert sizes == [36 * KIB, 1536 * KIB, 4 * MIB, 32 * MIB]  # of a share of 130 MiB no more
 
 
 def test_a_chase_goes_through_all_its_lines() -> None:

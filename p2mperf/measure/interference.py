@@ -57,22 +57,31 @@ class Victim:
 
 
 def default_victims(card: Card) -> tuple[Victim, ...]:
-    """Work that fits each cache of this machine, twice the second, and a CPU's share of the last one.
+    """Work in three quarters of the first and second cache, in twice the second, and in a share of the last.
 
     Parameters
     ----------
     card : dict
         From `p2mperf.host.card.machine_card`.
+
+    Notes
+    -----
+    A cycle as large as a cache would not stay in it: of a line that is driven out, the next round drives out
+    the next one, and so on, as no program's own work does.
     """
     sizes = {
         cache["level"]: cache["size_bytes"] for cache in card["caches"] if cache["type"] != "Instruction"
     }
-    wanted = [sizes[1]] if 1 in sizes else [8 * PAGE_SIZE]
+    wanted = [_within(sizes[1])] if 1 in sizes else [8 * PAGE_SIZE]
     if 2 in sizes:
-        wanted += [sizes[2], 2 * sizes[2]]
+        wanted += [_within(sizes[2]), 2 * sizes[2]]
     if 3 in sizes:
         wanted.append(min(sizes[3] // max(1, card.get("n_cpus") or 1), _LARGEST_BYTES))
     return tuple(Victim(kind, n_bytes) for kind in VICTIMS for n_bytes in sorted(set(wanted)))
+
+
+def _within(cache_bytes: int) -> int:
+    return cache_bytes * 3 // 4 // PAGE_SIZE * PAGE_SIZE
 
 
 def touches_in(replayer: Replayer, victim: Victim, gap_ns: float) -> int:

@@ -195,7 +195,7 @@ def test_other_rows(found: KernelBuild) -> None:
     assert rows[0][4] == "0.50"  # 7 / 14
     assert budget_rows(found)[0][:2] == ("page faults of that build", "x/ 1.60")
     assert budget_rows(found)[-1][0] == "together"
-    assert needed_rows(found)[1] == ("182 million faults", "110", "7.8", "1.83")
+    assert needed_rows(found)[1] == ("182 million faults", "110", "7.8", "1.83", "15.7")
     assert [row[0] for row in swing_rows(found)] == [swing.name for swing in found.swings]
 
 
@@ -204,6 +204,8 @@ def test_plain_data_is_json_and_says_what_each_number_is(found: KernelBuild) -> 
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     origins = {key: plain[key]["origin"] for key in ("faults", "faults_by_user_time")}  # type: ignore[index]
     assert origins == {"faults": "published", "faults_by_user_time": "measured"}
+    assert plain["estimate"]["origin"] == "measured"  # type: ignore[index]
+    assert plain["system"]["published"]["origin"] == "published"  # type: ignore[index]
     assert plain["system"]["published"]["noise_s"] == pytest.approx(33.1, abs=0.1)  # type: ignore[index]
     open_sign = replays(replays=(replay("cold", "8G", {"ANONYMOUS_WRITE": 1.0}),))
     unbounded = predict(counts(), open_sign).to_dict()

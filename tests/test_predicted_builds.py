@@ -219,6 +219,7 @@ def test_what_would_have_to_be_true(found: KernelBuild) -> None:
     assert likely.per_fault_ns == pytest.approx(20e9 / FAULTS)
     assert likely.per_p2m_ns == pytest.approx(20e9 / FAULTS / 14)
     assert likely.of_estimate == pytest.approx(20e9 / FAULTS / 60)
+    assert likely.of_tight == pytest.approx(20e9 / FAULTS / 7)
     assert few.per_fault_ns == pytest.approx(1.6 * likely.per_fault_ns)
     assert many.per_fault_ns == pytest.approx(likely.per_fault_ns / 1.6)
 

@@ -21,7 +21,7 @@ from p2mperf.model.e6440 import E6440, E6440_FASTEST, Span, from_memory
 from p2mperf.model.published_build import ANCHOR, N_BUSY_THREADS, SYSTEM, USER, PublishedTime
 from p2mperf.units import real_number
 
-ESTIMATE = "cold"
+ESTIMATE, TIGHT = "cold", "tight"
 # Ends that are so many times apart say nothing of the size.
 TOO_WIDE = 10.0
 _HERE = "faults x what one costs more in the cold replay on this host"
@@ -62,12 +62,15 @@ class Needed:
         So much a fault would have to cost more, and so much a lookup of the p2m [ns].
     of_estimate : float
         How many times what was measured cold that is; negative where that has the other sign.
+    of_tight : float
+        And how many times what was measured in a tight loop; infinite without one.
     """
 
     n_faults: float
     per_fault_ns: float
     per_p2m_ns: float
     of_estimate: float
+    of_tight: float
 
 
 @dataclass(frozen=True)
@@ -271,7 +274,9 @@ def elapsed_of(system: Number | None, user: Number | None) -> Number | None:
     return whole.scaled(1 / N_BUSY_THREADS, "s", said)
 
 
-def needed_for(counts: BuildCounts, faults: Number, estimate: BuildDelta) -> tuple[Needed, ...]:
+def needed_for(
+    counts: BuildCounts, faults: Number, deltas: Sequence[BuildDelta], estimate: BuildDelta
+) -> tuple[Needed, ...]:
     """Say what a fault would have to cost more for the whole published change of system time.
 
     Parameters
@@ -280,20 +285,32 @@ def needed_for(counts: BuildCounts, faults: Number, estimate: BuildDelta) -> tup
         The recorded build.
     faults : Number
         Of the commit's build.
+    deltas : sequence of BuildDelta
+        All that was replayed.
     estimate : BuildDelta
-        The cold replay.
+        The cold replay among them.
 
     Returns
     -------
     tuple of Needed
         At the fewest, the likely and the most faults; one where they are given.
     """
-    found = estimate.per_fault_ns.estimate
+    tight = tight_of(deltas, estimate)
+    measured = [0.0 if one is None else one.per_fault_ns.estimate for one in (estimate, tight)]
     numbers = dict.fromkeys((faults.low, faults.middle, faults.high))
     costs = [(n, -SYSTEM.change_s / n / _NS) for n in numbers]
     return tuple(
-        Needed(n, ns, ns / counts.p2m_per_fault, ns / found if found else float("inf")) for n, ns in costs
+        Needed(
+            n, ns, ns / counts.p2m_per_fault, *(ns / found if found else float("inf") for found in measured)
+        )
+        for n, ns in costs
     )
+
+
+def tight_of(deltas: Sequence[BuildDelta], estimate: BuildDelta) -> BuildDelta | None:
+    """What the estimate's guest took in a tight loop, if that was replayed."""
+    there = (one for one in deltas if (one.condition, one.guest) == (TIGHT, estimate.guest))
+    return next((one for one in there if one.large_pages == estimate.large_pages), None)
 
 
 def judge_both(here: Number, modelled: Number | None, published: PublishedTime) -> Verdict:

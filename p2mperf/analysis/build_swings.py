@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from p2mperf.analysis.build_budget import Number, Swing, widest_first
 from p2mperf.analysis.build_counts import BuildCounts
 from p2mperf.analysis.build_deltas import BuildDelta
-from p2mperf.analysis.build_parts import change_s
+from p2mperf.analysis.build_parts import change_s, tight_of
 from p2mperf.workload.steps import Step
 from p2mperf.workload.translations import STEPS
 
-TIGHT = "tight"
 # Share of its pages that a fault around maps at the least: the others are not in the page cache.
 _LEAST_OF_WINDOW = STEPS[Step.FILE_PAGE].low
 
@@ -80,7 +79,7 @@ def _hot(
     counts: BuildCounts, faults: Number, deltas: Sequence[BuildDelta], estimate: BuildDelta
 ) -> list[Swing]:
     """Lookups that more or fewer of would be hot: they cost what one costs in a tight loop."""
-    tight = next((one for one in deltas if (one.condition, one.guest) == (TIGHT, estimate.guest)), None)
+    tight = tight_of(deltas, estimate)
     if tight is None:
         return []
     cold = estimate.per_fault_ns.estimate

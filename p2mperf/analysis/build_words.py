@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2mperf.analysis.build_budget import Number, combined
-from p2mperf.analysis.build_parts import PredictedTime
+from p2mperf.analysis.build_parts import PredictedTime, tight_of
 from p2mperf.analysis.kernel_build import KernelBuild
 from p2mperf.model.published_build import as_clock
 
@@ -82,9 +82,7 @@ def sentence(found: KernelBuild) -> str:
         if computed is not None
         else ""
     )
-    tight = next(
-        (one for one in found.deltas if (one.condition, one.guest) == ("tight", found.estimate.guest)), None
-    )
+    tight = tight_of(found.deltas, found.estimate)
     in_a_loop = f", where a tight loop has {tight.per_fault_ns.estimate:.1f} ns" if tight is not None else ""
     return (
         f"A page fault of a recorded build asks the p2m {found.counts.p2m_per_fault:.1f} times, and replayed"
@@ -137,7 +135,13 @@ def delta_rows(found: KernelBuild) -> Rows:
 DELTA_HEADS = ("a page fault costs more", "", "ns", "from, to", "ns a lookup", "against itself")
 BUDGET_HEADS = ("what is open", "factor", "why")
 SWING_HEADS = ("what the prediction hangs on", "from", "to", "system time from", "to")
-NEEDED_HEADS = ("for the published change", "ns a fault", "ns a lookup", "times what was measured")
+NEEDED_HEADS = (
+    "for the published change",
+    "ns a fault",
+    "ns a lookup",
+    "times the cold estimate",
+    "times a tight loop",
+)
 
 
 def budget_rows(found: KernelBuild) -> Rows:
@@ -159,6 +163,7 @@ def needed_rows(found: KernelBuild) -> Rows:
             f"{one.per_fault_ns:.0f}",
             f"{one.per_p2m_ns:.1f}",
             f"{one.of_estimate:.2f}",
+            f"{one.of_tight:.1f}",
         )
         for one in found.needed
     ]

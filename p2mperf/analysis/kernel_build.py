@@ -108,8 +108,14 @@ class KernelBuild:
             "faults_per_user_s",
         )
         plain["counts"].update({name: getattr(self.counts, name) for name in counted})
+        for delta in (plain["estimate"], *plain["deltas"]):
+            delta["origin"] = "measured"
         for time, line in zip(self.times, (plain["elapsed"], plain["system"], plain["user"]), strict=True):
-            line["published"] |= {"change_s": time.published.change_s, "noise_s": time.published.noise_s}
+            line["published"] |= {
+                "origin": "published",
+                "change_s": time.published.change_s,
+                "noise_s": time.published.noise_s,
+            }
         return plain
 
 
@@ -244,7 +250,7 @@ def predict(
         user=PredictedTime(USER, user, None),
         budget=budget,
         swings=swings_of(counts, faults, deltas, estimate, modelled),
-        needed=needed_for(counts, faults, estimate),
+        needed=needed_for(counts, faults, deltas, estimate),
         verdict=judge_both(here, computed, SYSTEM),
         notes=_notes(counts, estimate, replays),
     )

@@ -145,8 +145,10 @@ class Naive:
         self.entries: list[tuple[Entered, int, list[int]]] = []
         self.items: list[int] = []
         self.wanted, self.n_unknown, self.n_revived = True, 0, 0
+        self.rows = _rows(recording)
         self.faults, self.lone = find_faults(recording)
-        alloc = [i for i, row in enumerate(_rows(recording)) if row[1] == Event.ALLOC]
+        self.number = {fault.at: number for number, fault in enumerate(self.faults)}
+        alloc = [i for i, row in enumerate(self.rows) if row[1] == Event.ALLOC]
         of_tables = self.lone.union(*(fault.tables for fault in self.faults))
         tables = [i for i in alloc if i in of_tables]
         self.table_frame = dict(zip(tables, placed.tables.tolist(), strict=True))
@@ -191,7 +193,7 @@ class Naive:
 
     def _place_files(self) -> None:
         runs: dict[tuple[int, int], int] = {}
-        rows = _rows(self.recording)
+        rows = self.rows
         for fault in self.faults:
             if fault.entered == Entered.FILE_READ and fault.window >= 0:
                 _, _, first, aux = rows[fault.window]
@@ -221,7 +223,7 @@ class Naive:
     def _go(self) -> None:
         columns = (self.recording.time_ns, self.recording.cpu)
         stamps = list(zip(*(column.tolist() for column in columns), strict=True))
-        rows = _rows(self.recording)
+        rows = self.rows
         faults, cached = iter(self.faults), iter(self._cached(rows))
         for i, (pid, event, value, aux) in enumerate(rows):
             now, cpu = stamps[i]
@@ -398,7 +400,7 @@ class Naive:
     def map_fault(self, space: Space, fault: Fault) -> None:
         page, (_, _, pte) = fault.page, space.above(fault.page)
         there = space.pages.get(page)
-        data = int(self.placed.data[self.faults.index(fault)])
+        data = int(self.placed.data[self.number[fault.at]])
         match fault.entered:
             case Entered.ANONYMOUS_WRITE | Entered.ZERO_READ:
                 is_written = fault.entered == Entered.ANONYMOUS_WRITE
@@ -432,7 +434,7 @@ class Naive:
         page = fault.page
         frame = int(self.placed.unknown[page % self.placed.unknown.size])
         if fault.window >= 0:
-            _, _, first, aux = _rows(self.recording)[fault.window]
+            _, _, first, aux = self.rows[fault.window]
             n_pages = min(max(aux & 0xFFFF_FFFF, 1), 16)
             begin = page & ~15
             if page >= begin + n_pages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ _RUNS_PER_BLOCK = _BLOCK_FRAMES // _RUN_FRAMES
 _MOST_FRAMES = 1 << 40
 # What the recording does not tell stands in these: pages and tables from before it began.
 _UNKNOWN_BLOCKS = 16
+_PIECE = 1 << 18
 # The kernel's own pages, wherever in its image they are: the page of zeroes, the table behind the vsyscall
 # page, and the root that has no user's half.
 _ZERO_PLACE, _VSYSCALL_PLACE, _SWAPPER_PLACE = 0x100, 0x123, 0x145
@@ -156,19 +158,26 @@ def place(
     )
 
 
+def _pieces(column: Numbers) -> Iterator[tuple[int, Numbers]]:
+    """A column piece by piece, so that what is made of one is small."""
+    for start in range(0, column.size, _PIECE):
+        yield start, column[start : start + _PIECE]
+
+
 def _blocks(columns: list[Numbers]) -> Numbers:
     """Distinct blocks of frames, in order; a frame of -1 is none."""
-    distinct = [np.unique(column >> _BLOCK_SHIFT) for column in columns]
-    blocks = np.unique(np.concatenate(distinct))
+    distinct = [np.unique(piece >> _BLOCK_SHIFT) for column in columns for _, piece in _pieces(column)]
+    blocks = np.unique(np.concatenate([np.empty(0, np.int64), *distinct]))
     return blocks[blocks >= 0]
 
 
 def _mapped(column: Numbers, blocks: Numbers, chosen: Numbers, none: int) -> Frames:
-    if not blocks.size:
-        return np.full(column.size, none, np.uint32)
-    rank = np.minimum(np.searchsorted(blocks, column >> _BLOCK_SHIFT), blocks.size - 1)
-    frames = chosen[rank] << _BLOCK_SHIFT | column & (_BLOCK_FRAMES - 1)
-    return np.where(column < 0, none, frames).astype(np.uint32)
+    mapped = np.full(column.size, none, np.uint32)
+    for start, piece in _pieces(column):
+        known = np.flatnonzero(piece >= 0)
+        rank = np.searchsorted(blocks, piece[known] >> _BLOCK_SHIFT)
+        mapped[start + known] = chosen[rank] << _BLOCK_SHIFT | piece[known] & (_BLOCK_FRAMES - 1)
+    return mapped
 
 
 def _chosen(blocks: Numbers, n_more: int, guest: Guest, seed: int, placement: str) -> Numbers:

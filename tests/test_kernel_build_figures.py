@@ -167,6 +167,11 @@ def test_the_widest_bar_is_first_and_holds_the_estimate() -> None:
     (ax,) = figure("build-tornado", found).axes
     assert [label.get_text() for label in ax.get_yticklabels()] == list(widths.index)
     assert len(ax.patches) == len(widths)
+    # What moves the computed road is hatched, and no bar of what was measured.
+    hatched = {name for name, bar in zip(widths.index, ax.patches, strict=True) if bar.get_hatch()}
+    assert hatched == {"caches of the laptop", "clock of the laptop"}
+    cold = rows[rows["name"] == "how cold an entry is"].set_index("end")["origin"]
+    assert cold.to_dict() == {"tight": "measured", "all from memory": "modelled"}
 
 
 @pytest.mark.parametrize("name", ["build-seconds", "build-tornado"])

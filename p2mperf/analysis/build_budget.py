@@ -171,11 +171,14 @@ class Swing:
         What it is at either end, in words.
     seconds : tuple of float
         Change of system time there [s].
+    origins : tuple of str
+        Where each comes from, as `Number` has it.
     """
 
     name: str
     ends: tuple[str, str]
     seconds: tuple[float, float]
+    origins: tuple[Origin, Origin] = ("measured", "measured")
 
     @property
     def width_s(self) -> float:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2mperf.analysis.build_budget import Number, Swing, widest_first
+from p2mperf.analysis.build_budget import Number, Origin, Swing, widest_first
 from p2mperf.analysis.build_counts import BuildCounts
 from p2mperf.analysis.build_deltas import BuildDelta
 from p2mperf.analysis.build_parts import change_s, tight_of
 from p2mperf.workload.steps import Step
 from p2mperf.workload.translations import STEPS
 
+_FROM_MEMORY = "all from memory"
+_BOTH_MODELLED: tuple[Origin, Origin] = ("modelled", "modelled")
 # Share of its pages that a fault around maps at the least: the others are not in the page cache.
 _LEAST_OF_WINDOW = STEPS[Step.FILE_PAGE].low
 
@@ -50,9 +52,10 @@ def swings_of(
     if modelled:
         laptop, fastest, _ = modelled
         ends = "L2, little to walk", "L3, much to walk"
-        found.append(_swing("caches of the laptop", ends, faults, laptop.low, laptop.high))
+        found.append(_swing("caches of the laptop", ends, faults, laptop.low, laptop.high, _BOTH_MODELLED))
         ends = "3.6 GHz", "3.3 GHz"
-        found.append(_swing("clock of the laptop", ends, faults, fastest.middle, laptop.middle))
+        both = fastest.middle, laptop.middle
+        found.append(_swing("clock of the laptop", ends, faults, *both, _BOTH_MODELLED))
     for other in deltas:
         if other.condition == estimate.condition and other is not estimate:
             name = "page size of the tables" if other.large_pages else "size of the guest"
@@ -70,9 +73,11 @@ def _coldness(
         if one.guest == estimate.guest and one.large_pages == estimate.large_pages
     }
     if modelled:
-        there["all from memory"] = modelled[-1].middle
+        there[_FROM_MEMORY] = modelled[-1].middle
     ends = min(there, key=lambda name: there[name]), max(there, key=lambda name: there[name])
-    return _swing("how cold an entry is", ends, faults, there[ends[0]], there[ends[1]])
+    origins: dict[str, Origin] = {_FROM_MEMORY: "modelled"}
+    one, other = (origins.get(end, "measured") for end in ends)
+    return _swing("how cold an entry is", ends, faults, there[ends[0]], there[ends[1]], (one, other))
 
 
 def _hot(
@@ -96,5 +101,13 @@ def _hot(
     ]
 
 
-def _swing(name: str, ends: tuple[str, str], faults: Number, one_ns: float, other_ns: float) -> Swing:
-    return Swing(name, ends, (change_s(faults.middle, one_ns), change_s(faults.middle, other_ns)))
+def _swing(
+    name: str,
+    ends: tuple[str, str],
+    faults: Number,
+    one_ns: float,
+    other_ns: float,
+    origins: tuple[Origin, Origin] = ("measured", "measured"),
+) -> Swing:
+    seconds = change_s(faults.middle, one_ns), change_s(faults.middle, other_ns)
+    return Swing(name, ends, seconds, origins)

@@ -24,6 +24,7 @@ _LOOKS = {
     MEASURED: Look("#0072B2", marker="o"),
     MODELLED: Look("#D55E00", marker="D", is_hollow=True),
 }
+COLOURS = {origin: look.colour for origin, look in _LOOKS.items()}
 _DASHES = {PUBLISHED: (1.0, 2.0), MODELLED: (4.0, 2.0)}
 _LABELS = {
     PUBLISHED: "published: one run of each kernel, and what two such runs differ by for no reason (95 %)",

@@ -9,12 +9,13 @@ import pandas as pd
 
 from p2mperf.analysis.kernel_build import KernelBuild
 from p2mperf.figures.kernel_build.given import BUILD, plainly
+from p2mperf.figures.kernel_build.seconds import COLOURS, MEASURED, MODELLED
 from p2mperf.figures.spec import FigureSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BAR, _LINE = "#56B4E9", "#0072B2"
+_BAR = "#56B4E9"
 
 
 def data(build: KernelBuild) -> pd.DataFrame:
@@ -23,30 +24,36 @@ def data(build: KernelBuild) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Rows of name, end (of the assumption, in words) and seconds, two an assumption, the widest first;
-        ``attrs`` have the estimate and the published change [s].
+        Rows of name, end (of the assumption, in words), seconds and origin, two an assumption, the widest
+        first; ``attrs`` have the estimates of both roads and the published change [s].
     """
     rows = [
-        (plainly(swing.name), plainly(end), seconds)
+        (plainly(swing.name), plainly(end), seconds, origin)
         for swing in build.swings
-        for end, seconds in zip(swing.ends, swing.seconds, strict=True)
+        for end, seconds, origin in zip(swing.ends, swing.seconds, swing.origins, strict=True)
     ]
-    table = pd.DataFrame(rows, columns=["name", "end", "seconds"])
+    table = pd.DataFrame(rows, columns=["name", "end", "seconds", "origin"])
     system = build.system
     table.attrs["estimate_s"] = system.here.middle if system.here else np.nan
+    table.attrs["modelled_s"] = system.modelled.middle if system.modelled else np.nan
     table.attrs["published_s"] = system.published.change_s
-    table.attrs["note"] = "each bar moves one assumption, all others as they are; seconds of system time"
+    table.attrs["note"] = (
+        "each bar moves one assumption, all others as they are; hatched: computed for the laptop"
+    )
     return table
 
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw a bar for each assumption, its ends named."""
+    """Draw a bar for each assumption, its ends named: hollow where both of them are computed."""
     names = list(dict.fromkeys(table["name"]))
     for row, name in enumerate(names):
         part = table[table["name"] == name].sort_values("seconds")
-        (low, high), (left, right) = part["seconds"].to_numpy(float), part["end"]
-        ax.barh(row, high - low, 0.55, left=low, color=_BAR)
-        for place, text, side, aside in ((low, left, "right", -4), (high, right, "left", 4)):
+        (low, high), texts, origins = part["seconds"].to_numpy(float), part["end"], list(part["origin"])
+        hollow = set(origins) == {MODELLED}
+        face, edge = ("white", COLOURS[MODELLED]) if hollow else (_BAR, _BAR)
+        ax.barh(row, high - low, 0.55, left=low, facecolor=face, edgecolor=edge, hatch="////" * hollow)
+        ends = zip((low, high), texts, origins, ("right", "left"), (-4, 4), strict=True)
+        for place, text, origin, side, aside in ends:
             ax.annotate(
                 f"{text}: {place:+.1f}",
                 (place, row),
@@ -55,11 +62,14 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
                 ha=side,
                 va="center",
                 fontsize=8.5,
+                color=COLOURS[origin],
                 bbox={"color": "white", "alpha": 0.8, "pad": 0.8},
             )
-    estimate, published = table.attrs["estimate_s"], table.attrs["published_s"]
-    if np.isfinite(estimate):
-        ax.axvline(estimate, color=_LINE, linewidth=1.6, label=f"estimate: {estimate:+.1f} s")
+    published = table.attrs["published_s"]
+    for origin, line, name in ((MEASURED, "-", "estimate_s"), (MODELLED, "--", "modelled_s")):
+        if np.isfinite(seconds := table.attrs[name]):
+            label = f"{origin}: {seconds:+.1f} s"
+            ax.axvline(seconds, color=COLOURS[origin], linewidth=1.6, linestyle=line, label=label)
     ax.axvline(published, color="0.25", linewidth=1.4, linestyle=":", label=f"published: {published:+.0f} s")
     ax.axvline(0, color="0.25", linewidth=1.0)
     reach = [*table["seconds"], published, 0.0]

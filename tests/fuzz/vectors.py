@@ -265,4 +265,7 @@ def _harmless(random: Random, command: str, made: list[str]) -> list[str]:
         is_dry = random.random() < 0.5 or any(word.startswith("--real-ab") for word in made)
         hostile = ["--replays", random.choice(("nothing", "file", "fifo", "damaged.jsonl", "/dev/null"))]
         made = [*(["--dry-run"] if is_dry else hostile), *made]
+    if command == "replay":
+        short = ["--processes", "1", "--phase", "10", "--guest-memory", "512M"]
+        made += ["--dry-run"] if random.random() < 0.8 else short
     return [word for word in made if word != "--prove"]

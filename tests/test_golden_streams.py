@@ -86,8 +86,8 @@ def test_events_are_counted_once_each(name: str, recording: Recording) -> None:
     assert counted.by_class["EXIT"].n == events["EXIT_MMAP"]
     # A new root for each process that is copied, each program, and none for threads and those that wait.
     assert counted.by_step["NEW_PGD"].n == counted.by_class["FORK"].n + counted.by_class["EXEC"].n
-    # Nothing is counted for steps that their faults alone make: by class of the fault, 2 of the p2m beyond what
-    # is read back for a page that is made and set, and nothing for one that is written natively.
+    # Where the page was there no table is new: 2 of the p2m beyond what is read back, for the entry that is
+    # made and set, and nothing for one that is written natively.
     for entered, more in (("ZERO_PAGE_WRITE", 2), ("COPY_ON_WRITE", 2), ("REUSE", 0)):
         one = counted.by_class[entered]
         assert one.p2m - one.m2p == more * one.n
@@ -114,7 +114,7 @@ def test_the_beginning_is_what_a_naive_kernel_asks(recording: Recording) -> None
 def test_another_recording_asks_otherwise() -> None:
     one, other = (STORED[name]["thp"] for name in sorted(STORED)[:2])
     assert one["by_class"] != other["by_class"]
-    # A configuration that starts more programs for its faults asks more for each: more windows, exits, tables.
+    # Who starts more programs for their faults asks more for each: more windows, exits, tables.
     ratios = []
     for each in (one, other):
         n_faults = sum(row[0] for kind, row in each["by_class"].items() if Entered[kind] < Entered.FORK)

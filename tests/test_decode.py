@@ -305,6 +305,10 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
     ("change", "complaint"),
     [
         ({"page_bytes": 65536}, "pages of 65536 bytes"),
+        ({"root_pid": 2**70}, "began with thread 1180591620717411303424"),
+        ({"root_pid": -1}, "began with thread -1"),
+        ({"tool": "x\n"}, "says of itself cannot be: its tool is no name"),
+        ({"clock": "x" * 300}, "says of itself cannot be: its clock is no name"),
         ({"cpu_numbers": (0, 128)}, "CPUs 0 to 127"),
         ({"header_page": ""}, "says nothing of timestamp"),
         (

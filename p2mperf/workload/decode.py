@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from p2mperf.errors import BadInputError, cut
+from p2mperf.errors import BadInputError, cut, shown
 from p2mperf.host.memory import require_memory
 from p2mperf.workload import decode_kernels as walking, merge_kernels as merging
 from p2mperf.workload.decode_kernels import Found
@@ -19,6 +19,7 @@ from p2mperf.workload.formats import parse_gfp_flags
 from p2mperf.workload.layouts import EventLayout, PageLayout, event_layout, page_layout
 from p2mperf.workload.raw_trace import RawTrace, read_progress
 from p2mperf.workload.recording import About, CpuCount, Recording, Usage
+from p2mperf.workload.recording_checks import check_about
 
 # Pages of all CPUs that are decoded at a time: enough to be worth a call, few enough to stay in a cache.
 _CHUNK_PAGES = 256
@@ -72,6 +73,8 @@ def decode(raw: RawTrace) -> Recording:
     cpus = sorted(raw.cpu_numbers)
     if not cpus or not 0 <= cpus[0] <= cpus[-1] < MOST_CPUS:
         raise BadInputError(f"a recording is of CPUs 0 to {MOST_CPUS - 1}, and {where} of others")
+    if not 0 <= raw.root_pid <= walking.MOST_THREADS:
+        raise BadInputError(f"{where} began with thread {shown(raw.root_pid)}, which no Linux has")
     if raw.page_bytes != 4096:
         raise BadInputError(f"{where} is of memory pages of {raw.page_bytes} bytes, and a recording of 4096")
     page, layout = page_layout(raw.header_page), event_layout(raw.formats)
@@ -92,10 +95,18 @@ def decode(raw: RawTrace) -> Recording:
     first_ns = int(time_ns[0])
     time_ns -= first_ns
     about = _about(raw, page, merged.n_decoded, -1 if is_whole else until_ns - first_ns)
+    _check_about(about, where)
     if cpus != list(range(len(cpus))):
         cpu = np.array(cpus, np.int8)[cpu]
     recording = Recording(time_ns, cpu, pid, event, value, aux, about)
     return recording if n_kept == time_ns.size else _first(recording, n_kept)
+
+
+def _check_about(about: About, where: str) -> None:
+    try:
+        check_about(about)
+    except BadInputError as error:
+        raise BadInputError(f"what {where} says of itself cannot be: {error}") from None
 
 
 def _first(recording: Recording, n_kept: int) -> Recording:

@@ -1,16 +1,17 @@
-"""Fuzz of what is read: mutations of a journal, a Parquet file and a recording that p2mperf itself made.
+"""Fuzz of what is read: changed journals, Parquet files, recordings and raw traces that p2mperf itself made.
 
     python tests/fuzz/files.py [--seed 1] [--cases 2000] [--use-one-in 1] [--case N]
 
-A third of the cases change the journal, a third the Parquet file, a third the recording: single bits, missing
-ends, lines and stretches left out or doubled, values of other types, deep nesting, lone surrogates, numbers
-beyond 64 bits, impossible dates, mathematical text in names. `p2mperf.load` and `p2mperf.read_recording` must
-refuse what they are given with one sentence (a ResultsError), or give the same data as before. A journal's
-line has no checksum: where a changed number makes another valid record, what was read must be what another
-reader of the file reads. A Parquet file that was written anew with other columns or metadata may give other
-data, but none that no sweep can have written; the same goes for a recording, and what no kernel can have
-recorded. What was accepted must then be fit for summary and figures, which may refuse it in a sentence, too.
-That takes most of the time: `--use-one-in` leaves it to one case in so many.
+A quarter of the cases each change the journal, the Parquet file, the recording, the raw trace: single bits,
+missing ends, lines and stretches left out or doubled, values of other types, deep nesting, lone surrogates,
+numbers beyond 64 bits, impossible dates, mathematical text in names. `p2mperf.load` and
+`p2mperf.read_recording` must refuse what they are given with one sentence (a ResultsError), or give the same
+data as before. A journal's line has no checksum: where a changed number makes another valid record, what was
+read must be what another reader of the file reads. A Parquet file that was written anew with other columns or
+metadata may give other data, but none that no sweep can have written; the same goes for a recording, and what
+no kernel can have recorded, and for a raw trace, whose pages have no checksums. What was accepted must then
+be fit for summary and figures, which may refuse it in a sentence, too. That takes most of the time:
+`--use-one-in` leaves it to one case in so many.
 
 `--case` keeps the file that it made, and names it.
 """
@@ -37,7 +38,7 @@ from mutations import JOURNAL, PARQUET
 from outcomes import Channel, Fault, Report, Work, Wrong, bad_sentence, print_report, run_cases, where_of
 
 import p2mperf
-from p2mperf.errors import P2mperfError, ResultsError
+from p2mperf.errors import BadInputError, P2mperfError, ResultsError
 from p2mperf.results.export import export
 from p2mperf.results.journal import Journal
 
@@ -61,6 +62,7 @@ class Originals:
         self.parquet = export(journal.path, directory)[0].read_bytes()
         self.frame = p2mperf.load(journal.path)
         self.recording, self.recorded = recording_files.original(directory)
+        self.raw = recording_files.RawOriginal(directory)
 
     def changed_journal(self, content: bytes) -> Path:
         """A results directory with only this journal."""
@@ -81,11 +83,13 @@ class Originals:
 def mutation(seed: int, case: int, originals: Originals) -> tuple[str, Path]:
     """The changed file of one case, and how it was changed."""
     random = Random(f"{seed}/{case}")
-    if case % 3 == 2:
+    if case % 4 == 3:
+        return originals.raw.changed(random)
+    if case % 4 == 2:
         change = random.choice(recording_files.RECORDING)
         content = change(random, originals.recorded)
         return f"recording {change.__name__}", originals.changed_parquet(content)
-    if case % 3 == 1:
+    if case % 4 == 1:
         change = random.choice(PARQUET)
         return f"Parquet file {change.__name__}", originals.changed_parquet(change(random, originals.parquet))
     change = random.choice(JOURNAL)
@@ -203,11 +207,13 @@ def run(seed: int, case: int, originals: Originals, channel: Channel, is_used: b
     found: Fault | None = None
     try:
         kind, _, how = text.partition(" ")
-        if kind == "recording":
+        if kind == "raw":
+            outcome = recording_files.judge_raw(path)
+        elif kind == "recording":
             outcome = recording_files.judge(path, originals.recording, how)
         else:
             outcome = judge(path, originals, "retabled" in text, is_used)
-    except ResultsError as error:
+    except (ResultsError, BadInputError) as error:
         outcome = "refused"
         if bad := bad_sentence(str(error)):
             found = Fault("message", where_of(error), bad, case, text)
@@ -239,8 +245,8 @@ def main() -> int:
     _use(originals.frame, directory)
 
     def one(case: int, channel: Channel) -> None:
-        # By threes: a case of each kind.
-        is_used = lone or case // 3 % arguments.use_one_in == 0
+        # By fours: a case of each kind.
+        is_used = lone or case // 4 % arguments.use_one_in == 0
         path = run(arguments.seed, case, originals, channel, is_used)
         if lone:
             sys.stdout.write(f"{path}\n")

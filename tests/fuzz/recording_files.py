@@ -1,4 +1,4 @@
-"""A small recording, ways to change its file, and what may come of reading it then."""
+"""A small recording and a raw trace, ways to change their files, and what may come of reading them then."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import mutations
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import raw_pages
 from made_recordings import CLONE_VM, USER, WRITE, Made
 from mutations import ODD_VALUES, cut, flipped, overwritten
 from outcomes import Wrong
 
 from p2mperf.errors import BadInputError
 from p2mperf.workload import recording_file
+from p2mperf.workload.decode import decode
 from p2mperf.workload.describing import describe
 from p2mperf.workload.events import Event
+from p2mperf.workload.raw_trace import read_raw_trace
 from p2mperf.workload.recording import CpuCount, Recording
 from p2mperf.workload.recording_checks import COLUMN_TYPES, COLUMNS, check_recording
 from p2mperf.workload.sampling import sample
@@ -112,6 +115,60 @@ def _written(recording: Recording) -> bytes:
     sink = pa.BufferOutputStream()
     recording_file._write(recording, sink)  # type: ignore[arg-type]
     return sink.getvalue().to_pybytes()
+
+
+class RawOriginal:
+    """A raw trace of events of every kind on two CPUs, and how to write changed ones."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "raw"
+        random = Random(1)
+        pages: dict[int, list[bytes]] = {}
+        for cpu in range(2):
+            events = [
+                raw_pages.event(name, random.randint(1, 2000), random.randint(1, 9), pid=random.randint(1, 9))
+                if ("pid", -4) in fields
+                else raw_pages.event(name, random.randint(1, 2000), random.randint(1, 9))
+                for name, fields in raw_pages.FIELDS.items()
+            ]
+            pages[cpu] = [raw_pages.page(10**6 * at, *events) for at in range(1, 4)]
+        counts = dict.fromkeys(pages, 3 * len(raw_pages.FIELDS))
+        raw_pages.write_trace(self._directory, pages, counts, until_ns=10**7)
+        self._files = {path.name: path.read_bytes() for path in self._directory.iterdir()}
+
+    def changed(self, random: Random) -> tuple[str, Path]:
+        """How it was changed, and where it is."""
+        for name, content in self._files.items():
+            (self._directory / name).write_bytes(content)
+        name = random.choice((*self._files, "trace.json"))
+        if name == "trace.json":
+            about = json.loads(self._files[name])
+            if random.random() < 0.3:
+                about.update(finished=False, cpus={})
+            holder, key = random.choice(list(mutations.places(about)))
+            holder[key] = random.choice(ODD_VALUES)
+            content, how = json.dumps(about).encode(), "retyped"
+        else:
+            change = random.choice((flipped, cut, overwritten))
+            content, how = change(random, self._files[name]), change.__name__
+        (self._directory / name).write_bytes(content)
+        return f"raw {name} {how}", self._directory
+
+
+def judge_raw(directory: Path) -> str:
+    """Outcome of decoding a changed raw trace: its pages have no checksums, what comes out must be possible.
+
+    Raises
+    ------
+    Wrong
+        When it is not.
+    """
+    found = decode(read_raw_trace(directory))
+    try:
+        check_recording(found)
+    except BadInputError as error:
+        raise Wrong(f"a recording that cannot be was decoded: {error}") from error
+    return "decoded"
 
 
 RECORDING = (flipped, flipped, cut, overwritten, renumbered, renumbered, renumbered, resaid, resaid)

@@ -393,3 +393,11 @@ def test_forks_of_forks_of_large_processes_end() -> None:
 def test_placements_are_named_once() -> None:
     assert placing.PLACEMENTS == ("spread", "recorded")
     assert classify(frames_recorded(5)).n_faults == 1
+
+
+def test_threads_that_go_on_after_their_exit_have_room() -> None:
+    build = Made()
+    for _ in range(500):
+        build.fault(1, 0).data(1, 5).add(Event.EXIT, 1)
+    counted = count_translations(build.recording())
+    assert (counted.by_class["ANONYMOUS_WRITE"].n, counted.by_class["EXIT"].n) == (500, 500)

@@ -207,8 +207,9 @@ class _Walk:
 
         recording, faults, gone = self._recording, self._faults, _Gone(n_items, n_entries)
         n_threads = int(recording.pid.max(initial=0)) + 1
-        made = np.isin(recording.event, (Event.NEW_TASK, Event.EXEC, Event.FAULT_KERNEL))
-        n_spaces = n_threads + int(np.count_nonzero(made))
+        # Each of these begins one at most; after an exit a thread that goes on has another.
+        begin = (Event.NEW_TASK, Event.EXEC, Event.FAULT_KERNEL, Event.EXIT)
+        n_spaces = n_threads + int(np.count_nonzero(np.isin(recording.event, begin)))
         tells_ends = bool((recording.event == Event.EXIT_MMAP).any())
         starts_of, step_codes = codes(self._thp)
         roles = np.zeros(len(Role), np.int32)

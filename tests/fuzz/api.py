@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import grammar
 import judges
+import recordings
 import rooms
 from outcomes import (
     Channel,
@@ -58,6 +59,7 @@ KINDS = {
     rooms.guests: 15,
     rooms.builds: 10,
     rooms.streamed: 8,
+    recordings.recordings: 8,
     rooms.samples: 8,
     rooms.questions: 8,
     rooms.gifts: 6,
@@ -144,7 +146,7 @@ def shortened(lines: list[str], fault: Fault, names: dict[str, Any]) -> str:
 def warmed(is_lone: bool) -> dict[str, Any]:
     """Names for the statements; what many cases will run is compiled, so that children need not."""
     warnings.simplefilter("ignore")
-    names = namespace() | judges.names() | {"frame": judges.samples()}
+    names = namespace() | judges.names() | recordings.names() | {"frame": judges.samples()}
     for design in () if is_lone else registry():
         for geometry in find_family(family_of(design)).geometries:
             with p2mperf.build(design, p2mperf.Guest.plain("16M", geometry=geometry)) as made:

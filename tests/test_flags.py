@@ -29,9 +29,14 @@ from p2mperf.study.kernel_builds import kernel_build, kernel_build_of, require_o
 from p2mperf.study.knees import measured_knees
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan
+from p2mperf.study.recording import place, record
+from p2mperf.study.replay import replay
+from p2mperf.study.replay_plan import plan_replay
 from p2mperf.study.sweep import sweep
 from p2mperf.units import flag
 from p2mperf.workload.recording import Recording
+from p2mperf.workload.recording_file import refuse_existing, write_recording
+from p2mperf.workload.stream import count_translations, make_stream
 
 PACKAGE = Path(p2mperf.__file__).parent
 NO_FLAGS = ("no", "", 0, 1, 0.0, [], [True], np.array([True, False]), np.int8(1), b"", object())
@@ -98,10 +103,28 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     ("study.kernel_builds", "require_options", "thp"): lambda value: require_options(None, value, None),
     ("study.knees", "measured_knees", "will_write"): lambda value: measured_knees("none", will_write=value),
     ("study.narrow", "narrow", "control"): lambda value: narrow(make_plan("quick"), control=value),
+    ("study.recording", "place", "force"): lambda value: place("none", "16M", force=value),
+    ("study.recording", "record", "force"): lambda value: record(["true"], "none", force=value),
+    **{
+        ("study.replay", "replay", name): lambda value, name=name: replay("none", **{name: value})
+        for name in ("alone", "interference", "quiet", "thp")
+    },
+    **{
+        ("study.replay_plan", "plan_replay", name): lambda value, name=name: plan_replay(**{name: value})
+        for name in ("alone", "interference", "thp")
+    },
     ("study.sweep", "sweep", "fresh"): lambda value: sweep(make_plan("quick"), "none", fresh=value),
     ("study.sweep", "sweep", "will_export"): lambda value: sweep(
         make_plan("quick"), "none", will_export=value
     ),
+    ("workload.recording_file", "refuse_existing", "force"): lambda value: refuse_existing(
+        Path("none"), force=value
+    ),
+    ("workload.recording_file", "write_recording", "force"): lambda value: write_recording(
+        NO_RECORDING, "none", force=value
+    ),
+    ("workload.stream", "count_translations", "thp"): lambda value: count_translations(NO_RECORDING, value),
+    ("workload.stream", "make_stream", "thp"): lambda value: make_stream(NO_RECORDING, SMALL, thp=value),
 }
 # Rooms, and parts of rooms, of which only the package itself asks anything.
 INNER = (
@@ -109,6 +132,12 @@ INNER = (
     *("designs.passing", "designs.pv.list_tables", "designs.pv.quirks", "designs.pv.breaking", "families"),
     *("designs.pv.writer", "designs.pv.list_plan", "designs.pv.reading", "designs.arm.window", "study.jobs"),
     *("populating.layout", "populating.policy_kernels", "designs.hap.door"),
+    *(
+        "workload.range_kernels",
+        "workload.shadow_kernels",
+        "workload.translations",
+        "workload.trace_instance",
+    ),
     *("designs.pv.covering", "designs.pv.scenarios", "streams", "sizing.parameters"),
 )
 

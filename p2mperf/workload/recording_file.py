@@ -16,6 +16,7 @@ from p2mperf.host.memory import require_memory
 from p2mperf.results.files import as_path, open_regular, replace_file, status_of, told
 from p2mperf.results.plain import decoded
 from p2mperf.shipped import RECORDINGS, shipped
+from p2mperf.units import flag
 from p2mperf.workload.plain import from_plain
 from p2mperf.workload.recording import About, Recording
 from p2mperf.workload.recording_checks import (
@@ -80,6 +81,7 @@ def write_recording(recording: Recording, path: str | Path, *, force: bool = Fal
     ResultsError
         When the file cannot be written.
     """
+    force = flag(force, "force")
     check_recording(recording)
     path = refuse_existing(path, force)
     replace_file(path, lambda temporary: _write(recording, temporary))
@@ -104,7 +106,7 @@ def refuse_existing(path: str | Path, force: bool = False) -> Path:
     BadInputError
         When it is there.
     """
-    path = as_path(path)
+    path, force = as_path(path), flag(force, "force")
     if not force and status_of(path) is not None:
         raise BadInputError(f"{told(path)} is there already: name another file, or --force it to be replaced")
     return path

@@ -147,6 +147,7 @@ def warmed(is_lone: bool) -> dict[str, Any]:
     """Names for the statements; what many cases will run is compiled, so that children need not."""
     warnings.simplefilter("ignore")
     names = namespace() | judges.names() | recordings.names() | {"frame": judges.samples()}
+    recordings.warm()
     for design in () if is_lone else registry():
         for geometry in find_family(family_of(design)).geometries:
             with p2mperf.build(design, p2mperf.Guest.plain("16M", geometry=geometry)) as made:

@@ -77,6 +77,14 @@ def names() -> dict[str, Any]:
     }
 
 
+def warm() -> None:
+    """Compile what cases will run: that takes longer than one may."""
+    from p2mperf.guests.guest import Guest
+    from p2mperf.workload.stream import make_stream
+
+    make_stream(wild(1, 0), Guest.plain("64M"))
+
+
 _WILD: Pools = {
     "n": expressions("0  1  2  30  300  3000  3000"),
     "size": expressions("'64M'  '1G'  '8G'  '16M'"),

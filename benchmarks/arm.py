@@ -20,6 +20,7 @@ from benchmarks.report import Criterion, Report
 from p2mperf import api
 from p2mperf.analysis.statistics import process_ratio, ratio_interval
 from p2mperf.designs.arm.vlpt import ArmVlpt
+from p2mperf.designs.arm.walk import ArmWalkDirect
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.measure.rounds import latin_orders
@@ -192,7 +193,7 @@ def _protection(seed: int, n_rounds: int) -> dict[str, float]:
     """Time write protection of 16 GiB, and a copy of its table to memory on the same page sizes [ns]."""
     guest = Guest.plain("16G", geometry="lpae", seed=seed)
     times: dict[str, list[int]] = {"protect_ns": [], "copy_ns": []}
-    with api.build("arm-walk-direct", guest) as design, PagePool(design.third_words().size // 512) as pool:
+    with ArmWalkDirect(guest) as design, PagePool(design.third_words().size // 512) as pool:
         entries = design.third_words()
         other = pool.words(
             int(pool.allocate(design.third_words().size // 512, "copy")[0]),

@@ -14,6 +14,7 @@ from benchmarks.effort import Effort
 from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report, mebibytes, milliseconds
 from p2mperf import api
+from p2mperf.designs.pv.scenarios import P2m
 from p2mperf.memory import vm
 from p2mperf.units import PAGE_SIZE
 
@@ -81,6 +82,7 @@ def work(design: str, guest: str, n_rounds: int) -> dict[str, float]:
     for number in range(n_rounds):
         with api.build(design, guest) as tables:
             built.append((tables.build_ns, tables.mfn_generation_ns))
+            assert isinstance(tables, P2m)
             n_bytes = tables.pool.memory_bytes
         if number == 0:
             first_touch(n_bytes)
@@ -98,7 +100,7 @@ def first_touch(n_bytes: int) -> int:
     fd = os.memfd_create("first-touch")
     os.ftruncate(fd, n_bytes)
     address = vm.map_pages(0, n_bytes, vm.READ_WRITE, fd)
-    words = np.frombuffer((ctypes.c_char * n_bytes).from_address(address), np.uint64)
+    words = np.frombuffer(memoryview((ctypes.c_char * n_bytes).from_address(address)), np.uint64)
     start = perf_counter_ns()
     words[:: PAGE_SIZE // words.itemsize] = 1
     elapsed = perf_counter_ns() - start

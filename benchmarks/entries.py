@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import tempfile
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -118,7 +119,10 @@ def _paired_times(
     operation.begin({design.name: design}, operation.n_fixed, None)
     before = operation.before
     twin = EntryTwin(library, design, before)
-    loops = {"numba": lambda frames: enter(design.tables, (), frames, _ZERO, before), "gcc": twin}
+    loops: dict[str, Callable[[Any], Any]] = {
+        "numba": lambda frames: enter(design.tables, (), frames, _ZERO, before),
+        "gcc": twin,
+    }
     times: dict[str, list[float]] = {name: [] for name in loops}
     names = list(loops)
     stream = make_stream("uniform", design.guest, 4 * n_rounds * operation.n_fixed, seed=seed)

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import exp
 from pathlib import Path
 from statistics import median
@@ -22,6 +23,7 @@ from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api
 from p2mperf.analysis.statistics import ratio_interval
+from p2mperf.designs.hap.door import HapDoor
 from p2mperf.guests.guest import Guest
 
 SIZE, SMALL_SIZE = "64G", "2G"
@@ -106,7 +108,10 @@ def _report_times(report: Report, found: list[dict[str, float]]) -> None:
 
 
 def _report_twins(report: Report, lookups: str, writes: str, effort: Effort) -> None:
-    common = {"size": SMALL_SIZE if effort is Effort.SMOKE else TWINS_SIZE, "designs": DESIGNS}
+    common: dict[str, Any] = {
+        "size": SMALL_SIZE if effort is Effort.SMOKE else TWINS_SIZE,
+        "designs": DESIGNS,
+    }
     common["n_rounds"] = effort.choose(40, 20, 4)
     seeds = range(1, effort.choose(N_TWINS_PROCESSES, N_TWINS_PROCESSES, 1) + 1)
     for module, more in (
@@ -165,6 +170,7 @@ def _timed(step: Callable[[], Any]) -> float:
 
 def _rehearse(design: str) -> None:
     with api.build(design, Guest.plain("64M", geometry="hap64")) as p2m:
+        assert isinstance(p2m, HapDoor)
         if max(p2m.leaves):
             _split(p2m, [_stretches(p2m.guest)])
         p2m.audit()
@@ -181,8 +187,7 @@ def _split(p2m: Any, parts: Sequence[NDArray[np.uint64]], *, is_ready: bool = Tr
     if is_ready:
         p2m.make_ready(sum(gfns.size for gfns in parts))
     times = [
-        _timed(lambda gfns=gfns, mfns=mfns: p2m.set_entry(gfns, mfns)) / gfns.size
-        for gfns, mfns in zip(parts, mfns, strict=True)
+        _timed(partial(p2m.set_entry, gfns, mfns)) / gfns.size for gfns, mfns in zip(parts, mfns, strict=True)
     ]
     assert p2m.counts["splits"] - before == sum(gfns.size for gfns in parts)
     return times
@@ -204,7 +209,7 @@ def _splits(guest: Guest) -> dict[str, float]:
 def _shown(guest: Guest, library: str) -> dict[str, float]:
     every = _stretches(guest)
     orders = {"in order": every, "scattered": np.random.default_rng(1).permutation(every)[: every.size // 2]}
-    found = {}
+    found: dict[Any, Any] = {}
     for how, gfns in orders.items():
         with api.build("hap-walk-2m", guest) as p2m:
             (walked_ns,) = _split(p2m, [gfns])

@@ -13,6 +13,8 @@ import numpy as np
 from p2mperf import api
 from p2mperf.analysis.statistics import process_ratio
 from p2mperf.designs.hap.change_kernels import set_ranges
+from p2mperf.designs.hap.linear import HapLinear
+from p2mperf.designs.hap.walk import HapWalk
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.hap import P2mType
@@ -49,6 +51,7 @@ def work(library: str, size: str, designs: Sequence[str], seed: int, n_rounds: i
     found = {}
     for name in designs:
         with api.build(name, guest) as p2m:
+            assert isinstance(p2m, HapWalk | HapLinear)
             order = max(p2m.leaves)
             p2m.set_entry([0], p2m.lookup([0]) >> np.uint64(12), order)  # mappings are counted then
             firsts = np.arange(0, guest.n_boot_pages, 1 << order, dtype=np.uint64)

@@ -9,6 +9,7 @@ import ctypes
 import subprocess
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from math import exp, log
 from pathlib import Path
 from statistics import median
@@ -22,6 +23,7 @@ from benchmarks.effort import Effort
 from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api
+from p2mperf.designs.pv.scenarios import P2m
 from p2mperf.designs.pv.write_kernels import set_entries
 from p2mperf.guests.guest import Guest
 
@@ -93,6 +95,7 @@ def work(design: str, n_rounds: int, n_breaks: int, size: str) -> dict[str, Any]
     with api.build(design, Guest.plain(size)) as p2m:
         for kept in ("", ", m2p kept"):
             if kept:
+                assert isinstance(p2m, P2m)
                 p2m.m2p  # noqa: B018
             balloon |= {f"balloon {way}{kept}": rate for way, rate in _balloon_rates(p2m).items()}
     return {"set in place": ratios, "balloon": balloon, "breaks": _many_breaks(design, n_breaks, size)}
@@ -118,13 +121,15 @@ def _balloon_rates(p2m: Any) -> dict[str, float]:
 def _many_breaks(design: str, n_breaks: int, size: str) -> dict[str, float]:
     """Seconds for many leaves, the median of three: the first gets its memory from the hypervisor first."""
     with api.build(design, Guest.plain("64M"), limit="8G") as p2m:
+        assert isinstance(p2m, P2m)
         p2m.set([p2m.guest.covered_pfn], 1 << 63)  # compiles
     times = []
     for _ in range(3):
         with api.build(design, Guest.plain(size), limit="512G") as p2m:
+            assert isinstance(p2m, P2m)
             pfns = (p2m.guest.covered_pfn + np.arange(n_breaks) * 512).astype(np.uint64)
             entries = np.full(n_breaks, 1 << 63 | 1, np.uint64)
-            times.append(_timed(lambda p2m=p2m, pfns=pfns, entries=entries: p2m.set(pfns, entries)) / 1e9)
+            times.append(_timed(partial(p2m.set, pfns, entries)) / 1e9)
             if p2m.n_breaks["leaf"] != n_breaks:
                 raise RuntimeError(f"{p2m.n_breaks['leaf']} leaves were broken, not {n_breaks}")
     return {f"{n_breaks} neighbouring leaves broken": median(times)}
@@ -177,4 +182,9 @@ class _Twin:
         kept = (tables, words, pfns, entries, done, changes)
         at = [ctypes.c_void_p(array.ctypes.data) for array in kept]
         zero, n_frames = ctypes.c_int64(0), ctypes.c_int64(pfns.size)
-        return lambda _kept=kept: self._call(*at[:4], zero, n_frames, at[4], None, zero, at[5])
+
+        def call() -> Any:
+            assert kept  # alive as long as its addresses are used
+            return self._call(*at[:4], zero, n_frames, at[4], None, zero, at[5])
+
+        return call

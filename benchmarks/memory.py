@@ -107,4 +107,5 @@ def _memory(pid: int) -> tuple[int, int, int]:
             blocks += os.stat(link).st_blocks * 512
     fields = dict(line.split(":", 1) for line in (directory / "status").read_text().splitlines())
     # A process that is just going has no memory any more, but still a status.
-    return blocks, *(int(fields.get(key, "0").split()[0]) * 1024 for key in ("RssAnon", "VmPTE"))
+    anonymous, tables = (int(fields.get(key, "0").split()[0]) * 1024 for key in ("RssAnon", "VmPTE"))
+    return blocks, anonymous, tables

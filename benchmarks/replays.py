@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import tempfile
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -140,7 +141,10 @@ def _compared(
         result: Replayed = replay(design.tables, design.state, replayer.asked, came, first, end, took, _ZERO)
         return result
 
-    loops = {"numba": by_numba, "gcc": ReplayTwin(library, replayer, name, came)}
+    loops: dict[str, Callable[..., Replayed]] = {
+        "numba": by_numba,
+        "gcc": ReplayTwin(library, replayer, name, came),
+    }
     loops["called"] = ReplayTwin(library, replayer, name, came, called=name == "pv-tree")
     times: dict[str, list[float]] = {loop: [] for loop in loops}
     rng = np.random.default_rng(seed)

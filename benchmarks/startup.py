@@ -79,6 +79,7 @@ def first_cell_s() -> float:
             while not _has_cell(Path(out)):
                 if sweep.poll() is not None or perf_counter() - start > _GIVE_UP_S:
                     sweep.kill()
+                    assert sweep.stderr is not None
                     raise RuntimeError(f"the sweep gave no cell: {sweep.stderr.read().decode()[-1000:]}")
                 sleep(0.005)
             elapsed = perf_counter() - start

@@ -56,7 +56,8 @@ def live_pv(p2m: Any, random: Random) -> None:
     p2m.lookup(np.arange(3000, dtype=np.uint64))
     p2m.mfn_to_pfn([7, 8])
     p2m.footprint(), p2m.views()
-    if not isinstance(p2m, Writable):
+    can_be_written = isinstance(p2m, Writable)
+    if not can_be_written:
         return
     life: Any = p2m
     freed = life.balloon_down(range(2000))
@@ -81,13 +82,15 @@ def live_arm(p2m: Any, random: Random) -> None:
     """Others over the same tables and in the same window, closed in any order, and traced writes."""
     gfns = p2m.guest.ram.first_pfn[0] + np.arange(1500)
     others = [p2mperf.build(name, p2m.guest, like=p2m) for name in random.sample(ARM, 2)]
-    if isinstance(p2m, SharesWindow):
+    shares_window = isinstance(p2m, SharesWindow)
+    if shares_window:
         others.append(p2m.neighbour())
         others.append(find(p2m.name)(p2m.guest, domid=33, window=p2m.window))
         p2m.restore()
     for one in (p2m, *others):
         one.lookup(gfns)
-        if isinstance(one, Traceable):
+        is_traceable = isinstance(one, Traceable)
+        if is_traceable:
             tracer = Tracer(one)
             tracer.start()
             tracer.write(gfns)

@@ -10,7 +10,7 @@ from p2mperf.workload.translation_stream import M2P_ITEM, Entered, TranslationSt
 # and pmd page and of the pte page (pmd_trans_huge twice, pte_offset_map); mk_pte of the data; pte_lockptr
 # and pte_offset_map; set_pte_at.
 PUD, PMD, PTE, DATA = range(4)
-ASKED = (
+ASKED: tuple[tuple[int, bool], ...] = (
     (PUD, True),
     (PMD, True),
     (PTE, True),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from p2mperf.guests.extents import Extents
 from p2mperf.guests.guest import Guest
@@ -28,11 +29,11 @@ def one_leaf(order: int, geometry: str = "hap64", gfn: int = 0) -> Guest:
     return Guest.from_extents(extents, geometry, Machine(max(4 << order, 4096)), name="one-leaf")
 
 
-def every(p2m: Any, beyond: int = 5) -> np.ndarray:
+def every(p2m: Any, beyond: int = 5) -> NDArray[np.uint64]:
     return np.arange(p2m.end_gfn + beyond, dtype=np.uint64)
 
 
-def slot_of(p2m: Any, gfn: int, level: int) -> np.ndarray:
+def slot_of(p2m: Any, gfn: int, level: int) -> NDArray[np.uint64]:
     """The entry of a level (1 for L1) for a frame, in memory, as an array of one."""
     shape = p2m.plan.shape
     frame, address = p2m.table.radix.root, 0
@@ -41,4 +42,5 @@ def slot_of(p2m: Any, gfn: int, level: int) -> np.ndarray:
         at = gfn >> shape.index_bits * (number - 1) & shape.leaf_frames - 1
         address = (int(words[at]) & shape.address_mask) >> 12
         frame = address - p2m.guest.machine.n_frames
-    return words[at : at + 1]
+    entry: NDArray[np.uint64] = words[at : at + 1]
+    return entry

@@ -32,7 +32,7 @@ def process(
         more = MORE_NS[condition] * worth * guest_factor * (1 + seed / 100)
         of_list = LIST_NS[condition] * worth
         costs = {tree: of_list + more, plain: of_list, "control": of_list + more + CONTROL_NS}
-        times = {design: (ns,) * 3 for design, ns in costs.items()}
+        times: dict[str, tuple[float, ...]] = {design: (ns,) * 3 for design, ns in costs.items()}
         classes[name] = ClassCost((40,) * 3, (40 * 9 * worth,) * 3, times)
     return ReplayProcess(seed, 0, 0, classes, dict.fromkeys((*designs, "control"), 4096))
 

@@ -7,6 +7,7 @@ shared is kept in sets, only to say how many pages each step must take and when 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Set as AbstractSet
 from copy import copy
 from functools import cache, cached_property
 
@@ -213,7 +214,7 @@ class Life:
         self.written |= dict(zip(target, moved, strict=True))
         return all(done)
 
-    def _cost_of_all(self, leaves: set[int]) -> int:
+    def _cost_of_all(self, leaves: AbstractSet[int]) -> int:
         mids = {leaf * self.leaf // self.mid for leaf in leaves}
         return len(leaves) + sum(self._cost(mid * self.mid // self.leaf) - 1 for mid in mids)
 

@@ -22,10 +22,12 @@ class RangeLife(Life):
     In these scenarios nothing is shared but identity, and no range is written in part.
     """
 
+    told: list[tuple[range, Rule]]
+
     def fresh(self, n_spare: int) -> RangeLife:
         life = super().fresh(n_spare)
         assert isinstance(life, RangeLife)
-        life.told: list[tuple[range, Rule]] = []
+        life.told = []
         return life
 
     def entry(self, pfn: int) -> int:

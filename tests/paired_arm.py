@@ -25,7 +25,14 @@ from p2mperf.migration.tracing import Tracer, frames_of
 GIB = 1 << 30
 DESIGNS = ("arm-walk", "arm-walk-thrashing", "arm-walk-direct", "arm-vlpt")
 MOST = 6
-LAYOUTS = ({}, {}, {"run_frames": 1}, {"n_regions": 3}, {"domid": 5}, {"run_frames": 2, "domid": 63})
+LAYOUTS: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {"run_frames": 1},
+    {"n_regions": 3},
+    {"domid": 5},
+    {"run_frames": 2, "domid": 63},
+)
 
 
 @cache
@@ -109,7 +116,7 @@ class Scene:
     ) -> Way:
         made = Way(p2m, stage2, source, host)
         if p2m.name == "arm-vlpt":
-            made.domain, made.xen = Domain(stage2, domid), (host.xen if host else Xen())
+            made.domain, made.xen = Domain(stage2, domid), (host and host.xen) or Xen()
             made.xen.prepare(made.domain)
         return made
 
@@ -256,7 +263,9 @@ class Scene:
         if way.finds_nothing or gfn in way.stage2.protected:
             return
         step = next(step for step in way.p2m.lookup_path(gfn).steps if step.level == "third")
-        np.frombuffer((ctypes.c_char * 8).from_address(step.address), np.uint64)[0] ^= np.uint64(WRITE)
+        np.frombuffer(memoryview((ctypes.c_char * 8).from_address(step.address)), np.uint64)[0] ^= np.uint64(
+            WRITE
+        )
         way.stage2.flip_write(gfn)
         way.passes_door()
         self.reached["made read-only or writable"] += 1
@@ -274,6 +283,8 @@ class Scene:
         if not ways:
             return
         way = random.choice(ways)
+        assert way.xen is not None
+        assert way.domain is not None
         how = random.choice(("restore", "restore", "switch_to", "cleanup", "prepare"))
         if how == "prepare" and way.xen.is_taken(way.domain):
             with pytest.raises(BadInputError, match="shares this window"):

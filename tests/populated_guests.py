@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from p2mperf.populating.populate import Populated
 
-MODES: dict[str, dict[str, bool]] = {
+MODES: dict[str, dict[str, Any]] = {
     "4K": {"hap_2mb": False, "hap_1gb": False},
     "2M": {"hap_1gb": False},
     "1G": {},

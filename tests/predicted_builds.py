@@ -69,7 +69,7 @@ def replay(
             n_items = 200 if name == "EXIT" else 9
             moved = more + offset * (name == "ANONYMOUS_WRITE")
             of_list = 1000.0
-            times = {
+            times: dict[str, tuple[float, ...]] = {
                 tree: (of_list + moved - 1, of_list + moved + 1),
                 plain: (of_list, of_list),
                 "control": (of_list + moved, of_list + moved + 2),

@@ -32,7 +32,7 @@ def run(**changes: Any) -> Record:
 
 
 def _identity(**changes: Any) -> Record:
-    fields = {
+    fields: Record = {
         "guest": "domu-32-512m",
         "geometry": "pv32",
         "entry_bits": 32,
@@ -115,12 +115,12 @@ def cell(**changes: Any) -> Record:
 
 
 def skipped(**changes: Any) -> Record:
-    missing = {"status": "skipped_memory", "n_lookups": None, "rounds": [], "checksum": None}
+    missing: Record = {"status": "skipped_memory", "n_lookups": None, "rounds": [], "checksum": None}
     return cell(**missing | {"need_bytes": 2**40, "have_bytes": 2**34} | changes)
 
 
 def failed(**changes: Any) -> Record:
-    missing = {"status": "failed", "n_lookups": None, "rounds": [], "checksum": None}
+    missing: Record = {"status": "failed", "n_lookups": None, "rounds": [], "checksum": None}
     return cell(**missing | {"error": "the process died with signal 7"} | changes)
 
 

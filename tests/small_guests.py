@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from naive import LEAF_PAGES, PAGE, Oracle
 from naive_life import Life
 
 import p2mperf
+from p2mperf.designs.pv.scenarios import P2m
 from p2mperf.guests.guest import Guest
 
 DESIGNS = ("pv-tree", "pv-linear")
@@ -45,17 +48,19 @@ def oracle_of(guest: Guest, above: str = "identity") -> Oracle:
     return Oracle(rows, guest.n_boot_pages, guest.max_pages, bits, [(1, mfn) for mfn in mfns], above)
 
 
-def life_of(p2m: object, above: str = "identity") -> Life:
+def life_of(p2m: P2m, above: str = "identity") -> Life:
     """The judge of one built design."""
     return Life(oracle_of(p2m.guest, above), p2m.name, p2m.end_pfn, p2m.n_spare_left)
 
 
-def build(design: str, entry_bits: int, **options: object) -> object:
+def build(design: str, entry_bits: int, **options: Any) -> P2m:
     """One design of the small guest."""
-    return p2mperf.build(design, small_guest(entry_bits), **options)
+    built = p2mperf.build(design, small_guest(entry_bits), **options)
+    assert isinstance(built, P2m)
+    return built
 
 
-def unused(p2m: object, n_frames: int) -> list[int]:
+def unused(p2m: P2m, n_frames: int) -> list[int]:
     """Machine frames that no frame of the guest had at boot."""
     guest = p2m.guest
     ram = guest.runs.kind == 0

@@ -12,7 +12,8 @@ from p2mperf.guests.geometry import Kind
 
 
 def kinds(guest: Guest, pfns: Any) -> list[int]:
-    return np.bincount(guest.entry_kinds(pfns), minlength=len(Kind)).tolist()
+    counted: list[int] = np.bincount(guest.entry_kinds(pfns), minlength=len(Kind)).tolist()
+    return counted
 
 
 def five_sigma(share: float, n_lookups: int) -> float:

@@ -231,7 +231,7 @@ def test_what_other_code_has_measured_is_another_thing(tmp_path: Path) -> None:
     assert (row["agreement"], row["n_machines"]) == ("agree", 2)
     assert "code" not in row
     with pytest.raises(BadInputError, match="force"):
-        agreement(frame, force="yes")  # type: ignore[arg-type]
+        agreement(frame, force="yes")
 
 
 def test_the_command_puts_other_code_beside_when_forced(
@@ -248,7 +248,7 @@ def test_the_command_puts_other_code_beside_when_forced(
 
 def test_only_samples_are_taken() -> None:
     with pytest.raises(BadInputError, match="samples are a DataFrame"):
-        agreement("shipped")  # type: ignore[arg-type]
+        agreement("shipped")
 
 
 def test_shipped_data_says_no_more_than_it_can() -> None:

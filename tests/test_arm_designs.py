@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
 from arm_guests import GIB, GUESTS, RAM_BITS
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import p2mperf
 from p2mperf.designs.arm.vlpt import ArmVlpt
@@ -24,7 +26,7 @@ from p2mperf.streams import make_stream
 from p2mperf.tables.radix import RadixTable, read_back
 
 DESIGNS = (ArmWalk, ArmWalkDirect, ArmVlpt)
-LAYOUTS = ({}, {"run_frames": 1}, {"n_regions": 3}, {"domid": 5})
+LAYOUTS: tuple[dict[str, Any], ...] = ({}, {"run_frames": 1}, {"n_regions": 3}, {"domid": 5})
 each_guest = pytest.mark.parametrize("name", GUESTS)
 each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 
@@ -55,7 +57,7 @@ def gfns_to_try(guest: Guest) -> np.ndarray:
 
 @each_layout
 @each_guest
-def test_walk_direct_walk_and_window_give_the_same_entry(name: str, layout: dict[str, int]) -> None:
+def test_walk_direct_walk_and_window_give_the_same_entry(name: str, layout: dict[str, Any]) -> None:
     guest = GUESTS[name]
     layout = {} if name == "odd" and "n_regions" in layout else layout
     gfns = gfns_to_try(guest)
@@ -127,10 +129,10 @@ def _entry_step(design: ArmWalk | ArmWalkDirect | ArmVlpt) -> int:
     return levels.index("third")
 
 
-def _word_at(address: int) -> np.ndarray:
+def _word_at(address: int) -> NDArray[np.uint64]:
     import ctypes
 
-    return np.frombuffer((ctypes.c_char * 8).from_address(address), np.uint64)
+    return np.frombuffer(memoryview((ctypes.c_char * 8).from_address(address)), np.uint64)
 
 
 def test_the_window_is_another_view_of_the_same_frames(three_ways: tuple[ArmVlpt, ...]) -> None:
@@ -158,7 +160,7 @@ def test_a_frame_between_banks_has_a_path_through_the_window() -> None:
 
 
 @each_layout
-def test_footprint_is_predicted(layout: dict[str, int]) -> None:
+def test_footprint_is_predicted(layout: dict[str, Any]) -> None:
     guest = GUESTS["two-banks"]
     for design in DESIGNS:
         predicted = design.predict_footprint(guest, **layout)
@@ -192,7 +194,7 @@ def test_views_are_what_was_asked_for() -> None:
 
 def test_audit_names_what_is_broken() -> None:
     guest = Guest.plain("64M", geometry="lpae")
-    damage = {
+    damage: dict[str, Callable[[Any], object]] = {
         "second-level entry": lambda p: p.pool.words(int(p.table.second[0]), np.uint64).__setitem__(3, 0),
         "write bit": lambda p: p.root_words().__ior__(np.uint64(0x80)),
         "not 0": lambda p: p.pool.words(int(p.table.third[0]), np.uint64).__setitem__(0, 2),

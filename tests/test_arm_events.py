@@ -127,6 +127,6 @@ def test_slots_hold_counts_probe_on_and_map_twice_at_15() -> None:
         with pytest.raises(AuditError, match="held"):
             walk.audit()
         # A slot held by another block is passed over, whatever its count.
-        slots[:2] = [np.uint64((1 << 55) | (7 << 21) | 0x701), 0]
+        slots[:2] = [np.uint64((1 << 55) | (7 << 21) | 0x701), np.uint64(0)]
         assert walk.events(first)["slot_load"] == 2 * 3 + 3
         assert np.array_equal(walk.lookup([first]), guest.entries(np.array([first])))

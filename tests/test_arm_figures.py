@@ -37,7 +37,8 @@ def samples(**changes: object) -> pd.DataFrame:
         for replicate in (0, 2)
     ]
     whole = p2mperf.load("shipped").head(len(rows))
-    return whole.assign(**pd.DataFrame(rows))
+    changed: pd.DataFrame = whole.assign(**pd.DataFrame(rows))
+    return changed
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -69,7 +69,7 @@ def test_predictions_for_what_is_none(design: str) -> None:
     kind = p2mperf.designs.find(design)
     for guest in (5, None, "x", Mute()):
         with refused():
-            kind.predict_footprint(guest)  # type: ignore[arg-type]
+            kind.predict_footprint(guest)
     for n_regions in NO_NUMBERS if design.startswith("arm") else ():
         with refused():
             kind.predict_footprint(ARM, n_regions=n_regions)
@@ -131,6 +131,6 @@ def test_pages_that_there_are_not() -> None:
         (-PAGE_SIZE, PAGE_SIZE),
     ):
         with refused():
-            p2mperf.build("pv-tree", PV, Backing("x", *sizes))  # type: ignore[arg-type]
-    with p2mperf.build("pv-tree", PV, Backing("mine", PAGE_SIZE, HUGE_SIZE)) as p2m:  # type: ignore[arg-type]
+            p2mperf.build("pv-tree", PV, Backing("x", *sizes))
+    with p2mperf.build("pv-tree", PV, Backing("mine", PAGE_SIZE, HUGE_SIZE)) as p2m:
         assert p2m.backing.name == "mine"

@@ -161,7 +161,7 @@ def test_holes_inside_leaves_and_mids(design: str, bits: int) -> None:
 
 def test_an_area_that_does_not_fit_is_refused() -> None:
     # Checklist 14: 32-bit kernels have 120 MiB there, the list of 120 GiB; 4 GiB more need another granule.
-    rows = [(0, "1M", "ram"), ("119G", "120G", "ram")]
+    rows: list[tuple[int | str, int | str, str]] = [(0, "1M", "ram"), ("119G", "120G", "ram")]
     fits = Guest.from_e820(rows, "1M", "2M", geometry="pv32")
     with p2mperf.build("pv-linear", fits) as p2m:
         assert p2m.window.n_pages * PAGE == 120 * MIB

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_one_that_answered_has_said_it_all(python: Path) -> None:
 def test_who_keeps_its_stderr_open_keeps_nobody_waiting(python: Path) -> None:
     does(python, """sleep 60 >/dev/null & echo $!""")
     (number,) = child({})
-    os.kill(number, signal.SIGKILL)  # it is still there
+    os.kill(cast(int, number), signal.SIGKILL)  # it is still there
 
 
 def test_a_fault_of_ours_says_where_it_is(capfd: pytest.CaptureFixture[str]) -> None:

@@ -35,8 +35,8 @@ def p2m(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 def _owners(p2m: Any) -> list[Any]:
     """Everything public that a user can get hold of and that has addresses."""
-    names = "pool", "window", "m2p", "tools", "store", "way_back", "life", "list_tables"
-    names += "table", "domain", "slots", "windows"
+    names = ["pool", "window", "m2p", "tools", "store", "way_back", "life", "list_tables"]
+    names += ["table", "domain", "slots", "windows"]
     found = [getattr(p2m, name) for name in names if hasattr(type(p2m), name) or name in vars(p2m)]
     return [p2m, *found, *([Tracer(p2m)] if p2m.family == "arm" else [])]
 

@@ -61,7 +61,7 @@ def test_nothing_else_changes() -> None:
         for number, block in enumerate(cell["rounds"])
         for name, ns in block["elapsed_ns"].items()
     }
-    found = {}
+    found: dict[Any, Any] = {}
     for key, cell in Journal.read(SECOND).finished_cells().items():
         assert key.startswith(f"{cell['unit']}/")
         assert f"/{cell['backing']}/" in cell["unit"]

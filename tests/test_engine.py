@@ -20,8 +20,9 @@ from p2mperf.errors import BadInputError, P2mperfError
 from p2mperf.guests.geometry import Kind
 from p2mperf.kernels import latency, throughput, trace
 from p2mperf.measure import code_form, engine, visits
-from p2mperf.measure.engine import Settings, calibrate, check_agreement, measure_cell, warm_up
+from p2mperf.measure.engine import calibrate, check_agreement, measure_cell, warm_up
 from p2mperf.measure.operations.lookups import Latency, TimedLookup
+from p2mperf.measure.settings import Settings
 from p2mperf.streams import make_stream
 
 SMALL = Guest.plain("16M")
@@ -62,7 +63,7 @@ class Cardboard:
 
 
 @pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Passes]:
+def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     found = Passes({"one": 2.0, "two": 4.0, "three": 5.0})
     monkeypatch.setattr(engine, "perf_counter_ns", found.clock)
     monkeypatch.setattr(visits, "perf_counter_ns", found.clock)
@@ -94,7 +95,7 @@ def designs(*names: str) -> Any:
 def looking_up(kernel: Any) -> TimedLookup:
     """The operation that times any kernel."""
     operation = TimedLookup()
-    operation.kernel = kernel
+    vars(operation)["kernel"] = kernel
     return operation
 
 

@@ -347,7 +347,8 @@ def test_tests_of_what_ships_are_not_run_beside_it(site: Path) -> None:
 
 def blocks(page: str) -> list[tuple[str, str]]:
     """Each block of Python or TOML in a page, with the last file of the examples that is linked before it."""
-    found, file, block = [], "", None
+    found, file = [], ""
+    block: list[str] | None = None
     for line in page.splitlines():
         if re.fullmatch(r" *```(python|toml)", line):
             block = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -158,15 +160,15 @@ def test_extents_that_cannot_be_are_refused(rows: list[tuple[int, int, int]], se
         ((0, 0, 0), r"three equal columns, not \(\)"),
     ],
 )
-def test_what_are_no_extents_is_refused(columns: tuple, sentence: str) -> None:
+def test_what_are_no_extents_is_refused(columns: tuple[object, ...], sentence: str) -> None:
     with pytest.raises(BadInputError, match=sentence):
         Extents(*columns)
 
 
 @pytest.mark.parametrize("order", [-1, MAX_ORDER + 1, 0.5, "9"])
-def test_what_is_no_order_of_leaves_is_refused(order: object) -> None:
+def test_what_is_no_order_of_leaves_is_refused(order: Any) -> None:
     with pytest.raises(BadInputError, match="an order of leaves must be"):
-        Extents.of([(0, 0, 0)]).cut([order])  # type: ignore[list-item]
+        Extents.of([(0, 0, 0)]).cut([order])
 
 
 @given(some_extents(most=20, orders=st.integers(0, 8)), st.data())

@@ -39,7 +39,19 @@ from p2mperf.workload.recording_file import refuse_existing, write_recording
 from p2mperf.workload.stream import count_translations, make_stream
 
 PACKAGE = Path(p2mperf.__file__).parent
-NO_FLAGS = ("no", "", 0, 1, 0.0, [], [True], np.array([True, False]), np.int8(1), b"", object())
+NO_FLAGS: tuple[object, ...] = (
+    "no",
+    "",
+    0,
+    1,
+    0.0,
+    [],
+    [True],
+    np.array([True, False]),
+    np.int8(1),
+    b"",
+    object(),
+)
 SMALL = Guest.plain("16M")
 NO_RECORDING = cast(Recording, None)
 
@@ -150,7 +162,10 @@ def flags() -> Iterator[tuple[str, str, str]]:
             continue
         tree = ast.parse(path.read_text())
         classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
-        owners = [(tree, ""), *((node, node.name) for node in classes)]
+        owners: list[tuple[ast.Module | ast.ClassDef, str]] = [
+            (tree, ""),
+            *((node, node.name) for node in classes),
+        ]
         for owner, kind in owners:
             for node in owner.body:
                 if isinstance(node, ast.FunctionDef) and (node.name == "__init__" or node.name[0] != "_"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -22,10 +24,10 @@ from p2mperf.sizing import (
 )
 from p2mperf.units import GIB
 
-WIDE = {"entry_bits": 64}
+WIDE: dict[str, Any] = {"entry_bits": 64}
 
 
-def test_a_new_limit_is_one_entry(monkeypatch):
+def test_a_new_limit_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     small = Limit(
         "small-pot",
         ("pv64",),
@@ -45,12 +47,12 @@ def test_a_new_limit_is_one_entry(monkeypatch):
 
 
 @pytest.fixture
-def offer(monkeypatch):
+def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], None]:
     """Offers a limit as another package does by an entry point."""
 
-    def add(name, limit):
+    def add(name: str, limit: object) -> None:
         package = ModuleType("another_package")
-        package.limit = limit
+        vars(package).update(limit=limit)
         monkeypatch.setitem(sys.modules, package.__name__, package)
         point = EntryPoint(name, "another_package:limit", "p2mperf.limits")
         monkeypatch.setattr(plugins, "offered", lambda group: (point,) if group == point.group else ())
@@ -58,16 +60,21 @@ def offer(monkeypatch):
     return add
 
 
-def small_pot(**facts):
-    named = {"name": "small-pot", "geometries": ("pv64",), "unit": "pots", "source": "this test"}
-    sizes = {
+def small_pot(**facts: Any) -> Limit:
+    named: dict[str, Any] = {
+        "name": "small-pot",
+        "geometries": ("pv64",),
+        "unit": "pots",
+        "source": "this test",
+    }
+    sizes: dict[str, Any] = {
         "needed": lambda built, guest_bytes: guest_bytes,
         "available": lambda built, guest_bytes: 8 * GIB,
     }
     return Limit(**{**named, **sizes, "confidence": "assumed", **facts})
 
 
-def test_another_package_adds_a_limit(offer):
+def test_another_package_adds_a_limit(offer: Callable[[str, object], None]) -> None:
     offer("small-pot", small_pot())
     assert limit_names() == [*LIMITS, "small-pot"]
     assert limits("9G").refused_by == ("small-pot",)
@@ -90,7 +97,9 @@ def test_another_package_adds_a_limit(offer):
         (small_pot(available=lambda built, guest_bytes: "8G"), "which does not count in whole bytes"),
     ],
 )
-def test_a_broken_limit_of_another_package_is_one_sentence(offer, limit, wrong):
+def test_a_broken_limit_of_another_package_is_one_sentence(
+    offer: Callable[[str, object], None], limit: object, wrong: str
+) -> None:
     expected = limits("400G").binds
     offer("small-pot", limit)
     with pytest.raises(
@@ -101,7 +110,7 @@ def test_a_broken_limit_of_another_package_is_one_sentence(offer, limit, wrong):
     assert limits("400G").binds == expected
 
 
-def test_registries_are_complete():
+def test_registries_are_complete() -> None:
     for limit in LIMITS.values():
         assert limit.confidence in CONFIDENCE
         assert set(limit.geometries) <= set(SHAPES)

@@ -59,7 +59,7 @@ def is_gone(pid: int) -> bool:
 
 
 def done(executor: LocalExecutor, order: Order) -> list[str]:
-    return [record.get("status", record["record"]) for record in executor.run(order)]
+    return [str(record.get("status", record["record"])) for record in executor.run(order)]
 
 
 def test_units_of_a_replicate_have_one_server_and_replicates_have_another(executor: LocalExecutor) -> None:

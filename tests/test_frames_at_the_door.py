@@ -13,7 +13,7 @@ from test_doors import refused
 
 import p2mperf
 from p2mperf.designs import family_of
-from p2mperf.designs.pv.changing import Living
+from p2mperf.designs.pv.life import Living
 from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.designs.pv.saving import Saved
 from p2mperf.designs.pv.tree import PvTree
@@ -32,7 +32,7 @@ def p2m(request: pytest.FixtureRequest) -> Iterator[P2m]:
         built.audit()
 
 
-class Circle(list):  # type: ignore[type-arg]
+class Circle(list[Any]):
     def __init__(self) -> None:
         self.append(self)
 
@@ -97,7 +97,7 @@ def test_a_frame_that_is_none(p2m: P2m, what: str) -> None:
 def test_a_frame_of_an_arm_guest_that_is_none(design: str) -> None:
     with p2mperf.build(design, Guest.plain("8M", geometry="lpae")) as p2m:
         for frame in NO_FRAME:
-            for ask in (p2m.lookup_path, p2m.events, p2m.explain, p2m.step_at):  # type: ignore[attr-defined]
+            for ask in (p2m.lookup_path, p2m.events, p2m.explain, p2m.step_at):
                 with refused():
                     ask(frame)
 
@@ -196,7 +196,7 @@ def test_only_what_save_gave_is_restored(p2m: P2m) -> None:
             p2m.restore(other)
     for seed in ([], "x", -1, 1.5):
         with refused():
-            p2m.restore(saved, seed)  # type: ignore[arg-type]
+            p2m.restore(saved, seed)
     with pytest.raises(ValueError, match="read-only"):
         saved.has_memory[0] = False
     p2m.restore(saved)

@@ -31,9 +31,9 @@ def fuzz(*options: str, patience: float = 300) -> dict[str, Any]:
     )
     assert child.stdout, child.stderr[-2000:]
     *talk, last = child.stdout.rstrip("\n").split("\n")
-    report = json.loads(last)
+    report: dict[str, Any] = json.loads(last)
     assert not report["faults"], "\n".join(talk)
-    return report | {"table": talk[:-1]}
+    return {**report, "table": talk[:-1]}
 
 
 @pytest.mark.fuzz

@@ -125,7 +125,7 @@ def test_a_seed_that_is_none(seed: Any) -> None:
 
 
 def test_seeds_of_numpy_are_seeds() -> None:
-    assert Guest.plain("8M", seed=np.uint8(3)) == Guest.plain("8M", seed=3)  # type: ignore[arg-type]
+    assert Guest.plain("8M", seed=np.uint8(3)) == Guest.plain("8M", seed=3)
 
 
 @pytest.mark.parametrize(
@@ -184,4 +184,4 @@ def test_a_row_of_a_long_type_and_another_machine() -> None:
     with refused():
         Guest.from_e820([(0, "1M", "ram"), (0, "1M", "x" * 10**6)], "1M")
     with refused():
-        Guest.from_e820([(0, "1M", "ram")], "1M", machine="x")  # type: ignore[arg-type]
+        Guest.from_e820([(0, "1M", "ram")], "1M", machine="x")

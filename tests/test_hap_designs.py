@@ -18,6 +18,7 @@ import p2mperf
 from p2mperf.cli import main
 from p2mperf.guests.extents import Extents
 from p2mperf.guests.guest import Guest
+from p2mperf.guests.hap import Hap
 from p2mperf.memory import smaps
 
 # ---- what is built ----
@@ -73,6 +74,7 @@ def test_4_mb_extents_of_two_2_mb_make_no_superpage_without_pae() -> None:
 )
 def test_a_superpage_saves_the_walk_its_last_reads(geometry: str, size: str, reads: int) -> None:
     guest = Guest.plain(size, geometry=geometry)
+    assert isinstance(guest.geometry, Hap)
     n_levels = guest.geometry.n_levels
     with p2mperf.build("hap-walk", guest) as large, p2mperf.build("hap-walk-4k", guest) as small:
         assert len(large.lookup_path(7).steps) == reads

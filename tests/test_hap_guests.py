@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import hypothesis.strategies as st
 import numpy as np
@@ -57,7 +58,7 @@ def test_plain_guests_have_memory_in_blocks_as_large_as_can_be(size: str, orders
 
 
 def test_holes_leave_blocks_aligned() -> None:
-    rows = [(0, "640K", "ram"), ("768K", "8M", "ram")]
+    rows: list[tuple[int | str, int | str, str]] = [(0, "640K", "ram"), ("768K", "8M", "ram")]
     guest = Guest.from_e820(rows, "7M", geometry="hap64")
     # 160 frames, a hole of 32, then frames 192 to 1823: 7 MiB are 1792, less 160.
     assert (guest.ram.first_pfn.tolist(), guest.ram.end_pfn.tolist()) == ([0, 192], [160, 1824])
@@ -105,7 +106,7 @@ def test_extents_that_are_cut_from_runs_say_the_same() -> None:
     ("make", "message"),
     [
         (lambda: Guest.from_extents(Extents.of([])), "at least one extent"),
-        (lambda: Guest.from_extents([(0, 0, 0)]), "built of Extents, not of"),
+        (lambda: Guest.from_extents(cast(Any, [(0, 0, 0)])), "built of Extents, not of"),
         (lambda: Guest.from_extents(Extents.of([(1 << 20, 0, 0)]), "hap-pae"), "beyond the 4G that hap-pae"),
         (lambda: Guest.from_extents(Extents.of([(0, 512, 0)]), machine=Machine(512)), "beyond the machine"),
         (lambda: Guest.plain("5G", geometry="hap-nonpae"), "beyond the 4G that hap-nonpae"),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import p2mperf
 from p2mperf.guests.guest import Guest
+from p2mperf.guests.hap import Hap
 
 SEED = int(os.environ.get("P2MPERF_SEED", "1"))
 MANY = int(os.environ.get("P2MPERF_OPERATIONS", "2000"))
@@ -40,6 +41,7 @@ class Pair:
         self.guest = Guest.plain(size, geometry=geometry)
         self.p2ms = [p2mperf.build(design, self.guest, **options) for design in DESIGNS]
         plan, shape = self.p2ms[0].plan, self.guest.geometry
+        assert isinstance(shape, Hap)
         levels = [order // shape.index_bits for order in plan.orders]
         n_machine = self.guest.machine.n_frames
         self.naive = NaiveP2m(shape.index_bits, shape.n_levels, levels, plan.end_gfn, n_machine)

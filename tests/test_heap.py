@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -25,9 +27,11 @@ def covered(blocks: list[tuple[int, int]]) -> list[int]:
 def test_the_heap_is_that_of_lists(n_frames: int, data: st.DataObject) -> None:
     heap, naive = MachineHeap(Machine(n_frames)), NaiveHeap(n_frames)
     assert heap.free_blocks() == naive.free_blocks()
-    whole, held = heap.free_blocks(), []
+    whole = heap.free_blocks()
+    held: list[tuple[int, int]] = []
     for _ in range(data.draw(st.integers(0, 40))):
-        if held and data.draw(st.booleans()):
+        gives = bool(held) and data.draw(st.booleans())
+        if gives:
             mfn, order = held.pop(data.draw(st.integers(0, len(held) - 1)))
             if order and data.draw(st.booleans()):  # in two parts
                 half = 1 << (order - 1)
@@ -37,11 +41,11 @@ def test_the_heap_is_that_of_lists(n_frames: int, data: st.DataObject) -> None:
             naive.give(mfn, order)
         else:
             order = data.draw(st.integers(0, MAX_ORDER))
-            mfn = heap.take(order)
-            assert mfn == naive.take(order)
-            if mfn is not None:
-                assert mfn % (1 << order) == 0
-                held.append((mfn, order))
+            taken = heap.take(order)
+            assert taken == naive.take(order)
+            if taken is not None:
+                assert taken % (1 << order) == 0
+                held.append((taken, order))
         assert heap.free_blocks() == naive.free_blocks()
         assert heap.n_free == n_frames - sum(1 << order for _, order in held)
     # each frame is free or held, once
@@ -149,7 +153,8 @@ def test_frames_of_broken_blocks_are_still_given() -> None:
 
 def test_equal_seeds_break_equal_blocks() -> None:
     def broken(seed: int, *shares: float) -> list[int]:
-        return Fragmentation(*shares).broken_blocks(Machine(8 * GIB // PAGE_SIZE, seed)).tolist()
+        blocks = Fragmentation(*shares).broken_blocks(Machine(8 * GIB // PAGE_SIZE, seed))
+        return [int(block) for block in blocks]
 
     assert broken(1, 0.3) == broken(1, 0.3) != broken(2, 0.3)
     assert broken(1, 0.3, 0.5) == broken(1, 0.3, 0.5) != broken(2, 0.3, 0.5)
@@ -213,7 +218,7 @@ def test_what_lies_beyond_the_last_gigabyte_can_be_broken_too() -> None:
         ((0.5, 2), "the share of broken 1 GiB blocks must be a share from 0 to 1, not 2"),
     ],
 )
-def test_what_are_no_shares_is_refused(shares: tuple, sentence: str) -> None:
+def test_what_are_no_shares_is_refused(shares: tuple[Any, ...], sentence: str) -> None:
     with pytest.raises(BadInputError, match=sentence):
         Fragmentation(*shares)
 

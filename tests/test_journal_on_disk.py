@@ -137,7 +137,11 @@ def test_a_read_only_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         return really_open(file, flags, *rest)
 
     monkeypatch.setattr(os, "open", refuse_writing)
-    for access in (lambda: Journal.open(path), lambda: Journal.create(tmp_path, samples.run(run="beef"))):
+    accesses: list[Callable[[], Journal]] = [
+        lambda: Journal.open(path),
+        lambda: Journal.create(tmp_path, samples.run(run="beef")),
+    ]
+    for access in accesses:
         with pytest.raises(ResultsError, match=f"cannot write results to .*{os.strerror(code)}"):
             access()
     assert len(Journal.read(path).finished_cells()) == 1

@@ -35,7 +35,7 @@ class Sweep:
 
     def __init__(self, out: Path, n_replicates: int) -> None:
         self.out = out
-        named = {
+        named: dict[str, Any] = {
             "sizes": ["16M"],
             "streams": STREAMS,
             "operations": ["latency"],

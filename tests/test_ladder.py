@@ -38,7 +38,8 @@ CARD = {
 
 
 def random_state(seed: int) -> np.uint64:
-    return np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] | U(1)
+    (word,) = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return U(word) | U(1)
 
 
 def grown(geometry: tuple[np.uint64, np.uint64], *counts: int, seed: int = 1) -> np.ndarray:
@@ -62,7 +63,9 @@ def visited(words: np.ndarray, n_steps: int) -> list[int]:
 
 @pytest.mark.parametrize("geometry", [LINES, PAGES])
 @pytest.mark.parametrize("counts", [(1,), (2,), (1000,), (3, 4, 64, 65, 777)])
-def test_the_chain_is_one_cycle_over_all_slots(geometry: tuple, counts: tuple) -> None:
+def test_the_chain_is_one_cycle_over_all_slots(
+    geometry: tuple[np.uint64, np.uint64], counts: tuple[int, ...]
+) -> None:
     n = counts[-1]
     order = visited(grown(geometry, *counts), n)
     slots = [int(slot_word(U(slot), *geometry)) for slot in range(n)]
@@ -134,7 +137,7 @@ def test_kernels_stay_inside_the_buffer() -> None:
         (chase, (np.zeros(8, np.uint64), U(0), 5)),
     ],
 )
-def test_kernels_use_no_floats(kernel: Any, arguments: tuple) -> None:
+def test_kernels_use_no_floats(kernel: Any, arguments: tuple[Any, ...]) -> None:
     # Compiled anew: code that comes out of the cache cannot be inspected.
     fresh = numba.njit(kernel.py_func)
     fresh(*arguments)
@@ -178,7 +181,7 @@ def test_rungs_are_whole_pages_a_quarter_octave_apart() -> None:
         [(32 * PAGE_SIZE, 1.0), (256 * PAGE_SIZE, 3.0), (4096 * PAGE_SIZE, 8.0)],
     ],
 )
-def test_steps_are_found_where_they_are(steps: list, seed: int) -> None:
+def test_steps_are_found_where_they_are(steps: list[Any], seed: int) -> None:
     sizes = sizes_up_to(64 * MIB)
     rng = np.random.default_rng(seed)
     cost = (1.3 + stepped(sizes, *steps)) * rng.normal(1, 0.02, sizes.size) - 1.3
@@ -213,13 +216,15 @@ def test_a_single_slow_rung_is_no_step() -> None:
 
 @pytest.mark.parametrize("n_rungs", [0, 1, RUNGS_PER_OCTAVE])
 def test_less_than_an_octave_shows_no_steps(n_rungs: int) -> None:
-    assert find_steps(np.arange(n_rungs) + 1.0, np.arange(n_rungs) * 10.0, floor_ns=1.0) == []
+    assert find_steps(np.arange(1.0, n_rungs + 1), np.arange(0.0, 10.0 * n_rungs, 10.0), floor_ns=1.0) == []
 
 
 # Knees.
 
 
-def ladder_of(page_steps: list, huge_steps: list, line_steps: list, max_bytes: int = 256 * MIB) -> Ladder:
+def ladder_of(
+    page_steps: list[Any], huge_steps: list[Any], line_steps: list[Any], max_bytes: int = 256 * MIB
+) -> Ladder:
     sizes = sizes_up_to(max_bytes)
     line = 1.3 + stepped(sizes, *line_steps)
     # n pages touch as many lines as a buffer of n * 64 bytes holds.
@@ -253,7 +258,7 @@ def test_what_happens_beyond_the_second_cache_level_is_not_translation() -> None
     # 1 MiB of L2 counts to 512 KiB of lines, so to 8192 pages, 32 MiB; the last step lies behind.
     steps = [(64 * PAGE_SIZE, 2.0), (12_000 * PAGE_SIZE, 50.0)]
     assert [k.name for k in knees(ladder_of(steps, [], []), CARD) if k.source == "measured"] == ["TLB"]
-    bare = {"caches": []}
+    bare: dict[str, list[Any]] = {"caches": []}
     assert [k.name for k in knees(ladder_of(steps, [], []), bare)] == ["DTLB", "STLB"]
 
 
@@ -291,7 +296,8 @@ def test_a_small_ladder_of_this_machine() -> None:
         Knee(**json.loads(json.dumps(knee.to_dict()))) == knee for knee in knees(ladder, machine_card())
     )
     plain = json.loads(json.dumps(ladder.to_dict()))
-    assert Ladder(**{name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}) == ladder
+    again: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
+    assert Ladder(**again) == ladder
 
 
 def test_no_time_measures_nothing() -> None:

@@ -47,7 +47,7 @@ def test_an_audit_takes_no_more_than_the_leaves(design: str, geometry: str, n_fr
 def test_and_sees_what_it_is_there_to_see(geometry: str, pfns: Any, mfns: Any, broken: str) -> None:
     # 2**20 frames are more than a bit for each of the 4096 entries, in either width.
     with p2mperf.build("pv-tree", on_a_large_machine(geometry, 2**20)) as p2m:
-        assert p2m.set(pfns, mfns).all()  # type: ignore[attr-defined]
+        assert p2m.set(pfns, mfns).all()
         if not broken:
             p2m.audit()
             return
@@ -58,7 +58,7 @@ def test_and_sees_what_it_is_there_to_see(geometry: str, pfns: Any, mfns: Any, b
 def test_an_m2p_of_such_a_machine_is_refused() -> None:
     with p2mperf.build("pv-tree", on_a_large_machine("pv64")) as p2m:
         with pytest.raises(DoesNotFitError, match="the m2p of"):
-            p2m.unused_mfns(1)  # type: ignore[attr-defined]
+            p2m.unused_mfns(1)
         p2m.audit()
 
 
@@ -73,7 +73,7 @@ def test_a_machine_that_entries_cannot_number_is_refused(geometry: str, most: in
 
 def test_tools_see_a_guest_of_32_bits_on_the_largest_machine() -> None:
     with p2mperf.build("pv-tree", on_a_large_machine("pv32", COMPAT_M2P_FRAMES)) as p2m:
-        assert p2m.tools.read()[:4096].tolist() == p2m.lookup(range(4096)).tolist()  # type: ignore[attr-defined]
+        assert p2m.tools.read()[:4096].tolist() == p2m.lookup(range(4096)).tolist()
         p2m.audit()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,11 @@ def test_a_device_takes_frames_and_their_memory_moves(design: str, bits: int) ->
     # one that was given it later must not differ. 16 MiB, 2 MiB of it at 5 MiB; memory goes to 16 MiB on.
     mib = 256
     geometry = f"pv{bits}"
-    rows = [(0, "5M", "ram"), ("5M", "7M", "reserved"), ("7M", "18M", "ram")]
+    rows: list[tuple[int | str, int | str, str]] = [
+        (0, "5M", "ram"),
+        ("5M", "7M", "reserved"),
+        ("7M", "18M", "ram"),
+    ]
     built = p2mperf.build(design, Guest.from_e820(rows, "16M", "18M", geometry=geometry))
     later = p2mperf.build(design, Guest.from_e820([(0, "18M", "ram")], "16M", "18M", geometry=geometry))
     with built, later:
@@ -282,7 +287,8 @@ def test_the_m2p_itself_follows_every_write(design: str, bits: int) -> None:
 @both
 def test_a_range_that_is_none_is_answered_with_one_sentence(design: str) -> None:
     with build(design, 64) as p2m:
-        for first_pfn, n_frames in ((-1, 5), (5, -1), (1.5, 1), ("5", 1)):
+        ranges: tuple[tuple[Any, Any], ...] = ((-1, 5), (5, -1), (1.5, 1), ("5", 1))
+        for first_pfn, n_frames in ranges:
             for step in (p2m.hotplug, p2m.set_identity, lambda first, n: p2m.pass_through(first, n, 7)):
                 with pytest.raises(BadInputError, match="whole"):
                     step(first_pfn, n_frames)
@@ -290,6 +296,12 @@ def test_a_range_that_is_none_is_answered_with_one_sentence(design: str) -> None
         assert not p2m.hotplug(5, 2**60)
         assert not p2m.pass_through(5, 2**60, 7)
         assert p2m.set_identity(2**60, 2**60) == 0
-    for step in (p2m.hotplug, p2m.set_identity, p2m.balloon_down, p2m.save):
+    closed: tuple[tuple[Callable[..., object], tuple[int, ...]], ...] = (
+        (p2m.hotplug, (1, 1)),
+        (p2m.set_identity, (1, 1)),
+        (p2m.balloon_down, (1,)),
+        (p2m.save, ()),
+    )
+    for ask, arguments in closed:
         with pytest.raises(ClosedError, match="closed"):
-            step(*(1, 1)[: 0 if step == p2m.save else 1 if step == p2m.balloon_down else 2])
+            ask(*arguments)

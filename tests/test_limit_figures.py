@@ -9,12 +9,13 @@ import pytest
 from p2mperf.figures import figure, table
 from p2mperf.figures.limits import area as limit_area, largest as limit_largest, map as limit_map
 from p2mperf.sizing import LIMITS, Limit
+from p2mperf.sizing.parameters import Parameters
 from p2mperf.units import GIB, MIB, TIB
 
 NAMES = ("limit-area", "limit-map", "limit-largest")
 
 
-def test_area_table_has_the_needs_and_every_limit():
+def test_area_table_has_the_needs_and_every_limit() -> None:
     rows = table("limit-area")
     need = rows[rows["part"] == "need"].set_index(["entry_bits", "guest_bytes"])["area_bytes"]
     assert need[64, 8 * GIB] == 16 * MIB  # 2 Mi entries x 8 bytes
@@ -28,7 +29,7 @@ def test_area_table_has_the_needs_and_every_limit():
     assert "entry-width of 64 bits" in rows.attrs["note"]
 
 
-def test_map_is_whole_and_to_scale():
+def test_map_is_whole_and_to_scale() -> None:
     rows = table("limit-map")
     rows["n_bytes"] = rows["end_bytes"] - rows["start_bytes"]
     whole = rows[rows["view"] == "whole"].groupby("case")["n_bytes"].sum()
@@ -40,7 +41,7 @@ def test_map_is_whole_and_to_scale():
     assert set(rows["region"]) == set(limit_map.LOOKS)
 
 
-def test_largest_table_is_the_search():
+def test_largest_table_is_the_search() -> None:
     rows = table("limit-largest")
     best = rows[(rows["limit"] == limit_largest.ALL) & (rows["split"] == "3:1")].set_index("vmalloc_bytes")
     # One GiB of guest a MiB of area in granules of 4 until the 64 GiB cap; 843 MiB below one granule.
@@ -52,7 +53,7 @@ def test_largest_table_is_the_search():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figure_is_drawn_and_names_its_limits(name):
+def test_figure_is_drawn_and_names_its_limits(name: str) -> None:
     svg = io.StringIO()
     figure(name).savefig(svg, format="svg")
     shown = {
@@ -63,8 +64,8 @@ def test_figure_is_drawn_and_names_its_limits(name):
         assert text in svg.getvalue()
 
 
-def test_a_new_limit_appears_in_the_figures(monkeypatch):
-    def needed(built, guest_bytes):
+def test_a_new_limit_appears_in_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def needed(built: Parameters, guest_bytes: int) -> int:
         return guest_bytes
 
     pot = Limit(
@@ -77,7 +78,7 @@ def test_a_new_limit_appears_in_the_figures(monkeypatch):
         assert "small-pot" in svg.getvalue()
 
 
-def test_labels_keep_their_distance_and_order():
+def test_labels_keep_their_distance_and_order() -> None:
     # Steps of 2^2: upwards 1 stays and 2 moves to 4; downwards 2 stays and 1 moves to 1/2.
     assert limit_area._spread([1.0, 2.0, 1.0 * TIB], 2.0, upwards=True) == [1.0, 4.0, 1.0 * TIB]
     assert limit_area._spread([1.0, 2.0], 2.0, upwards=False) == [0.5, 2.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -14,21 +15,21 @@ from p2mperf.sizing.proof import Proof
 from p2mperf.units import GIB, MIB, TIB
 
 
-def run_json(capsys, *arguments):
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     assert main(["limits", *arguments, "--json"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     return json.loads(out)
 
 
-def run_text(capsys, *arguments):
+def run_text(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(["limits", *arguments]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     return out
 
 
-def test_400g_at_64_bits(capsys):
+def test_400g_at_64_bits(capsys: pytest.CaptureFixture[str]) -> None:
     answer = run_json(capsys, "--guest-memory", "400G", "--entry-bits", "64", "--vmalloc", "1M")
     # 400 GiB / 4 KiB x 8 bytes = 800 MiB of list, a multiple of 2 MiB, of 32 TiB; 500 GiB is the first cap.
     assert answer["fits"]
@@ -42,7 +43,7 @@ def test_400g_at_64_bits(capsys):
     assert [question["name"] for question in answer["questions"]] == ["vmalloc-1m-64bit"]
 
 
-def test_400g_at_32_bits(capsys):
+def test_400g_at_32_bits(capsys: pytest.CaptureFixture[str]) -> None:
     answer = run_json(capsys, "--guest-memory", "400G", "--entry-bits", "32", "--vmalloc", "1M")
     # 400 GiB / 4 KiB x 4 bytes = 400 MiB of 1 MiB.
     assert not answer["fits"]
@@ -58,7 +59,7 @@ def test_400g_at_32_bits(capsys):
         assert verdict["limit"] in verdict["reason"]
 
 
-def test_text_names_each_limit_that_applies(capsys):
+def test_text_names_each_limit_that_applies(capsys: pytest.CaptureFixture[str]) -> None:
     out = run_text(capsys, "--guest-memory", "43G", "--entry-bits", "32")
     for verdict in limits("43G", entry_bits=32).verdicts:
         assert verdict.limit in out
@@ -66,18 +67,18 @@ def test_text_names_each_limit_that_applies(capsys):
     assert "No source says why 43 GB" in out
 
 
-def test_without_a_guest_the_largest_is_taken(capsys):
+def test_without_a_guest_the_largest_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_json(capsys, "--entry-bits", "32", "--vmalloc", "32M")["guest_bytes"] == 32 * GIB
     assert {question["name"] for question in run_json(capsys)["questions"]} == set(QUESTIONS)
     assert "--question NAME" in run_text(capsys)
 
 
-def test_no_guest_fits(capsys):
+def test_no_guest_fits(capsys: pytest.CaptureFixture[str]) -> None:
     # 855 MiB of kernel addresses less 1 GiB of vmalloc leave no low memory.
     assert "no guest fits" in run_text(capsys, "--entry-bits", "32", "--vmalloc", "1G")
 
 
-def test_all_questions(capsys):
+def test_all_questions(capsys: pytest.CaptureFixture[str]) -> None:
     replies = run_json(capsys, "--question", "all")
     assert [found["name"] for found in replies] == list(QUESTIONS)
     assert all(found["answer"] and found["cases"] for found in replies)
@@ -87,7 +88,7 @@ def test_all_questions(capsys):
     assert "2049" not in out
 
 
-def test_table(capsys):
+def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     rows = run_json(capsys, "--table", "2049M", "43G")
     assert [(row["entry_bits"], row["area_bytes"] // MIB) for row in rows] == [
         (64, 6),
@@ -104,7 +105,7 @@ def test_table(capsys):
     assert "entry-width" in beyond["limits"]
 
 
-def test_arm_window(capsys):
+def test_arm_window(capsys: pytest.CaptureFixture[str]) -> None:
     answer = run_json(
         capsys, "--design", "arm-vlpt", "--guest-memory", "62G", "--without", "arm32-frametable"
     )
@@ -115,7 +116,7 @@ def test_arm_window(capsys):
     assert smaller["largest_guest_bytes"] == 30 * GIB
 
 
-def test_proof(capsys):
+def test_proof(capsys: pytest.CaptureFixture[str]) -> None:
     answer = run_json(capsys, "--entry-bits", "32", "--vmalloc", "8M", "--prove")
     # 8 MiB / 4 bytes = 2 Mi entries; two granules of 4 MiB, and a third is refused.
     proof = answer["proof"]
@@ -126,8 +127,10 @@ def test_proof(capsys):
     assert "proof holds" in run_text(capsys, "--entry-bits", "32", "--vmalloc", "8M", "--prove")
 
 
-def test_a_failed_proof_is_exit_1(capsys, monkeypatch):
-    numbers = dict.fromkeys(Proof.__dataclass_fields__, 0)
+def test_a_failed_proof_is_exit_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers: dict[str, Any] = dict.fromkeys(Proof.__dataclass_fields__, 0)
     failed = Proof(**numbers | {"built": True, "build_error": "", "budget_error": "", "refusal": ""})
     monkeypatch.setattr(command, "prove", lambda answer: failed)
     assert main(["limits", "--entry-bits", "32", "--prove"]) == 1
@@ -157,7 +160,9 @@ def test_a_failed_proof_is_exit_1(capsys, monkeypatch):
         ("--table --entry-bits 64 --split 2:2", "split"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_2(capsys, arguments, word):
+def test_bad_input_is_one_sentence_and_exit_2(
+    capsys: pytest.CaptureFixture[str], arguments: str, word: str
+) -> None:
     assert main(["limits", *arguments.split()]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -166,7 +171,7 @@ def test_bad_input_is_one_sentence_and_exit_2(capsys, arguments, word):
     assert word in err
 
 
-def test_help_names_all_limits_and_questions(capsys):
+def test_help_names_all_limits_and_questions(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["limits", "--help"])
     assert caught.value.code == 0
@@ -176,7 +181,7 @@ def test_help_names_all_limits_and_questions(capsys):
         assert name in out
 
 
-def test_as_a_process():
+def test_as_a_process() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "p2mperf", "limits", "--guest-memory", "64G", "--entry-bits", "32", "--json"],
         capture_output=True,

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -244,7 +245,7 @@ def test_key_ignores_what_changes_by_the_hour(make_root: MakeRoot) -> None:
         {"memory_total_bytes": 64 * GIB},
     ],
 )
-def test_key_sees_what_makes_timings_incomparable(make_root: MakeRoot, change: dict) -> None:
+def test_key_sees_what_makes_timings_incomparable(make_root: MakeRoot, change: dict[str, Any]) -> None:
     card = machine_card(make_root(XEON), llvm_cpu_name="cascadelake")
     assert card_key(card | change) != card_key(card)
 

@@ -285,7 +285,7 @@ def test_footprints_are_shown_in_proportion_and_without_leaves(frame: pd.DataFra
 
 def test_footprints_are_stacked(frame: pd.DataFrame) -> None:
     share, _ = figure("footprint", frame).axes
-    tops = {}
+    tops: dict[Any, float] = {}
     for bars in share.containers:
         for place, bar in enumerate(bars):
             tops[place] = max(tops.get(place, 0), bar.get_y() + bar.get_height())

@@ -383,7 +383,7 @@ def test_no_room_for_a_memfd_is_one_clear_error(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("design", DESIGNS)
 def test_scattered_frames_give_the_same_answers(design: str, guest: str, run_frames: int) -> None:
     with p2mperf.build(design, guest) as ordered, p2mperf.build(design, guest, run_frames=run_frames) as p2m:
-        pfns = np.arange(0, 1048576 + 4096, 3, np.uint64)
+        pfns = np.arange(0, 1048576 + 4096, 3, dtype=np.uint64)
         assert (p2m.lookup(pfns) == ordered.lookup(pfns)).all()
         p2m.audit()
         frames = np.sort(p2m.leaf_frames)

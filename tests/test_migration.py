@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def naive_dirty(writes: list[int]) -> list[int]:
 
 @each_design
 @pytest.mark.parametrize("layout", [{}, {"run_frames": 1}, {"n_regions": 3}], ids=str)
-def test_writes_are_traced(design: type[ArmWalk | ArmWalkDirect | ArmVlpt], layout: dict[str, int]) -> None:
+def test_writes_are_traced(design: type[ArmWalk | ArmWalkDirect | ArmVlpt], layout: dict[str, Any]) -> None:
     rng = np.random.default_rng(4)
     frames = all_frames(BANKS)
     with design(BANKS, **layout) as p2m:

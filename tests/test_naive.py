@@ -7,6 +7,7 @@ import random
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import naive
 import pytest
@@ -18,12 +19,12 @@ WIDTHS = (64, 32)
 OFFSET = 1000000
 
 
-def plain(n_mib: int, entry_bits: int, **options: object) -> Oracle:
+def plain(n_mib: int, entry_bits: int, **options: Any) -> Oracle:
     n_pages = n_mib * 256
     return Oracle([(0, n_mib * M, "ram")], n_pages, n_pages, entry_bits, [(n_pages, OFFSET)], **options)
 
 
-def of(name: str, **options: object) -> Oracle:
+def of(name: str, **options: Any) -> Oracle:
     configuration = CONFIGURATIONS[name]
     return configuration.oracle([(configuration.n_boot_pages, OFFSET)], **options)
 
@@ -31,7 +32,7 @@ def of(name: str, **options: object) -> Oracle:
 def test_the_oracle_stands_on_the_standard_library_alone() -> None:
     tree = ast.parse(Path(naive.__file__).read_text("ascii"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
 
 

@@ -83,7 +83,7 @@ def test_a_notebook_keeps_the_rules(path: Path) -> None:
     assert notebook.cells[0].source.startswith("# ")
     assert code_cells(notebook)[0].metadata.get("tags") == ["parameters"]
     assert "card" in code_cells(notebook)[-1].source
-    assert [f.name for f in functions if f.end_lineno - f.lineno >= 5] == []
+    assert [f.name for f in functions if (f.end_lineno or 0) - f.lineno >= 5] == []
     assert imports.isdisjoint({"time", "timeit", "matplotlib.pyplot"})
     assert [name for name in names - {"_"} if len(name) == 1 or not name.isascii()] == []
     assert any(isinstance(node, ast.Assert) for node in nodes)

@@ -14,11 +14,12 @@ import p2mperf
 from p2mperf import Guest
 from p2mperf.errors import BadInputError, P2mperfError
 from p2mperf.measure import engine
-from p2mperf.measure.engine import Settings, measure_cell, rehearse
+from p2mperf.measure.engine import measure_cell, rehearse
 from p2mperf.measure.operations.base import Operation
 from p2mperf.measure.operations.breaking import MOST_BROKEN, BreakLeaves
 from p2mperf.measure.operations.registry import lookups, operations, operations_of
 from p2mperf.measure.operations.writes import BalloonDown
+from p2mperf.measure.settings import Settings
 from p2mperf.streams import make_stream
 from p2mperf.study.narrow import narrow
 from p2mperf.study.plans import make_plan

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -184,7 +185,7 @@ def test_a_geometry_of_another_width_is_refused(offer: Offer) -> None:
 # ---- operations ----
 
 
-class Nothing(Operation):
+class Nothing(Operation[Any]):
     """Takes no time."""
 
 

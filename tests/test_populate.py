@@ -83,7 +83,7 @@ def test_arithmetic_predicts_any_size(n_pages: int, mode: str, policy: str, devi
 @given(n_pages=st.integers(256, 1 << 17), device_model=st.booleans())
 def test_arithmetic_predicts_single_frames(n_pages: int, device_model: bool) -> None:
     for options in ({"hap_2mb": False, "hap_1gb": False}, {"policy": "opportunistic", "demand_4k": True}):
-        found = populate(n_pages * PAGE_SIZE, device_model=device_model, **options)  # type: ignore[arg-type]
+        found = populate(n_pages * PAGE_SIZE, device_model=device_model, **options)
         assert found.leaves == found.predicted.leaves == {0: found.extents.n_frames, 9: 0, 18: 0}
         assert found.tables == found.predicted.tables
 

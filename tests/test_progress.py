@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from p2mperf import progress
 from p2mperf.cli import show
 from p2mperf.progress import Bar, Line, Progress
 
@@ -15,7 +14,7 @@ from p2mperf.progress import Bar, Line, Progress
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, as a test wants it."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("p2mperf.progress.time.monotonic", lambda: now[0])
     return now
 
 

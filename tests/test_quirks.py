@@ -155,7 +155,11 @@ def test_stale_page_table_after_race(bits: int) -> None:
 def test_a_stale_page_shows_a_write_in_every_mid() -> None:
     # What makes the stale pointer worse than a refused write: with identity mids, one frame's leaf is read
     # at the same place of every other one.
-    rows = [(0, "4M", "ram"), ("4M", "3G", "reserved"), ("3G", "3076M", "ram")]
+    rows: list[tuple[int | str, int | str, str]] = [
+        (0, "4M", "ram"),
+        ("4M", "3G", "reserved"),
+        ("3G", "3076M", "ram"),
+    ]
     guest = Guest.from_e820(rows, "4M", "8M")
     ours, theirs, elsewhere, foreign = 2**18 + 5, 2**18 + 512, 2**19 + 5, 1 << 63
     with p2mperf.build("pv-linear", guest, quirks=("stale-page-table-after-race",)) as wrong:

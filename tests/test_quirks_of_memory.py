@@ -75,7 +75,11 @@ def test_a_guest_whose_count_leaves_memory_out_is_not_saved(bits: int) -> None:
 
 def test_tools_of_3_18_have_a_page_for_a_mid_of_identity() -> None:
     # 1 GiB of memory, a mid of identity, and a leaf in the third: what is lost there can be read by tools.
-    rows = [(0, "1G", "ram"), ("1G", "2G", "reserved"), ("2G", "2050M", "ram")]
+    rows: list[tuple[int | str, int | str, str]] = [
+        (0, "1G", "ram"),
+        ("1G", "2G", "reserved"),
+        ("2G", "2050M", "ram"),
+    ]
     guest = Guest.from_e820(rows, "1G", "1026M")
     names = ("tools-end-early", "lost-write-under-identity")
     with p2mperf.build("pv-tree", guest, quirks=names) as tree:

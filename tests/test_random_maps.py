@@ -298,7 +298,8 @@ def compiled(request: pytest.FixtureRequest) -> int:
             p2m.lookup([0])
             p2m.lookup_path(0)
             p2m.audit()
-    return request.param
+    bits: int = request.param
+    return bits
 
 
 def test_no_random_map_tells_the_designs_from_the_oracle(compiled: int) -> None:

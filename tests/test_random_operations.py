@@ -147,7 +147,7 @@ READS = {
     "mfn_to_pfn": (2, ask_back),
     "audit": (1, lambda p, r: p.check_all()),
 }
-WRITES = {
+WRITES: dict[str, tuple[int, Callable[[Pairs, Random], object]]] = {
     **READS,
     "set": (6, write),
     "set refused": (1, write_what_cannot_be),
@@ -162,7 +162,7 @@ WRITES = {
     "rebuild_tools": (1, lambda p, r: p.rebuild_tools()),
     "save": (3, lambda p, r: p.save()),
 }
-WHILE_SAVED = {
+WHILE_SAVED: dict[str, tuple[int, Callable[[Pairs, Random], object]]] = {
     **READS,
     "restore": (3, lambda p, r: p.restore(r.randrange(1000))),
     "write while saved": (2, write_while_saved),
@@ -177,7 +177,7 @@ PV_EVENTS = (
 def live_pv(entry_bits: int, n_operations: int, n_in_a_life: int) -> Account:
     account = Account(f"tree and list at {entry_bits} bits")
     for random, steps in account.lives(n_operations, n_in_a_life):
-        options = {
+        options: dict[str, Any] = {
             "above": random.choice(("identity", "identity", "invalid")),
             "n_spare": random.choice((None, None, 0, 3, 8, 20, 40)),
             "run_frames": random.choice((0, 4)),

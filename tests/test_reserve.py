@@ -97,9 +97,11 @@ def test_a_units_room_is_made_before_it_is_told_its_task(
     noting = f"import sys; sys.stdin.read(); open({str(happened)!r}, 'a').write('told')"
     script = f"{noting}; print('{{\"record\": 1}}')"
     noting_unit = _popen_of([sys.executable, "-c", script], processes.subprocess.Popen)
-    monkeypatch.setattr(processes.subprocess, "Popen", noting_unit)
-    monkeypatch.setattr(local.ForkServer, "__init__", lambda self, seed: None)
-    monkeypatch.setattr(local.ForkServer, "start", lambda self: processes.start_interpreter())
+    monkeypatch.setattr("p2mperf.study.executors.processes.subprocess.Popen", noting_unit)
+    monkeypatch.setattr("p2mperf.study.executors.local.ForkServer.__init__", lambda self, seed: None)
+    monkeypatch.setattr(
+        "p2mperf.study.executors.local.ForkServer.start", lambda self: processes.start_interpreter()
+    )
     monkeypatch.setattr(
         Reserve, "make_room", lambda self, n_bytes: happened.write_text(f"room for {n_bytes}, ")
     )

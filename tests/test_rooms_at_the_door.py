@@ -51,14 +51,14 @@ def test_what_moves_no_guest(value: Any) -> None:
     with refused():
         recurrence(writer, 100, 1e8, value)
     with p2mperf.build("arm-walk", ARM) as p2m, p2mperf.build("pv-tree", PV) as other:
-        tracer = Tracer(p2m)  # type: ignore[arg-type]
+        tracer = Tracer(p2m)
         for parts in ((value, writer), (tracer, value)):
             with refused():
                 Sender(*parts, 100, 1e8)
         with refused():
             Sender(tracer, writer, 100, 1e8).run(value)
         with refused():
-            Tracer(other)  # type: ignore[arg-type]
+            Tracer(other)
         p2m.audit()
 
 
@@ -122,7 +122,7 @@ def test_what_is_neither_true_nor_false(value: Any) -> None:
         with refused():
             p2mperf.build(design, PV, m2p_override=value)
     with p2mperf.build("arm-walk", ARM) as p2m, refused():
-        Sender(Tracer(p2m), Uniform(ARM), 100, 1e8, peek=value)  # type: ignore[arg-type]
+        Sender(Tracer(p2m), Uniform(ARM), 100, 1e8, peek=value)
 
 
 @pytest.mark.parametrize("value", [value for value in NOTHING if value is not None], ids=case)
@@ -151,7 +151,7 @@ def test_a_limit_is_asked_for_by_name(value: Any) -> None:
 
 def test_writes_of_any_shape_are_traced_one_after_the_other() -> None:
     with p2mperf.build("arm-walk", ARM) as p2m:
-        tracer = Tracer(p2m)  # type: ignore[arg-type]
+        tracer = Tracer(p2m)
         tracer.start()
         first = tracer.first
         assert tracer.write(first) == 1

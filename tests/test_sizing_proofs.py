@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,9 @@ from p2mperf.sizing.proof import prove
 from p2mperf.sizing.questions import asked_about
 from p2mperf.units import MIB, PAGE_SIZE
 
-WIDE = {"entry_bits": 64}
-NARROW = {"entry_bits": 32}
-ARM = {"design": "arm-vlpt"}
+WIDE: dict[str, Any] = {"entry_bits": 64}
+NARROW: dict[str, Any] = {"entry_bits": 32}
+ARM: dict[str, Any] = {"design": "arm-vlpt"}
 
 # What the sentence must say; derived beside the limits above.
 SAID = {
@@ -40,13 +41,13 @@ SAID = {
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_the_threads_questions_are_answered(name):
+def test_the_threads_questions_are_answered(name: str) -> None:
     sentence = reply(name).sentence
     for words in SAID[name]:
         assert words in sentence
 
 
-def test_questions_are_found_by_their_case():
+def test_questions_are_found_by_their_case() -> None:
     answer = limits("400G", **NARROW, vmalloc="1M")
     assert [found.question.name for found in asked_about(answer)] == ["vmalloc-1m-32bit"]
     assert asked_about(limits("3G")) == []
@@ -61,7 +62,7 @@ def test_questions_are_found_by_their_case():
         ("32M", 2**23),  # 32 MiB / 4 bytes: a 32 GiB guest
     ],
 )
-def test_the_kernel_agrees(vmalloc, n_entries):
+def test_the_kernel_agrees(vmalloc: str, n_entries: int) -> None:
     proof = prove(limits(**NARROW, vmalloc=vmalloc))
     assert proof.holds, proof
     assert proof.built
@@ -72,7 +73,7 @@ def test_the_kernel_agrees(vmalloc, n_entries):
     assert proof.refusal == "ENOMEM"
 
 
-def test_the_kernel_agrees_that_it_does_not_fit():
+def test_the_kernel_agrees_that_it_does_not_fit() -> None:
     # 8 GiB at 32 bits need 8 MiB; vmalloc=4M has one granule.
     proof = prove(limits("8G", **NARROW, vmalloc="4M"))
     assert proof.holds, proof
@@ -89,13 +90,13 @@ def test_the_kernel_agrees_that_it_does_not_fit():
         ("256M", ARM, 2304 * MIB // PAGE_SIZE),  # 2 GiB below RAM have entries too
     ],
 )
-def test_odd_sizes_are_built(guest, options, n_entries):
+def test_odd_sizes_are_built(guest: str, options: dict[str, Any], n_entries: int) -> None:
     proof = prove(limits(guest, **options))
     assert proof.holds, proof
     assert proof.n_entries == n_entries
 
 
-def test_a_proof_beyond_the_machine_is_refused():
+def test_a_proof_beyond_the_machine_is_refused() -> None:
     huge = limits(
         "8192T", without=("max-domain-memory", "tree-top", "initial-mapping", "direct-map", "m2p-64")
     )
@@ -103,7 +104,7 @@ def test_a_proof_beyond_the_machine_is_refused():
         prove(huge)
 
 
-def test_a_proof_that_fails_says_so():
+def test_a_proof_that_fails_says_so() -> None:
     proof = prove(limits("8G", **NARROW, vmalloc="8M"))
     assert proof.holds
     for wrong in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import exp, inf, log, nan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_a_fifth_of_the_rounds_is_left_out_at_either_end(n_rounds: int, n_left_o
         ([[1, 2]], [[1, 2]], "one non-empty series"),
     ],
 )
-def test_rounds_that_cannot_be_paired_are_refused(a: list, b: list, message: str) -> None:
+def test_rounds_that_cannot_be_paired_are_refused(a: list[Any], b: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         paired_log_ratios(a, b)
 
@@ -220,7 +221,7 @@ def test_one_process_has_no_interval() -> None:
         ([[0.1, 0.2]], "one non-empty series"),
     ],
 )
-def test_bad_logs_are_refused_and_never_significant(bad: list, message: str) -> None:
+def test_bad_logs_are_refused_and_never_significant(bad: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ratio_interval(bad)
 

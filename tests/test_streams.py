@@ -218,7 +218,9 @@ def test_leaf_stride_meets_every_leaf_that_has_memory(shape: Guest) -> None:
 def test_a_stream_is_the_same_however_it_is_cut(
     name: str, guest: Guest, pieces: list[int], hole: float, pattern: str
 ) -> None:
-    shares = {"hole_fraction": hole, "hole_pattern": pattern} if guest is E820 and hole else {}
+    shares: dict[str, Any] = (
+        {"hole_fraction": hole, "hole_pattern": pattern} if guest is E820 and hole else {}
+    )
     stream = open_stream(name, guest, seed=5, **shares)
     taken = np.concatenate([np.empty(0, np.uint64), *map(stream.take, pieces)])
     assert taken.dtype == np.uint64
@@ -226,9 +228,10 @@ def test_a_stream_is_the_same_however_it_is_cut(
 
 
 def test_a_seed_may_be_several_numbers() -> None:
-    seeds = [3, (1,), (1, 0), (0, 1), (1, 2), (2, 1), (2**32,), (1, 2, 3), (12, 3)]
+    seeds: list[Any] = [3, (1,), (1, 0), (0, 1), (1, 2), (2, 1), (2**32,), (1, 2, 3), (12, 3)]
     assert len({tuple(make_stream("uniform", SMALL, 8, seed=seed).tolist()) for seed in seeds}) == len(seeds)
-    one, other = (make_stream("uniform", SMALL, 8, seed=seed) for seed in (3, [np.uint8(3)]))
+    alike: tuple[Any, Any] = (3, [np.uint8(3)])
+    one, other = (make_stream("uniform", SMALL, 8, seed=seed) for seed in alike)
     assert (one == other).all()
     with pytest.raises(BadInputError, match="a seed must be a whole number"):
         open_stream("uniform", SMALL, seed=(1, "2"))  # type: ignore[arg-type]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import chisquare
@@ -53,7 +55,7 @@ RUNS = [
 @pytest.mark.parametrize("seed", [1, 2])
 def test_shares_come_in_runs(hole: float, identity: float, lengths: tuple[int, ...], seed: int) -> None:
     period = sum(lengths)
-    shares = {"hole_fraction": hole, "identity_fraction": identity, "hole_pattern": "runs"}
+    shares: dict[str, Any] = {"hole_fraction": hole, "identity_fraction": identity, "hole_pattern": "runs"}
     pfns = make_stream("uniform", E820, 3 * period, seed=seed, **shares)
     kind = E820.entry_kinds(pfns)
     in_hole, found = (kind == Kind.EXTRA) | (kind == Kind.MISSING), kind == Kind.IDENTITY
@@ -80,7 +82,7 @@ def test_frames_of_a_run_are_drawn_as_others_are() -> None:
 
 
 def test_runs_begin_anywhere() -> None:
-    shares = {"hole_fraction": 0.5, "hole_pattern": "runs"}
+    shares: dict[str, Any] = {"hole_fraction": 0.5, "hole_pattern": "runs"}
     begun = {
         int(
             np.flatnonzero(

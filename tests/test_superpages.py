@@ -92,7 +92,8 @@ def naive_translation(leaves: dict[int, tuple[int, int]], frame: int) -> int | N
     for depth in range(3):
         first = frame // FANOUT**depth * FANOUT**depth
         if first in leaves and leaves[first][0] == depth:
-            return leaves[first][1] + frame - first
+            mfn: int = leaves[first][1]
+            return int(mfn + frame - first)
     return None
 
 
@@ -110,10 +111,11 @@ def walked(table: RadixTable, frame: int) -> int | None:
         index = (frame // FANOUT**depth) & mask
         memory = table.pool.words(page, np.uint8, 2 if depth == 2 else 1).tobytes()
         (word,) = struct.unpack_from("=Q", memory, 8 * index)
+        assert isinstance(word, int)
         if not word & PRESENT:
             return None
         if depth == 0 or word & SUPERPAGE:
-            return ((word & ADDRESS) >> 12) + frame % FANOUT**depth
+            return int(((word & ADDRESS) >> 12) + frame % FANOUT**depth)
         page = ((word & ADDRESS) - ORIGIN) >> 12
     raise AssertionError("unreachable")
 

@@ -10,6 +10,7 @@ from naive import LEAF_PAGES
 from small_guests import DESIGNS, build, life_of, unused
 
 import p2mperf
+from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.errors import AuditError, BadInputError
 from p2mperf.guests.guest import Guest
 
@@ -88,6 +89,7 @@ def test_the_generation_tells_changes_of_the_mapping(bits: int) -> None:
 def test_the_generation_is_odd_while_a_mapping_changes(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     leaf = LEAF_PAGES[bits]
     with build("pv-linear", bits) as p2m:
+        assert isinstance(p2m, PvLinear)
         tools, seen = p2m.tools, []
         remap = p2m.window.remap
 

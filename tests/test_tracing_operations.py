@@ -17,10 +17,11 @@ from p2mperf.cli import main
 from p2mperf.designs import find
 from p2mperf.designs.arm.vlpt import ArmVlpt
 from p2mperf.errors import BadInputError, P2mperfError
-from p2mperf.measure.engine import Settings, measure_cell, rehearse
+from p2mperf.measure.engine import measure_cell, rehearse
 from p2mperf.measure.operations import faults
 from p2mperf.measure.operations.ability import why_not
 from p2mperf.measure.operations.registry import find_operation, operations
+from p2mperf.measure.settings import Settings
 from p2mperf.migration.tracing import n_protected, protect_all
 from p2mperf.streams import make_stream
 from p2mperf.study.narrow import narrow

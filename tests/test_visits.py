@@ -340,7 +340,7 @@ def test_a_control_is_planned_for() -> None:
 
 def test_page_sizes_are_read_again_only_where_they_can_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     events, looks = {"thp_split_pmd": 1}, []
-    monkeypatch.setattr(touching.smaps, "huge_page_events", lambda: dict(events))
+    monkeypatch.setattr("p2mperf.measure.touch.smaps.huge_page_events", lambda: dict(events))
     monkeypatch.setattr(
         touching, "page_sizes", lambda designs: looks.append(1) or {"one": {"direct": len(looks)}}
     )

@@ -90,7 +90,8 @@ def run(argv: list[str], case: int, channel: Channel) -> None:
     # As a terminal sends it: compiled code, which runs no handler of Python, may be at work.
     press = Timer(SECONDS, os.kill, (os.getpid(), signal.SIGINT))
     press.start()
-    where, code = "", None
+    where = ""
+    code: int | str | None = None
     with streams() as (_, stderr):
         sys.argv = ["p2mperf", *argv]
         try:

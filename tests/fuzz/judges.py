@@ -94,7 +94,11 @@ def expect(design: Any) -> None:
 
 def copied(owner: Any, way: str) -> None:
     """Copy something that owns memory, and let the copy go."""
-    ways = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda it: pickle.loads(pickle.dumps(it))}
+    ways: dict[str, Callable[[Any], Any]] = {
+        "copy": copy.copy,
+        "deepcopy": copy.deepcopy,
+        "pickle": lambda it: pickle.loads(pickle.dumps(it)),
+    }
     try:
         made = ways[way](owner)
     except P2mperfError:

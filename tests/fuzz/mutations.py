@@ -228,7 +228,7 @@ def retabled(random: Random, content: bytes) -> bytes:
         table = table.replace_schema_metadata(said)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
 
 
 def _columns(n_rows: int) -> list[Any]:

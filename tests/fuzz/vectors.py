@@ -153,7 +153,8 @@ class _Caught(Exception):
 def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser of a command, taken from it as it begins to parse."""
     base = import_module("p2mperf.cli.options").Parser
-    kept, caught = base.parse_args, []
+    kept = base.parse_args
+    caught: list[argparse.ArgumentParser] = []
 
     def take(self: Any, *_: Any, **__: Any) -> Any:
         caught.append(self)
@@ -196,7 +197,9 @@ def known_names() -> dict[str, tuple[str, ...]]:
     }
 
 
-def value(random: Random, action: argparse.Action, names: dict[str, tuple[str, ...]], places: Any) -> str:
+def value(
+    random: Random, action: argparse.Action, names: dict[str, tuple[str, ...]], places: tuple[str, ...]
+) -> str:
     """A value for one option or argument: of its kind mostly, hostile mostly."""
     meaning = f"{action.dest} {action.metavar or ''}"
     if random.random() < 0.25:

@@ -8,7 +8,7 @@ import os
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from p2mperf.errors import P2mperfError, cut
@@ -53,11 +53,11 @@ class LocalExecutor:
                 self._reserve.close()
                 self._end_server()
 
-    def run(self, order: Order) -> Iterator[Record]:
+    def run(self, order: Order) -> Generator[Record, None, None]:
         """Run one unit in a process of its own, for which room is made."""
         yield from self.do({"task": "unit", **order.to_json()}, order.unit.seed, order.need_bytes)
 
-    def do(self, task: Record, seed: int, need_bytes: int) -> Iterator[Record]:
+    def do(self, task: Record, seed: int, need_bytes: int) -> Generator[Record, None, None]:
         """Do one task in a process of its own, for which room is made.
 
         Parameters
@@ -116,7 +116,7 @@ def child(
     task: Record,
     start: Callable[[], Process] = start_interpreter,
     meanwhile: Callable[[], None] = lambda: None,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Run one task in a process of its own and yield the records it writes.
 
     Parameters

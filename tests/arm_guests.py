@@ -12,3 +12,4 @@ GUESTS = {
     "odd": Guest.plain(12 << 12, geometry="lpae", base=3 * GIB - (7 << 12)),
     "two-banks": Guest.from_e820([("1G", "4G", "ram"), ("8G", "9G", "ram")], "4G", geometry="lpae"),
 }
+BANKS = Guest.from_e820([("1G", "1030M", "ram"), ("3G", "3115M", "ram")], "49M", geometry="lpae")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from own_process import n_memfds
-from test_doors import Mute, case, refused
+from refusals import Mute, case, refused
 
 import p2mperf
 from p2mperf.designs.backing import Backing

@@ -13,28 +13,16 @@ from typing import Any
 
 import pytest
 import record_samples as samples
+from damaged_files import DEEP, GRID, refusal
 from written_results import python, written
 
 from p2mperf import api
-from p2mperf.errors import BadInputError, DamagedResultsWarning, P2mperfError, ResultsError
+from p2mperf.errors import BadInputError, DamagedResultsWarning
 from p2mperf.results.claim import MARKER, claim_directory
 from p2mperf.results.export import export, load
 from p2mperf.results.journal import Journal
 from p2mperf.results.records import validate
 from p2mperf.results.runs import find_runs
-
-DEEP = b"[" * 100_000 + b"]" * 100_000
-LONGEST_SENTENCE = 600
-
-
-def refusal(act: Callable[[], object], kind: type[P2mperfError] = ResultsError) -> str:
-    with pytest.raises(kind) as refused:
-        act()
-    sentence = str(refused.value)
-    assert "\n" not in sentence
-    assert 0 < len(sentence) <= LONGEST_SENTENCE
-    return sentence
-
 
 # ---- what is no file ----
 
@@ -208,12 +196,6 @@ def test_a_measured_cell_whose_unit_is_not_told_of(tmp_path: Path) -> None:
     assert len(load(journal.path)) == 1 + 2 * 2
 
 
-GRID = {
-    "name": "quick",
-    "guests": [{"name": "domu-32-512m", "geometry": "pv32", "n_bytes": 0}],
-    "backings": ["4k"],
-    "n_replicates": 2,
-}
 STRANGERS: list[dict[str, Any]] = [
     {"guest": "domu-32-8g"},
     {"geometry": "pv64"},

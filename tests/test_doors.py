@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from refusals import LONGEST, Mute, refused
 
 import p2mperf
 from p2mperf import cli
 from p2mperf.designs import family_of, find
 from p2mperf.designs.backing import backing
-from p2mperf.errors import BadInputError, P2mperfError, cut, shown
+from p2mperf.errors import cut, shown
 from p2mperf.families import find_family
 from p2mperf.guests.guest import Guest
 from p2mperf.migration.precopy import stop_rule
 from p2mperf.streams import make_stream
-
-LONGEST = 600  # characters of a sentence, lists of known names included
-
-
-@contextlib.contextmanager
-def refused(kind: type[P2mperfError] = BadInputError) -> Iterator[None]:
-    with pytest.raises(kind) as caught:
-        yield
-    sentence = str(caught.value)
-    assert len(sentence) <= LONGEST
-    assert sentence == " ".join(sentence.split())
-
-
-class Mute:
-    """Cannot be shown, and cannot be looked up."""
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        raise RuntimeError("no words")
-
-
-def case(value: object) -> str:
-    """Name a case: as a sentence shows it, but without addresses, which are others in each process."""
-    return re.sub(r"( at 0|\.\.\.)x[0-9a-f]+", "", shown(value))
-
 
 NO_NAMES = [
     5,

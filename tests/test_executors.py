@@ -6,58 +6,24 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from elsewhere import ROOM, Elsewhere, Record
 from sweeping import MOMENT, Listener, small_plan
 
 import p2mperf
 from p2mperf.errors import NothingFitsError, P2mperfError
-from p2mperf.measure.ladder import Knee
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
-from p2mperf.study.executors.base import Capacity, Executor, Knees, Place
+from p2mperf.study.executors.base import Capacity, Executor, Knees
 from p2mperf.study.jobs import jobs
 from p2mperf.study.knees import measured_knees
 from p2mperf.study.order import Order
 from p2mperf.study.sweep import sweep
-from p2mperf.study.unit import run_unit
 from p2mperf.units import GIB, MIB
-
-Record = dict[str, Any]
-ROOM = Capacity(memory_bytes=64 * GIB, n_maps=60_000)
-
-
-@dataclass
-class Elsewhere:
-    """Another host, for all that a sweep can tell: units run in this process, the rest is made up."""
-
-    room: Capacity = ROOM
-    machine_key: str = "fee2"
-    orders: list[Order] = field(default_factory=list)
-
-    def place(self) -> Place:
-        return Place("elsewhere", {"n_cpus": 96}, self.machine_key, "0c0de")
-
-    def capacity(self) -> Capacity:
-        return self.room
-
-    def alone(self) -> nullcontext[None]:
-        return nullcontext()
-
-    def run(self, order: Order) -> Iterator[Record]:
-        self.orders.append(order)
-        records: list[Record] = []
-        # What goes to another host and back is JSON.
-        run_unit(Order.from_json(json.loads(json.dumps(order.to_json()))), records.append)
-        yield from json.loads(json.dumps(records))
-
-    def knees(self) -> Knees:
-        return Knees({"sizes": [1]}, (Knee("L2", 5 * MIB, "measured"),))
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from test_doors import refused
+from refusals import refused
 
 import p2mperf
 from p2mperf.designs import family_of

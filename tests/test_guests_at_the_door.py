@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_doors import Mute, case, refused
+from refusals import Mute, case, refused
 
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.geometry import Kind

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arm_guests import BANKS
 
 from p2mperf.cli import main
 from p2mperf.designs.arm.vlpt import ArmVlpt
@@ -26,7 +27,6 @@ WRITE, LOG_DIRTY = np.uint64(1 << 7), np.uint64(1 << 55)
 each_design = pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.name)
 
 ONE_GIB = Guest.plain("1G", geometry="lpae")
-BANKS = Guest.from_e820([("1G", "1030M", "ram"), ("3G", "3115M", "ram")], "49M", geometry="lpae")
 
 
 def naive_dirty(writes: list[int]) -> list[int]:
@@ -126,7 +126,7 @@ def test_a_write_outside_ram_is_refused_and_changes_nothing(
 
 BEYOND = """
 import numpy as np
-from test_migration import BANKS
+from arm_guests import BANKS
 from p2mperf.api import build
 from p2mperf.errors import BadInputError
 from p2mperf.migration.tracing import Tracer

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import record_samples as samples
-from test_damaged_results import DEEP, GRID, refusal
+from damaged_files import DEEP, GRID, refusal
 from written_results import written
 
 from p2mperf.errors import ResultsError

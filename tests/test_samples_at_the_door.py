@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_doors import Mute, case, refused
+from refusals import Mute, case, refused
 
 import p2mperf
 from p2mperf.analysis.compare import compare

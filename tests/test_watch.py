@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from calm_machine import CALM
 
 from p2mperf.cli import doctor, main
 from p2mperf.host.card import card_key, caveats, machine_card
@@ -36,19 +37,6 @@ QUIET = {
     GOVERNOR: "performance\n",
     BOOST: "0\n",
 }
-CALM = Snapshot(
-    load_average=(0.1, 0.2, 0.3),
-    damon=False,
-    n_khugepaged_collapsed=40,
-    n_khugepaged_scans=9,
-    numa_balancing=0,
-    n_numa_hint_faults=0,
-    n_numa_pages_migrated=0,
-    n_steal_ticks=2,
-    n_busy_ticks=1000,
-    governor="performance",
-    boost=False,
-)
 # What makes a machine unquiet by itself, the name that it goes by, and words that must be said of it.
 UNQUIET = [
     ({"proc/loadavg": "0.50 0 0 1/2 3\n"}, "load", ("0.5 tasks", "interval", "wait")),

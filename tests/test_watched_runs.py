@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import record_samples as samples
+from calm_machine import CALM
+from elsewhere import Elsewhere
 from sweeping import Listener, Units, small_plan
-from test_executors import Elsewhere
-from test_watch import CALM
 
 from p2mperf.analysis.samples import unrest_of
 from p2mperf.cli import main

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -205,7 +206,7 @@ def _dtype(event: Event) -> np.dtype[Any]:
 
 
 def _format(event: Event, flags: str) -> str:
-    fields = _dtype(event).fields or {}
+    fields: Mapping[str, Any] = _dtype(event).fields or {}
     lines = [
         f"\tfield:int {name};\toffset:{offset};\tsize:{kind.itemsize};\tsigned:{int(kind.kind == 'i')};"
         for name, (kind, offset, *_) in fields.items()

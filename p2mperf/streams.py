@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from hashlib import sha256
 from math import lcm
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.errors import BadInputError, DoesNotFitError, known
 from p2mperf.guests.frames import frame_numbers
@@ -270,7 +270,7 @@ def check_fractions(
     return hole_fraction, identity_fraction
 
 
-def replay(pfns: Any, guest: Guest) -> Words:
+def replay(pfns: ArrayLike, guest: Guest) -> Words:
     """Take a recorded sequence of frames as a stream.
 
     Parameters

@@ -12,6 +12,7 @@ from traceback import clear_frames
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.passing import lead_through_door, through_door
@@ -323,7 +324,7 @@ class Design(Owned, ABC):
         return max(0, page_table_bytes() - self._page_tables_before_bytes)
 
     @through_door
-    def lookup(self, pfns: Any) -> Words:
+    def lookup(self, pfns: ArrayLike) -> Words:
         """Translate frames.
 
         Parameters
@@ -361,12 +362,12 @@ class Design(Owned, ABC):
         entry = int(entry) & (2**self.guest.geometry.entry_bits - 1)  # as `translated`
         return Lookup(int(frame), entry, tuple(map(self.step_at, addresses)))
 
-    def _frames(self, pfns: Any) -> Words:
+    def _frames(self, pfns: ArrayLike) -> Words:
         frames = frame_numbers(pfns)
         self._door.check()  # again: making an array may run anybody's code
         return frames
 
-    def _require(self, holds: Any, invariant: str) -> None:
+    def _require(self, holds: ArrayLike, invariant: str) -> None:
         if not np.all(holds):
             raise AuditError(f"{self.name} of {self.guest.name}: {invariant}")
 

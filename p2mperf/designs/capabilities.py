@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.guests.geometry import Words
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Writable(Protocol):
     """Entries can be written while it is read."""
 
-    def set(self, pfns: Any, entries: Any) -> NDArray[np.bool_]:
+    def set(self, pfns: ArrayLike, entries: ArrayLike) -> NDArray[np.bool_]:
         """Write entries; whether each was written."""
 
 
@@ -30,10 +30,10 @@ class Writable(Protocol):
 class Ballooned(Protocol):
     """Frames can give up their memory, and have it again."""
 
-    def balloon_down(self, pfns: Any) -> Words:
+    def balloon_down(self, pfns: ArrayLike) -> Words:
         """Give up the memory of frames; the machine frames that they had."""
 
-    def balloon_up(self, pfns: Any, mfns: Any) -> NDArray[np.bool_]:
+    def balloon_up(self, pfns: ArrayLike, mfns: ArrayLike) -> NDArray[np.bool_]:
         """Put memory behind frames; whether each took it."""
 
 
@@ -49,16 +49,16 @@ class HasTools(Protocol):
 class Hotplugged(Protocol):
     """Frames above the map can be had later, as memory or as identity."""
 
-    def hotplug(self, first: int, n_frames: int) -> Any:
+    def hotplug(self, first: int, n_frames: int) -> bool:
         """Let frames be balloonable; whether all are."""
 
-    def set_identity(self, first: int, n_frames: int) -> Any:
+    def set_identity(self, first: int, n_frames: int) -> int:
         """Let frames be identity; how many are."""
 
-    def unused_mfns(self, n_frames: int) -> Any:
+    def unused_mfns(self, n_frames: int) -> Words:
         """Machine frames that nothing stands on, the lowest first."""
 
-    def has_memory(self, entries: Any) -> Any:
+    def has_memory(self, entries: ArrayLike) -> NDArray[np.bool_]:
         """Whether there is memory behind each entry."""
 
 
@@ -77,7 +77,7 @@ class Savable(Protocol):
 class PassesThrough(Protocol):
     """A range can be given to a device, its memory moved elsewhere."""
 
-    def pass_through(self, first: int, n_frames: int, to: int) -> Any:
+    def pass_through(self, first: int, n_frames: int, to: int) -> bool:
         """Make a range identity, and put its memory elsewhere; whether all of it.
 
         Parameters
@@ -122,18 +122,18 @@ class Translating(Dumpable, Protocol):
 
     guest: Guest
 
-    def lookup(self, pfns: Any) -> Words:
+    def lookup(self, pfns: ArrayLike) -> Words:
         """Translate frames."""
         ...
 
-    def _frames(self, pfns: Any) -> Words: ...
+    def _frames(self, pfns: ArrayLike) -> Words: ...
 
 
 @runtime_checkable
 class Traceable(Protocol):
     """The guest's writes can be traced: its entries are protected, and faults find them again."""
 
-    def frames(self, pfns: Any) -> Words:
+    def frames(self, pfns: ArrayLike) -> Words:
         """Frames as the compiled loops take them, all within the tables."""
 
     def third_tables(self) -> Sequence[Words]:
@@ -165,10 +165,12 @@ class Superpaged(Protocol):
     def leaf_orders(cls, guest: Guest) -> tuple[int, ...]:
         """Sizes of the leaves that it makes for a guest [log2 frames]."""
 
-    def page_orders(self, gfns: Any) -> NDArray[np.int8]:
+    def page_orders(self, gfns: ArrayLike) -> NDArray[np.int8]:
         """Size of the leaf that maps each frame [log2 frames]."""
 
-    def set_entry(self, gfns: Any, mfns: Any, order: Any = 0, kind: str = "ram_rw") -> NDArray[np.bool_]:
+    def set_entry(
+        self, gfns: ArrayLike, mfns: ArrayLike, order: ArrayLike = 0, kind: str = "ram_rw"
+    ) -> NDArray[np.bool_]:
         """Set entries alone; whether each range was set.
 
         Parameters
@@ -181,7 +183,9 @@ class Superpaged(Protocol):
             Type of the entries.
         """
 
-    def add(self, gfns: Any, mfns: Any, order: Any = 0, kind: str = "ram_rw") -> NDArray[np.bool_]:
+    def add(
+        self, gfns: ArrayLike, mfns: ArrayLike, order: ArrayLike = 0, kind: str = "ram_rw"
+    ) -> NDArray[np.bool_]:
         """Put memory behind frames; whether it is behind each range.
 
         Parameters
@@ -190,10 +194,10 @@ class Superpaged(Protocol):
             As `set_entry`.
         """
 
-    def remove(self, gfns: Any, order: Any = 0) -> NDArray[np.bool_]:
+    def remove(self, gfns: ArrayLike, order: ArrayLike = 0) -> NDArray[np.bool_]:
         """Take memory away from frames; whether each range has none."""
 
-    def change_type(self, gfns: Any, old: str, new: str) -> NDArray[np.bool_]:
+    def change_type(self, gfns: ArrayLike, old: str, new: str) -> NDArray[np.bool_]:
         """Give single frames another type; whether each has it.
 
         Parameters

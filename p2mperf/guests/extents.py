@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.errors import BadInputError, in_a_row, shown
 from p2mperf.guests.frames import as_array, frame_numbers
@@ -160,7 +160,7 @@ class Extents:
         """One above the highest gfn; 0 where there is none."""
         return int(self.gfn[-1]) + (1 << int(self.order[-1])) if len(self) else 0
 
-    def at(self, frames: Any) -> NDArray[np.intp]:
+    def at(self, frames: ArrayLike) -> NDArray[np.intp]:
         """Extent that each guest frame lies in.
 
         Parameters
@@ -186,7 +186,7 @@ class Extents:
         covered = (at >= 0) & ((gfns - self.gfn[first]) >> self.order[first] == 0)
         return np.where(covered, at, -1)
 
-    def entries(self, frames: Any) -> Words:
+    def entries(self, frames: ArrayLike) -> Words:
         """Tell what every correct table of them answers.
 
         Parameters
@@ -281,7 +281,7 @@ def _kept(array: Column) -> Column:
     return array if owner is None else sealed(array.copy())
 
 
-def _orders(orders: Any) -> Orders:
+def _orders(orders: ArrayLike) -> Orders:
     array = as_array(orders, "orders of extents")
     if array.size == 0:
         return np.zeros(array.shape, np.uint8)

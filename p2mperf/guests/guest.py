@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.errors import BadInputError, known, shown
 from p2mperf.guests.e820 import Row, checked_rows, is_zero, lay_out
@@ -313,7 +312,7 @@ class Guest:
         joined = runs.take(starts)
         return Runs(joined.first_pfn, np.add.reduceat(runs.n_frames, starts), joined.kind, joined.first_mfn)
 
-    def entry_kinds(self, pfns: Any) -> NDArray[np.int8]:
+    def entry_kinds(self, pfns: ArrayLike) -> NDArray[np.int8]:
         """`Kind` of each pfn below `covered_pfn`.
 
         Raises
@@ -326,7 +325,7 @@ class Guest:
             raise BadInputError(f"pfn {int(frames.max()):#x} is beyond the map of {self.name}")
         return self.runs.kind[self.runs.at(frames.astype(np.int64))]
 
-    def entries(self, pfns: Any, above: str = "identity") -> Words:
+    def entries(self, pfns: ArrayLike, above: str = "identity") -> Words:
         """Tell what every correct p2m of this guest answers: the reference that runs are made of.
 
         Parameters

@@ -14,7 +14,7 @@ from time import perf_counter_ns
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.designs.arm.fault_kernels import LOG_DIRTY, fault, protect, unprotect
 from p2mperf.designs.capabilities import Traceable
@@ -140,7 +140,7 @@ class Tracer(Owned):
             restore_all(self.design.third_tables())
             self.active = False
 
-    def write(self, gfns: Any) -> int:
+    def write(self, gfns: ArrayLike) -> int:
         """Let the guest write to pages, one after the other.
 
         Parameters

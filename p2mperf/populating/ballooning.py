@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.errors import BadInputError, shown
 from p2mperf.guests.extents import Extents, sealed
@@ -81,7 +81,7 @@ class Course:
         return self.n_table_pages * PAGE_SIZE
 
 
-def release(leaves: Extents, frames: Any) -> Remaining:
+def release(leaves: Extents, frames: ArrayLike) -> Remaining:
     """Give single frames back, in any order.
 
     Parameters

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
+from numpy.typing import ArrayLike
+
 from p2mperf.designs.arm.event_kernels import Recorder
 from p2mperf.designs.arm.stage2 import OPTIONS, Stage2Table, explain, predict_footprint
 from p2mperf.designs.backing import Backing, backing as find_backing
@@ -33,7 +35,7 @@ class _Held(Protocol):
 
     def _require(self, holds: Any, invariant: str) -> None: ...
 
-    def _frames(self, pfns: Any) -> Words: ...
+    def _frames(self, pfns: ArrayLike) -> Words: ...
 
 
 class Stage2Door:
@@ -118,7 +120,7 @@ class Stage2Door:
         """As `Design.audit`."""
         self.table.audit(self._require)
 
-    def frames(self: _Held, pfns: Any) -> Words:
+    def frames(self: _Held, pfns: ArrayLike) -> Words:
         """Check frame numbers as `lookup` does, and give them as the compiled loops take them."""
         return self._frames(pfns)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.designs.hap.change_kernels import set_ranges
 from p2mperf.designs.hap.operation_kernels import (
@@ -33,7 +33,7 @@ class _Changed(Protocol):
 
     table: HapTable
 
-    def lookup(self, pfns: Any) -> Words: ...
+    def lookup(self, pfns: ArrayLike) -> Words: ...
 
     def after_change(self) -> None:
         """Follow what has changed."""
@@ -50,7 +50,9 @@ class ChangeDoor:
 
     table: HapTable
 
-    def set_entry(self: _Changed, gfns: Any, mfns: Any, order: Any = 0, kind: str = "ram_rw") -> Flags:
+    def set_entry(
+        self: _Changed, gfns: ArrayLike, mfns: ArrayLike, order: ArrayLike = 0, kind: str = "ram_rw"
+    ) -> Flags:
         """Set entries alone, and leave the m2p as it is: set_p2m_entry, for those who keep that themselves.
 
         Parameters
@@ -77,7 +79,7 @@ class ChangeDoor:
         flags = np.uint64(KINDS[known("kind of entry", kind, KINDS)].flags)
         return _change(self, set_ranges, frames.size, self.table.sizes, frames, machine, orders, flags)
 
-    def clear_entry(self: _Changed, gfns: Any, order: Any = 0) -> Flags:
+    def clear_entry(self: _Changed, gfns: ArrayLike, order: ArrayLike = 0) -> Flags:
         """Empty entries alone, and leave the m2p as it is: set_p2m_entry with INVALID_MFN.
 
         Parameters
@@ -99,7 +101,9 @@ class ChangeDoor:
         nothing, sizes = np.zeros_like(frames), self.table.sizes
         return _change(self, set_ranges, frames.size, sizes, frames, nothing, orders, np.uint64(0))
 
-    def add(self: _Changed, gfns: Any, mfns: Any, order: Any = 0, kind: str = "ram_rw") -> Flags:
+    def add(
+        self: _Changed, gfns: ArrayLike, mfns: ArrayLike, order: ArrayLike = 0, kind: str = "ram_rw"
+    ) -> Flags:
         """Put memory behind guest frames: guest_physmap_add_entry.
 
         The m2p follows, frame by frame. Machine frames that stood elsewhere are removed there, which splits
@@ -128,7 +132,7 @@ class ChangeDoor:
         table, ranges = self.table, (frames, machine, orders, np.uint64(chosen.flags))
         return _change(self, add_ranges, frames.size, table.sizes, table.m2p.words(), *ranges)
 
-    def remove(self: _Changed, gfns: Any, order: Any = 0, mfns: Any = None) -> Flags:
+    def remove(self: _Changed, gfns: ArrayLike, order: ArrayLike = 0, mfns: ArrayLike | None = None) -> Flags:
         """Take memory away from guest frames: p2m_remove_page.
 
         A range goes only if all of it is mapped to machine frames that follow each other. Whole leaves are
@@ -161,7 +165,7 @@ class ChangeDoor:
         ranges = (frames, machine, orders)
         return _change(self, remove_ranges, frames.size, table.sizes, table.m2p.words(), *ranges)
 
-    def change_type(self: _Changed, gfns: Any, old: str, new: str) -> Flags:
+    def change_type(self: _Changed, gfns: ArrayLike, old: str, new: str) -> Flags:
         """Give single frames of one type another, as a write fault under log-dirty does: p2m_change_type.
 
         A superpage is split, and its other frames keep their type.
@@ -210,7 +214,7 @@ class ChangeDoor:
         with self.table.lock:
             return int(retype_all(self.table.store, np.uint64(before), np.uint64(after.flags)))
 
-    def page_orders(self: _Changed, gfns: Any) -> NDArray[np.int8]:
+    def page_orders(self: _Changed, gfns: ArrayLike) -> NDArray[np.int8]:
         """Tell the size of the leaf that maps each frame [log2 frames]; -1 for a frame that is not mapped.
 
         Raises
@@ -257,7 +261,7 @@ def _ram_types(*names: str) -> list[P2mType]:
     return [KINDS[known("type of RAM", name, ram)] for name in names]
 
 
-def _ranges(table: HapTable, gfns: Any, order: Any) -> tuple[Words, Words]:
+def _ranges(table: HapTable, gfns: ArrayLike, order: ArrayLike) -> tuple[Words, Words]:
     """First guest frames and sizes of ranges, all within the table."""
     frames = np.atleast_1d(frame_numbers(gfns, "gfns")).ravel()
     orders = _orders(order, frames.size)
@@ -272,7 +276,7 @@ def _ranges(table: HapTable, gfns: Any, order: Any) -> tuple[Words, Words]:
     return frames, orders
 
 
-def _orders(order: Any, n: int) -> Words:
+def _orders(order: ArrayLike, n: int) -> Words:
     orders = as_array(order, "orders")
     if orders.dtype.kind not in "iu" or (orders.size and not 0 <= orders.min() <= orders.max() <= MAX_ORDER):
         raise BadInputError(f"orders must be whole, from 0 to {MAX_ORDER}, not {shown(order)}")
@@ -281,7 +285,7 @@ def _orders(order: Any, n: int) -> Words:
     return np.ascontiguousarray(np.broadcast_to(orders.ravel() if orders.ndim else orders, n), np.uint64)
 
 
-def _machine_frames(table: HapTable, mfns: Any, orders: Words) -> Words:
+def _machine_frames(table: HapTable, mfns: ArrayLike, orders: Words) -> Words:
     frames = np.atleast_1d(frame_numbers(mfns, "mfns")).ravel()
     if frames.size != orders.size:
         raise BadInputError(f"{orders.size} ranges of guest frames cannot have {frames.size} mfns")

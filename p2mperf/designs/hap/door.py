@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint
@@ -142,7 +143,7 @@ class HapDoor:
         """Leaves by size [log2 frames], counted in the tables."""
         return self.table.leaves()
 
-    def mfn_to_gfn(self: _Held, mfns: Any) -> Words:
+    def mfn_to_gfn(self: _Held, mfns: ArrayLike) -> Words:
         """Translate machine frames back by the m2p.
 
         Parameters

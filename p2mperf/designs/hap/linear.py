@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load, Stretch, translated
@@ -34,7 +35,7 @@ class _Shown(Protocol):
 
     def page_table_bytes(self) -> int: ...
 
-    def _frames(self, pfns: Any) -> Words: ...
+    def _frames(self, pfns: ArrayLike) -> Words: ...
 
 
 class LinearDoor:
@@ -50,7 +51,7 @@ class LinearDoor:
     table: HapTable
     windows: HapWindows
 
-    def foreign(self: _Shown, gfns: Any) -> Words:
+    def foreign(self: _Shown, gfns: ArrayLike) -> Words:
         """Translate frames by the walk of the same tables, as for a guest that does not run.
 
         Parameters

@@ -7,9 +7,9 @@ that does it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from p2mperf.designs.pv.leaf_plan import Flags
 from p2mperf.designs.pv.life import Life, Living
@@ -33,7 +33,7 @@ class WriteDoor:
 
     life: Life
 
-    def set(self: Living, pfns: Any, entries: Any) -> Flags:
+    def set(self: Living, pfns: ArrayLike, entries: ArrayLike) -> Flags:
         """Write entries, in order, as set_phys_to_machine does.
 
         Parameters
@@ -96,7 +96,7 @@ class WriteDoor:
                 raise BadInputError(f"{written.size} frames written for {numbers.size} leaves: give as many")
         return self.life.breaking.break_leaves(numbers.astype(np.int64), written)
 
-    def balloon_down(self: Living, pfns: Any) -> Words:
+    def balloon_down(self: Living, pfns: ArrayLike) -> Words:
         """Give up the memory behind frames.
 
         Parameters
@@ -121,7 +121,7 @@ class WriteDoor:
         """
         return self.life.ballooning.down(self._frames(pfns))
 
-    def balloon_up(self: Living, pfns: Any, mfns: Any) -> Flags:
+    def balloon_up(self: Living, pfns: ArrayLike, mfns: ArrayLike) -> Flags:
         """Put memory behind frames that have none.
 
         Parameters
@@ -226,7 +226,7 @@ class WriteDoor:
         """
         return self.life.passthrough.pass_through(*_whole(first_pfn, n_frames, to_pfn))
 
-    def set_foreign(self: Living, pfns: Any, mfns: Any) -> Flags:
+    def set_foreign(self: Living, pfns: ArrayLike, mfns: ArrayLike) -> Flags:
         """Map frames of another domain, one slot after the other.
 
         Parameters
@@ -249,7 +249,7 @@ class WriteDoor:
         """
         return self.life.foreign.map(self._frames(pfns), self._frames(mfns))
 
-    def clear_foreign(self: Living, pfns: Any) -> Flags:
+    def clear_foreign(self: Living, pfns: ArrayLike) -> Flags:
         """Unmap frames of another domain, one slot after the other.
 
         Parameters

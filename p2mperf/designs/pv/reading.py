@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.capabilities import Translating
@@ -63,7 +63,7 @@ class ReadDoor:
     store: LeafStore
     way_back: WayBack
 
-    def pfn_to_mfn(self: Readable, pfns: Any) -> Words:
+    def pfn_to_mfn(self: Readable, pfns: ArrayLike) -> Words:
         """Translate frames and strip the markers, as pfn_to_mfn of asm/xen/page.h does.
 
         Parameters
@@ -78,7 +78,7 @@ class ReadDoor:
         """
         return entries.without_markers(self.lookup(pfns), self.guest.geometry)
 
-    def mfn_to_pfn(self: Readable, mfns: Any) -> Words:
+    def mfn_to_pfn(self: Readable, mfns: ArrayLike) -> Words:
         """Translate machine frames back, verified by the p2m, as mfn_to_pfn of asm/xen/page.h does.
 
         Parameters

@@ -20,7 +20,7 @@ def tool() -> ModuleType:
 
 def test_readme_says_what_the_scenarios_do(tool: ModuleType) -> None:
     written = block(README, "life-configurations")
-    assert written == tool.life_configurations(), "run python tools/readme.py"
+    assert written == tool.BLOCKS["life-configurations"](), "run python tools/readme.py"
     # Two widths, three scenarios, two designs; every step as it must be.
     assert len(rows(written)) == 2 * 3 * 2
     assert {row[3] for row in rows(written)} == {"7 of 7", "5 of 5", "3 of 3"}
@@ -41,7 +41,7 @@ def test_a_row_is_the_sum_of_its_steps(tool: ModuleType, monkeypatch: pytest.Mon
     }
     monkeypatch.setattr(p2mperf, "life", lambda *names: pd.DataFrame(numbers), raising=False)
     expected = ["1 of 2", "15", "7 -> 11", "2 -> 1", "3", "1", "holds"]
-    assert [row[3:] for row in rows(tool.life_configurations())] == [expected] * 12
+    assert [row[3:] for row in rows(tool.BLOCKS["life-configurations"]())] == [expected] * 12
 
 
 def test_only_what_is_between_the_marks_is_rewritten(

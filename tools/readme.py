@@ -11,19 +11,17 @@ import re
 import sys
 import textwrap
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 
-import kernel_build_page  # beside this file
+import counted_page  # beside this file
+import kernel_build_page
 import pandas as pd
 
 import p2mperf
 from p2mperf.analysis.summary import Pair, intervals_of, pairs_of, short_name, with_verdicts
 from p2mperf.analysis.verdicts import notes_on
-from p2mperf.designs.pv.scenarios import SCENARIOS
 from p2mperf.figures import save, table
 from p2mperf.figures.life import cell_titles
-from p2mperf.guests.presets import PRESETS
 from p2mperf.measure.operations.registry import lookups
 from p2mperf.units import format_ns
 
@@ -32,7 +30,6 @@ HAP_PAGE = "docs/hap.md"
 KERNEL_BUILD_PAGE = "docs/kernel-build.md"
 _DESIGNS = ("pv-tree", "pv-linear")
 _CELL = ["operation", "stream", "guest"]
-_LIFE_GUESTS = ("domu-64-8g", "domu-32-8g")
 _LIFE_SWEEP = ("pv-64-8g", "pv-32-43g", "pv-64-128g", "pv-64-400g")
 _WITH_HOLES = ("dom0-64-e820", "dom0-32-e820")
 _COLUMNS = {
@@ -48,48 +45,6 @@ _HAP_COLUMNS = {
 }
 _HAP_WINDOWS = {"hap-linear": "1 GiB", "hap-linear-2m": "2 MiB", "hap-linear-4k": "4 KiB"}
 _WAYS = {"walk": "walk", "list": "windows"}
-
-
-def configurations() -> str:
-    """Build every preset by both designs and count: predicted and counted pages side by side."""
-    lines = [
-        "| guest | boot pages | design | leaves | other | mappings | predicted = counted | audit |",
-        "|---|---:|---|---:|---:|---:|---|---|",
-    ]
-    for name in PRESETS:
-        guest = p2mperf.Guest.preset(name)
-        for design in _DESIGNS:
-            with p2mperf.build(design, guest) as p2m:
-                counted = p2m.footprint()
-                predicted = type(p2m).predict_footprint(guest)
-                p2m.audit()
-            same = {k: n for k, n in predicted.pages.items() if n} == counted.pages
-            leaves = counted.pages["leaf"]
-            lines.append(
-                f"| {name} | {guest.n_boot_pages} | {design} | {leaves} | {counted.n_pages - leaves} "
-                f"| {counted.n_vmas} | {sum(predicted.pages.values())} {'=' if same else 'is not'} "
-                f"{counted.n_pages} | holds |"
-            )
-    return "\n".join(lines)
-
-
-def life_configurations() -> str:
-    """Let every scenario happen to both domUs in both designs: what all its steps together took."""
-    lines = [
-        "| guest | scenario | design | steps as they must be | frames | pages | mappings | leaves broken "
-        "| mids broken | audit |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    for names in product(_LIFE_GUESTS, SCENARIOS, _DESIGNS):
-        steps = p2mperf.life(*names)
-        first, last, total = steps.iloc[0], steps.iloc[-1], steps.sum(numeric_only=True)
-        lines.append(
-            f"| {' | '.join(names)} | {(steps['done'] == steps['wanted']).sum()} of {len(steps)} "
-            f"| {total['n_frames']} | {first['pages_before']} -> {last['pages_after']} "
-            f"| {first['mappings_before']} -> {last['mappings_after']} "
-            f"| {total['n_leaves_broken']} | {total['n_mids_broken']} | holds |"
-        )
-    return "\n".join(lines)
 
 
 def _in_ram() -> pd.DataFrame:
@@ -338,8 +293,8 @@ def hap_changes() -> str:
 
 
 BLOCKS = {
-    "configurations": configurations,
-    "life-configurations": life_configurations,
+    "configurations": counted_page.configurations,
+    "life-configurations": counted_page.life_configurations,
     "results": results,
     "holes": holes,
     "findings": findings,

@@ -86,7 +86,13 @@ def replays(**changes: Any) -> Replays:
     return Replays(**{"recording": "digest", "thp": True, "code": "0.1", "replays": found, **changes})
 
 
-def interference(more_ns: float, offsets: tuple[float, ...] = OFFSETS) -> Interference:
+def interference(
+    more_ns: float,
+    offsets: tuple[float, ...] = OFFSETS,
+    *,
+    work_bytes: int = 1 << 20,
+    n_touches: int = 100,
+) -> Interference:
     """Work that takes so much longer after the tree's entries."""
     processes = tuple(
         VictimProcess(
@@ -100,4 +106,4 @@ def interference(more_ns: float, offsets: tuple[float, ...] = OFFSETS) -> Interf
         for seed, offset in enumerate(offsets)
     )
     touched = dict.fromkeys(DESIGNS, 5.0)
-    return Interference("chase", "8G", 1 << 20, 100, 1000, DESIGNS, touched, touched, processes)
+    return Interference("chase", "8G", work_bytes, n_touches, 1000, DESIGNS, touched, touched, processes)

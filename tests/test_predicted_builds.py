@@ -194,7 +194,8 @@ def test_elapsed_time_is_cpu_time_over_busy_threads(found: KernelBuild) -> None:
 
 
 def test_user_time_by_what_was_measured() -> None:
-    asked = replays(interference=(interference(1.0), interference(3.0), interference(2.0)))
+    sizes = enumerate((1.0, 3.0, 2.0), start=20)
+    asked = replays(interference=tuple(interference(ns, work_bytes=1 << size) for size, ns in sizes))
     span = user_delta(counts(), asked)
     assert span is not None
     # 810 entries for 800 faults; the median of 1, 3 and 2; from 1 - 2.5 to 3 + 2.5
@@ -207,6 +208,8 @@ def test_user_time_by_what_was_measured() -> None:
     # 3.5 ns to either side, and 0.6 of 2 ns for the faults: in quadrature
     n = FAULTS * 810 / 800 * 1e-9
     assert (user.low, user.high) == pytest.approx((-n * (2 + hypot(3.5, 1.2)), -n * (2 - hypot(3.5, 1.2))))
+    longer = interference(9.0, work_bytes=1 << 20, n_touches=101)
+    assert user_delta(counts(), replays(interference=(longer, *asked.interference))) == span
     alone = user_delta(counts(), replays(interference=(interference(1.0, offsets=(0.0,)),)))
     assert alone is not None
     assert (alone.low, alone.high) == (-inf, inf)

@@ -10,7 +10,7 @@ import golden_streams
 import numpy as np
 import pytest
 from naive_stream import Naive
-from test_translation_stream import entries, naive, of
+from stream_cases import entries, naive, of
 
 import p2mperf
 from p2mperf.guests.guest import Guest

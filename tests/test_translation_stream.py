@@ -1,23 +1,21 @@
+"""None"""
+
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from made_recordings import CLONE_VM, FETCH, PRESENT, USER, WRITE, Made
-from naive_stream import MAP_FIXED, Naive
+from naive_stream import MAP_FIXED
+from stream_cases import entries, frames_recorded, naive, of
 
 from p2mperf.errors import BadInputError
 from p2mperf.guests.guest import Guest
-from p2mperf.workload import placing
 from p2mperf.workload.events import Event
-from p2mperf.workload.faults import classify
-from p2mperf.workload.placing import Placed, place
-from p2mperf.workload.recording import Recording
 from p2mperf.workload.stream import count_translations, make_stream
-from p2mperf.workload.translation_stream import M2P_ITEM, Entered, TranslationStream
+from p2mperf.workload.translation_stream import M2P_ITEM, Entered
 
 GUEST = Guest.plain("256M")
 
@@ -27,36 +25,6 @@ PAGES = [
     for base in (0, 1 << 9, 1 << 18, 1 << 27, (1 << 35) - (1 << 9))
     for page in (0, 1, 14, 16, 17, 200, 511)
 ]
-
-
-def of(recording: Recording, seen: Callable[..., Any]) -> Any:
-    """Call the function that makes a stream, and keep where it placed frames."""
-    kept: list[Placed] = []
-
-    def placed(*arguments: Any) -> Placed:
-        kept.append(place(*arguments))
-        return kept[0]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("p2mperf.workload.stream.place", placed)
-        return seen(recording), kept[0]
-
-
-def naive(recording: Recording, placed: Placed, thp: bool, cpu: int) -> tuple[list[Any], Naive]:
-    found = Naive(recording, placed, thp, cpu)
-    times = [now for _, now, _ in found.entries]
-    gaps = [0, *np.diff(times).tolist()][: len(times)]
-    return [
-        (entered, items, gap) for (entered, _, items), gap in zip(found.entries, gaps, strict=True)
-    ], found
-
-
-def entries(stream: TranslationStream) -> list[Any]:
-    parts = np.split(stream.items, stream.starts[1:-1]) if stream.n_entries else []
-    return [
-        (Entered(entered), items.tolist(), gap)
-        for entered, items, gap in zip(stream.entered.tolist(), parts, stream.gaps_ns.tolist(), strict=True)
-    ]
 
 
 Step = tuple[int, int, int, int, int]
@@ -254,85 +222,6 @@ def test_no_events_are_no_entries() -> None:
     assert count_translations(Made().recording()).total.n == 0
 
 
-# ---- where frames stand ----
-
-
-def frames_recorded(*frames: int) -> Recording:
-    build = Made()
-    for number, frame in enumerate(frames):
-        build.fault(1, number).data(1, frame)
-    return build.recording()
-
-
-def placed_data(recording: Recording, **options: Any) -> list[int]:
-    _, placed = of(recording, lambda one: make_stream(one, options.pop("guest", GUEST), **options))
-    return placed.data.tolist()
-
-
-def test_neighbours_stay_neighbours_and_blocks_go_anywhere() -> None:
-    recorded = [700, 701, 1023, 1024, 5000, 701]
-    recording = frames_recorded(*recorded)
-    spread = placed_data(recording)
-    assert [frame % 512 for frame in spread] == [frame % 512 for frame in recorded]
-    blocks = {old // 512: new // 512 for old, new in zip(recorded, spread, strict=True)}
-    # Four blocks of 2 MiB: 1, 2 and 9 (5000 = 9 * 512 + 392), each to one of its own.
-    assert sorted(blocks) == [1, 2, 9]
-    assert len(set(blocks.values())) == 3
-    assert spread == placed_data(recording, seed=1)
-    assert spread != placed_data(recording, seed=2)
-    # As recorded, less the lowest one's block.
-    assert placed_data(recording, placement="recorded") == [frame - 512 for frame in recorded]
-
-
-def test_all_frames_are_ram_of_the_guest() -> None:
-    guest = Guest.from_e820([(0, "64M", "ram"), ("128M", "192M", "ram")], "128M", name="two")
-    build = Made().table(1, *range(9)).fault(1, 5, 0).window(1, 3, 0, 16).cached(1, 3, 4, 5)
-    for number in range(20):
-        build.fault(1, 600 * number).table(1, 4096 + number).data(1, 512 * number)
-    recording = build.add(Event.NEW_TASK, 1, 2).add(Event.EXEC, 2, 2).add(Event.EXIT_MMAP, 1).recording()
-    for seed in range(5):
-        stream = make_stream(recording, guest, seed=seed)
-        frames = np.unique(stream.items & np.uint32(M2P_ITEM - 1))
-        kinds = guest.entry_kinds(frames)
-        assert set(kinds.tolist()) == {int(guest.runs.kind[0])}
-        assert stream.n_guest_frames == guest.covered_pfn
-
-
-def test_a_guest_that_is_too_small_is_refused() -> None:
-    # Three blocks, one of the kernel and 16 for what is unknown: 20.
-    recording = frames_recorded(0, 512, 1024)
-    make_stream(recording, Guest.plain("40M"))
-    with pytest.raises(BadInputError, match="20 blocks of 2 MiB, and pv-64-38m has 19"):
-        make_stream(recording, Guest.plain("38M", name="pv-64-38m"))
-
-
-def test_recorded_frames_must_fit() -> None:
-    with pytest.raises(BadInputError, match="spread them"):
-        make_stream(frames_recorded(0, 1 << 20), GUEST, placement="recorded")
-    make_stream(frames_recorded(1 << 20, (1 << 20) + 5), GUEST, placement="recorded")
-
-
-def test_files_that_were_not_read_lie_in_runs_of_their_own() -> None:
-    build = Made()
-    for file in range(40):
-        build.fault(1, 16 * file, 0).window(1, file, 0, 16)
-    recording = build.recording()
-    _, placed = of(recording, lambda one: make_stream(one, GUEST))
-    assert placed.runs.shape == (40, 16)
-    assert (np.diff(placed.runs, axis=1) == 1).all()
-    assert (placed.runs[:, 0] % 16 == 0).all()
-    # 32 runs fill a block: 40 are in two, and no frame stands twice.
-    assert np.unique(placed.runs).size == 40 * 16
-    assert np.unique(placed.runs // 512).size == 2
-
-
-def test_a_frame_that_was_not_given_is_unknown() -> None:
-    # An allocation that failed is recorded as frame -1.
-    recording = frames_recorded(-1, 5)
-    _, placed = of(recording, lambda one: make_stream(one, GUEST))
-    assert int(placed.data[0]) == int(placed.unknown[0])
-
-
 # ---- what is refused ----
 
 
@@ -353,13 +242,6 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], says: str) 
     guest = options.pop("guest", GUEST)
     with pytest.raises(BadInputError, match=says):
         make_stream(recording, guest, **options)
-
-
-@pytest.mark.parametrize("frame", [1 << 40, -2, -(1 << 63), (1 << 63) - 1])
-def test_frames_that_no_machine_has_are_refused(frame: int) -> None:
-    with pytest.raises(BadInputError, match="which no machine has"):
-        make_stream(frames_recorded(frame), GUEST)
-    count_translations(frames_recorded(frame))  # which asks for no frame
 
 
 def test_a_recording_that_maps_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,11 +270,6 @@ def test_forks_of_forks_of_large_processes_end() -> None:
         build.add(Event.NEW_TASK, 1, child).add(Event.SWITCH, child)
     with pytest.raises(BadInputError, match="no recording of a real command"):
         count_translations(build.recording())
-
-
-def test_placements_are_named_once() -> None:
-    assert placing.PLACEMENTS == ("spread", "recorded")
-    assert classify(frames_recorded(5)).n_faults == 1
 
 
 def test_threads_that_go_on_after_their_exit_have_room() -> None:

@@ -19,7 +19,8 @@ SMALL = ("--guest", "domu-32-512m")
 def test_the_table_has_a_line_for_each_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["life", *SMALL, "--scenario", "balloon", "--design", "pv-tree"]) == 0
     out, err = capsys.readouterr()
-    assert err == "p2mperf: domu-32-512m, balloon, pv-tree\n"
+    # On a machine that is busy it tells after a while how long it takes.
+    assert err.splitlines()[0] == "p2mperf: domu-32-512m, balloon, pv-tree"
     head, *lines, note = out.splitlines()
     assert note.endswith("not results: compare designs by `sweep`")
     assert head.split() == [

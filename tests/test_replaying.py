@@ -107,6 +107,16 @@ def test_each_process_replays_another_part_with_a_seed_of_its_own() -> None:
 
 
 @needs_flush
+def test_a_short_stream_is_cut_once() -> None:
+    # 30 entries make 3 phases of 9 with a lead of 1; the 28 of these would make phases of 8.
+    stream = fault_stream(30, Guest.plain("64M").n_boot_pages)
+    found = run_replays(stream, small(phase_entries=4096, n_phases=3), executor=Here())
+    (replay,) = found.replays
+    assert replay.phase_entries == 9
+    for process in replay.processes:
+        assert sum(sum(cost.n_entries) for cost in process.classes.values()) + process.n_left_out == 3 * 9
+
+
 def test_the_first_cold_process_finds_out_how_much_work_a_gap_is_and_tells_the_others() -> None:
     here = Here()
     found = run_replays(STREAM, small(conditions=["cold"], n_processes=3), executor=here)

@@ -123,6 +123,17 @@ def run_replays(
     return work.run()
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What one process replays: a stretch of the stream, where in the stream it begins, how it is cut."""
+
+    spec: GuestSpec
+    seed: int
+    first: int
+    stream: TranslationStream
+    phases: Phases
+
+
 @dataclass
 class _Work:
     """A plan, where it runs, and what was found so far."""
@@ -154,14 +165,14 @@ class _Work:
                 for spec in guests:
                     self.progress.advance(n_done, n_all, spec.name)
                     seed = self.plan.seed + number
-                    part, first = self._part(spec, seed, number)
+                    part = self._part(spec, seed, number)
                     if self.plan.conditions:
-                        self._replay(spec, seed, part, first)
+                        self._replay(part)
                         n_done += 1
                         self.keep(self._found())
                     if self.plan.interference:
                         self.progress.advance(n_done, n_all, f"{spec.name}, interference")
-                        self._disturb(spec, seed, part)
+                        self._disturb(part)
                         n_done += 1
                         self.keep(self._found())
             self.progress.advance(n_all, n_all, "")
@@ -196,34 +207,31 @@ class _Work:
         n_bytes = sum(map(_bytes_of, there)) + predict_bytes(guest) + self.work_bytes + PROCESS_BYTES
         return n_bytes + n_items * _ITEM_BYTES, sum(one.n_vmas for one in there) + PROCESS_MAPS
 
-    def _part(self, spec: GuestSpec, seed: int, number: int) -> tuple[TranslationStream, int]:
-        """The stretch that a process replays, and where in the stream it begins."""
+    def _part(self, spec: GuestSpec, seed: int, number: int) -> _Part:
+        """What a process replays."""
         guest = spec.build(seed)
         stream = self._stream(guest, seed)
         self.thp = stream.thp
-        phases = self._phases(stream)
+        n_phases = self.plan.n_phases or len(self.plan.designs) + 1  # with the control: a Latin square
+        phases = Phases.of(stream.n_entries, self.plan.phase_entries, n_phases)
         spare = stream.n_entries - phases.n_entries
         first = spare * number // max(1, self.plan.n_processes - 1) if self.plan.n_processes > 1 else 0
-        return stretch(stream, first, first + phases.n_entries), first
+        return _Part(spec, seed, first, stretch(stream, first, first + phases.n_entries), phases)
 
     def _stream(self, guest: Guest, seed: int) -> TranslationStream:
         stream = self.source(guest, seed) if callable(self.source) else self.source
         check_stream(stream, guest.n_boot_pages)
         return stream
 
-    def _phases(self, stream: TranslationStream) -> Phases:
-        n_phases = self.plan.n_phases or len(self.plan.designs) + 1  # with the control: a Latin square
-        return Phases.of(stream.n_entries, self.plan.phase_entries, n_phases)
-
-    def _order(self, spec: GuestSpec, seed: int, part: TranslationStream) -> ReplayOrder:
+    def _order(self, part: _Part) -> ReplayOrder:
         return ReplayOrder(
-            spec,
-            seed,
+            part.spec,
+            part.seed,
             self.plan.designs,
             True,
             self.plan.backing,
-            part,
-            self._phases(part),
+            part.stream,
+            part.phases,
             self.plan.conditions,
             self.work_bytes,
             self.touches_per_us,
@@ -241,8 +249,8 @@ class _Work:
         if not n_records:
             raise P2mperfError("a process that should replay ended early, and said nothing")
 
-    def _replay(self, spec: GuestSpec, seed: int, part: TranslationStream, first: int) -> None:
-        order = self._order(spec, seed, part)
+    def _replay(self, part: _Part) -> None:
+        order, spec = self._order(part), part.spec
         took: dict[str, dict[str, Floats]] = {condition: {} for condition in order.conditions}
         pages: dict[str, int] = {}
         for one, rename in self._apart(order):
@@ -259,8 +267,9 @@ class _Work:
             if set(times) != set(wanted):
                 raise P2mperfError(f"a process that should replay {condition} ended early")
             in_order = {name: times[name] for name in wanted}
-            classes, n_left_out = summarise(in_order, part, order.phases)
-            process = ReplayProcess(seed, first + order.phases.lead_entries, n_left_out, classes, pages)
+            classes, n_left_out = summarise(in_order, part.stream, part.phases)
+            first = part.first + part.phases.lead_entries
+            process = ReplayProcess(part.seed, first, n_left_out, classes, pages)
             self.processes.setdefault((spec.name, condition), []).append(process)
         self.phase_entries[spec.name] = order.phases.phase_entries
 
@@ -288,16 +297,14 @@ class _Work:
         for name, rename in runs[turn:] + runs[:turn]:
             yield changed(order, designs=(name,), control=False), rename
 
-    def _disturb(self, spec: GuestSpec, seed: int, part: TranslationStream) -> None:
+    def _disturb(self, part: _Part) -> None:
+        spec, seed = part.spec, part.seed
         victims = self.plan.victims or default_victims(self.place.card)
-        gaps = tuple(float(np.quantile(part.gaps_ns, share)) for share in _GAPS)
-        phases = Phases.of(
-            part.n_entries,
-            min(self.plan.phase_entries, _VICTIM_PHASE_ENTRIES),
-            2 * self._phases(part).n_phases,
-        )
+        gaps = tuple(float(np.quantile(part.stream.gaps_ns, share)) for share in _GAPS)
+        phase_entries = min(self.plan.phase_entries, _VICTIM_PHASE_ENTRIES)
+        phases = Phases.of(part.stream.n_entries, phase_entries, 2 * part.phases.n_phases)
         order = changed(
-            self._order(spec, seed, part),
+            self._order(part),
             conditions=(),
             phases=phases,
             victims=victims,

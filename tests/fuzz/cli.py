@@ -29,7 +29,7 @@ from threading import Timer
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from outcomes import Channel, Fault, Report, Work, print_report, run_cases, where_of

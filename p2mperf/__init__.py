@@ -9,9 +9,34 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+# `build` is left to __getattr__: what it gives has more than every `Design` has, by the name it is given.
+if TYPE_CHECKING:
+    from p2mperf.analysis.agreement import agreement as agreement
+    from p2mperf.analysis.compare import compare as compare
+    from p2mperf.api import (
+        figure as figure,
+        life as life,
+        limits as limits,
+        load as load,
+        nested_references as nested_references,
+        populate as populate,
+        summary as summary,
+        sweep as sweep,
+    )
+    from p2mperf.designs import _Room
+    from p2mperf.guests.guest import Guest as Guest
+    from p2mperf.guests.machine import Machine as Machine
+    from p2mperf.study.kernel_builds import kernel_build as kernel_build
+    from p2mperf.study.recording import record as record
+    from p2mperf.study.replay import replay as replay
+    from p2mperf.workload.recording_file import read_recording as read_recording
+
+    designs: _Room
 
 __version__ = "0.1.0"
+"""Version of the package, as every result and ``--version`` says it."""
 
 # Names resolve on first use, so that `import p2mperf` costs neither numba nor pandas nor matplotlib.
 _HOMES = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from p2mperf.errors import BadInputError, shown
 from p2mperf.populating.populate import populate
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-def build(design: str, guest: Guest | str, backing: str = "kernel", **options: Any) -> Design:
+def build(design: str, guest: Guest | str, backing: str = "kernel", **options: object) -> Design:
     """Build a design's tables for a guest.
 
     Parameters
@@ -53,7 +53,8 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
         tables on 2 MiB, windows on 4 KiB pages), "mixed" (direct map on 2 MiB, windows on 4 KiB pages),
         "small", "huge" or "swapped".
     **options
-        What the design takes: ``above="invalid"``, ``max_domain_pages=...``, ``run_frames=...``
+        What the design takes, by the names in its class' `options`: ``above="invalid"``, ``limit=...``,
+        ``max_domain_pages=...``, ``run_frames=...``
 
     Returns
     -------
@@ -82,7 +83,7 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: A
     return kind(guest, backing, **options)
 
 
-def _require_room(kind: type[Design], guest: Guest, backing: str, options: dict[str, Any]) -> None:
+def _require_room(kind: type[Design], guest: Guest, backing: str, options: Mapping[str, object]) -> None:
     """Refuse tables that memory does not hold: a kernel that runs out kills instead."""
     from p2mperf.families import find_family
     from p2mperf.host.memory import require_memory

@@ -151,15 +151,22 @@ class _Room(ModuleType):
     """A package that can also be called.
 
     Importing it makes it an attribute of `p2mperf`, where ``p2mperf.designs()`` names the designs.
-
-    Examples
-    --------
-    >>> import p2mperf
-    >>> p2mperf.designs()[:2]
-    ['pv-tree', 'pv-linear']
     """
 
     def __call__(self) -> list[str]:
+        """Name the designs that there are, those that other packages offer included.
+
+        Returns
+        -------
+        list of str
+            What `p2mperf.build` takes, and ``--design``; none of them is imported.
+
+        Examples
+        --------
+        >>> import p2mperf
+        >>> p2mperf.designs()[:2]
+        ['pv-tree', 'pv-linear']
+        """
         return list(registry())
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from p2mperf.designs.backing import Backing, backing as find_backing
+from p2mperf.designs.explained import Explained
 from p2mperf.designs.passing import lead_through_door, through_door
 from p2mperf.errors import AuditError, BadInputError, cut
 from p2mperf.guests.frames import frame_numbers, word
@@ -250,7 +251,7 @@ class Design(Owned, ABC):
         """
         return ()
 
-    def explain(self, entry: int) -> dict[str, Any]:
+    def explain(self, entry: int) -> Explained:
         """Read a raw entry: its ``kind``, and its ``mfn`` or None."""
         return {"kind": "entry", "mfn": entry}
 

@@ -51,8 +51,17 @@ class Guest:
         Where the mfns come from.
     coincident_pfn : int
         The RAM page whose mfn happens to equal its pfn, or -1 where no RAM page can have one.
+    seed : int
+        Seed of its machine's layout, and of what is made of it later.
+    rows : tuple of Row
+        E820 rows that the runs were made of; empty where they were made otherwise.
     built_of : Extents, optional
         What a domain builder has given it, which says no other than the runs; see `extents`.
+
+    Raises
+    ------
+    BadInputError
+        When the parts contradict one another, or a number is beyond what the geometry or the machine has.
 
     Examples
     --------

@@ -304,8 +304,7 @@ class GuestTables:
         return self._mfn(found.entry)
 
     def _mfn(self, entry: int) -> int | None:
-        mfn: int | None = self.p2m.explain(entry)["mfn"]
-        return mfn
+        return self.p2m.explain(entry)["mfn"]
 
     def _new_table(self) -> int:
         gfn = next(self._free, None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class Populated:
         """What the m2p says about its memory: 8 bytes a frame whatever the leaves are [bytes]."""
         return self.extents.n_frames * _ENTRY_BYTES
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything but the extents themselves, as JSON can hold it."""
         by_order = {
             "leaves": self.leaves,

@@ -170,7 +170,7 @@ class Replays:
     machine: Card = field(default_factory=dict)
     interference: tuple[Interference, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Give plain, JSON-ready data."""
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
 

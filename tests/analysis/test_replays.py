@@ -75,7 +75,7 @@ def test_five_processes_allow_no_verdict() -> None:
 
 
 def test_a_class_that_takes_no_time_has_a_difference_but_no_ratio() -> None:
-    data = made().to_json()
+    data: dict[str, Any] = made().to_json()
     for each in data["replays"][0]["processes"]:
         each["classes"] = {"EXIT": {"n_entries": [1], "n_items": [1], "ns_per_entry": {}}}
         each["classes"]["EXIT"]["ns_per_entry"] = {"pv-tree": [0.0], "pv-linear": [-1.0], "control": [0.0]}

@@ -123,7 +123,7 @@ def test_a_shared_page_cannot_be_written_through_the_window() -> None:
 
 def test_a_hole_as_large_as_a_mid_shows_one_extent() -> None:
     # RAM up to 1 GiB, then identity to 4 GiB: 3 mids of 512 leaves each are one and the same 512 frames.
-    rows = [(0, "1G", "ram"), ("4G", "5G", "ram")]
+    rows: list[tuple[int | str, int | str, str]] = [(0, "1G", "ram"), ("4G", "5G", "ram")]
     with p2mperf.build("pv-linear", Guest.from_e820(rows, "1G", "2G")) as p2m:
         assert p2m.footprint().pages["hole_window"] == 512
         offsets = [offset for _, _, offset in window_pages(p2m.window)]

@@ -15,6 +15,7 @@ from p2mperf.designs.arm.event_kernels import Recorder
 from p2mperf.designs.arm.stage2 import OPTIONS, Stage2Table, explain, predict_footprint
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint, Load, Stretch
+from p2mperf.designs.explained import Explained
 from p2mperf.errors import BadInputError, shown
 from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
@@ -112,7 +113,7 @@ class Stage2Door:
         """As `Design.step_at`."""
         return self.table.step_at(word(address, "an address"))
 
-    def explain(self, entry: int) -> dict[str, Any]:
+    def explain(self, entry: int) -> Explained:
         """Read a raw entry: ``kind`` is "ram", "ram, write-protected for tracing" or "missing"."""
         return explain(word(entry, "an entry"))
 

@@ -26,6 +26,7 @@ from p2mperf.designs.arm.layout import (
 )
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Footprint, Load
+from p2mperf.designs.explained import Explained
 from p2mperf.errors import BadInputError
 from p2mperf.guests.geometry import Kind, Words
 from p2mperf.guests.guest import Guest
@@ -327,7 +328,7 @@ def predict_footprint(
     return Footprint(pages, 0, memory, memory // backing.direct_bytes * 8)
 
 
-def explain(entry: int) -> dict[str, Any]:
+def explain(entry: int) -> Explained:
     """Read a raw entry: ``kind`` is "ram", "ram, write-protected for tracing" or "missing"."""
     if entry & Stage2.VALID == 0:
         return {"kind": "missing", "mfn": None}

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint
 from p2mperf.designs.capabilities import Translating
+from p2mperf.designs.explained import Explained
 from p2mperf.designs.hap.layout import Switches, TablePlan, frames_from, plan_tables, predict_pages, shape_of
 from p2mperf.designs.hap.table import HapTable
 from p2mperf.designs.hap.windows import area_frames, n_mappings
@@ -168,7 +169,7 @@ class HapDoor:
         is_none = ~inside | (found == np.uint64(self.guest.geometry.invalid_m2p))
         return np.where(is_none, np.uint64(2**64 - 1), found)
 
-    def explain(self: _Held, entry: int) -> dict[str, Any]:
+    def explain(self: _Held, entry: int) -> Explained:
         """Read a raw entry: its ``kind``, a name of `P2mType` in small letters, and its ``mfn`` or None."""
         return explain(word(entry, "an entry"), self.table.plan.shape)
 
@@ -243,7 +244,7 @@ def hold_table(
     return table
 
 
-def explain(entry: int, shape: Hap) -> dict[str, Any]:
+def explain(entry: int, shape: Hap) -> Explained:
     """Read an entry of 4 KiB: its ``kind`` and its ``mfn``, None where it has none."""
     if not entry & P2mBit.PRESENT:
         return {"kind": _MISSING, "mfn": None}

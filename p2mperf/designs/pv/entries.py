@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from p2mperf.designs.explained import Explained
 from p2mperf.guests.geometry import Geometry, Words
 
 KIND_NAMES = ("pfn", "missing", "identity", "foreign")
@@ -32,7 +32,7 @@ def without_markers(entries: Words, geometry: Geometry) -> Words:
     return np.where(entries == np.uint64(geometry.invalid), entries, plain)
 
 
-def explain(entry: int, geometry: Geometry) -> dict[str, Any]:
+def explain(entry: int, geometry: Geometry) -> Explained:
     """Read a raw entry: its ``kind``, and its ``mfn`` or None."""
     word = np.array([entry], np.uint64)
     kind = KIND_NAMES[int(kind_codes(word, geometry)[0])]

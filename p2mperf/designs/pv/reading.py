@@ -7,13 +7,14 @@ nothing, and without them the same lines would stand in each design.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.capabilities import Translating
+from p2mperf.designs.explained import Explained
 from p2mperf.designs.pv import entries
 from p2mperf.designs.pv.leaf_plan import LeafPlan
 from p2mperf.designs.pv.store import LeafStore
@@ -100,7 +101,7 @@ class ReadDoor:
         frames = self._frames(mfns)
         return self.way_back.pfns_of(frames.reshape(-1)).reshape(frames.shape)
 
-    def explain(self: Readable, entry: int) -> dict[str, Any]:
+    def explain(self: Readable, entry: int) -> Explained:
         """Read a raw entry: its ``kind``, and its ``mfn`` or None."""
         return entries.explain(word(entry, "an entry"), self.guest.geometry)
 

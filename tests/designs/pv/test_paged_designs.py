@@ -91,7 +91,9 @@ def test_a_sweep_compares_them_in_one_process() -> None:
         quiet=True,
     )
     pages = frame.groupby("design")["view_page_bytes"].unique().to_dict()
-    assert {name: sizes.tolist() for name, sizes in pages.items() if not name.startswith("control:")} == {
+    assert {
+        name: sizes.tolist() for name, sizes in pages.items() if not str(name).startswith("control:")
+    } == {
         "pv-linear-4k": [PAGE_SIZE],
         "pv-linear-2m": [HUGE_SIZE],
     }

@@ -28,7 +28,7 @@ def oracle_of(guest: Guest, above: str = "identity", max_domain_pages: int | Non
     """The oracle over a plain guest; only which mfns its machine handed out is taken from the guest."""
     ram = guest.runs.select(Kind.RAM)
     extents = list(zip(ram.n_frames.tolist(), ram.first_mfn.tolist(), strict=True))
-    rows = [tuple(row) for row in guest.rows]
+    rows = [(row.start, row.end, row.type) for row in guest.rows]
     pages = guest.n_boot_pages, guest.max_pages
     return Oracle(rows, *pages, guest.geometry.entry_bits, extents, above, max_domain_pages)
 

@@ -46,6 +46,7 @@ def flush(flushed, address, apart, mark):  # type: ignore[no-untyped-def]
     return np.uint64(refused == 0)
 
 
+# Folded in: in a function of its own the array's references are counted at each call.
 @njit(forceinline=True)
 def do_other_work(worked_on, n_touches, chance):  # type: ignore[no-untyped-def]
     """Read lines of some memory here and there, three of four in its first eighth.

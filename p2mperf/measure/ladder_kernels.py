@@ -95,6 +95,8 @@ def chase(words, start, n_steps):  # type: ignore[no-untyped-def]
     uint64
         Word that the last load named, where the next call can go on.
     """
+    # One load a step: with a signed index a shift and a mask would stand in the chain between two of them, as
+    # numba looks whether it counts from the end.
     for _ in range(n_steps):
         start = words[start]
     return start

@@ -80,7 +80,11 @@ def _make_store(bits: int) -> tuple[Any, Any]:
 
 
 def _make_number(bits: int, is_signed: bool) -> tuple[Any, Any]:
-    """A load and a store of plain numbers: the index and what is read are int64, and no atomic access."""
+    """A load and a store of plain numbers: the index and what is read are int64, and no atomic access.
+
+    Signed, as a number that numba finds to be uint64 here and int64 there becomes float64. Nothing that reads
+    them is timed as a table's lookup: LLVM may join and drop accesses.
+    """
     kind = ir.IntType(bits)
 
     @intrinsic

@@ -102,6 +102,7 @@ def _entry(entry: Number) -> Number:
     return (entry >> 12) & _FRAME_MASK | (entry & 4095) << 40
 
 
+# Folded in: called, decoding takes a tenth longer.
 @njit(forceinline=True)
 def _value_and_aux(event: Number, words: Words, body: Number, places: Numbers) -> tuple[Number, Number]:
     """What a recording keeps of an event, but for numbers of threads and files, which are given later."""

@@ -60,6 +60,8 @@ def do(out: Out, step: int) -> None:
     if not get_wide(out.at, IS_ON):
         return
     add_wide(out.n_steps, N_STEPS * get_wide(out.at, CLASS) + step, 1)
+    # Kept here meanwhile: to LLVM a store of an item may be one to the counter, which it would read anew each
+    # time. It counts on where there is no room: a first time without any tells how much the second needs.
     at = get_wide(out.at, ITEMS)
     for i in range(get_wide(out.starts_of, step), get_wide(out.starts_of, step + 1)):
         code = get(out.codes, i)

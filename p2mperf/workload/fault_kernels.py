@@ -152,6 +152,7 @@ def classify_into(
                 found.missed[fault] = True
         elif what != _SWITCH and what < _FIRST_XEN:
             last[thread] = -1
+    # Only now: what tells a fault comes after it, mixed with what other threads do.
     for fault in range(n_faults):
         at = found.at[fault]
         _name(found, fault, value[at], aux[at])

@@ -184,6 +184,7 @@ def _walk(
     """Pte page of a page, which is made where it is missing; -1 where there is no room for it."""
     space, page, thread = place
     first, end = tables
+    # The pte page first: of forty faults of a build one at most makes a table, and all others search once.
     table = find_table(shadow, space, PTE, page >> TABLE_SHIFT)
     is_present = entered in (_ZERO_WRITE, _COPY, _REUSE, _UNKNOWN)
     if table >= 0:
@@ -287,6 +288,7 @@ def _read_file(
         begin = aligned if page < aligned + n_pages else min(aligned + CHUNK_PAGES - n_pages, page)
         frames_of_window(files, get_wide(events.value, at), get_wide(events.aux, at), n_pages)
         frame = get(files.window, page - begin)
+        # A window never leaves its page's chunk, so that one word tells what was mapped before.
         chunk = chunk_of(shadow, table, page)
         present = get(shadow.present, chunk) if chunk >= 0 else 0
         for number in range(n_pages):

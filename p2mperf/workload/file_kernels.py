@@ -45,6 +45,8 @@ class Files(NamedTuple):
     n_other: np.int64
 
 
+# Runs, not pages: a window of a build has 14 pages on average and lies in two runs at most, which takes two
+# searches instead of 14.
 @njit(inline="always")
 def _run_key(file: int, page: int) -> int:
     """What a run is found by; pages of a file beyond 2**36 are taken modulo that."""
@@ -54,6 +56,7 @@ def _run_key(file: int, page: int) -> int:
 @njit
 def _run(files: Files, key: int) -> int:
     """Number of a run that is there, or the free slot for it as ~slot."""
+    # There is a free slot, at which this ends: slots are never more than half full.
     at = slot_of(key, files.n_slots)
     while get(files.slots, at) >= 0:
         if get_wide(files.keys, at) == key:
@@ -99,6 +102,7 @@ def number_runs(
     n_runs = 0
     for at in window_at:
         if at >= 0:
+            # 16 pages at most: what lies between the runs of the first and of the last is in one of them.
             last = value[at] + min(max(aux[at] & _HALF_MASK, 1), CHUNK_PAGES) - 1
             n_runs = _count_run(files, _run_key(aux[at], value[at]), n_runs)
             n_runs = _count_run(files, _run_key(aux[at], last), n_runs)
@@ -164,6 +168,7 @@ def enter_cache(
     files : Files
         Whose runs are there.
     """
+    # From the end back: of a page that enters twice the first time is what is written last, and stays.
     number = cached.size
     for back in range(event.size):
         i = event.size - 1 - back

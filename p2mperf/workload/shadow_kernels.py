@@ -1,8 +1,9 @@
 """Compiled: address spaces as a recording lets them be known, as page tables without the hardware.
 
 Tables are found by (address space, level, index) in an open-addressed array, and are linked to the others of
-their address space. A pte page has 32 chunks of 16 pages each. What is freed is used again, so that the size
-of all is that of what is mapped at one time; there is room for `Shadow` as it was made, and no more.
+their address space. A pte page has 32 chunks of 16 pages each; those without a page are left out, which takes
+less than half the memory in a build. What is freed is used again, so that the size of all is that of what is
+mapped at one time; there is room for `Shadow` as it was made, and no more.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ class Shadow(NamedTuple):
 @njit(inline="always")
 def slot_of(key: int, n_slots: int) -> np.int64:
     """Where the search for a key begins in so many slots, a power of two."""
+    # Mixed, as a mask alone would leave nothing of the address space, which stands in a key's upper bits: the
+    # same tables of all processes would meet in one slot.
     return np.int64(mixed(np.uint64(key)) & np.uint64(n_slots - 1))
 
 
@@ -188,6 +191,7 @@ def remove_table(shadow: Shadow, table: int) -> None:
     while get(shadow.slots, at) != table:
         at = (at + 1) & (n_slots - 1)
     # What follows in the same run of slots moves up where its search would end here (Knuth 6.4, algorithm R).
+    # Marks in place of what is gone would grow in number with each process, and all searches with them.
     free, at = at, (at + 1) & (n_slots - 1)
     while get(shadow.slots, at) >= 0:
         begin = slot_of(get_wide(shadow.keys, at), n_slots)
@@ -326,6 +330,7 @@ def tables_in_order(shadow: Shadow, space: int, first: int, end: int) -> NDArray
         shift = TABLE_SHIFT * (get(shadow.level, table) + 1)
         begin = get_wide(shadow.position, table) << shift
         if not get(shadow.is_freed, table) and begin < end and begin + (np.int64(1) << shift) > first:
+            # Page, level and number are 59 bits: words are sorted, and no order has to be kept beside them.
             rank = begin << _LEVEL_BITS | (PUD - get(shadow.level, table))
             order[n_tables] = rank << _ID_BITS | table
             n_tables += 1

@@ -129,6 +129,7 @@ def push(queues: Queues, thread: int, table: int) -> None:
     table : int
         Which page, by its number among all.
     """
+    # Links, as a table waits once at most: room for all is known, however many one thread has.
     put(queues.following, table, NONE)
     if get(queues.head, thread) < 0:
         put(queues.head, thread, table)

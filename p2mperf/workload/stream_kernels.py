@@ -49,7 +49,7 @@ _PROGRAM_TABLES = 4
 # Pieces of work that a real recording never comes near: minutes.
 MOST_WORK = plain(1 << 31)
 TOO_MUCH_WORK = 3
-N_CPUS = 128
+N_CPUS = 128  # a recording has them in signed bytes
 
 
 class Threads(NamedTuple):

@@ -66,8 +66,7 @@ def run(effort: Effort) -> Report:
     RuntimeError
         When gcc is not installed, or a process fails.
     """
-    if not twin_library.compiler():
-        raise twin_library.NoCompilerError
+    twin_library.require_compiler()
     report = Report(
         "arm: write faults on a 1G guest, each page once; numba's loop against gcc's on the same tables",
         ("design", "writes", "numba M/s", "of runs", "gcc M/s", "numba/gcc", "95 % interval"),

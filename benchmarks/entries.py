@@ -54,8 +54,7 @@ def run(effort: Effort) -> Report:
     RuntimeError
         When gcc is not installed, or a process fails.
     """
-    if not twin_library.compiler():
-        raise twin_library.NoCompilerError
+    twin_library.require_compiler()
     report = Report(
         f"entries: numba's loop against gcc's, lookups of a kernel entry, {_SIZE}, uniform stream",
         ("design", "preamble", "numba ns", "gcc ns", "numba/gcc", "95 % interval"),

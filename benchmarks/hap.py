@@ -73,8 +73,7 @@ def run(effort: Effort) -> Report:
     RuntimeError
         When gcc is not installed, or a process fails.
     """
-    if not twin_library.compiler():
-        raise twin_library.NoCompilerError
+    twin_library.require_compiler()
     size = SMALL_SIZE if effort is Effort.SMOKE else SIZE
     report = Report(f"hap: a {size} guest", ("what", "processes"), notes=_notes())
     with tempfile.TemporaryDirectory() as directory:

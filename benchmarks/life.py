@@ -47,8 +47,7 @@ def run(effort: Effort) -> Report:
     -------
     Report
     """
-    if not twin_library.compiler():
-        raise twin_library.NoCompilerError
+    twin_library.require_compiler()
     report = Report("life: writing to a p2m", ("design", "what", "processes"), notes=_notes())
     for design in DESIGNS:
         processes = [

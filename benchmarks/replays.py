@@ -57,8 +57,7 @@ def run(effort: Effort) -> Report:
     RuntimeError
         When gcc is not installed, or a process fails.
     """
-    if not twin_library.compiler():
-        raise twin_library.NoCompilerError
+    twin_library.require_compiler()
     report = Report(
         f"replays: numba's loop against gcc's, anonymous faults with their m2p lookups, {_SIZE}",
         ("design", "condition", "numba ns", "gcc ns", "numba/gcc", "95 % interval", "gcc, called ns"),

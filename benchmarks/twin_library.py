@@ -40,6 +40,12 @@ def compiler() -> str | None:
     return shutil.which("gcc")
 
 
+def require_compiler() -> None:
+    """Raise a NoCompilerError where gcc is not installed."""
+    if not compiler():
+        raise NoCompilerError
+
+
 def compiler_version() -> str:
     """First line of ``gcc --version``."""
     return _output("gcc", "--version").splitlines()[0]

@@ -53,8 +53,7 @@ def run(effort: Effort) -> Report:
     RuntimeError
         When gcc is not installed, or a process fails.
     """
-    if not twin_library.compiler():
-        raise twin_library.NoCompilerError
+    twin_library.require_compiler()
     report = Report(
         "twins: numba's loops against gcc's on the same tables, uniform stream",
         ("guest", "design", "loop", "numba ns", "gcc ns", "numba/gcc", "95 % interval", *_CODE),

@@ -7,39 +7,19 @@ and told.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
+from fuzzing import fuzz
 
-PROGRAM = Path(__file__).parents[1] / "fuzz" / "api.py"
 SECONDS = 25  # of cases; what compiles before is beside them
-
-
-def fuzz(*options: str, patience: float = 300) -> dict[str, Any]:
-    """Run the fuzzer; it says all it found as JSON in its last line."""
-    child = subprocess.run(
-        [sys.executable, "-X", "faulthandler", str(PROGRAM), *options],
-        capture_output=True,
-        text=True,
-        timeout=patience,
-    )
-    assert child.stdout, child.stderr[-2000:]
-    *talk, last = child.stdout.rstrip("\n").split("\n")
-    report: dict[str, Any] = json.loads(last)
-    report["talk"] = "\n".join(talk)
-    return report
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_public_call_crashes_or_answers_wrongly(seed: int) -> None:
-    found = fuzz("--seed", str(seed), "--seconds", str(SECONDS))
-    assert not found["faults"], found["talk"]
+    found = fuzz("api.py", "--seed", str(seed), "--seconds", str(SECONDS))
+    assert not found["faults"], "\n".join(found["talk"])
     # Some hundred cases of up to ten statements on an idle processor, a few tens on a busy one.
     assert found["cases"] >= 10
 
@@ -48,13 +28,15 @@ def test_no_public_call_crashes_or_answers_wrongly(seed: int) -> None:
 def test_no_public_call_crashes_for_long() -> None:
     seconds = float(os.environ.get("P2MPERF_FUZZ_SECONDS", "600"))
     seed = os.environ.get("P2MPERF_FUZZ_SEED")
-    found = fuzz("--seconds", str(seconds), *(["--seed", seed] if seed else []), patience=2 * seconds + 300)
-    assert not found["faults"], found["talk"]
+    found = fuzz(
+        "api.py", "--seconds", str(seconds), *(["--seed", seed] if seed else []), patience=2 * seconds + 300
+    )
+    assert not found["faults"], "\n".join(found["talk"])
     assert found["cases"] >= seconds / 10
 
 
 def kinds_of(*statements: str) -> list[str]:
-    return [fault["kind"] for fault in fuzz("--run", "; ".join(statements))["faults"]]
+    return [fault["kind"] for fault in fuzz("api.py", "--run", "; ".join(statements))["faults"]]
 
 
 @pytest.mark.parametrize(
@@ -74,5 +56,5 @@ def test_the_fuzz_sees_what_it_is_there_to_see(statements: list[str], kinds: lis
 
 
 def test_a_case_is_made_from_its_seed_and_number_alone() -> None:
-    once, again = (fuzz("--seed", "3", "--case", "7")["outcomes"] for _ in range(2))
+    once, again = (fuzz("api.py", "--seed", "3", "--case", "7")["outcomes"] for _ in range(2))
     assert once == again

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,30 +17,9 @@ from sweeping import Units
 from p2mperf import Guest
 from p2mperf.cli import COMMANDS, main
 from p2mperf.errors import BadInputError
-from p2mperf.host import card
-from p2mperf.host.watch import Snapshot
 from p2mperf.results.claim import MARKER
-from p2mperf.study.executors import local
 
-
-@pytest.fixture(autouse=True)
-def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is written to the checkout, and a sweep's signal handler ends with its test."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-    assert not [name for name in os.listdir() if name.startswith(".")]
-
-
-@pytest.fixture
-def units(monkeypatch: pytest.MonkeyPatch) -> Units:
-    found = Units()
-    monkeypatch.setattr(local, "child", found)
-    # Whatever this machine is busy with: what a sweep says of that is tried elsewhere.
-    monkeypatch.setattr(card, "snapshot", lambda root: Snapshot())
-    return found
+pytestmark = pytest.mark.usefixtures("somewhere_else")
 
 
 # ---- what is refused ----

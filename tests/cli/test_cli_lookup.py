@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from p2mperf.cli import main
 
-
-@pytest.fixture(autouse=True)
-def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is written to the checkout, and a sweep's signal handler ends with its test."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-    assert not [name for name in os.listdir() if name.startswith(".")]
+pytestmark = pytest.mark.usefixtures("somewhere_else")
 
 
 # 262144 pages at boot; RAM without memory up to 1029M = 263424; identity up to 2001M = 512256; then RAM

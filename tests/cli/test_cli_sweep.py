@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +14,11 @@ from sweeping import Units
 
 from p2mperf.cli import main
 from p2mperf.errors import P2mperfError
-from p2mperf.host import card
-from p2mperf.host.watch import Snapshot
 from p2mperf.results.runs import find_runs
 from p2mperf.study.executors import local
 from p2mperf.units import MIB
 
-
-@pytest.fixture(autouse=True)
-def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is written to the checkout, and a sweep's signal handler ends with its test."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-    assert not [name for name in os.listdir() if name.startswith(".")]
-
-
-@pytest.fixture
-def units(monkeypatch: pytest.MonkeyPatch) -> Units:
-    found = Units()
-    monkeypatch.setattr(local, "child", found)
-    # Whatever this machine is busy with: what a sweep says of that is tried elsewhere.
-    monkeypatch.setattr(card, "snapshot", lambda root: Snapshot())
-    return found
+pytestmark = pytest.mark.usefixtures("somewhere_else")
 
 
 # ---- sweep ----

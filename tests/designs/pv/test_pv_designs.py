@@ -218,23 +218,6 @@ def test_a_frame_whose_pfn_has_moved_on_leads_nowhere() -> None:
         assert p2m.mfn_to_pfn([mfn]).tolist() == [2**64 - 1]
 
 
-# ---- loads ----
-
-
-@pytest.fixture(scope="module")
-def built() -> Any:
-    kept: dict[tuple[str, str], Any] = {}
-
-    def get(design: str, guest: str) -> Any:
-        if (design, guest) not in kept:
-            kept[design, guest] = p2mperf.build(design, guest)
-        return kept[design, guest]
-
-    yield get
-    for p2m in kept.values():
-        p2m.close()
-
-
 # ---- input ----
 
 

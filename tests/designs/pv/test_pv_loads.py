@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from small_guests import DESIGNS
 
-import p2mperf
 from p2mperf.units import PAGE_SIZE
 
 # dom0-64-e820. Leaf 514 (pfn 263168) is half INVALID, half identity; 515-999 identity; from 1001 on empty.
@@ -35,20 +34,6 @@ LOADS_32 = {
     "above the map": (2**30, 0, 0),
 }
 LOADS = [(64, *case) for case in LOADS_64.items()] + [(32, *case) for case in LOADS_32.items()]
-
-
-@pytest.fixture(scope="module")
-def built() -> Any:
-    kept: dict[tuple[str, str], Any] = {}
-
-    def get(design: str, guest: str) -> Any:
-        if (design, guest) not in kept:
-            kept[design, guest] = p2mperf.build(design, guest)
-        return kept[design, guest]
-
-    yield get
-    for p2m in kept.values():
-        p2m.close()
 
 
 @pytest.mark.parametrize(("bits", "kind", "case"), LOADS)

@@ -109,7 +109,7 @@ def test_progress_that_was_never_noted_is_none(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
     raw = raw_trace(tmp_path)
     raw.path_of(3).unlink()
-    with pytest.raises(BadInputError, match=r"cannot read .*cpu3\.raw: No such file"):
+    with pytest.raises(BadInputError, match=r"cannot read .*cpu3.*: No such file"):
         raw.whole_bytes(3)
 
 

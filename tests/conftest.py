@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import hypothesis
 import pytest
+from sweeping import Units
 
+import p2mperf
 from p2mperf import plugins
+from p2mperf.host import card
+from p2mperf.host.watch import Snapshot
 from p2mperf.memory.pool import PagePool
+from p2mperf.study.executors import local
 from p2mperf.units import HUGE_SIZE
 
 # Figures are drawn to files; a child process started by a test inherits this.
@@ -52,6 +59,41 @@ def offer_design(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
     for kept in ("_unimportable", "_passed", "_refused"):
         monkeypatch.setattr(plugins, kept, {})
     return lambda kind: vars(module).update(Mine=kind)
+
+
+@pytest.fixture
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is written to the checkout, and a sweep's signal handler ends with its test."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    assert not [name for name in os.listdir() if name.startswith(".")]
+
+
+@pytest.fixture
+def units(monkeypatch: pytest.MonkeyPatch) -> Units:
+    """Units of a sweep that are played, on a machine that is busy with nothing."""
+    found = Units()
+    monkeypatch.setattr(local, "child", found)
+    monkeypatch.setattr(card, "snapshot", lambda root: Snapshot())
+    return found
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Callable[[str, str], Any]]:
+    """Builds a design of a preset guest, once a file."""
+    kept: dict[tuple[str, str], Any] = {}
+
+    def get(design: str, guest: str) -> Any:
+        if (design, guest) not in kept:
+            kept[design, guest] = p2mperf.build(design, guest)
+        return kept[design, guest]
+
+    yield get
+    for p2m in kept.values():
+        p2m.close()
 
 
 @pytest.fixture

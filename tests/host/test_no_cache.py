@@ -33,6 +33,8 @@ def run(
     """Compile a function, or load it, in a process of its own; its answer, its hits, its cache."""
     (directory / "twice.py").write_text(TWICE)
     kept = {"P2MPERF_CACHE_DIR": str(directory / "cache"), "PYTHONPATH": f"{directory}:{ROOT}"}
+    # Where no file may be long, Python leaves torn bytecode, and trusts it for the rest of the second.
+    kept["PYTHONDONTWRITEBYTECODE"] = "1"
     return subprocess.run(
         [sys.executable, "-c", f"{place}\n{RUN}", *map(str, limit)],
         env=os.environ | kept | environment,

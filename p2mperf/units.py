@@ -103,6 +103,8 @@ def real_number(value: object, what: str) -> float:
         return float(value)
     except OverflowError:
         return -inf if value < 0 else inf
+    except TypeError:  # numpy counts a length of time among its whole numbers
+        raise BadInputError(f"{what} must be a number, not {shown(value)}") from None
 
 
 def flag(value: object, what: str) -> bool:

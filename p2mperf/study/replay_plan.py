@@ -123,14 +123,14 @@ def plan_replay(
     from p2mperf.designs import family_of
     from p2mperf.designs.backing import backing as find_backing
 
-    chosen = _unlike(designs or DESIGNS, "design")
+    chosen = _unlike(designs, "design") or DESIGNS
     for name in chosen:
         if family_of(name) != _FAMILY:
             raise BadInputError(f"a kernel build asks a PV p2m, and {name} is of family {family_of(name)}")
     if len(chosen) < 2:
         raise BadInputError("name two designs at least: each is compared with the last")
     find_backing(backing, _FAMILY)
-    sizes = _unlike(guests or GUESTS, "guest")
+    sizes = _unlike(guests, "guest") or GUESTS
     wanted = tuple(known("condition", name, CONDITIONS) for name in _unlike(conditions, "condition"))
     work_bytes = parse_size(work) if work != 0 else 0
     if work_bytes and not 32 * KIB <= work_bytes <= GIB:
@@ -156,6 +156,8 @@ def _unlike(names: Sequence[str], what: str) -> tuple[str, ...]:
     """Names as a tuple; each may be there once."""
     if isinstance(names, str) or not isinstance(names, list | tuple):
         raise BadInputError(f"{what}s are a list of names, not {shown(names)}")
+    if odd := [name for name in names if not isinstance(name, str)]:
+        raise BadInputError(f"{what}s are a list of names, and {shown(odd[0])} is none")
     if twice := [name for at, name in enumerate(names) if name in names[:at]]:
         raise BadInputError(f"{what} {shown(twice[0])} is named twice")
     return tuple(names)

@@ -20,6 +20,7 @@ from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.m2p import Overrides
+from p2mperf.units import whole_number
 
 
 class WriteDoor:
@@ -317,7 +318,14 @@ class WriteDoor:
         return self.store.shared_leaves_beyond()
 
     def make_ready(self: Living, n_leaves: int) -> None:
-        """Have the pages there that making so many leaves private may take, and the tools that look on."""
+        """Have the pages there that making so many leaves private may take, and the tools that look on.
+
+        Raises
+        ------
+        BadInputError
+            When that is no number.
+        """
+        n_leaves = whole_number(n_leaves, "leaves to make ready", 0)
         self.life.tools.view  # noqa: B018  a running guest has its tools' tree
         self.store.pool.make_ready(4 * n_leaves)  # a leaf, mids, the tools' mid
 

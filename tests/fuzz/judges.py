@@ -98,7 +98,7 @@ def untraced(design: Any, entries: Any) -> Any:
     if design.family != "arm":
         return entries
     from p2mperf.designs.arm.fault_kernels import TRACED
-    from p2mperf.designs.arm.stage2 import Stage2
+    from p2mperf.guests.lpae import Stage2
 
     return np.where(entries & np.uint64(Stage2.LOG_DIRTY), entries ^ TRACED, entries)
 

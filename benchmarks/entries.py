@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks import twin_library
 from benchmarks.effort import Effort
-from benchmarks.processes import in_fresh_process
-from benchmarks.report import Criterion, Report
+from benchmarks.processes import in_fresh_processes
+from benchmarks.report import Criterion, Report, interval_text
 from p2mperf import api
 from p2mperf.analysis.statistics import process_ratio, ratio_interval
 from p2mperf.designs.base import Design
@@ -62,19 +62,14 @@ def run(effort: Effort) -> Report:
     )
     with tempfile.TemporaryDirectory() as directory:
         library = twin_library.compile_twins(Path(directory))
-        answers = [
-            in_fresh_process("entries", library=str(library), seed=seed, n_rounds=effort.choose(40, 12, 2))
-            for seed in range(1, effort.choose(N_PROCESSES, N_PROCESSES, 1) + 1)
-        ]
+        n_processes, n_rounds = effort.choose(N_PROCESSES, N_PROCESSES, 1), effort.choose(40, 12, 2)
+        answers = in_fresh_processes("entries", n_processes, library=str(library), n_rounds=n_rounds)
     for design, preamble in product(DESIGNS, PREAMBLES):
         found = [answer[f"{design} {preamble}"] for answer in answers]
         ratio = ratio_interval([one["log_ratio"] for one in found])
-        interval = f"[{ratio.low:.3f}, {ratio.high:.3f}]"
         times = [f"{median(one[side] for one in found):.1f}" for side in ("numba_ns", "gcc_ns")]
-        report.rows.append([design, preamble, *times, f"{ratio.estimate:.3f}", interval])
-        name = f"{design}, {preamble}: lower end of numba/gcc <= {BOUND_RATIO}"
-        holds = ratio.low <= BOUND_RATIO
-        report.criteria.append(Criterion(name, f"{ratio.estimate:.3f} {interval}", holds))
+        report.rows.append([design, preamble, *times, f"{ratio.estimate:.3f}", interval_text(ratio)])
+        report.criteria.append(Criterion.as_fast(f"{design}, {preamble}", ratio, BOUND_RATIO))
     return report
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks import twin_library
 from benchmarks.effort import Effort
-from benchmarks.processes import in_fresh_process
+from benchmarks.processes import in_fresh_process, in_fresh_processes
 from benchmarks.report import Criterion, Report
 from p2mperf import api
 from p2mperf.analysis.statistics import ratio_interval
@@ -77,8 +76,7 @@ def run(effort: Effort) -> Report:
     size = SMALL_SIZE if effort is Effort.SMOKE else SIZE
     report = Report(f"hap: a {size} guest", ("what", "processes"), notes=_notes())
     with tempfile.TemporaryDirectory() as directory:
-        library = str(Path(directory, "hap_twins.so"))
-        subprocess.run(["gcc", *twin_library.FLAGS, "-o", library, str(_SOURCE)], check=True)
+        library = str(twin_library.compile_twins(Path(directory), _SOURCE))
         n_processes = effort.choose(N_PROCESSES, 1, 1)
         found = [in_fresh_process("hap", size=size, library=library) for _ in range(n_processes)]
         _report_times(report, found)
@@ -112,12 +110,12 @@ def _report_twins(report: Report, lookups: str, writes: str, effort: Effort) -> 
         "designs": DESIGNS,
     }
     common["n_rounds"] = effort.choose(40, 20, 4)
-    seeds = range(1, effort.choose(N_TWINS_PROCESSES, N_TWINS_PROCESSES, 1) + 1)
+    n_processes = effort.choose(N_TWINS_PROCESSES, N_TWINS_PROCESSES, 1)
     for module, more in (
         ("twins", {"library": lookups, "geometry": "hap64"}),
         ("hap_writes", {"library": writes}),
     ):
-        answers = [in_fresh_process(module, seed=seed, **more, **common) for seed in seeds]
+        answers = in_fresh_processes(module, n_processes, **more, **common)
         for what, first in answers[0].items():
             logs = [answer[what]["log_ratio"] for answer in answers]
             ratio = ratio_interval(logs)
@@ -125,9 +123,7 @@ def _report_twins(report: Report, lookups: str, writes: str, effort: Effort) -> 
             report.rows.append(
                 [f"{what} numba/gcc", ", ".join(f"{exp(log):.3f}" for log in logs) + f"; {times}"]
             )
-            interval = f"{ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
-            name = f"{what}: lower end of numba/gcc <= {BOUND_TWINS}"
-            report.criteria.append(Criterion(name, interval, ratio.low <= BOUND_TWINS))
+            report.criteria.append(Criterion.as_fast(what, ratio, BOUND_TWINS))
 
 
 def work(size: str, library: str) -> dict[str, float]:

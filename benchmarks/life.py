@@ -6,7 +6,6 @@ What each operation costs on which guest is measured by the engine: ``p2mperf sw
 from __future__ import annotations
 
 import ctypes
-import subprocess
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -166,8 +165,7 @@ class _Twin:
     """set_entries as gcc compiles it, over a design's tables."""
 
     def __init__(self, directory: Path, p2m: Any) -> None:
-        library = directory / "life_twins.so"
-        subprocess.run(["gcc", *twin_library.FLAGS, "-o", str(library), str(_SOURCE)], check=True)
+        library = twin_library.compile_twins(directory, _SOURCE)
         kind = twin_library.KINDS[p2m.name]
         self._call = ctypes.CDLL(str(library))[f"set_{kind}_{p2m.guest.geometry.entry_bits}"]
         self._call.restype = ctypes.c_int64

@@ -35,3 +35,23 @@ def in_fresh_process(module: str, **arguments: Any) -> Any:
     if done.returncode:
         raise RuntimeError(f"benchmarks.{module} failed:\n{done.stderr.strip()[-2000:]}")
     return json.loads(done.stdout)
+
+
+def in_fresh_processes(module: str, n_processes: int, **arguments: Any) -> list[Any]:
+    """Call ``benchmarks.<module>.work`` in so many new processes, one after the other, with seeds from 1 on.
+
+    Parameters
+    ----------
+    module : str
+        As `in_fresh_process` takes it.
+    n_processes : int
+        How many.
+    **arguments
+        Of all of them, beside their seeds.
+
+    Raises
+    ------
+    RuntimeError
+        When one of them fails.
+    """
+    return [in_fresh_process(module, seed=seed, **arguments) for seed in range(1, n_processes + 1)]

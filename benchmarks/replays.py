@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from benchmarks import twin_library
 from benchmarks.effort import Effort
-from benchmarks.processes import in_fresh_process
-from benchmarks.report import Criterion, Report
+from benchmarks.processes import in_fresh_processes
+from benchmarks.report import Criterion, Report, interval_text
 from p2mperf.analysis.statistics import process_ratio, ratio_interval
 from p2mperf.families import find_family
 from p2mperf.guests.guest import Guest
@@ -68,22 +68,17 @@ def run(effort: Effort) -> Report:
     )
     with tempfile.TemporaryDirectory() as directory:
         library = twin_library.compile_twins(Path(directory))
-        answers = [
-            in_fresh_process("replays", library=str(library), seed=seed, n_rounds=effort.choose(40, 12, 2))
-            for seed in range(1, effort.choose(N_PROCESSES, N_PROCESSES, 1) + 1)
-        ]
+        n_processes, n_rounds = effort.choose(N_PROCESSES, N_PROCESSES, 1), effort.choose(40, 12, 2)
+        answers = in_fresh_processes("replays", n_processes, library=str(library), n_rounds=n_rounds)
     for design, condition in product(DESIGNS, CONDITIONS):
         found = [answer[f"{design} {condition}"] for answer in answers]
         ratio = ratio_interval([one["log_ratio"] for one in found])
-        interval = f"[{ratio.low:.3f}, {ratio.high:.3f}]"
         numba, gcc, called = (
             median(one[f"{side}_ns"] for one in found) for side in ("numba", "gcc", "called")
         )
-        times = [f"{numba:.1f}", f"{gcc:.1f}", f"{ratio.estimate:.3f}", interval]
+        times = [f"{numba:.1f}", f"{gcc:.1f}", f"{ratio.estimate:.3f}", interval_text(ratio)]
         report.rows.append([design, condition, *times, f"{called:.1f}" if design == "pv-tree" else "-"])
-        name = f"{design}, {condition}: lower end of numba/gcc <= {BOUND_RATIO}"
-        holds = ratio.low <= BOUND_RATIO
-        report.criteria.append(Criterion(name, f"{ratio.estimate:.3f} {interval}", holds))
+        report.criteria.append(Criterion.as_fast(f"{design}, {condition}", ratio, BOUND_RATIO))
     return report
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from p2mperf.analysis.statistics import Ratio
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -24,6 +26,12 @@ class Criterion:
     name: str
     found: str
     holds: bool
+
+    @classmethod
+    def as_fast(cls, what: str, ratio: Ratio, bound: float) -> Criterion:
+        """Promise that numba takes at most so much longer than gcc, by the lower end of its interval."""
+        found = f"{ratio.estimate:.3f} {interval_text(ratio)}"
+        return cls(f"{what}: lower end of numba/gcc <= {bound}", found, ratio.low <= bound)
 
 
 @dataclass(frozen=True)
@@ -76,3 +84,8 @@ def milliseconds(nanoseconds: float) -> str:
 def mebibytes(n_bytes: float) -> str:
     """Write a size in MiB with one decimal."""
     return f"{n_bytes / 2**20:.1f}"
+
+
+def interval_text(ratio: Ratio) -> str:
+    """Write a ratio's interval."""
+    return f"[{ratio.low:.3f}, {ratio.high:.3f}]"

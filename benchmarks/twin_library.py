@@ -51,21 +51,23 @@ def compiler_version() -> str:
     return _output("gcc", "--version").splitlines()[0]
 
 
-def compile_twins(directory: Path) -> Path:
-    """Compile the twins for this processor.
+def compile_twins(directory: Path, source: Path = SOURCE) -> Path:
+    """Compile twins for this processor.
 
     Parameters
     ----------
     directory : Path
         Where the shared library goes.
+    source : Path
+        The C file.
 
     Returns
     -------
     Path
         The library.
     """
-    library = directory / "twins.so"
-    _output("gcc", *FLAGS, "-o", str(library), str(SOURCE))
+    library = directory / f"{source.stem}.so"
+    _output("gcc", *FLAGS, "-o", str(library), str(source))
     return library
 
 

@@ -15,7 +15,7 @@ from benchmarks import twin_library
 from benchmarks.effort import Effort
 from benchmarks.paired import paired_times, translated, uniform_stream
 from benchmarks.processes import in_fresh_process
-from benchmarks.report import Criterion, Report
+from benchmarks.report import Criterion, Report, interval_text
 from p2mperf import api, kernels
 from p2mperf.analysis.statistics import Ratio, process_ratio, ratio_interval
 from p2mperf.guests.guest import Guest
@@ -103,19 +103,14 @@ def _measure_guest(
         ratio = ratio_interval([one["log_ratio"] for one in found])
         report.rows.append(_row(f"{size} {geometry}", design, operation, found, ratio))
         if held:
-            interval = f"{ratio.estimate:.3f} {_interval(ratio)}"
-            name = f"{size} {geometry} {design} {operation}: lower end of numba/gcc <= {BOUND_RATIO}"
-            report.criteria.append(Criterion(name, interval, ratio.low <= BOUND_RATIO))
+            what = f"{size} {geometry} {design} {operation}"
+            report.criteria.append(Criterion.as_fast(what, ratio, BOUND_RATIO))
 
 
 def _row(guest: str, design: str, operation: str, found: list[Any], ratio: Ratio) -> list[str]:
     times = [f"{median(one[side] for one in found):.2f}" for side in ("numba_ns", "gcc_ns")]
     code = ["/".join(map(str, found[0][side].values())) for side in ("numba_code", "gcc_code")]
-    return [guest, design, operation, *times, f"{ratio.estimate:.3f}", _interval(ratio), *code]
-
-
-def _interval(ratio: Ratio) -> str:
-    return f"[{ratio.low:.3f}, {ratio.high:.3f}]"
+    return [guest, design, operation, *times, f"{ratio.estimate:.3f}", interval_text(ratio), *code]
 
 
 def work(

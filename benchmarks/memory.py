@@ -90,12 +90,17 @@ def _at_peak(step: Callable[[], Any]) -> dict[str, int]:
 
 
 def _descendants(pid: int | str) -> Iterator[int]:
-    """Processes that one has started, or that those have, and that still run."""
+    """Processes that one has started, or that those have, and that still run a program of their own.
+
+    A child that has been forked and not yet begun its program still has all the memory of its parent.
+    """
+    own = Path("/proc/self/cmdline").read_bytes()
     for children in Path("/proc", str(pid), "task").glob("*/children"):
-        with suppress(OSError):  # the thread may end
+        with suppress(OSError):  # the thread, or the child, may end
             for child in map(int, children.read_text().split()):
-                yield child
-                yield from _descendants(child)
+                if Path("/proc", str(child), "cmdline").read_bytes() != own:
+                    yield child
+                    yield from _descendants(child)
 
 
 def _memory(pid: int) -> tuple[int, int, int]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -88,7 +89,8 @@ def test_twin_of_entries_does_what_the_loop_does(library: Path, name: str, geome
         operation.finish(design, frames, found)
     assert (found.total, found.n_flushes, found.work) == expected[:1] + expected[-2:]
     assert found.took.shape == expected.took.shape == (64,)
-    assert 0 < found.took.sum() < found.whole
+    # Not their sum: what comes between the two readings before an entry is taken off it, an interrupt too.
+    assert 0 < np.median(found.took) < found.whole
 
 
 @needs_gcc
@@ -108,7 +110,7 @@ def test_twin_of_replays_does_what_the_loop_does(library: Path, name: str, calle
         )
         replayer.check(name, 10, 30, found)
     assert found[:4] == expected[:4]
-    assert 0 < took.sum() < found.whole
+    assert 0 < np.median(took) < found.whole
 
 
 @needs_gcc
@@ -211,6 +213,23 @@ def test_the_memory_of_a_process_is_seen_from_outside() -> None:
     assert memfds >= 64 << 20
     assert anonymous > 1 << 20
     assert page_tables > 0
+
+
+def test_a_child_that_has_not_begun_its_program_is_not_looked_at() -> None:
+    # It would be taken to hold what this process holds: CI once saw a unit of 1.1 GiB.
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    seen = list(memory._descendants("self"))
+    listed = Path("/proc/thread-self/children").read_text().split()
+    os.close(reading)
+    os.close(writing)
+    os.waitpid(child, 0)
+    assert str(child) in listed
+    assert child not in seen
 
 
 def test_what_runs_is_well_where_nothing_is_judged(

@@ -44,15 +44,23 @@ def payloads(content: bytes) -> Iterator[Payload]:
                 at = body + (length + 3) // 4 * 4
 
 
+# EXIT_DEAD and EXIT_ZOMBIE of include/linux/sched.h.
+_ENDED = 0x10 | 0x20
+
+
 class Fields:
-    """Values of an event's fields, but for flags of the moment, texts, and gaps that nobody wrote to."""
+    """Values of an event's fields, but for flags of the moment, texts, and gaps that nobody wrote to.
+
+    Whether a thread that has ended is a zombie still or dead already Linux reads anew for each instance,
+    while another CPU buries it: both are one here.
+    """
 
     def __init__(self, formats: dict[str, str]) -> None:
         made = [parse_format(text) for text in formats.values()]
         skipped = ("common_flags", "common_preempt_count")
         self._places = {
             one.event_id: [
-                (field.offset, field.size)
+                (field.offset, field.size, _ENDED if name == "prev_state" else 0)
                 for name, field in one.fields.items()
                 if name not in skipped and not field.is_located and field.size <= 8
             ]
@@ -61,4 +69,7 @@ class Fields:
 
     def of(self, payload: Payload) -> tuple[int, ...]:
         places = self._places[int.from_bytes(payload.content[:2], "little")]
-        return tuple(int.from_bytes(payload.content[at : at + size], "little") for at, size in places)
+        values = (
+            (int.from_bytes(payload.content[at : at + size], "little"), alike) for at, size, alike in places
+        )
+        return tuple(value | alike if value & alike else value for value, alike in values)

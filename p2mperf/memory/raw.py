@@ -146,6 +146,7 @@ def _clock_ticks(typingctx):  # type: ignore[no-untyped-def]
         number = ir.IntType(32)
         time = builder.alloca(ir.LiteralStructType([_WORD, _WORD]))
         signature = ir.FunctionType(number, [number, time.type])
+        # A module may read the clock twice, and declare a function once.
         clock = builder.module.globals.get("clock_gettime") or ir.Function(
             builder.module, signature, "clock_gettime"
         )
@@ -162,6 +163,7 @@ CLOCK_MONOTONIC = 1
 # A time stamp that loads before it are finished for, and loads after it wait for; in a unit of its own, which
 # a longer time tells. Compiled code only.
 ticks = _processor_ticks if platform.machine() == "x86_64" else _clock_ticks
+# Functions of the C library by name: with their addresses, which ctypes gives, numba keeps no code on disk.
 # int mprotect(address, bytes, protection), from compiled code: 0 when it was done.
 protect = types.ExternalFunction("mprotect", types.intc(types.uint64, types.uint64, types.intc))
 # void *mmap(address, bytes, protection, flags, fd, offset): all ones when it was not done.
@@ -231,6 +233,7 @@ def _overload_load(stub: Any, load_element: Any, word_bytes: int) -> None:
 
             def recorded(probe, address, index=ZERO):  # type: ignore[no-untyped-def]
                 probe[0] += ONE
+                # Cast: a size is an int64, which numba compares with a uint64 as floats.
                 if probe[0] < np.uint64(probe.size):
                     probe[probe[0]] = address + (index << shift)
                 return load_element(address, index)

@@ -45,6 +45,7 @@ def mark_kinds(found, first, end, kind):  # type: ignore[no-untyped-def]
         `p2mperf.guests.geometry.Kind` of each run.
     """
     for run in range(first.size):
+        # A bit for each kind: a leaf that several runs touch has to be told from one of a single kind.
         bit = np.uint8(1 << kind[run])
         for leaf in range(first[run], end[run]):
             found[leaf] |= bit

@@ -31,6 +31,7 @@ def protect(entries):  # type: ignore[no-untyped-def]
     entries : ndarray of uint64, shape (n_entries,)
         Third-level pages; entries that are read-only for another reason stay as they are.
     """
+    # No branch: LLVM makes vectors of the loop, and no entry's rights have to be guessed.
     for i in range(entries.size):
         entry = entries[i]
         writable = (entry >> WRITE_SHIFT) & entry & VALID

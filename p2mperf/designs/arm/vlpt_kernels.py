@@ -29,6 +29,7 @@ class VlptTables(NamedTuple):
 
 def _accessor(finish: Any) -> Any:
     def get_vlpt_3lvl_pte(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+        # One comparison for both ends: of a frame below the first the difference wraps round, and is large.
         if pfn - tables.first < tables.n_frames:
             return finish(probe, tables.window + (pfn << THREE)), state
         return ZERO, state

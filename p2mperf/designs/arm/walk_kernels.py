@@ -203,6 +203,7 @@ def _direct_walk(finish: Any) -> Any:
         if pfn >= tables.max_frame:
             return ZERO, state
         note(probe, LOCK, 1)
+        # Both root pages are read as one table, for they lie side by side; map slots show each by itself.
         entry = load_entry(probe, tables.base + tables.root + ((pfn >> _FIRST) << THREE))
         if entry & THREE != THREE:
             return ZERO, state

@@ -63,6 +63,7 @@ def check_leaf(store, m2p, slot, frame, level):  # type: ignore[no-untyped-def]
         return _CLEAN  # a device's, which has no entry in the m2p
     if mfn + n_frames > np.uint64(m2p.size):
         return _BEYOND
+    # Counted to the end: of a loop that leaves at the first one LLVM makes no vectors.
     n_wrong = ZERO
     for i in range(n_frames):
         n_wrong += np.uint64(m2p[mfn + i]) != frame + i

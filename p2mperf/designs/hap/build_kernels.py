@@ -35,6 +35,7 @@ def place_superpages(gfn, mfn, order, levels, bits, has_l1, l2, l3):  # type: ig
         shift = bits * np.uint64(level)
         if level == 0:
             last = (gfn[i] + (ONE << np.uint64(order[i])) - ONE) >> bits
+            # Only noted: no page is taken before it is known how many tables there will be.
             for slot in range(gfn[i] >> bits, last + ONE):
                 has_l1[slot] = True
             continue
@@ -63,6 +64,7 @@ def fill_l1(gfn, mfn, order, levels, bits, tables, words):  # type: ignore[no-un
         if levels[order[i]] != 0:
             continue
         frame, word, left = gfn[i], (mfn[i] << _PAGE) | SMALL_RAM, ONE << np.uint64(order[i])
+        # A table at a time: those of guest frames that follow each other may lie anywhere in `words`.
         while left != ZERO:
             n = min(left, mask + ONE - (frame & mask))
             at = (np.uint64(tables[frame >> bits]) << bits) + (frame & mask)

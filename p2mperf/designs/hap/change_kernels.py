@@ -122,6 +122,7 @@ def level_of_piece(store, sizes, frame, mfn, left):  # type: ignore[no-untyped-d
     left : uint64
         How much it is [frames].
     """
+    # Or-ed: a bit below a leaf's size in any of the three forbids that leaf, and one mask finds it.
     placed, level = frame | mfn | left, store.largest
     while (sizes >> level) & ONE == ZERO or placed & ((ONE << (store.bits * level)) - ONE) != ZERO:
         level -= ONE

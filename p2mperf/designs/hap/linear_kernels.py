@@ -64,6 +64,7 @@ def _last_two_windows(l2, l1, probe, pfn):  # type: ignore[no-untyped-def]
     pfn : uint64
         Frame.
     """
+    # Not `unlikely`, nor the other way round: how many lookups end here is the guest's to say.
     entry = load64(probe, l2, pfn >> NINE)
     if entry & LEAF == LEAF:
         return small_entry(entry, pfn, MASK)

@@ -159,6 +159,7 @@ def add_range(store, views, sizes, m2p, frame, mfn, n_frames, flags):  # type: i
         entry = entry_at(store, frame + i)
         if is_ram(entry) and np.uint64(m2p[mfn_of(entry)]) == frame + i:
             m2p[mfn_of(entry)] = invalid
+    # The way down to each of them is there since the first loop: from here on nothing wants a page.
     for i in range(n_frames):
         alias = alias_of(store, m2p, mfn + i, frame + i)
         if alias != NONE:

@@ -145,6 +145,8 @@ def level_at(store, frame):  # type: ignore[no-untyped-def]
     return load_element8(store.levels, frame)
 
 
+# Width, bits and levels are asked for at run time, where a walk has a type for each format: so what changes a
+# p2m is compiled once for the three.
 @inlined
 def load_slot(store, table, index):  # type: ignore[no-untyped-def]
     """Read an entry.

@@ -20,6 +20,7 @@ MAPS_LEFT, N_MAPPED, N_REFUSED = (np.uint64(n) for n in range(3))  # in `Views.c
 _PAGE = np.uint64(12)
 _READ = np.intc(vm.READ)
 _SHOW = np.intc(vm.MAP_SHARED | vm.MAP_FIXED)
+# A hole reads the system's page of zeros: where nothing is mapped a reader would be killed.
 _HIDE = np.intc(vm.MAP_PRIVATE | vm.MAP_ANONYMOUS | vm.MAP_NORESERVE | vm.MAP_FIXED)
 _SMALL_PAGES = np.intc(vm.MADV_NOHUGEPAGE)
 _NO_FILE = np.intc(-1)
@@ -111,8 +112,10 @@ def _show(views, level, page, n_pages, frame):  # type: ignore[no-untyped-def]
     if shown != address:
         store_element64(views.counts, N_REFUSED, load_element64(views.counts, N_REFUSED) + ONE)
         return False
+    # Shown in the midst of another, a mapping makes three of it: two more, as the system counts them.
     left = load_element64(views.counts, MAPS_LEFT)
     store_element64(views.counts, MAPS_LEFT, left - min(left, ONE + ONE))
+    # Advice is the mapping's, and this is a new one.
     if views.small_pages:
         advise_memory(address, n_bytes, _SMALL_PAGES)
     for k in range(n_pages):

@@ -46,11 +46,15 @@ def count_entries(entries, first_pfn, marks, n_machine, seen):  # type: ignore[n
                 counts[3] += 1
             elif entry & identity_bit:
                 counts[1] += 1
+                # Cast: with a counter of a range, an int64, the sum would be one too, and numba compares an
+                # int64 with a uint64 as floats, which have no room for the identity bit and a frame.
                 counts[4] += entry != (identity_bit | (first_pfn[leaf] + np.uint64(i)))
             elif entry >= n_machine:
                 counts[5] += 1
             else:
                 counts[0] += 1
+                # A bit for each machine frame: the mfns themselves, kept to be sorted, would take as much
+                # memory as the list does.
                 word, bit = entry >> WORD_SHIFT, ONE << (entry & BIT_MASK)
                 counts[6] += (seen[word] & bit) != ZERO
                 seen[word] |= bit

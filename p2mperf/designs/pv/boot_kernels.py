@@ -58,6 +58,7 @@ def classify_list(boot_list, leaf_frames, mid_frames, invalid, identity, state):
     while pfn < end:
         chunk = mid_frames if pfn % mid_frames == ZERO else leaf_frames
         kind = kind_of(boot_list, pfn, invalid, identity)
+        # Where an mfn comes first, nothing else is read: of a leaf full of RAM that is one entry.
         n = ONE
         while kind != PRIVATE and n < chunk and kind_of(boot_list, pfn + n, invalid, identity) == kind:
             n += ONE

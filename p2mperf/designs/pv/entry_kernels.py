@@ -42,6 +42,7 @@ class EntryFormat(NamedTuple):
     n_machine: np.uint64
 
 
+# A class for each width, as numba compiles by type: no loop asks at run time how wide an entry is.
 class EntryFormat64(EntryFormat):
     """Entries of 8 bytes, 512 to a leaf."""
 
@@ -106,6 +107,8 @@ def markers(form: Any) -> Any:
     raise NotImplementedError("markers is for compiled code")
 
 
+# Constants, which are part of an instruction: made of fields of `form` they would take registers, for want of
+# which the loops that write keep more on the stack.
 @walk_overload(leaf_mask)
 def _leaf_mask(form):  # type: ignore[no-untyped-def]
     mask = np.uint64(_SHAPES[instance_class(form)].leaf_frames - 1)
@@ -195,6 +198,7 @@ def note_change(form, m2p, changes, pfn, old, entry):  # type: ignore[no-untyped
     changes : ndarray of int64, shape (3,)
         Added to, as in `set_entries`.
     """
+    # Sums of 0 and 1 take no branch, which kinds that come in no order would have the processor guess.
     changes[0] += np.int64(is_plain(form, entry)) - np.int64(is_plain(form, old))
     changes[1] += np.int64(is_foreign(form, entry)) - np.int64(is_foreign(form, old))
     changes[2] += np.int64(is_astray(form, pfn, entry)) - np.int64(is_astray(form, pfn, old))

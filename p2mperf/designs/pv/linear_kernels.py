@@ -91,6 +91,7 @@ def _walk_linear(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
         if unlikely(pfn >= tables.size):
             return pfn | tables.above, state
         entry = load(probe, tables.list, pfn)
+        # Only what reads INVALID is asked further: RAM takes one load, and no look at the page table.
         if unlikely(entry == invalid):
             return get_phys_to_machine(tables, probe, pfn), state
         return entry, state
@@ -124,6 +125,7 @@ def _slow_walk(tables, probe, pfn):  # type: ignore[no-untyped-def]
     def lookup_address(tables, probe, pfn):  # type: ignore[no-untyped-def]
         address = tables.area + (pfn << size)
         table, shift = tables.root, first_shift
+        # LLVM knows how often and unrolls it: each shift is a constant of its own.
         for _ in range(n_upper):
             slot = load64(probe, table + (((address >> shift) & _SLOT_MASK) << _THREE))
             table = page_address(tables, probe, slot)

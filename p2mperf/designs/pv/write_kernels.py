@@ -33,6 +33,7 @@ def _write_noting(  # type: ignore[no-untyped-def]
 ):
     """Write on in one leaf, and note what kind of entry came and went."""
     n, mask = np.uint64(pfns.size), leaf_mask(form)
+    # One comparison for both ends of the leaf: of a pfn below it the difference wraps round, and is large.
     while i < n and pfns[i] - first_pfn <= mask:
         entry, index = entries[i], pfns[i] - first_pfn
         old = load_entry(form, leaf_address, index)
@@ -210,7 +211,7 @@ def balloon_out(tables, form, pfns, batch, mfns, m2p):  # type: ignore[no-untype
             while index <= mask:
                 old = load_entry(form, leaf, index)
                 mfns[i] = old if old & marked == ZERO else form.invalid
-                batch[i - first] = leaf
+                batch[i - first] = leaf  # the second pass looks for no leaf
                 i += ONE
                 if i == last:
                     break

@@ -14,6 +14,7 @@ from typing import Any
 import hypothesis
 import pytest
 from sweeping import Units
+from unskipped import pytest_runtest_makereport as pytest_runtest_makereport
 
 import p2mperf
 from p2mperf import plugins

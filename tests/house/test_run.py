@@ -34,7 +34,10 @@ esac
 APT_GET = """\
 #!/bin/sh
 echo "apt-get $*" >>"$STATE/log"
-case "$*" in *install*) touch "$STATE/ensurepip"; cp "$STATE/python" "$BIN/python3" ;; esac
+case "$*" in
+    *chromium) cp "$STATE/python" "$BIN/chromium" ;;
+    *install*) touch "$STATE/ensurepip"; cp "$STATE/python" "$BIN/python3" ;;
+esac
 """
 
 
@@ -195,11 +198,16 @@ def test_one_complaint_does_not_hide_the_others(machine: FakeMachine) -> None:
     assert machine.log()[-1].startswith("python -m pytest")
 
 
-def test_ci_tests_and_fuzzes_and_then_tries_every_benchmark(machine: FakeMachine) -> None:
+def test_ci_tests_and_makes_the_site_and_fuzzes_and_then_tries_every_benchmark(machine: FakeMachine) -> None:
     machine.add_python()
+    machine.be_user(0)
+    machine.add_apt_get()
     result = machine.run(script=".ci/run")
     assert result.returncode == 0
-    assert [call.split()[2] for call in machine.log() if " -m " in call][-3:] == [
+    calls = [call for call in machine.log() if call.startswith("python ") and " install " not in call]
+    assert [call.removeprefix("python -m ").removeprefix("python ").split()[0] for call in calls][-5:] == [
+        "pytest",
+        "tools/docs.py",
         "pytest",
         "pytest",
         "benchmarks",
@@ -207,6 +215,8 @@ def test_ci_tests_and_fuzzes_and_then_tries_every_benchmark(machine: FakeMachine
     told = [line for line in result.stderr.splitlines() if line.startswith("ci: ")]
     assert told == [
         "ci: checks and tests",
+        "ci: the documentation site",
+        "ci: notebooks, report and site in a browser",
         "ci: hostile calls, command lines and files",
         "ci: every benchmark for a few seconds, its figures not judged",
     ]
@@ -223,6 +233,35 @@ def test_root_may_open_the_lab_and_is_told_what_that_means(machine: FakeMachine)
     assert told.splitlines() == ["run: you are root: what the cells of a notebook do is done as root"]
     notebooks = machine.checkout / "notebooks"
     assert machine.log()[-1] == f"python -m jupyterlab --allow-root --no-browser {notebooks}"
+
+
+def test_the_site_is_made_of_what_it_needs_alone(machine: FakeMachine) -> None:
+    machine.add_python()
+    assert machine.run("docs", "linkcheck").returncode == 0
+    *_, install, making = machine.log()
+    assert install.endswith(" --group docs")
+    assert making == "python tools/docs.py linkcheck"
+
+
+def test_a_user_without_chromium_is_told_the_apt_line(machine: FakeMachine) -> None:
+    machine.add_python()
+    machine.add_apt_get()
+    result = machine.run("browser")
+    assert result.returncode == 2
+    assert result.stderr.endswith("    sudo apt-get update && sudo apt-get install -y chromium\n")
+    assert machine.log() == []
+
+
+def test_root_gets_chromium_once(machine: FakeMachine) -> None:
+    machine.add_python()
+    machine.add_apt_get()
+    machine.be_user(0)
+    assert machine.run("browser", "-q").returncode == 0
+    calls = machine.log()
+    assert [call.split()[-1] for call in calls if call.startswith("apt-get")] == ["update", "chromium"]
+    assert calls[-1] == "python -m pytest -m browser tests/browser -q"
+    assert machine.run("browser").returncode == 0
+    assert machine.log() == ["python -m pytest -m browser tests/browser"]
 
 
 def test_unknown_commands_are_refused(machine: FakeMachine) -> None:

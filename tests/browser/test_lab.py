@@ -1,0 +1,59 @@
+"""Each notebook in JupyterLab: opened by the address that Lab prints, run, and its widgets moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from browsing import chromium
+from checkout import ROOT
+from jupyter_lab import OpenNotebook, jupyter_lab, put
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# What one notebook may take before it is taken to hang; those of the suite have a minute.
+SECONDS = 150.0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("notebooks")
+    for path in NOTEBOOKS:
+        put(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(browser: Browser, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with jupyter_lab(folder, tmp_path_factory.mktemp("lab")) as url:
+        yield url
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_a_notebook_runs_and_its_widgets_move(
+    browser: Browser, lab: str, path: Path, tmp_path: Path, tell: Callable[[object], None]
+) -> None:
+    notebook = OpenNotebook(browser, lab, path.name, SECONDS)
+    notebook.run_all()
+    notebook.page.screenshot(path=tmp_path / f"{path.stem}.png")
+    assert notebook.errors() == []
+    cells = notebook.widget_cells()
+    assert notebook.clipped() == []
+    for cell in cells:
+        notebook.move(cell)
+    notebook.page.screenshot(path=tmp_path / f"{path.stem}-moved.png")
+    assert notebook.errors() == []
+    assert notebook.complaints.said == []
+    tell(f"{path.stem}: {notebook.n_code_cells} cells run, {len(cells)} of them with a widget that was moved")
+    notebook.close()

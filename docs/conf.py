@@ -1,7 +1,8 @@
 """How Sphinx makes the site: ``./run docs``.
 
-The site is the checkout as it is: README is its first page, and pages and notebooks lie as they do in the repository,
-so that a link that works there works here. Nothing is fetched, neither while it is made nor while it is read.
+The site is the checkout as it is: README is its first page, and pages and notebooks lie as they do in the
+repository, so that a link that works there works here. Nothing is fetched, neither while it is made nor
+while it is read.
 """
 
 from __future__ import annotations
@@ -9,13 +10,10 @@ from __future__ import annotations
 import shutil
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from docutils.nodes import TextElement
-    from sphinx.addnodes import pending_xref
-    from sphinx.application import Sphinx
-    from sphinx.environment import BuildEnvironment
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))["project"]
@@ -50,7 +48,9 @@ html_theme = "furo"
 html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_theme_options = {"top_of_page_buttons": []}  # they would lead to where the repository is, which we do not know
+html_theme_options = {
+    "top_of_page_buttons": []
+}  # they would lead to where the repository is, which we do not know
 html_copy_source = False
 html_show_sourcelink = False
 html_use_index = False
@@ -66,12 +66,12 @@ def _with_contents(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += f"\n```{{include}} {CONTENTS[name]}\n```\n"
 
 
-def _folder(
-    app: Sphinx, environment: BuildEnvironment, link: pending_xref, shown: TextElement
-) -> TextElement | None:
-    """Show a link to a folder, which the repository has and the site has not, as its text."""
-    place = Path(environment.doc2path(link.get("refdoc", root_doc))).parent / link["reftarget"]
-    return shown if place.is_dir() else None
+def _folders_as_text(app: Sphinx, page: nodes.document) -> None:
+    """Show links to folders, which the repository has and the site has not, as their text."""
+    for link in list(page.findall(addnodes.pending_xref)):
+        path = link["reftarget"]
+        if link.get("refdomain") is None and path and Path(app.env.relfn2path(path)[1]).is_dir():
+            link.replace_self(link.children)
 
 
 def _with_first_page(app: Sphinx, error: Exception | None) -> None:
@@ -83,5 +83,5 @@ def _with_first_page(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Tell Sphinx what it does beyond its own."""
     app.connect("source-read", _with_contents)
-    app.connect("missing-reference", _folder)
+    app.connect("doctree-read", _folders_as_text)
     app.connect("build-finished", _with_first_page)

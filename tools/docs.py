@@ -1,7 +1,7 @@
-"""Make the documentation site: ``python tools/docs.py``; with ``linkcheck`` ask for what its outside links lead to.
+"""Make the documentation site: ``python tools/docs.py``; with ``linkcheck`` ask where outside links lead.
 
-``./run docs`` installs what this needs (the dependency group ``docs``) and runs it. Pages and links inside of the site are
-checked while it is made: a warning is an error. ``linkcheck`` alone needs a network.
+``./run docs`` installs what this needs (the dependency group ``docs``) and runs it. Pages and links inside of
+the site are checked while it is made: a warning is an error. ``linkcheck`` alone needs a network.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def main(argv: Sequence[str]) -> int:
     """
     builder = argv[0] if argv else "html"
     if len(argv) > 1 or builder not in BUILDERS:
-        print(f"docs: takes {' or '.join(BUILDERS)}, or nothing, and was given {' '.join(argv)}", file=sys.stderr)
+        print(
+            f"docs: takes {' or '.join(BUILDERS)}, or nothing, and was given {' '.join(argv)}",
+            file=sys.stderr,
+        )
         return 2
     if names := missing():
         are = "is" if len(names) == 1 else "are"

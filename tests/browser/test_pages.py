@@ -1,4 +1,4 @@
-"""Report and documentation site, opened from their files: every link inside leads somewhere, and nothing is fetched."""
+"""Report and site, opened from their files: every link inside leads somewhere, and nothing is fetched."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def test_every_link_of_the_report_leads_somewhere(report: Followed, tell: Callab
 def test_a_broken_link_is_seen(browser: Browser, tmp_path: Path) -> None:
     first = tmp_path / "index.html"
     first.write_text(
-        "<p id='here'>x <a href='#here'>a</a> <a href='#there'>b</a> <a href='gone.csv'>c</a> <a href='two.html'>d</a>"
-        "<img src='gone.png'>"
+        "<p id='here'>x <a href='#here'>a</a> <a href='#there'>b</a> <a href='gone.csv'>c</a>"
+        "<a href='two.html'>d</a> <img src='gone.png'>"
     )
     (tmp_path / "two.html").write_text("<a href='../out.html'>e</a> <a href='https://example.org'>f</a>")
     found = follow(browser, first)

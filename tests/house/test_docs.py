@@ -58,7 +58,9 @@ def test_a_word_is_explained_once() -> None:
 @pytest.mark.parametrize(("mark", "outcome"), [("", "1 skipped"), ("@pytest.mark.browser\n", "1 failed")])
 def test_a_browser_test_that_is_skipped_has_failed(tmp_path: Path, mark: str, outcome: str) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    browser\n")
-    (tmp_path / "test_it.py").write_text(f"import pytest\n\n{mark}def test_it():\n    pytest.skip('not here')\n")
+    (tmp_path / "test_it.py").write_text(
+        f"import pytest\n\n{mark}def test_it():\n    pytest.skip('not here')\n"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "unskipped", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,

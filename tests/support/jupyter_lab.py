@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 TOKEN_URL = re.compile(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+")
 # Lab asks whether it may look for news, and looks: neither is the notebooks' business.
 SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+    "apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
     # All cells are in the page, whether they are in sight or not.
     "notebook-extension/tracker": {"windowingMode": "none"},
 }

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 # `build` is left to __getattr__: what it gives has more than every `Design` has, by the name it is given.
 if TYPE_CHECKING:
     from p2mperf.analysis.agreement import agreement as agreement
+    from p2mperf.analysis.card import card as card, origin as origin
     from p2mperf.analysis.compare import compare as compare
+    from p2mperf.analysis.paths import lookup_paths as lookup_paths
+    from p2mperf.analysis.showing import shown as shown
+    from p2mperf.analysis.tree_and_list import tree_and_list as tree_and_list
     from p2mperf.api import (
         figure as figure,
         life as life,
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
         sweep as sweep,
     )
     from p2mperf.designs import _Room
+    from p2mperf.given import samples as samples
     from p2mperf.guests.guest import Guest as Guest
     from p2mperf.guests.machine import Machine as Machine
     from p2mperf.study.kernel_builds import kernel_build as kernel_build
@@ -44,19 +49,25 @@ _HOMES = {
     "Machine": "p2mperf.guests.machine",
     "agreement": "p2mperf.analysis.agreement",
     "build": "p2mperf.api",
+    "card": "p2mperf.analysis.card",
     "compare": "p2mperf.analysis.compare",
     "figure": "p2mperf.api",
     "kernel_build": "p2mperf.study.kernel_builds",
     "life": "p2mperf.api",
     "limits": "p2mperf.api",
     "load": "p2mperf.api",
+    "lookup_paths": "p2mperf.analysis.paths",
     "nested_references": "p2mperf.api",
+    "origin": "p2mperf.analysis.card",
     "populate": "p2mperf.api",
     "read_recording": "p2mperf.workload.recording_file",
     "record": "p2mperf.study.recording",
     "replay": "p2mperf.study.replay",
+    "samples": "p2mperf.given",
+    "shown": "p2mperf.analysis.showing",
     "summary": "p2mperf.api",
     "sweep": "p2mperf.api",
+    "tree_and_list": "p2mperf.analysis.tree_and_list",
 }
 
 __all__ = ["__version__", "designs", *_HOMES]

@@ -33,6 +33,7 @@ _SHIPPED = {
     "footprint": "lookups.footprint",
     "entry": "lookups.entry",
     "life": "life",
+    "path": "path",
     "limit-area": "limits.area",
     "limit-map": "limits.map",
     "limit-largest": "limits.largest",

@@ -71,9 +71,10 @@ def two_processes() -> Recording:
     return recorded.recording()
 
 
-# By the kind of a figure's source.
+# By the kind of a figure's source; None is what is shipped, or made for the drawing.
 GIVEN: dict[str, Callable[[], object]] = {
     "recordings": two_processes,
     "replays": replays,
     "build": build,
+    "way of a frame": lambda: None,
 }

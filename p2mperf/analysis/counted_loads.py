@@ -1,0 +1,78 @@
+"""Loads that lookups really make, counted by the compiled walks with a probe that notes every address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from p2mperf.designs import find
+from p2mperf.guests.guest import Guest
+from p2mperf.guests.presets import ALL_PRESETS
+from p2mperf.streams import make_stream
+
+# So many lookups of a stream are walked: their mean is within a few hundredths of a load then.
+N_WALKED = 2000
+
+
+def loads_by_kind(guest: Guest, frames: dict[str, int], designs: Sequence[str]) -> pd.DataFrame:
+    """Count the loads of single lookups.
+
+    Parameters
+    ----------
+    guest : Guest
+        Whose tables are built.
+    frames : dict of str to int
+        Frames by what they are.
+    designs : sequence of str
+        Designs that are asked.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a frame, a column a design.
+    """
+    counts = {}
+    for name in designs:
+        with find(name)(guest) as design:
+            counts[name] = [len(design.lookup_path(frame).steps) for frame in frames.values()]
+    return pd.DataFrame(counts, index=list(frames))
+
+
+def mean_loads(design: str, cell: Any) -> float:
+    """Count the loads of a lookup on average, over the stream that a cell was measured over.
+
+    Parameters
+    ----------
+    design : str
+        Whose tables are built.
+    cell : namedtuple
+        A row of a summary: a guest, a stream, and the shares of it that leave RAM.
+
+    Returns
+    -------
+    float
+        NaN where the cell is of a guest that cannot be built by its name.
+    """
+    guest = _guest_of(cell)
+    if guest is None:
+        return float("nan")
+    shares = (float(cell.hole_fraction), float(cell.identity_fraction), str(cell.hole_pattern))
+    return _mean_loads(design, guest, str(cell.stream), shares)
+
+
+def _guest_of(cell: Any) -> str | None:
+    """A preset's name; guests with holes are presets where they are ours."""
+    return str(cell.guest) if cell.guest in ALL_PRESETS else None
+
+
+@lru_cache(maxsize=256)
+def _mean_loads(design: str, preset: str, stream: str, shares: tuple[float, float, str]) -> float:
+    holes, identity, pattern = shares
+    with find(design)(Guest.preset(preset)) as p2m:
+        frames = make_stream(
+            stream, p2m.guest, N_WALKED, hole_fraction=holes, identity_fraction=identity, hole_pattern=pattern
+        )
+        return sum(len(p2m.lookup_path(frame).steps) for frame in frames.tolist()) / N_WALKED

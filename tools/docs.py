@@ -66,9 +66,9 @@ def main(argv: Sequence[str]) -> int:
         return 2
     from sphinx.cmd.build import main as build
 
-    if code := build(arguments(builder)):
+    if build(arguments(builder)) != 0:
         print("docs: the lines above say what is wrong", file=sys.stderr)
-        return min(code, 1)
+        return 1
     shown = BUILT / "html" / "index.html" if builder == "html" else BUILT / "linkcheck" / "output.txt"
     print(shown.relative_to(ROOT))
     return 0

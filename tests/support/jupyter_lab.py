@@ -164,7 +164,8 @@ class OpenNotebook:
 
     @property
     def n_code_cells(self) -> int:
-        return self.page.locator(CODE_CELLS).count()
+        n_cells: int = self.page.locator(CODE_CELLS).count()
+        return n_cells
 
     def errors(self) -> list[str]:
         """Tracebacks, and widgets that cannot be shown."""
@@ -174,7 +175,8 @@ class OpenNotebook:
     def widget_cells(self) -> list[Locator]:
         """Cells that show something to move."""
         moved = ".noUi-handle, .widget-dropdown select, .widget-toggle-button"
-        return self.page.locator(CODE_CELLS, has=self.page.locator(moved)).all()
+        cells: list[Locator] = self.page.locator(CODE_CELLS, has=self.page.locator(moved)).all()
+        return cells
 
     def move(self, cell: Locator) -> None:
         """Move the first slider or menu of a cell by one, and wait for what the cell shows to change."""

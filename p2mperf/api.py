@@ -47,7 +47,7 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: o
     design : str
         A name of `p2mperf.designs`.
     guest : Guest or str
-        A guest, or the name of a preset.
+        A guest, or its name: of a preset, or as results call one with nothing but RAM, ``pv-64-8g``.
     backing : str
         Page sizes of the views: "kernel", which is what the family's system has (PV: 4 KiB throughout; ARM:
         tables on 2 MiB, windows on 4 KiB pages), "mixed" (direct map on 2 MiB, windows on 4 KiB pages),
@@ -78,7 +78,7 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: o
     from p2mperf.guests.guest import Guest
 
     kind = find(design)
-    guest = guest if isinstance(guest, Guest) else Guest.preset(guest)
+    guest = guest if isinstance(guest, Guest) else Guest.named(guest)
     _require_room(kind, guest, backing, options)
     return kind(guest, backing, **options)
 
@@ -102,7 +102,7 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
     Parameters
     ----------
     guest : Guest or str
-        A PV guest, or the name of a preset.
+        A PV guest, or its name, as `build` takes it.
     scenario : str
         "balloon", "save-restore" or "passthrough".
     design : str
@@ -137,7 +137,7 @@ def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G
 
     kind = find(design)
     check(scenario, kind)
-    guest = Guest.preset(guest) if isinstance(guest, str) else guest
+    guest = Guest.named(guest) if isinstance(guest, str) else guest
     require_guest(guest)
     _require_life(kind, guest, scenario, limit)
     # `check` has seen that scenarios can happen to it

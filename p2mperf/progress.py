@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+_LOG_SECONDS = 10.0  # between two lines of a log
+
 
 def say(sentence: str) -> None:
     """Say one sentence on stderr, and who says it."""
@@ -38,7 +40,7 @@ class Progress:
 
 
 class Line:
-    """Progress on stderr: one line that is rewritten on a terminal, now and then a line elsewhere.
+    """Progress on stderr: a bar that is updated in place on a terminal, now and then a line elsewhere.
 
     Parameters
     ----------
@@ -47,7 +49,8 @@ class Line:
 
     Notes
     -----
-    A context manager, which ends a line that is still open.
+    A context manager, which ends a bar that is still open. How long is left is told from what was done here
+    alone: what an earlier run has done cost nothing now.
     """
 
     def __init__(self, quiet: bool) -> None:
@@ -55,13 +58,15 @@ class Line:
         self.start = time.monotonic()
         self._first: int | None = None
         self._last = -1e9
-        self._open = False
+        self._bar: tqdm[None] | None = None
 
     def __enter__(self) -> Line:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._end_line()
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
     @property
     def progress(self) -> Progress:
@@ -72,8 +77,12 @@ class Line:
         """Say one sentence on a line of its own."""
         if self.quiet:
             return
-        self._end_line()
+        if self._bar is None:
+            say(sentence)
+            return
+        self._bar.clear()
         say(sentence)
+        self._bar.refresh()
 
     def advance(self, n_done: int, n_cells: int, what: str) -> None:
         """Show how far the work is, and how long it will still take.
@@ -85,20 +94,30 @@ class Line:
         what : str
             What is being measured.
         """
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
+            self._advance_bar(n_done, n_cells, what)
+        else:
+            self._advance_log(n_done, n_cells, what)
+
+    def _advance_bar(self, n_done: int, n_cells: int, what: str) -> None:
+        is_new = self._bar is None
+        bar = self._bar = self._bar or _terminal_bar(n_done, n_cells)
+        bar.set_description_str(what, refresh=False)
+        bar.update(n_done - bar.n)
+        if is_new or n_done >= n_cells:  # at once; else at most ten times a second
+            bar.refresh()
+
+    def _advance_log(self, n_done: int, n_cells: int, what: str) -> None:
         if self._first is None:
             self._first = n_done
         now = time.monotonic()
-        terminal = sys.stderr.isatty()
-        pause = 0.1 if terminal else 10
-        if self.quiet or (n_done < n_cells and now - self._last < pause):
+        if n_done < n_cells and now - self._last < _LOG_SECONDS:
             return
         self._last = now
-        line = f"{n_done}/{n_cells} cells, {self._eta(n_done - self._first, n_cells - n_done, now)}  {what}"
-        if terminal:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            self._open = True
-        else:
-            sys.stderr.write(f"{line}\n")
+        eta = self._eta(n_done - self._first, n_cells - n_done, now)
+        sys.stderr.write(f"{n_done}/{n_cells} cells, {eta}  {what}\n")
         sys.stderr.flush()
 
     def _eta(self, n_new: int, n_left: int, now: float) -> str:
@@ -107,10 +126,25 @@ class Line:
             return f"{spent:.0f} s"
         return f"{spent:.0f} s, about {spent / n_new * n_left:.0f} s left"
 
-    def _end_line(self) -> None:
-        if self._open:
-            sys.stderr.write("\n")
-            self._open = False
+
+def _terminal_bar(n_done: int, n_cells: int) -> tqdm[None]:
+    """A bar on stderr, of a process that starts others: it has no thread, and no lock between processes."""
+    from threading import RLock
+
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0
+    tqdm.set_lock(RLock())
+    return tqdm(
+        total=n_cells,
+        initial=n_done,
+        file=sys.stderr,
+        dynamic_ncols=True,
+        smoothing=0,  # cells differ by far more than the machine's pace does: all that were done tell
+        miniters=0,
+        bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} cells in {elapsed}, {remaining} left  "
+        "{desc}",
+    )
 
 
 class Bar:

@@ -1,24 +1,28 @@
 """The command line: ``python -m p2mperf COMMAND``; one file a command, talk on stderr, data on stdout.
 
 Each file has ``main(argv) -> int``, which takes the words after the command's name and gives the exit code:
-0 where its docstring says nothing else. What goes wrong it raises as a `P2mperfError`, which becomes one
-sentence and an exit code here.
+0 where its docstring says nothing else; and ``command_parser()``, which makes the parser of these words. What
+goes wrong it raises as a `P2mperfError`, which becomes one sentence and an exit code here.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from importlib import import_module
 from typing import TextIO
 
 from p2mperf.cli import process
-from p2mperf.errors import DamagedResultsWarning, P2mperfError, known
+from p2mperf.cli.installing import CHECKOUT, in_checkout
+from p2mperf.cli.invocation import as_called, is_run, program
+from p2mperf.errors import BadInputError, DamagedResultsWarning, P2mperfError, known
 from p2mperf.progress import say
 
 COMMANDS = {
     "sweep": "measure every design over a grid of guests, streams and operations",
     "plot": "draw the figures from results, or from the shipped data",
+    "list": "say what there is: guests, designs, streams, operations, plans, figures, limits",
     "compare": "compare two results, and fail on a regression",
     "dump": "write a guest's p2m as runs of one kind",
     "lookup": "translate frames and show the path taken",
@@ -34,8 +38,10 @@ COMMANDS = {
     "info": "show the machine card",
     "doctor": "check what this machine needs for good measurements",
 }
+# What ./run of a checkout does itself.
+OF_RUN = ("test", "lab", "docs", "browser")
 
-_USAGE = """usage: python -m p2mperf COMMAND [options]
+_USAGE = """usage: {program} COMMAND [options]
 
 Xen's guest-frame translation tables, built for real and measured honestly.
 
@@ -44,16 +50,20 @@ commands:
 
 examples:
   python -m p2mperf sweep --plan quick
+  python -m p2mperf list guests
   python -m p2mperf lookup --design pv-linear --guest dom0-64-e820 263423 263424
   python -m p2mperf limits --guest-memory 400G --entry-bits 64
 
-`python -m p2mperf COMMAND --help` tells a command's options.
+`python -m p2mperf COMMAND --help` tells a command's options; --version tells which p2mperf this is.
 """
 
 
 def _usage() -> str:
+    from p2mperf.cli.help import columns, filled
+
     width = max(map(len, COMMANDS))
-    return _USAGE.format(commands="\n".join(f"  {name:{width}} {what}" for name, what in COMMANDS.items()))
+    commands = "\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items())
+    return filled(_USAGE.format(program=program(), commands=commands), columns()) + "\n"
 
 
 def main(argv: list[str]) -> int:
@@ -79,18 +89,25 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(f"p2mperf {__version__}\n")
         return 0
     try:
-        command = known("command", argv[0], COMMANDS)
+        command = _known(argv[0])
         process.require_address_space()
         with warnings.catch_warnings():
             warnings.filterwarnings("default", category=DamagedResultsWarning)
             warnings.showwarning = _say_warning
             return int(import_module(f"p2mperf.cli.{command.replace('-', '_')}").main(argv[1:]))
     except P2mperfError as error:
-        say(str(error))
+        say(as_called(str(error)))
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("\np2mperf: interrupted\n")
         return 130
+
+
+def _known(command: str) -> str:
+    if command in OF_RUN:
+        where = shlex.quote(str(CHECKOUT / "run")) if in_checkout() else "./run"
+        raise BadInputError(f"{command} is a command of ./run, in a checkout of p2mperf: `{where} {command}`")
+    return known("command", command, (*COMMANDS, *(OF_RUN if is_run() else ())))
 
 
 def _say_warning(
@@ -103,7 +120,7 @@ def _say_warning(
 ) -> None:
     """Tell what is warned of as all else is told: in one line, without the line of code."""
     kind = "" if issubclass(category, DamagedResultsWarning) else f"{category.__name__}: "
-    say(" ".join(f"{kind}{message}".split()))
+    say(as_called(" ".join(f"{kind}{message}".split())))
 
 
 def entry() -> None:

@@ -7,8 +7,10 @@ import math
 from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
-from p2mperf.cli.options import Parser, make_parser
+from p2mperf.cli.invocation import USUAL
+from p2mperf.cli.options import Parser, make_parser, require_source
 from p2mperf.errors import BadInputError, shown
+from p2mperf.shipped import SWEEPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,17 +70,20 @@ _QUIET = (
     "marks_b",
 )
 
+# What each form is without, as `in_words` says it too; programs get all of it.
+_LEFT_OUT = {"text": ["ratio_low", "ratio_high"], "markdown": ["reason"]}
 # What the words of an agreement say already.
 _SAID = ["stream_label", "lowest", "highest", "verdict", "faster", "level"]
 
 
 def main(argv: list[str]) -> int:
     """Compare two sides: the table on stdout, what to know of it on stderr; 3 when one became too slow."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = command_parser().parse_args(argv)
+    for name in (*arguments.results, *arguments.before, *arguments.after):
+        require_source(name, SWEEPS)
     if arguments.verdicts:
-        return _verdicts(arguments, parser)
-    sources_a, sources_b = _sides(arguments, parser)
+        return _verdicts(arguments)
+    sources_a, sources_b = _sides(arguments)
     from p2mperf.analysis.compare import compare, slower_than, worst
     from p2mperf.analysis.verdicts import notes_on
     from p2mperf.api import load
@@ -86,9 +91,8 @@ def main(argv: list[str]) -> int:
     frame_a, frame_b = load(sources_a), load(sources_b)
     table = compare(frame_a, frame_b, force=arguments.force)
     _say_what_is_compared(frame_a, frame_b, table)
-    # A sentence a row is for programs, and for who asks for it; `in_words` says the same in short.
-    in_full = arguments.form in ("json", "csv")
-    show.table(table if in_full else table.drop(columns="reason"), arguments.form, _QUIET)
+    shown = table.drop(columns=_LEFT_OUT.get(arguments.form or "text", []))
+    show.table(shown, arguments.form, _QUIET)
     for sentence in notes_on(table["verdict"], [*table["marks_a"], *table["marks_b"]]):
         show.note(sentence)
     show.note(f"highest ratio: {_named(worst(table))}")
@@ -100,13 +104,13 @@ def main(argv: list[str]) -> int:
     return 0 if slower.empty else REGRESSION
 
 
-def _verdicts(arguments: argparse.Namespace, parser: Parser) -> int:
+def _verdicts(arguments: argparse.Namespace) -> int:
     """What several machines or boots say of the designs: the table on stdout, who they are on stderr."""
     others = arguments.before, arguments.after, arguments.fail_above
     if any(others) or not arguments.results:
         raise BadInputError(
             "compare: --verdicts takes results, of any machines, and but for --force and how to print the "
-            f"table no other option; see `python -m {parser.prog} --help`"
+            f"table no other option; see `{USUAL} compare --help`"
         )
     from p2mperf.analysis.agreement import N_FOR_INTERVAL, agreement
     from p2mperf.analysis.samples import unrest_of
@@ -142,7 +146,8 @@ def _verdicts(arguments: argparse.Namespace, parser: Parser) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser(
         "compare", "Compare the costs of the cells that two results of one machine have in common.", _EPILOG
     )
@@ -180,7 +185,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _sides(arguments: argparse.Namespace, parser: Parser) -> tuple[list[str], list[str]]:
+def _sides(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     sides = arguments.before, arguments.after
     if not any(sides) and len(arguments.results) == 2:
         return [arguments.results[0]], [arguments.results[1]]
@@ -188,7 +193,7 @@ def _sides(arguments: argparse.Namespace, parser: Parser) -> tuple[list[str], li
         return sides
     raise BadInputError(
         "compare: give two results, A and B, or the results of each side after --before and --after; "
-        f"see `python -m {parser.prog} --help`"
+        f"see `{USUAL} compare --help`"
     )
 
 

@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from p2mperf.cli import show
-from p2mperf.cli.options import make_parser
+from p2mperf.cli.installing import install_line
+from p2mperf.cli.options import Parser, make_parser
 from p2mperf.errors import P2mperfError
 from p2mperf.host.card import Card, machine_card
 from p2mperf.host.maps import n_maps_available
@@ -73,22 +74,27 @@ def main(argv: list[str]) -> int:
     int
         0, or 1 when a check failed; warnings do not count.
     """
+    arguments = command_parser().parse_args(argv)
+    checks = diagnose()
+    if arguments.json:
+        show.data([asdict(check) for check in checks])
+        return _code(checks)
+    for check in checks:
+        show.write(f"{check.status:4}  {check.name}: {check.finding}")
+        if check.advice:
+            show.write(f"      -> {check.advice}")
+    return _code(checks)
+
+
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser(
         "doctor",
         "Check what this machine needs for good measurements, and say what to do about the rest.",
         _EPILOG,
     )
     parser.add_argument("--json", action="store_true", help="the checks as JSON, one object each")
-    arguments = parser.parse_args(argv)
-    checks = diagnose()
-    if arguments.json:
-        show.data([asdict(check) for check in checks])
-        return _code(checks)
-    for check in checks:
-        print(f"{check.status:4}  {check.name}: {check.finding}")
-        if check.advice:
-            print(f"      -> {check.advice}")
-    return _code(checks)
+    return parser
 
 
 def diagnose(root: Root = "/") -> list[Check]:
@@ -120,7 +126,7 @@ def check_packages() -> Check:
     """Look for the packages that a sweep and its figures need."""
     missing = [name for name in _PACKAGES if not _is_installed(name)]
     if missing:
-        return Check("packages", "fail", f"{', '.join(missing)} not installed", "pip install p2mperf")
+        return Check("packages", "fail", f"{', '.join(missing)} not installed", install_line())
     return Check("packages", "ok", ", ".join(f"{name} {version(name)}" for name in _PACKAGES))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from p2mperf.cli import show
-from p2mperf.cli.options import add_design_and_guest, build_design, make_parser, with_geometries
+from p2mperf.cli.options import Parser, add_design_and_guest, build_design, make_parser, with_geometries
 from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError
 
@@ -23,10 +23,7 @@ examples:
 
 def main(argv: list[str]) -> int:
     """Print the runs on stdout."""
-    parser = make_parser("dump", "Write a guest's p2m as runs of one kind.", with_geometries(_EPILOG))
-    add_design_and_guest(parser)
-    parser.add_argument("--json", action="store_true", help="runs as JSON")
-    arguments = parser.parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     from p2mperf.designs import able, find
     from p2mperf.designs.capabilities import Dumpable, missing  # numba, which --help does without
 
@@ -42,3 +39,11 @@ def main(argv: list[str]) -> int:
     else:
         show.data([{"first_pfn": a, "end_pfn": b, "kind": kind} for a, b, kind in rows])
     return 0
+
+
+def command_parser() -> Parser:
+    """Make the parser of this command."""
+    parser = make_parser("dump", "Write a guest's p2m as runs of one kind.", with_geometries(_EPILOG))
+    add_design_and_guest(parser)
+    parser.add_argument("--json", action="store_true", help="runs as JSON")
+    return parser

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from p2mperf.cli.options import make_parser
+from p2mperf.cli import show
+from p2mperf.cli.options import Parser, make_parser
 from p2mperf.host.card import Cache, Card, card_key, caveats, machine_card
 from p2mperf.units import GIB, format_size
 
@@ -33,19 +33,24 @@ def main(argv: list[str]) -> int:
     int
         0.
     """
+    arguments = command_parser().parse_args(argv)
+    card = machine_card()
+    if arguments.json:
+        show.data({"key": card_key(card), **card, "caveats": caveats(card)})
+    else:
+        show.write(as_text(card))
+    return 0
+
+
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser(
         "info",
         "Show what timings on this machine depend on, and what to keep in mind about them.",
         _EPILOG,
     )
     parser.add_argument("--json", action="store_true", help="the card as JSON, with its key and caveats")
-    arguments = parser.parse_args(argv)
-    card = machine_card()
-    if arguments.json:
-        print(json.dumps({"key": card_key(card), **card, "caveats": caveats(card)}, indent=2))
-    else:
-        print(as_text(card))
-    return 0
+    return parser
 
 
 def as_text(card: Card) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
-from p2mperf.cli.options import Parser, make_parser
+from p2mperf.cli.options import Parser, make_parser, require_source
 from p2mperf.errors import BadInputError, shown
 from p2mperf.model.published_build import PUBLISHED_TIMES, SYSTEM, as_clock
+from p2mperf.shipped import RECORDINGS
 
 if TYPE_CHECKING:
     from p2mperf.analysis.kernel_build import KernelBuild
@@ -46,9 +48,11 @@ _CLOCK_SECONDS = 60
 def main(argv: list[str]) -> int:
     """Show what was predicted, or what was really measured, on stdout."""
     at = argv.index("--") if "--" in argv else len(argv)
-    parser = _parser()
+    parser = command_parser()
     arguments, command = parser.parse_args(argv[:at]), argv[at + 1 :]
     _refuse_mixture(arguments, at < len(argv))
+    for name in arguments.files:
+        require_source(name, RECORDINGS)
     if arguments.real_ab:
         return _real_ab(arguments, command)
     if arguments.dry_run:
@@ -65,7 +69,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser(
         "kernel-build",
         "Predict the kernel build of the 2014 commit, tree -> list, from what a recorded build asks.",
@@ -153,6 +158,15 @@ def _what_would_be_done(arguments: Namespace) -> int:
     from p2mperf.study.kernel_builds import require_options
 
     options = require_options(arguments.guest_memory, arguments.thp, _faults(arguments.faults))
+    if arguments.json:
+        show.data(
+            {
+                "recordings": arguments.files or list(_SHIPPED),
+                "replays": "shipped" if arguments.shipped else arguments.replays,
+                "guest_memory": options.guest_memory,
+            }
+        )
+        return 0
     if arguments.shipped or arguments.replays:
         measured = f"replays: {'as shipped' if arguments.shipped else shown(arguments.replays)}"
     else:
@@ -207,7 +221,10 @@ def _real_ab(arguments: Namespace, command: Sequence[str]) -> int:
         arguments.directory or "",
     )
     if arguments.dry_run:
-        show.write(_as_runs(plan))
+        if arguments.json:
+            show.data(asdict(plan))
+        else:
+            show.write(_as_runs(plan))
         return 0
     with show.Line(arguments.quiet) as line:
         runs = run_pairs(plan, arguments.out, line.progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from itertools import product
@@ -32,9 +31,9 @@ examples:
   python -m p2mperf life --guest pv-64-400g --scenario passthrough --limit 512G --json
 """
 _GUESTS = ("domu-64-8g", "domu-32-8g")
-_HEAD = (
-    f"{'guest':13} {'scenario':12} {'design':9}  {'step':35} {'frames':>9} {'pages':>16} {'mappings':>12}"
-    f" {'leaves':>7} {'mids':>5} {'ms':>8}  {'outcome':8} audit\n"
+_HEADS = (
+    *("guest", "scenario", "design", "step", "frames", "pages", "mappings", "leaves", "mids", "ms"),
+    *("outcome", "audit"),
 )
 _NOTE = (
     "leaves, mids: shared ones made private; times are single runs of this machine, not results: "
@@ -44,17 +43,18 @@ _NOTE = (
 
 def main(argv: list[str]) -> int:
     """Run scenarios; their steps go to stdout, all talk to stderr; 1 when one went otherwise than it must."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     import pandas as pd
 
     from p2mperf.designs.pv.scenarios import Step
 
     tables: list[pd.DataFrame] = []
-    for table in _lives(arguments):
-        if not arguments.json:
-            lines = (_as_text(row[:3], Step(*row[3:])) for row in table.itertuples(index=False, name=None))
-            sys.stdout.write(("" if tables else _HEAD) + "".join(lines))
-        tables.append(table)
+    try:
+        tables.extend(_lives(arguments))
+    finally:  # what was done before something went wrong is worth to be seen
+        if tables and not arguments.json:
+            rows = (row for table in tables for row in table.itertuples(index=False, name=None))
+            show.write(show.text_table(_HEADS, (_cells(row[:3], Step(*row[3:])) for row in rows)))
     steps = pd.concat(tables)
     if arguments.json:
         show.frame_as_json(steps)
@@ -75,7 +75,7 @@ def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
     from p2mperf.study.narrow import parse_limit
 
     limit = parse_limit(arguments.limit)
-    guests = [Guest.preset(name) for name in arguments.guest or _GUESTS]
+    guests = [Guest.named(name) for name in arguments.guest or _GUESTS]
     scenarios = SCENARIOS if arguments.scenario == "all" else [arguments.scenario]
     designs = arguments.design or able(NEEDS, ["limit"])
     for scenario, design in product(scenarios, designs):
@@ -88,11 +88,12 @@ def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
         yield steps
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser(
         "life", "Let something happen to guests, and audit their p2m after each step.", _EPILOG
     )
-    add_repeated(parser, "--guest", f"a preset; may be repeated; default: {', '.join(_GUESTS)}")
+    add_repeated(parser, "--guest", f"as results call it; may be repeated; default: {', '.join(_GUESTS)}")
     parser.add_argument("--scenario", default="all", metavar="NAME", help="one of them, or all; default: all")
     add_repeated(parser, "--design", "may be repeated; default: all that are able, as pv-tree, pv-linear")
     parser.add_argument("--limit", default="16G", metavar="SIZE", help="memory up to which there may be; 16G")
@@ -101,14 +102,18 @@ def _parser() -> Parser:
     return parser
 
 
-def _as_text(names: tuple[str, ...], step: Step) -> str:
-    guest, scenario, design = names
-    pages = f"{step.pages_before} -> {step.pages_after}"
-    mappings = f"{step.mappings_before} -> {step.mappings_after}"
+def _cells(names: tuple[str, ...], step: Step) -> tuple[object, ...]:
     return (
-        f"{guest:13} {scenario:12} {design:9}  {step.what:35} {step.n_frames:9} {pages:>16}"
-        f" {mappings:>12} {step.n_leaves_broken:7} {step.n_mids_broken:5} {step.elapsed_ns / 1e6:8.2f}"
-        f"  {_outcome(step.done):8} holds\n"
+        *names,
+        step.what,
+        step.n_frames,
+        f"{step.pages_before} -> {step.pages_after}",
+        f"{step.mappings_before} -> {step.mappings_after}",
+        step.n_leaves_broken,
+        step.n_mids_broken,
+        f"{step.elapsed_ns / 1e6:.2f}",
+        _outcome(step.done),
+        "holds",
     )
 
 

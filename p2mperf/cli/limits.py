@@ -58,7 +58,7 @@ examples:
 
 def main(argv: list[str]) -> int:
     """Answer on stdout; 0 also when a guest does not fit, 1 when the kernel contradicts ``--prove``."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     _check_modes(arguments)
     for reason in broken():
         show.say(f"{reason}: left out")
@@ -78,7 +78,8 @@ def main(argv: list[str]) -> int:
     return _show_answer(answer, prove(answer) if arguments.prove else None, arguments)
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser(
         "limits",
         "Say how much virtual area a guest's list needs, what it gets, and which limit binds.",

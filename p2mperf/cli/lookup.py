@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
-from p2mperf.cli.options import add_design_and_guest, build_design, make_parser, with_geometries
+from p2mperf.cli.options import Parser, add_design_and_guest, build_design, make_parser, with_geometries
 from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError, cut, shown
 
@@ -27,11 +27,7 @@ examples:
 
 def main(argv: list[str]) -> int:
     """Print each frame's entry, kind, mfn and path on stdout."""
-    parser = make_parser("lookup", "Translate frames and show the path taken.", with_geometries(_EPILOG))
-    add_design_and_guest(parser)
-    parser.add_argument("pfn", nargs="+", metavar="PFN", help="frame numbers")
-    parser.add_argument("--json", action="store_true", help="answers as JSON")
-    arguments = parser.parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     frames = [_frame(text) for text in arguments.pfn]
     where = f"{arguments.design} of {arguments.guest or arguments.size}"
     with Waiting(f"looking up in {where}"), build_design(arguments) as p2m:
@@ -42,6 +38,15 @@ def main(argv: list[str]) -> int:
     else:
         show.write("\n".join(_as_text(*answer) for answer in answers))
     return 0
+
+
+def command_parser() -> Parser:
+    """Make the parser of this command."""
+    parser = make_parser("lookup", "Translate frames and show the path taken.", with_geometries(_EPILOG))
+    add_design_and_guest(parser)
+    parser.add_argument("pfn", nargs="+", metavar="PFN", help="frame numbers")
+    parser.add_argument("--json", action="store_true", help="answers as JSON")
+    return parser
 
 
 def _frame(text: str) -> int:

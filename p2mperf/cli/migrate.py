@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
-from p2mperf.cli.options import make_parser
+from p2mperf.cli.options import Parser, make_parser
 from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError, known, shown
 
@@ -34,7 +33,7 @@ examples:
 
 def main(argv: list[str]) -> int:
     """Migrate a guest and show its rounds on stdout; 0 also when it does not converge: that is its answer."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     design = _design(arguments.tracer)
     rates = parse_rate(arguments.dirty_rate), parse_rate(arguments.bandwidth)
     with Waiting(f"migrating by {arguments.tracer}"):
@@ -42,11 +41,12 @@ def main(argv: list[str]) -> int:
     if arguments.json:
         show.data({"recurrence": _plain(expected), "traced": _plain(found)})
     else:
-        sys.stdout.write(_as_text(expected, found))
+        show.write(_as_text(expected, found))
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser("migrate", "Migrate an ARM guest: precopy rounds over real tables.", _EPILOG)
     parser.add_argument("--memory", required=True, metavar="SIZE", help="memory of the guest")
     parser.add_argument("--dirty-rate", required=True, metavar="RATE", help="pages the guest writes a second")
@@ -126,19 +126,17 @@ def _plain(migration: Migration) -> dict[str, object]:
     return {**asdict(migration), **{name: getattr(migration, name) for name in outcome}}
 
 
-_HEAD = f"{'round':>5}  {'sent':>9}  {'seconds':>8}  {'left':>9}  {'expected':>9}  {'faults':>9}\n"
+_HEADS = ("round", "sent", "seconds", "left", "expected", "faults")
 
 
 def _as_text(expected: Migration, found: Migration) -> str:
-    lines = [_HEAD]
-    for index, done in enumerate(found.rounds):
-        computed = f"{expected.rounds[index].n_left:9.1f}" if index < len(expected.rounds) else " " * 9
-        lines.append(
-            f"{done.number:5d}  {done.n_sent:9.0f}  {done.seconds:8.3f}  {done.n_left:9.0f}  {computed}  "
-            f"{done.n_faults:9d}\n"
-        )
-    lines += [_outcome(found), _outcome(expected), _measured(found)]
-    return "".join(lines)
+    computed = [f"{done.n_left:.1f}" for done in expected.rounds] + [""] * len(found.rounds)
+    rows = [
+        (done.number, f"{done.n_sent:.0f}", f"{done.seconds:.3f}", f"{done.n_left:.0f}", left, done.n_faults)
+        for done, left in zip(found.rounds, computed, strict=False)
+    ]
+    lines = [_outcome(found), _outcome(expected), _measured(found)]
+    return "\n".join([show.text_table(_HEADS, rows), *lines])
 
 
 def _outcome(migration: Migration) -> str:
@@ -147,7 +145,7 @@ def _outcome(migration: Migration) -> str:
     return (
         f"{name}: {verdict} after {_rounds(migration)} ({migration.stopped_by}), "
         f"{migration.n_left} pages left; {migration.total_sent_pages} pages sent in "
-        f"{migration.total_seconds:.2f} s, of which {migration.downtime_seconds:.4f} s downtime (computed)\n"
+        f"{migration.total_seconds:.2f} s, of which {migration.downtime_seconds:.4f} s downtime (computed)"
     )
 
 
@@ -162,5 +160,5 @@ def _measured(found: Migration) -> str:
     per_entry = sum(done.protect_ns for done in found.rounds) / len(found.rounds) / found.n_pages
     return (
         f"measured on this host: {per_write:.2f} ns to find and change an entry for a write, "
-        f"{per_entry:.2f} ns an entry to protect all memory (traps and TLB invalidations not included)\n"
+        f"{per_entry:.2f} ns an entry to protect all memory (traps and TLB invalidations not included)"
     )

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+from collections.abc import Collection
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from p2mperf.errors import BadInputError, cut
+from p2mperf.cli.help import HelpFormatter
+from p2mperf.cli.invocation import USUAL, program
+from p2mperf.errors import BadInputError, cut, shown
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
 
 _LONGEST_MESSAGE = 300
+_NEAR = 0.7  # how much alike two names are, of 1, to be taken for one another
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one sentence, as all others are."""
+    """An argument parser whose errors are one sentence, as all others are.
+
+    Attributes
+    ----------
+    command : str
+        Name of the command whose arguments it takes.
+    """
+
+    command = ""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Take ``--size -1G`` for a size that is none, not for an option without its value."""
@@ -38,7 +52,7 @@ class Parser(argparse.ArgumentParser):
         """
         # argparse repeats whole arguments, whatever is in them.
         message = cut(" ".join(map(cut, message.split())), _LONGEST_MESSAGE)
-        raise BadInputError(f"{self.prog.partition(' ')[2]}: {message}; see `python -m {self.prog} --help`")
+        raise BadInputError(f"{self.command}: {message}; see `{USUAL} {self.command} --help`")
 
 
 def make_parser(command: str, description: str, epilog: str) -> Parser:
@@ -51,19 +65,21 @@ def make_parser(command: str, description: str, epilog: str) -> Parser:
     description : str
         What it does.
     epilog : str
-        Examples, kept as they are laid out.
+        Paragraphs, lists and examples, as `p2mperf.cli.help.filled` takes them.
 
     Returns
     -------
     Parser
     """
-    return Parser(
-        prog=f"p2mperf {command}",
+    parser = Parser(
+        prog=f"{program()} {command}",
         description=description,
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
+    parser.command = command
+    return parser
 
 
 def add_repeated(parser: argparse.ArgumentParser, option: str, text: str, metavar: str = "NAME") -> None:
@@ -84,8 +100,10 @@ def add_repeated(parser: argparse.ArgumentParser, option: str, text: str, metava
 def add_design_and_guest(parser: argparse.ArgumentParser) -> None:
     """Add ``--design``, ``--guest`` and what describes a guest by size."""
     parser.add_argument("--design", required=True, metavar="NAME", help="pv-tree, pv-linear, ...")
-    parser.add_argument("--guest", metavar="NAME", help="a preset, such as dom0-64-e820")
-    parser.add_argument("--size", metavar="SIZE", help="instead of a preset: a guest with nothing but RAM")
+    parser.add_argument(
+        "--guest", metavar="NAME", help="as results call it: a preset, dom0-64-e820, or pv-64-8g"
+    )
+    parser.add_argument("--size", metavar="SIZE", help="instead of a name: a guest with nothing but RAM")
     parser.add_argument("--geometry", metavar="NAME", help="format for --size: hap-pae, pv32, ...; see below")
     parser.add_argument("--entry-bits", type=int, choices=(32, 64), help="or its width: 64, if there is such")
     parser.add_argument("--seed", type=int, default=1, help="seed of the machine's layout")
@@ -105,6 +123,30 @@ def with_geometries(epilog: str) -> str:
     from p2mperf.families import families
 
     return epilog.format(geometries="; ".join(", ".join(each.geometries) for each in families().values()))
+
+
+def require_source(name: str, shipped: Collection[str]) -> None:
+    """Refuse what is neither a file nor shipped, where it is nearly the name of what is shipped.
+
+    Parameters
+    ----------
+    name : str
+        What somebody named; a file that is not there and has another name is for who reads it to refuse.
+    shipped : collection of str
+        Names of what comes with p2mperf.
+
+    Raises
+    ------
+    BadInputError
+        With the name that was probably meant.
+    """
+    names = {**{each.removeprefix("shipped-"): each for each in shipped}, **{each: each for each in shipped}}
+    if name in shipped or "\0" in name or os.path.lexists(name):
+        return
+    if near := get_close_matches(cut(name), names, n=1, cutoff=_NEAR):
+        raise BadInputError(
+            f"there is no {shown(name)}: did you mean {names[near[0]]}, which comes with p2mperf?"
+        )
 
 
 def build_design(arguments: argparse.Namespace) -> Design:
@@ -128,12 +170,12 @@ def build_design(arguments: argparse.Namespace) -> Design:
     from p2mperf.guests.guest import Guest
 
     if bool(arguments.guest) == bool(arguments.size):
-        raise BadInputError("name one guest: either --guest PRESET or --size SIZE")
+        raise BadInputError("name one guest: either --guest NAME or --size SIZE")
     if arguments.guest and arguments.geometry:
         raise BadInputError(f"--geometry is about --size: {cut(arguments.guest)} has a geometry of its own")
     family = find_family(find(arguments.design).family)
     if arguments.guest:
-        guest = Guest.preset(arguments.guest, seed=arguments.seed)
+        guest = Guest.named(arguments.guest, seed=arguments.seed)
     else:
         if arguments.geometry:
             geometry = choose_geometry(arguments.geometry, family.geometries, arguments.entry_bits)

@@ -37,7 +37,7 @@ examples:
 
 def main(argv: list[str]) -> int:
     """Show leaves, tables and failures on stdout."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     from p2mperf.populating.populate import populate
 
     with Waiting(f"populating {arguments.guest_memory} by {arguments.policy}", arguments.quiet):
@@ -61,7 +61,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     policies = "\n".join(f"  {name:19} {policy.meaning}" for name, policy in POLICIES.items())
     parser = make_parser(
         "populate",

@@ -17,6 +17,8 @@ from io import TextIOWrapper
 from threading import Timer
 from typing import TextIO, cast
 
+from p2mperf.cli.installing import missing_dependency
+from p2mperf.cli.invocation import look
 from p2mperf.errors import DoesNotFitError
 from p2mperf.progress import say
 from p2mperf.units import GIB, format_size
@@ -122,9 +124,11 @@ def run(main: Callable[[list[str]], int], argv: list[str]) -> int:
     -------
     int
         Exit code: that of `main`; 1 when its answer could not be written, 4 when the machine ran out of
-        something, 2 without a working directory or for a name that is too long, 130 when interrupted.
+        something, 2 without a working directory or a package that is needed, or for a name that is too long,
+        130 when interrupted.
     """
     _prepare_streams()
+    look()
     sys.unraisablehook = _tell_or_repeat
     try:
         code = _answered(main, argv)
@@ -208,6 +212,9 @@ def _code_of(error: OSError | MemoryError | ImportError) -> int:
         return 2
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         say("a name among the arguments is longer than a file's can be")
+        return 2
+    if isinstance(error, ImportError) and (sentence := missing_dependency(error)):
+        say(sentence)
         return 2
     reason = _reason(error)
     if not reason:

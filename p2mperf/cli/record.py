@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -59,7 +60,8 @@ examples:
 def main(argv: list[str]) -> int:
     """Run the command; the code says whether it succeeded, and whether all of it was recorded."""
     at = argv.index("--") if "--" in argv else len(argv)
-    parser = _parser()
+    parser = command_parser()
+    _require_dashes(parser, argv[:at])
     arguments, command = parser.parse_args(argv[:at]), argv[at + 1 :]
     if not command:
         parser.error("it lacks the command to run: give it after --, as in `record -- make`")
@@ -83,7 +85,23 @@ def main(argv: list[str]) -> int:
         return _counted(command, kept, str(error), arguments, stdout)
 
 
-def _parser() -> Parser:
+def _require_dashes(parser: Parser, words: Sequence[str]) -> None:
+    """Say where ``--`` belongs, where a command begins without it: its options would be taken for ours.
+
+    Raises
+    ------
+    BadInputError
+        With the line as it was meant.
+    """
+    _, left = parser.parse_known_args(words)
+    if left and not left[0].startswith("-"):
+        at = list(words).index(left[0])
+        meant = shlex.join([*words[:at], "--", *words[at:]])
+        parser.error(f"a command comes after --: write `record {cut(meant)}`")
+
+
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser("record", "Run a command and record which pages it asks the kernel for.", _EPILOG)
     parser.usage = "%(prog)s [options] -- COMMAND ..."
     parser.add_argument(

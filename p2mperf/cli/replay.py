@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from p2mperf.cli import show
-from p2mperf.cli.options import Parser, add_repeated, make_parser
+from p2mperf.cli.options import Parser, add_repeated, make_parser, require_source
 from p2mperf.progress import Line
+from p2mperf.shipped import RECORDINGS
 from p2mperf.units import format_size
 
 if TYPE_CHECKING:
@@ -61,7 +63,8 @@ _VICTIM_HEADS = (
 
 def main(argv: list[str]) -> int:
     """Show on stdout what each design costs more; 4 when no guest fits this machine."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
+    require_source(arguments.file, RECORDINGS)
     from p2mperf.study.replay import recorded, replay_source
     from p2mperf.study.replay_plan import plan_replay
 
@@ -79,7 +82,10 @@ def main(argv: list[str]) -> int:
     )
     if arguments.dry_run:
         recorded(arguments.file)
-        show.write(_plan_text(plan))
+        if arguments.json:
+            show.data({**asdict(plan), "guests": [spec.name for spec in plan.guests]})
+        else:
+            show.write(_plan_text(plan))
         return 0
     with Line(arguments.quiet) as line:
         found = replay_source(arguments.file, plan, line.progress, arguments.out)
@@ -90,7 +96,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser(
         "replay",
         "Replay a recorded build's lookups through PV designs, and say what each costs more, entry by entry.",

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import signal
-import sys
 from argparse import Namespace
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
+from p2mperf.cli.list import PLANS_SAID
+from p2mperf.cli.next_steps import next_steps
 from p2mperf.cli.options import Parser, add_repeated, make_parser
 from p2mperf.units import format_ns, format_size
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from p2mperf.analysis.summary import Pair
     from p2mperf.study.jobs import Job, Misfit
     from p2mperf.study.plans import Plan
 
 _EPILOG = """\
 plans:
-  quick    two 64-bit guests, a 32-bit and an ARM one; less than a minute on two cores
-  default  512 MB to 400 GB, both widths, odd sizes, sequential and uniform, holes; some seven minutes
-  full     all streams, points on both sides of every cache and TLB knee of this machine, all page backings
-  life     what happens to a p2m beside lookups: writes, ballooning, leaves broken, tables, superpages
-  hap      walk and windows of a HAP p2m by the size of its leaves, and on a host whose memory is broken
+{plans}
 
 {operations}
 
@@ -34,7 +31,8 @@ throughout for PV, 2 MiB pages for tables and 4 KiB pages for windows on ARM and
 MiB and windows on 4 KiB pages, small all on 4 KiB, huge all on 2 MiB, swapped tables on 4 KiB and windows on
 2 MiB. What equals a family's kernel (small of PV, mixed of ARM and HAP) is measured once, and called kernel.
 
-Every finished cell is on disk at once. After Ctrl-C, or worse, the same command goes on where it was.
+How long a plan takes here is told by --dry-run. Every finished cell is on disk at once. After Ctrl-C,
+or worse, the same command goes on where it was.
 
 examples:
   python -m p2mperf sweep --plan quick
@@ -58,7 +56,7 @@ _ONE_OF_THEM = {
 
 def main(argv: list[str]) -> int:
     """Run a plan; the table goes to stdout, all talk to stderr; 130 when interrupted."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     from p2mperf.errors import CellsFailedError
     from p2mperf.study.knees import measured_knees
     from p2mperf.study.narrow import narrow
@@ -108,10 +106,11 @@ def _operations() -> str:
     for per, what in _ONE_OF_THEM.items():
         *names, last = [name for name, spec in operations().items() if spec.per == per]
         groups.append(f"{', '.join(names)} and {last} ({what})" if names else f"{last} ({what})")
-    return fill(f"operations: {', '.join(groups)}.", 104)
+    return f"operations: {', '.join(groups)}."
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     from p2mperf.designs.backing import NAMES as BACKING_NAMES
     from p2mperf.families import preambles
     from p2mperf.streams import STREAMS
@@ -120,10 +119,13 @@ def _parser() -> Parser:
     parser = make_parser(
         "sweep",
         "Measure every design over a grid of guests, streams and operations.",
-        _EPILOG.format(operations=_operations()),
+        _EPILOG.format(
+            plans="\n".join(f"  {name:9}{said}" for name, said in PLANS_SAID.items()),
+            operations=_operations(),
+        ),
     )
     parser.add_argument("--plan", default="default", metavar="NAME", help=", ".join(PLANS))
-    add_repeated(parser, "--guest", "only this preset; may be repeated")
+    add_repeated(parser, "--guest", "only this guest: a preset, or pv-64-8g; may be repeated")
     add_repeated(parser, "--size", "only a guest of this size; may be repeated", metavar="SIZE")
     parser.add_argument("--entry-bits", type=int, choices=(32, 64), help="only guests of this width")
     add_repeated(parser, "--geometry", "only guests of this table format, as hap-pae; may be repeated")
@@ -175,7 +177,7 @@ def _show_plan(plan: Plan, arguments: Namespace) -> int:
     capacity = LocalExecutor().capacity()
     first = [job for job in work if job.unit.replicate == 0]
     if arguments.json:
-        rows = [
+        plain = [
             {
                 **job.to_json(),
                 "designs": job.unit.designs,
@@ -187,20 +189,26 @@ def _show_plan(plan: Plan, arguments: Namespace) -> int:
             }
             for job in work
         ]
-        show.data(rows)
+        show.data(plain)
         return 0
     n_cells = sum(len(job.cells) for job in work)
-    sys.stdout.write(
-        f"plan {plan.name}: {n_cells} cells in {len(work)} units, {plan.n_replicates} replicates of each of\n"
+    show.write(
+        f"plan {plan.name}: {n_cells} cells in {len(work)} units, {plan.n_replicates} replicates of each of"
     )
-    for job in first:
-        misfit = fit(job, capacity)
-        fits = f"  does not fit: {_lack(misfit)}" if misfit else ""
-        sys.stdout.write(
-            f"  {job.unit.guest.name:18} {job.unit.backing:8} {len(job.cells):3} cells"
-            f"  needs {format_size(job.need_bytes):>8}{fits}\n"
+    misfits = [fit(job, capacity) for job in first]
+    rows = [
+        (
+            job.unit.guest.name,
+            job.unit.backing,
+            len(job.cells),
+            format_size(job.need_bytes),
+            f"no: {_lack(misfit)}" if misfit else "yes",
         )
-    sys.stdout.write(_duration([job for job in work if not fit(job, capacity)], plan))
+        for job, misfit in zip(first, misfits, strict=True)
+    ]
+    show.write(show.text_table(("guest", "backing", "cells", "needs", "fits"), rows))
+    if told := _duration([job for job in work if not fit(job, capacity)], plan):
+        show.write(told)
     return 0
 
 
@@ -216,7 +224,7 @@ def _duration(work: list[Job], plan: Plan) -> str:
         "the machine's ladder": ladder_ns,
     }
     told = ", ".join(f"{what} {_time(taken_ns)}" for what, taken_ns in parts.items() if taken_ns)
-    return f"about {_time(found.total_ns + ladder_ns)}: {told}\n" if work else ""
+    return f"about {_time(found.total_ns + ladder_ns)}: {told}" if work else ""
 
 
 def _time(duration_ns: int) -> str:
@@ -250,7 +258,9 @@ def _report(path: Path, arguments: Namespace) -> None:
     if not arguments.quiet:
         names = ", ".join(file.name for file in [path, *files])
         show.say(f"in {path.parent}: {names}")
-        show.say(f"draw it with  python -m p2mperf plot --results {path.parent}")
+        show.say("what to do with them:")
+        for command, what in next_steps(path.parent).items():
+            show.note(f"  {command}    # {what}")
 
 
 def as_text(table: pd.DataFrame) -> str:
@@ -264,30 +274,57 @@ def as_text(table: pd.DataFrame) -> str:
     Returns
     -------
     str
-        One block for each pair of designs, a line for each cell.
+        A table for each pair of designs, a row for each cell.
     """
     from p2mperf.analysis.samples import operation_label
-    from p2mperf.analysis.summary import intervals_of, pairs_of, short_name
+    from p2mperf.analysis.summary import intervals_of, pairs_of
     from p2mperf.analysis.verdicts import notes_on, rules_of
 
-    blocks = []
-    for (family, design, reference), part in table.groupby(["family", "design", "reference"], sort=False):
-        short = short_name(str(reference), str(family)), short_name(str(design), str(family))
-        head = f"{'guest':16} {'backing':8} {'stream':27} {'operation':16}"
-        costs = f"{short[0]:>11}{short[1]:>11}"
-        lines = [f"{head}{costs}  {short[1]}/{short[0]} [{intervals_of(part)}]   verdict"]
+    backings, blocks = set(table["backing"]), []
+    for (_, design, reference), part in table.groupby(["family", "design", "reference"], sort=False):
         ordered = part.sort_values(["operation", "preamble", "stream_label", "entry_bits", "guest_bytes"])
         cells = ordered[["guest", "backing", "operation", "preamble"]].itertuples(index=False, name=None)
-        for (guest, backing, *what), pair in zip(cells, pairs_of(ordered), strict=True):
-            lines.append(
-                f"{guest:16} {backing:8} {pair.stream_label:27} {operation_label(*what):16}"
-                f"{format_ns(pair.reference_ns):>11}{format_ns(pair.cost_ns):>11}"
-                f"  {pair.ratio:6.3f} [{pair.low:.3f}, {pair.high:.3f}]".ljust(28)
-                + "; ".join([f"   {pair.finding}", *pair.doubts])
-            )
-        blocks.append("\n".join(lines))
+        rows = [
+            {
+                "guest": guest,
+                "backing": backing,
+                "stream": pair.stream_label,
+                "operation": operation_label(*what),
+                str(reference): _whole(format_ns(pair.reference_ns)),
+                str(design): _whole(format_ns(pair.cost_ns)),
+                "ratio": _ratio(pair),
+                "verdict": _verdict(pair),
+            }
+            for (guest, backing, *what), pair in zip(cells, pairs_of(ordered), strict=True)
+        ]
+        heads = [name for name in rows[0] if name != "backing" or len(backings) > 1]
+        text = show.text_table(heads, [[row[name] for name in heads] for row in rows])
+        blocks.append(f"{design} / {reference} [{intervals_of(part)}]\n{text}")
     if not blocks:
         return "no cell has two designs to compare"
-    notes = ["ratios are of paired rounds, not quotients of the costs"]
+    notes = [f"all on page backing {backing}" for backing in backings if len(backings) == 1]
+    notes.append("ratios are of paired rounds, not quotients of the costs")
     notes += [*rules_of(table["verdict"]), *notes_on(table["verdict"], table["marks"])]
     return "\n\n".join([*blocks, "\n".join(notes)])
+
+
+def _ratio(pair: Pair) -> str:
+    ends = f" [{pair.low:.3f}, {pair.high:.3f}]" if pair.level else ""
+    return f"{pair.ratio:.3f} {_whole(ends.strip())}".rstrip()
+
+
+def _verdict(pair: Pair) -> str:
+    """Which is faster, or why none is said to be, and what makes that doubtful."""
+    p_value = _whole(f"p = {pair.p_value:.2g}")
+    because = {
+        "resolved": p_value,
+        "equivalent": "within 3 %",
+        "not resolved": f"{p_value} among all rows" if pair.as_ratio.excludes_one else "holds 1",
+        "no verdict": f"{pair.n_processes} process{'es' * (pair.n_processes != 1)}",
+    }
+    return "; ".join([f"{pair.finding}: {because[pair.verdict]}", *pair.doubts])
+
+
+def _whole(text: str) -> str:
+    """What no table breaks."""
+    return text.replace(" ", show.NO_BREAK)

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
-from p2mperf.cli.options import Parser, make_parser
+from p2mperf.cli.options import Parser, make_parser, require_source
 from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError, cut, shown
+from p2mperf.shipped import RECORDINGS
 
 if TYPE_CHECKING:
     import argparse
@@ -37,13 +38,15 @@ _WRITES = ("sample", "recover")
 
 def main(argv: list[str]) -> int:
     """Print counts on stdout, or write a file."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     _check(arguments)
+    require_source(arguments.file, RECORDINGS)
     run = {"info": _info, "sample": _sample, "recover": _recover}
     return run[arguments.what](arguments)
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """Make the parser of this command."""
     parser = make_parser("trace", "Say what a recording is, cut a sample of it, or recover one.", _EPILOG)
     parser.add_argument("what", choices=("info", *_WRITES), metavar="info|sample|recover", help="as below")
     parser.add_argument("file", metavar="FILE", help="recording; for recover: a directory")

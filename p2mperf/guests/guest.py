@@ -19,6 +19,7 @@ from p2mperf.guests.frames import frame_numbers
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.geometry import Geometry, Kind, Words
 from p2mperf.guests.machine import MAX_FRAMES, Machine, checked_seed
+from p2mperf.guests.names import read_name
 from p2mperf.guests.presets import ALL_PRESETS, BuiltPreset
 from p2mperf.guests.runs import Runs
 from p2mperf.units import PAGE_SHIFT, format_size, parse_pages, round_up, whole_number
@@ -149,6 +150,18 @@ class Guest:
         return cls.from_e820(
             preset.rows, preset.boot, preset.maximum, geometry=preset.geometry, seed=seed, name=name
         )
+
+    @classmethod
+    def named(cls, name: str, seed: int = 1) -> Guest:
+        """Build what results call so: a preset, or a guest with nothing but RAM, as ``pv-64-8g``.
+
+        Raises
+        ------
+        BadInputError
+            When it is neither.
+        """
+        plain = read_name(name)
+        return cls.plain(*plain, seed) if plain else cls.preset(name, seed)
 
     @classmethod
     def plain(

@@ -53,7 +53,7 @@ def narrow(
     plan : Plan
         Where to start.
     guests : sequence of str
-        Presets.
+        Presets, or plain guests as results call them.
     sizes : sequence of str
         Sizes of plain guests; with `guests`, both take part.
     entry_bits : int, optional
@@ -225,7 +225,7 @@ def _chosen_guests(
     else:
         shapes = geometries or [name for family in measured for name in geometries_of(family, entry_bits)[:1]]
         plain = [GuestSpec.plain(size, shape) for size in sizes for shape in shapes]
-        chosen = _each_once([*map(GuestSpec.preset, guests), *plain])
+        chosen = _each_once([*map(GuestSpec.named, guests), *plain])
     if entry_bits:
         chosen = tuple(guest for guest in chosen if find_geometry(guest.geometry).entry_bits == entry_bits)
     if not chosen:

@@ -13,6 +13,7 @@ from p2mperf.families import FAMILIES, family_of_geometry
 from p2mperf.guests.geometries import GEOMETRIES
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
+from p2mperf.guests.names import read_name
 from p2mperf.guests.presets import ALL_PRESETS
 from p2mperf.measure.operations.ability import broken as broken_operations
 from p2mperf.measure.operations.registry import find_operation
@@ -51,6 +52,18 @@ class GuestSpec:
         """
         name = known("guest", name, ALL_PRESETS)
         return cls(name, ALL_PRESETS[name].geometry)
+
+    @classmethod
+    def named(cls, name: str) -> GuestSpec:
+        """Name a guest as results do: a preset, or one with nothing but RAM.
+
+        Raises
+        ------
+        BadInputError
+            When it is neither.
+        """
+        plain = read_name(name)
+        return cls.plain(*plain) if plain else cls.preset(name)
 
     @classmethod
     def plain(cls, size: str | int, geometry: str) -> GuestSpec:

@@ -50,7 +50,7 @@ pytestmark = pytest.mark.usefixtures("somewhere_else")
         ("sweep --size 16M --stream uniform:hole=0.5", "no chosen guest has the holes or identity frames"),
         ("sweep --guest dom0-64-e820 --design arm-vlpt", "nothing is left to measure"),
         ("dump --guest dom0-64-e820", "dump: the following arguments are required: --design"),
-        ("dump --design pv-tree", "name one guest: either --guest PRESET or --size SIZE"),
+        ("dump --design pv-tree", "name one guest: either --guest NAME or --size SIZE"),
         ("dump --design pv-tree --guest dom0-64-e820 --size 1G", "name one guest: either"),
         ("dump --design arm-vlpt --size 64M", "arm-vlpt has no dump: take pv-tree or pv-linear"),
         ("lookup --design pv-tree --size 16M", "lookup: the following arguments are required: PFN"),
@@ -218,7 +218,10 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     assert f"python -m p2mperf {command}" in out.partition("example")[2]
 
 
-def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert main(["--help"]) == main(["help"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out and what in out for name, what in COMMANDS.items())

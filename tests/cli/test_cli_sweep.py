@@ -42,10 +42,12 @@ def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_dry_run_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--size", "16M", "--size", "400G", "--stream", "zipf", "--dry-run"]) == 0
-    head, small, large, time = capsys.readouterr().out.splitlines()
+    head, names, small, large, time = capsys.readouterr().out.splitlines()
     # 9 replicates of 2 guests, with both kinds of lookups and entries after two preambles: 2 * 9 * 4.
     assert head == "plan default: 72 cells in 18 units, 9 replicates of each of"
-    assert small.split()[:4] == ["pv-64-16m", "kernel", "4", "cells"]
+    assert names.split() == ["guest", "backing", "cells", "needs", "fits"]
+    assert small.split()[:3] == ["pv-64-16m", "kernel", "4"]
+    assert small.split()[-1] == "yes"
     assert large.split()[0] == "pv-64-400g"
     about = r"\d+ (s|min)"
     parts = rf"\d+ processes {about}, building {about}, cells {about}, the machine's ladder {about}"
@@ -57,21 +59,28 @@ def test_a_sweep_shows_its_table_and_files(capsys: pytest.CaptureFixture[str], u
     assert main(["sweep", *SMALL, *arguments]) == 0
     out, err = capsys.readouterr()
     # The cell of cardboard: 1000 lookups took the list 2000 and 2200 ns, and the tree 3000 and 3300 ns.
-    head, row, _, *notes = out.splitlines()
-    assert notes[:2] == [
+    pair, head, row, _, *notes = out.splitlines()
+    assert pair == "pv-tree / pv-linear [no interval]"
+    assert notes[:3] == [
+        "all on page backing kernel",
         "ratios are of paired rounds, not quotients of the costs",
         "intervals cover processes, not boots or machines",
     ]
-    assert head.split()[:6] == ["guest", "backing", "stream", "operation", "linear", "tree"]
-    assert row.split()[:9] == [
-        *("pv-64-16m", "kernel", "uniform", "latency"),
+    assert head.split() == ["guest", "stream", "operation", "pv-linear", "pv-tree", "ratio", "verdict"]
+    assert row.split() == [
+        *("pv-64-16m", "uniform", "latency"),
         *("2.100", "ns", "3.150", "ns", "1.500"),
+        *("no", "verdict:", "1", "process"),
     ]
     (info,) = find_runs("results")
     files = {info.path.name, *(path.name for path in Path("results").glob("*.parquet"))}
     assert len(files) == 2
     assert all(name in err for name in files)
-    assert "python -m p2mperf plot --results results" in err
+    *_, plot, report, lab = err.splitlines()
+    assert plot == "  python -m p2mperf plot --results results    # draws the figures"
+    # Here is another directory than the checkout, whose ./run has the lab and whatever a report needs.
+    assert re.match(r"  (python -m p2mperf|\S+/run) report --results results    # ", report)
+    assert re.match(rf'  \S+/run lab    # .* data = "{re.escape(os.path.realpath("results"))}" ', lab)
 
 
 def test_a_quiet_sweep_gives_only_its_table(capsys: pytest.CaptureFixture[str], units: Units) -> None:

@@ -39,7 +39,7 @@ def test_the_first_by_name_takes_the_place_of_a_reference_that_was_not_measured(
         ("mine-tree", "mine-list", pytest.approx(2.0)),
         ("pv-tree", "mine-list", pytest.approx(4.0)),
     ]
-    assert "mine-tree/mine-list [no interval]" in as_text(table)
+    assert "mine-tree / mine-list [no interval]" in as_text(table)
 
 
 def test_a_reference_that_was_measured_stays_it(tmp_path: Path) -> None:

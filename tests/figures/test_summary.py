@@ -134,10 +134,11 @@ def test_verdicts_are_those_of_the_rows_that_are_shown(tmp_path: Path) -> None:
 def test_the_command_says_marks_and_what_they_mean(tmp_path: Path) -> None:
     cells = [cell(n, noisy(n, 6, 20000, 30000, 21000)) for n in range(9)]
     text = as_text(summed(tmp_path, *cells)).splitlines()
-    assert "tree/linear [96.1 % interval]   verdict" in text[0]
-    assert re.search(
-        r"   pv-linear faster; biased: the control's interval 1\.0\d+ to 1\.0\d+ excludes 1$", text[1]
-    )
+    assert text[0] == "pv-tree / pv-linear [96.1 % interval]"
+    assert text[1].split() == ["guest", "stream", "operation", "pv-linear", "pv-tree", "ratio", "verdict"]
+    # Nine processes of nine say the same, which is by chance so twice in 2 ** 9.
+    biased = r"biased: the control's interval 1\.0\d+ to 1\.0\d+ excludes 1"
+    assert re.search(rf"  pv-linear faster: p = 0\.0039; {biased}$", text[2])
     assert text[-2:-1] == ["intervals cover processes, not boots or machines"]
     assert text[-1].startswith("biased: a design that was timed twice differs from itself there")
 
@@ -194,9 +195,9 @@ def test_a_verdict_comes_with_its_reason(tmp_path: Path) -> None:
     biased = [cell(n, noisy(n, 6, 20000, 30000, 21000)) for n in range(9)]
     equal = [cell(n, noisy(n, 6, 20000, 20000, 20000, seed=1), **GUESTS[1]) for n in range(9)]
     table = summed(tmp_path, *biased, *equal)
-    _, first, second, *rest = as_text(table).splitlines()
-    assert "   pv-linear faster; biased: " in first
-    assert second.endswith("   equivalent")
+    _, _, first, second, *rest = as_text(table).splitlines()
+    assert "  pv-linear faster: p = 0.0039; biased: " in first
+    assert second.endswith("  equivalent: within 3 %")
     assert "equivalent: the interval lies within 3 % of 1" in rest
     assert [line for line in rest if line.startswith("who is faster: the interval excludes 1")]
     assert not [line for line in rest if line.startswith("not resolved")]

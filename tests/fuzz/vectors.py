@@ -177,12 +177,14 @@ def known_names() -> dict[str, tuple[str, ...]]:
     policies = import_module("p2mperf.populating.policies").POLICIES
     return {
         "design": tuple(designs),
-        "guest": tuple(name for name in presets if "32" in name),
+        "guest": (*(name for name in presets if "32" in name), "pv-64-64m", "hap-pae-16m", "arm-0k"),
         "geometry": tuple(import_module("p2mperf.guests.geometries").geometries()),
         "plan": ("quick", "default", "life"),
         "stream": ("uniform", "zipf", "uniform:hole=0.5", "uniform:hole=nan", "uniform:", "zipf:identity=2"),
         "operation": ("latency", "set", "cow", "rebuild", "split", "populate"),
         "backing": ("kernel", "mixed", "small", "huge"),
+        "kind": ("guests", "designs", "streams", "operations", "plans", "figures", "limits"),
+        "shell": ("bash", "zsh", "tcsh"),
         "scenario": ("balloon", "save-restore", "passthrough", "all"),
         "what": ("info", "sample", "recover"),
         "file": ("recording.parquet", "raw"),

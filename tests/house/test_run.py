@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from p2mperf.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 _BASH = shutil.which("bash") or "bash"
@@ -24,6 +27,7 @@ case "$*" in
     --version) echo 'Python 3.11.0'; exit ;;
 esac
 echo "$(basename "$0") $*" >>"$STATE/log"
+case "$*" in '-m p2mperf'*) echo "$P2MPERF_CALLED_AS" >"$STATE/called-as" ;; esac
 case "$*" in
     '-m venv'*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
     *"-m $(cat "$STATE/complains" 2>/dev/null) "*) exit 1 ;;
@@ -264,10 +268,47 @@ def test_root_gets_chromium_once(machine: FakeMachine) -> None:
     assert machine.log() == ["python -m pytest -m browser tests/browser"]
 
 
-def test_unknown_commands_are_refused(machine: FakeMachine) -> None:
-    result = machine.run("swep")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "unknown command 'swep'" in result.stderr
+@pytest.mark.parametrize("words", [["plot", "all"], ["claims"], ["swep"], ["--version"]])
+def test_whatever_it_does_not_do_itself_is_the_package_s(machine: FakeMachine, words: list[str]) -> None:
+    machine.add_python()
+    assert machine.run(*words).returncode == 0
+    calls = machine.log()
+    assert calls[1].endswith("--editable .")
+    assert calls[-1] == f"python -m p2mperf {' '.join(words)}"
+
+
+def test_what_the_package_refuses_is_refused(machine: FakeMachine) -> None:
+    machine.add_python()
+    (machine.state / "complains").write_text("p2mperf")
+    assert machine.run("swep").returncode == 1
+
+
+def test_a_report_and_the_lab_need_what_notebooks_need_and_get_it_once(machine: FakeMachine) -> None:
+    machine.add_python()
+    assert machine.run("report", "--out", "there").returncode == 0
+    _, install, report = machine.log()
+    assert install.endswith("--editable .[notebook]")
+    assert report == "python -m p2mperf report --out there"
+    machine.run("lab")
+    assert machine.log() == [f"python -m jupyterlab {machine.checkout / 'notebooks'}"]
+    # What has the notebooks has the commands.
+    machine.run("list")
+    assert machine.log() == ["python -m p2mperf list"]
+
+
+@pytest.mark.parametrize("called", ["./run", "run", "../checkout/run"])
+def test_the_program_is_told_what_was_typed(machine: FakeMachine, called: str) -> None:
+    machine.add_python()
+    environment = {"PATH": str(machine.bin), "STATE": str(machine.state), "BIN": str(machine.bin)}
+    subprocess.run(["sh", called, "list"], cwd=machine.checkout, env=environment, check=True)
+    # A script that is named without a slash was given to sh, and lies here.
+    assert (machine.state / "called-as").read_text() == (called if "/" in called else f"./{called}") + "\n"
+
+
+def test_help_names_every_command_of_the_package(machine: FakeMachine) -> None:
+    said = machine.run("help").stdout
+    assert [name for name in COMMANDS if name not in re.findall(r"[a-z-]+", said)] == []
+    assert machine.run().stdout == said
 
 
 def test_the_scripts_can_be_executed() -> None:

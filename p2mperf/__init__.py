@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any
 # `build` is left to __getattr__: what it gives has more than every `Design` has, by the name it is given.
 if TYPE_CHECKING:
     from p2mperf.analysis.agreement import agreement as agreement
-    from p2mperf.analysis.card import card as card, origin as origin
+    from p2mperf.analysis.arm_findings import arm_vlpt as arm_vlpt
+    from p2mperf.analysis.build_inputs import build_inputs as build_inputs
+    from p2mperf.analysis.card import (
+        card as card,
+        origin as origin,
+    )
     from p2mperf.analysis.compare import compare as compare
+    from p2mperf.analysis.hap_findings import hap_superpages as hap_superpages
+    from p2mperf.analysis.life_findings import life_of_a_p2m as life_of_a_p2m
+    from p2mperf.analysis.limit_findings import vmalloc_limits as vmalloc_limits
+    from p2mperf.analysis.nested import nested_references as nested_references
     from p2mperf.analysis.paths import lookup_paths as lookup_paths
     from p2mperf.analysis.showing import shown as shown
     from p2mperf.analysis.tree_and_list import tree_and_list as tree_and_list
@@ -24,10 +33,10 @@ if TYPE_CHECKING:
         life as life,
         limits as limits,
         load as load,
-        nested_references as nested_references,
         populate as populate,
         summary as summary,
         sweep as sweep,
+        table as table,
     )
     from p2mperf.designs import _Room
     from p2mperf.given import samples as samples
@@ -48,16 +57,20 @@ _HOMES = {
     "Guest": "p2mperf.guests.guest",
     "Machine": "p2mperf.guests.machine",
     "agreement": "p2mperf.analysis.agreement",
+    "arm_vlpt": "p2mperf.analysis.arm_findings",
     "build": "p2mperf.api",
+    "build_inputs": "p2mperf.analysis.build_inputs",
     "card": "p2mperf.analysis.card",
     "compare": "p2mperf.analysis.compare",
     "figure": "p2mperf.api",
+    "hap_superpages": "p2mperf.analysis.hap_findings",
     "kernel_build": "p2mperf.study.kernel_builds",
     "life": "p2mperf.api",
+    "life_of_a_p2m": "p2mperf.analysis.life_findings",
     "limits": "p2mperf.api",
     "load": "p2mperf.api",
     "lookup_paths": "p2mperf.analysis.paths",
-    "nested_references": "p2mperf.api",
+    "nested_references": "p2mperf.analysis.nested",
     "origin": "p2mperf.analysis.card",
     "populate": "p2mperf.api",
     "read_recording": "p2mperf.workload.recording_file",
@@ -67,7 +80,9 @@ _HOMES = {
     "shown": "p2mperf.analysis.showing",
     "summary": "p2mperf.api",
     "sweep": "p2mperf.api",
+    "table": "p2mperf.api",
     "tree_and_list": "p2mperf.analysis.tree_and_list",
+    "vmalloc_limits": "p2mperf.analysis.limit_findings",
 }
 
 __all__ = ["__version__", "designs", *_HOMES]

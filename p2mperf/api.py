@@ -32,10 +32,10 @@ __all__ = [
     "life",
     "limits",
     "load",
-    "nested_references",
     "populate",
     "summary",
     "sweep",
+    "table",
 ]
 
 
@@ -158,36 +158,6 @@ def _require_life(kind: type[Design], guest: Guest, scenario: str, limit: str | 
         reach = guest.geometry.hotplug_reach_bytes >> PAGE_SHIFT
         n_entries = area_entries(guest, min(limit_pages, reach))
         require_memory(n_entries * _SCENARIO_BYTES, f"{scenario} of {guest.name}")
-
-
-def nested_references() -> pd.DataFrame:
-    """Count what a processor reads to translate one page of a HAP guest, through both dimensions.
-
-    The guest's tables are real, in frames of its own, and each of their frames goes through a real p2m. No
-    cache helps, and nothing is timed.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a guest and host: every paging and page size of a guest over a host on 4 KiB, 2 MiB and 1 GiB,
-        and two over hosts of mixed sizes; columns as in `p2mperf.model.nested_cases.NestedCase`.
-
-    Raises
-    ------
-    DoesNotFitError
-        When memory does not suffice for the p2m of a guest of 1 GiB.
-
-    Examples
-    --------
-    >>> small = nested_references().iloc[0]
-    >>> int(small["n_computed"]), int(small["n_counted"]), int(small["n_lines"])
-    (24, 24, 16)
-    """
-    import pandas as pd
-
-    from p2mperf.model.nested_cases import nested_cases
-
-    return pd.DataFrame(nested_cases())
 
 
 def sweep(
@@ -356,6 +326,32 @@ def figure(name: str, frame: object = None) -> Figure:
     if frame is None and spec.measured:
         frame = load(spec.shipped)
     return draw(name, frame)
+
+
+def table(name: str, frame: object = None) -> pd.DataFrame:
+    """Make the table that a figure is drawn from.
+
+    Parameters
+    ----------
+    name, frame
+        As `figure`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Tidy; units are in the names of its columns.
+
+    Raises
+    ------
+    BadInputError
+        As `figure`.
+    """
+    from p2mperf.figures import find, table as make_table
+
+    spec = find(name)
+    if frame is None and spec.measured:
+        frame = load(spec.shipped)
+    return make_table(name, frame)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

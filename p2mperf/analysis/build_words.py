@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from p2mperf.analysis.build_budget import Number, combined
 from p2mperf.analysis.build_parts import PredictedTime, tight_of
-from p2mperf.analysis.kernel_build import KernelBuild
 from p2mperf.model.published_build import as_clock
+from p2mperf.workload.translation_stream import Entered
+
+if TYPE_CHECKING:
+    from p2mperf.analysis.kernel_build import KernelBuild
 
 Rows = list[tuple[str, ...]]
+_TITLES = {
+    Entered.ANONYMOUS_WRITE: "anonymous write",
+    Entered.ZERO_READ: "read of the zero page",
+    Entered.PRIVATE_FILE_WRITE: "write to a private file page",
+    Entered.FILE_READ: "read of a file, its neighbours mapped",
+    Entered.ZERO_PAGE_WRITE: "write to the zero page",
+    Entered.COPY_ON_WRITE: "copy on write",
+    Entered.REUSE: "write to a page of its own",
+    Entered.UNCLASSIFIED: "not classified",
+    Entered.FORK: "fork",
+    Entered.EXEC: "exec",
+    Entered.EXIT: "exit",
+    Entered.MUNMAP: "munmap",
+    Entered.MPROTECT: "mprotect",
+    Entered.SWITCH: "switch of address spaces",
+}
 TABLE_HEADS = ("", "published, one run each", "predicted: cold replay here", "predicted: counts x latencies")
+
+
+def entry_title(name: str) -> str:
+    """Say in words why the kernel was entered.
+
+    Parameters
+    ----------
+    name : str
+        Name of a `p2mperf.workload.translation_stream.Entered`; another stands for itself.
+
+    Examples
+    --------
+    >>> entry_title("FORK"), entry_title("ALL")
+    ('fork', 'ALL')
+    """
+    return _TITLES[Entered[name]] if name in Entered.__members__ else name
 
 
 def table_rows(found: KernelBuild) -> Rows:
@@ -93,6 +130,49 @@ def sentence(found: KernelBuild) -> str:
         f" {system.middle:.1f} s of system time{interval(system)}{by_counts}; published are"
         f" {published.change_s:.0f} s +- {published.noise_s:.0f} s: {found.verdict.kind}."
     )
+
+
+def answer(found: KernelBuild) -> str:
+    """Tell in a few sentences what was asked, what was found, and how sure that is.
+
+    Parameters
+    ----------
+    found : KernelBuild
+        What was predicted.
+
+    Returns
+    -------
+    str
+        Markdown, a line a sentence; every number in it is one of the result's.
+    """
+    published, system, faults = found.system.published, found.system, found.faults
+    before, after = _short(found.before), _short(found.after)
+    cold, tight = found.estimate.per_fault_ns, tight_of(found.deltas, found.estimate)
+    in_a_loop = (
+        f" In a loop that does nothing else it would be {tight.per_fault_ns.estimate:.1f} ns."
+        if tight is not None
+        else ""
+    )
+    roads = {"measured here, cold": system.here, "computed for the commit's laptop": system.modelled}
+    seconds = "; ".join(
+        f"{number.middle:.1f} s ({number.low:.1f} to {number.high:.1f}), {how}"
+        for how, number in roads.items()
+        if number is not None and number.is_bounded
+    )
+    lines = [
+        f"**Published:** {published.change_s:+.0f} s of system time, from {as_clock(published.before_s)} to"
+        f" {as_clock(published.after_s)}, one run of each kernel. Two runs of one kernel would differ by up"
+        f" to {published.noise_s:.0f} s.",
+        f"**What is asked:** a page fault, with all that the kernel does for it, asks the p2m"
+        f" {found.counts.p2m_per_fault:.1f} times and the m2p {found.counts.m2p_per_fault:.1f} times.",
+        f"**What that costs:** {cold.estimate:.0f} ns more with the {before} than with the {after}"
+        f" ({cold.low:.0f} to {cold.high:.0f}), when the kernel is entered cold.{in_a_loop}",
+        f"**In seconds:** by {faults.middle / 1e6:.0f} million page faults"
+        f" ({faults.low / 1e6:.0f} to {faults.high / 1e6:.0f} million) the build's system time changes by"
+        f" {seconds or 'an amount that is not bounded'}.",
+        f"**So:** {found.verdict.sentence}.",
+    ]
+    return "\n".join(f"* {line}" for line in lines)
 
 
 def _short(design: str) -> str:

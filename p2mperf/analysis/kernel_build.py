@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from p2mperf.analysis.build_budget import Factor, Number, Swing
 from p2mperf.analysis.build_counts import BuildCounts
@@ -37,6 +38,9 @@ from p2mperf.errors import BadInputError, cut, known, shown
 from p2mperf.model.published_build import ELAPSED, SYSTEM, USER
 from p2mperf.workload.recording import About, Recording
 from p2mperf.workload.replays import Replays
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,45 @@ class KernelBuild:
     def times(self) -> tuple[PredictedTime, ...]:
         """In the order of the commit's table."""
         return self.elapsed, self.system, self.user
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in one sentence; every number in it is one of this result's."""
+        from p2mperf.analysis.build_words import sentence
+
+        return sentence(self)
+
+    @property
+    def answer(self) -> str:
+        """The same in a few sentences, as Markdown."""
+        from p2mperf.analysis.build_words import answer
+
+        return answer(self)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Lay out one part of it.
+
+        Parameters
+        ----------
+        name : str
+            "published", the commit's own lines; "asked", entries of each class and what they ask; "costs",
+            what a page fault costs more with the first design, condition by condition; "predicted", the
+            commit's table in words; "by-faults", seconds if that build had so many faults; "swings", what the
+            prediction hangs on; or "needed", what would have to be true.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Times in seconds or ns a page fault, as the names of its columns say.
+
+        Raises
+        ------
+        BadInputError
+            For another name.
+        """
+        from p2mperf.analysis.build_tables import build_table
+
+        return build_table(self, name)
 
     def to_dict(self) -> dict[str, object]:
         """Give all of it as plain data, which JSON can hold: what is not bounded is None."""

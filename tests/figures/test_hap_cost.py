@@ -9,10 +9,10 @@ import pytest
 import record_samples as samples
 
 import p2mperf
+from p2mperf.analysis.hap_leaves import Leaves, leaves_of
 from p2mperf.designs import registry
 from p2mperf.errors import BadInputError
 from p2mperf.figures import figure, table
-from p2mperf.figures.hap.leaves import Leaves, leaves_of
 from p2mperf.figures.hap.window import PUBLISHED
 from p2mperf.guests.guest import Guest
 from p2mperf.results.export import load

@@ -9,6 +9,7 @@ import pandas as pd
 from p2mperf.analysis.rounds import design_marks
 from p2mperf.analysis.samples import host_note, medians
 from p2mperf.analysis.summary import SHOWN_AXES
+from p2mperf.analysis.vlpt import PLACES, board_costs
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import (
     design_colour,
@@ -18,7 +19,7 @@ from p2mperf.figures.style import (
     room_note,
     size_axis,
 )
-from p2mperf.model.arndale import ASSUMPTIONS, RESIDENCIES, WAYS, find_ns
+from p2mperf.model.arndale import WAYS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,6 @@ COMPUTED = "computed, Cortex-A15"
 MARKERS = dict(zip(WAYS, ("s", "o", "v", "^"), strict=True))
 # Two ways are one design; the other ways are called like their design.
 COLOURS = {"arm-vlpt, TLB hit": design_colour("arm-vlpt"), "arm-vlpt, TLB miss": "#56B4E9"}
-PLACES = {"L1": "entries in L1", "L2": "entries in L2", "RAM": "entries in memory"}
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -40,27 +40,13 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         Rows of one source each (column ``source``): way, place, cost_ns, low_ns, high_ns. Computed ones span
         the assumed range of what is not published, measured ones that of the processes [ns], and have marks.
     """
-    rows = [
-        {
-            "source": COMPUTED,
-            "way": way,
-            "place": PLACES[residency],
-            **dict(zip(("low_ns", "cost_ns", "high_ns"), _range(way, residency), strict=True)),
-        }
-        for way in WAYS
-        for residency in RESIDENCIES
-    ]
-    table = pd.DataFrame(rows)
+    table = board_costs().assign(source=COMPUTED)
     notes = ["computed: published cache and TLB latencies; barriers and invalidations as a range"]
     if "family" in frame and "arm" in set(frame["family"].dropna()):
         table = pd.concat([table, _measured(frame)], ignore_index=True)
         notes.append(host_note(frame))
     table.attrs["note"] = "\n".join([*notes, "no figure of the patch's author is to be had"])
     return table
-
-
-def _range(way: str, residency: str) -> list[float]:
-    return [find_ns(way, residency, assumed) for assumed in ASSUMPTIONS.values()]
 
 
 def _measured(frame: pd.DataFrame) -> pd.DataFrame:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.samples import operation_label, refuse_empty
-from p2mperf.analysis.summary import intervals_of, summary, with_verdicts
-from p2mperf.figures.hap.leaves import WALK, WINDOW, leaves_of, shape_note
+from p2mperf.analysis.hap_costs import windows_over_walks
+from p2mperf.analysis.samples import refuse_empty
+from p2mperf.figures.hap.titles import shape_note
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import Look, ring_doubtful, room_note
-from p2mperf.measure.operations.registry import entries, lookups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,40 +25,6 @@ _LOOKS = {
     "entry, flush+8M": Look("#CC79A7", marker="D"),
 }
 _OTHER = Look("#000000", marker="v")
-
-
-def data(frame: pd.DataFrame) -> pd.DataFrame:
-    """Compare windows with the walk wherever both have the same leaves.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of `p2mperf.analysis.summary.summary`, lookups and entries of windows over walks, judged among
-        each other, with ``leaves`` and ``walk_loads``, as `leaves_of` has them, and ``what``, the operation
-        with what comes before it.
-    """
-    table = summary(frame[frame["operation"].isin((*lookups(), *entries()))])
-    note = table.attrs["note"]
-    where = table[["guest", "geometry", "guest_bytes"]].itertuples(index=False, name=None)
-    both = [
-        (leaves_of(design, *guest), leaves_of(reference, *guest))
-        for design, reference, guest in zip(table["design"], table["reference"], where, strict=True)
-    ]
-    alike = [
-        window is not None
-        and walk is not None
-        and (window.way, walk.way, window.label) == (WINDOW, WALK, walk.label)
-        for window, walk in both
-    ]
-    found = [window for (window, _), is_alike in zip(both, alike, strict=True) if window and is_alike]
-    table = with_verdicts(table[np.array(alike, bool)])
-    what = [operation_label(*row) for row in zip(table["operation"], table["preamble"], strict=True)]
-    table = table.assign(
-        leaves=[each.label for each in found], walk_loads=[each.walk_loads for each in found], what=what
-    )
-    table = table.sort_values(["walk_loads", "guest_bytes"], kind="stable", ignore_index=True)
-    table.attrs["note"] = f"{note}; bars: {intervals_of(table)}"
-    return table
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -109,7 +74,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
 FIGURE = FigureSpec(
     name="hap-window",
     question="Does the window pay, by the size of leaves and of the guest",
-    data=data,
+    data=windows_over_walks,
     draw=draw,
     panels=panels,
     shipped="shipped-hap",

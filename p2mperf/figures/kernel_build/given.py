@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from p2mperf.analysis.build_words import entry_title
 from p2mperf.analysis.kernel_build import KernelBuild
 from p2mperf.analysis.replay_file import read_replays
 from p2mperf.errors import BadInputError, shown
@@ -17,26 +18,8 @@ from p2mperf.workload.recording import Recording
 from p2mperf.workload.recording_file import read_recording
 from p2mperf.workload.replays import Replays
 from p2mperf.workload.stream import make_stream
-from p2mperf.workload.translation_stream import Entered
 
 Recordings = dict[str, Recording]
-
-_TITLES = {
-    Entered.ANONYMOUS_WRITE: "anonymous write",
-    Entered.ZERO_READ: "read of the zero page",
-    Entered.PRIVATE_FILE_WRITE: "write to a private file page",
-    Entered.FILE_READ: "read of a file, its neighbours mapped",
-    Entered.ZERO_PAGE_WRITE: "write to the zero page",
-    Entered.COPY_ON_WRITE: "copy on write",
-    Entered.REUSE: "write to a page of its own",
-    Entered.UNCLASSIFIED: "not classified",
-    Entered.FORK: "fork",
-    Entered.EXEC: "exec",
-    Entered.EXIT: "exit",
-    Entered.MUNMAP: "munmap",
-    Entered.MPROTECT: "mprotect",
-    Entered.SWITCH: "switch of address spaces",
-}
 
 
 def class_title(name: str) -> str:
@@ -47,7 +30,7 @@ def class_title(name: str) -> str:
     name : str
         Name of an `Entered`; another stands for itself.
     """
-    return _TITLES[Entered[name]] if name in Entered.__members__ else plainly(name)
+    return plainly(entry_title(name))
 
 
 def plainly(text: str) -> str:

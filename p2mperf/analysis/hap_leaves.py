@@ -1,9 +1,9 @@
-"""Of which leaves the tables in a samples frame were: what figures and pages about superpages stand on."""
+"""Of which leaves the tables in a samples frame were: what all that is said of superpages stands on."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from p2mperf.designs import find
 from p2mperf.designs.hap.door import HapDoor
@@ -12,9 +12,6 @@ from p2mperf.guests.guest import Guest
 from p2mperf.guests.hap import Hap
 from p2mperf.guests.presets import ALL_PRESETS
 from p2mperf.units import PAGE_SIZE, format_size
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WALK, WINDOW = "walk", "windows"
 # A share that is less than that is not worth a word: a builder's first MiB, and its special pages.
@@ -86,8 +83,3 @@ def _label(shares: dict[int, float]) -> str:
     if len(told) == 1:
         return next(iter(names.values()))
     return ", ".join(f"{100 * share:.0f} % {names[order]}" for order, share in told.items())
-
-
-def shape_note(table: pd.DataFrame, row: Any) -> str:
-    """What to add to a title of a row of a table: its geometry, where there are several."""
-    return f", {row.geometry}" if len(set(table["geometry"])) > 1 else ""

@@ -113,9 +113,9 @@ def measure_cell(
     gc.disable()
     try:
         rounds = [
-            block
+            round_
             for number, order in enumerate(orders)
-            for block in _rounds(number, [names[at] for at in order], serving, visitor)
+            for round_ in _rounds(number, [names[at] for at in order], serving, visitor)
         ]
     finally:
         gc.enable()
@@ -164,7 +164,7 @@ def _visitor(
 def _shorter(calls: Mapping[str, int], rounds: list[Round]) -> dict[str, int]:
     """Calls as they were timed, and never longer than a pass that they are a part of."""
     shortest: dict[str, int] = {}
-    for one in (one for block in rounds for one in block.passes):
+    for one in (one for round_ in rounds for one in round_.passes):
         shortest[one.design] = min(one.elapsed_ns, shortest.get(one.design, one.elapsed_ns))
     return {name: min(taken, shortest[name] - 1) for name, taken in calls.items()}
 

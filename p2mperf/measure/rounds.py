@@ -102,7 +102,7 @@ class Measured:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as a cell that was measured has it in a journal."""
-        rounds = [block.to_json() for block in self.rounds]
+        rounds = [round_.to_json() for round_ in self.rounds]
         told = {"n_lookups": self.n_lookups, "checksum": self.checksum, "rounds": rounds}
         spent = {"warm_ns": self.warm_ns, "timed_ns": self.timed_ns, "cell_ns": self.cell_ns}
         return {**told, "call_ns": dict(self.call_ns), **spent}
@@ -206,16 +206,16 @@ def flagged(rounds: Sequence[Round]) -> tuple[Round, ...]:
     """Add its cause to every outlying pass; each design is judged for itself, and nothing is dropped."""
     causes: dict[str, list[str]] = {}
     for name in (one.design for one in rounds[0].passes):
-        series = [one for block in rounds for one in block.passes if one.design == name]
+        series = [one for round_ in rounds for one in round_.passes if one.design == name]
         noted = ("elapsed_ns", "n_steal_ticks", "n_involuntary_switches")
         columns = [[getattr(one, what) for one in series] for what in noted]
         causes[name] = list(map(str, flag_outliers(*columns)))
     return tuple(
         replace(
-            block,
-            passes=tuple(replace(one, flagged=causes[one.design][number]) for one in block.passes),
+            round_,
+            passes=tuple(replace(one, flagged=causes[one.design][number]) for one in round_.passes),
         )
-        for number, block in enumerate(rounds)
+        for number, round_ in enumerate(rounds)
     )
 
 

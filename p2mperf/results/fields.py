@@ -147,7 +147,7 @@ FIELDS = (
         NAME,
         "translation layout, or control:<design>; missing for cells that were not measured",
     ),
-    Field("stream", NAME, "name of the access pattern", records=_CELL, is_axis=True, key="{}"),
+    Field("stream", NAME, "name of the stream", records=_CELL, is_axis=True, key="{}"),
     Field(
         "hole_fraction",
         FRACTION,
@@ -196,10 +196,10 @@ FIELDS = (
         optional=True,
         absent="",
     ),
-    Field("rounds", LIST, "every block over all designs", records=_CELL, is_column=False, optional=True),
-    Field("round", COUNT, "number of the block over all designs of the cell"),
-    Field("order", NAMES, "designs of a block in the order timed", records=_ROUND, is_column=False),
-    Field("position", COUNT, "place of the design in the order of its block"),
+    Field("rounds", LIST, "every round", records=_CELL, is_column=False, optional=True),
+    Field("round", COUNT, "number of the round in its cell"),
+    Field("order", NAMES, "designs of a round in the order timed", records=_ROUND, is_column=False),
+    Field("position", COUNT, "place of the design in the order of its round"),
     Field(
         "n_lookups",
         POSITIVE,
@@ -253,7 +253,7 @@ FIELDS = (
         absent="",
     ),
     Field(
-        "visit", COUNT, "which visit to each design the block is of", records=_ROUND, optional=True, absent=0
+        "visit", COUNT, "which visit to each design the round is of", records=_ROUND, optional=True, absent=0
     ),
     Field("n_minor_faults", COUNTS_BY_DESIGN, "pages faulted in by the pass", records=_ROUND, optional=True),
     Field(

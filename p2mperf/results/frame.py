@@ -162,12 +162,12 @@ def _samples(journal: Journal) -> Iterator[Record]:
 
 def _cell_samples(cell: Record, common: Record, designs: Record) -> Iterator[Record]:
     built = {name: _built(design, cell["operation"]) for name, design in designs.items()}
-    for number, block in enumerate(cell["rounds"]):
-        of_round = {field.name: _value(field, block) for field in _ROUND_FIELDS}
-        for position, design in enumerate(block["order"]):
+    for number, round_ in enumerate(cell["rounds"]):
+        of_round = {field.name: _value(field, round_) for field in _ROUND_FIELDS}
+        for position, design in enumerate(round_["order"]):
             timed = {
                 **{field.name: _value_of(field, cell, design) for field in _CELL_BY_DESIGN},
-                **{field.name: _value_of(field, block, design) for field in _ROUND_BY_DESIGN},
+                **{field.name: _value_of(field, round_, design) for field in _ROUND_BY_DESIGN},
             }
             yield {
                 **common,

@@ -299,8 +299,8 @@ class Journal:
             raise ResultsError(f"cell {cell} is 'done', but no record before it says what its unit built")
         if unit is None:
             return
-        for block in record.get("rounds") or ():
-            for name in block["order"]:
+        for round_ in record.get("rounds") or ():
+            for name in round_["order"]:
                 if name.removeprefix(CONTROL) not in unit["designs"]:
                     raise ResultsError(f"cell {cell} names {shown(name)}, which its unit has not built")
 

@@ -160,16 +160,16 @@ def _check_cell(record: Record) -> None:
             raise ResultsError(f"cell {cut(record['cell'], 200)} is {status!r} but has no {name!r}")
     if status == "done" and not record["rounds"]:
         raise ResultsError(f"cell {cut(record['cell'], 200)} is 'done' but has no round")
-    for block in record.get("rounds") or ():
-        _check_round(block, f"round of cell {cut(record['cell'], 200)}")
+    for round_ in record.get("rounds") or ():
+        _check_round(round_, f"round of cell {cut(record['cell'], 200)}")
     _check_calls(record)
 
 
-def _check_round(block: object, where: str) -> None:
-    if not isinstance(block, dict):
+def _check_round(round_: object, where: str) -> None:
+    if not isinstance(round_, dict):
         raise ResultsError(f"a {where} is not a table")
-    _check_fields(block, RECORDS["round"], where)
-    designs = sorted(block["order"])
+    _check_fields(round_, RECORDS["round"], where)
+    designs = sorted(round_["order"])
     if not designs:
         raise ResultsError(f"'order' of a {where} names no design")
     if wrong := next((name for name in designs if not is_design(name)), None):
@@ -177,16 +177,16 @@ def _check_round(block: object, where: str) -> None:
     if len(set(designs)) != len(designs):
         raise ResultsError(f"'order' of a {where} names a design twice")
     for name in ("elapsed_ns", "n_involuntary_switches", "n_steal_ticks"):
-        if sorted(block[name]) != designs:
+        if sorted(round_[name]) != designs:
             raise ResultsError(f"{name!r} of a {where} has other designs than its 'order'")
     for name in ("flagged", "n_pages_grown", "n_vmas_grown", "n_minor_faults"):
-        if not set(block.get(name) or ()).issubset(designs):
+        if not set(round_.get(name) or ()).issubset(designs):
             raise ResultsError(f"{name!r} of a {where} has other designs than its 'order'")
 
 
 def _check_calls(record: Record) -> None:
     """A call takes less than each pass that it is a part of."""
-    times = [block["elapsed_ns"] for block in record.get("rounds") or ()]
+    times = [round_["elapsed_ns"] for round_ in record.get("rounds") or ()]
     for design, call_ns in (record.get("call_ns") or {}).items():
         if not all(call_ns < elapsed_ns.get(design, 0) for elapsed_ns in times):
             raise ResultsError(

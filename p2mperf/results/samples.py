@@ -195,21 +195,21 @@ def _check_runs(frame: pd.DataFrame) -> None:
 
 
 def _check_places(frame: pd.DataFrame) -> None:
-    """Blocks of a cell, and places in a block, are counted from 0 without a gap."""
+    """Rounds of a cell, and places in a round, are counted from 0 without a gap."""
     done = frame[frame["status"] == "done"]
     if done.empty:
         return
     cell = list(_CELL)
-    blocks = done.groupby([*cell, "round"], dropna=False)
-    if (blocks["position"].max() + 1 != blocks.size()).any():
-        raise ResultsError("its column position leaves out a place in a block")
+    places = done.groupby([*cell, "round"], dropna=False)
+    if (places["position"].max() + 1 != places.size()).any():
+        raise ResultsError("its column position leaves out a place in a round")
     rounds = done.groupby(cell, dropna=False)["round"]
     if (rounds.max() + 1 != rounds.nunique()).any():
-        raise ResultsError("its column round leaves out a block of a cell")
+        raise ResultsError("its column round leaves out a round of a cell")
 
 
 def _check_unique(frame: pd.DataFrame) -> None:
-    """No design is timed twice in a block, no two have one place in it, and no cell has two ends."""
+    """No design is timed twice in a round, no two have one place in it, and no cell has two ends."""
     cell = list(_CELL)
     for name in ("design", "position"):
         if frame.duplicated([*cell, "round", name]).any():

@@ -108,7 +108,7 @@ WRONG: list[tuple[Change, str]] = [
     (again, "names one pass twice"),
     (column("position", 7), "column position leaves out a place"),
     (lambda table: table.slice(1), "column position leaves out a place"),
-    (lambda table: table.slice(2), "column round leaves out a block"),
+    (lambda table: table.slice(2), "column round leaves out a round"),
     (column("cost_ns", "1", pa.string()), "column cost_ns is of type 'string'"),
     (column("elapsed_ns", 1.5, pa.float64()), "column elapsed_ns is of type"),
     (column("guest", b"x", pa.binary()), "column guest is of type"),

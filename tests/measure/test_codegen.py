@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import typeof
 
 import p2mperf
 from p2mperf import kernels
@@ -51,14 +52,23 @@ def form_of(dispatcher: Any) -> str:
     return describe(text.partition(".Lfunc_end0")[0])
 
 
+@pytest.fixture(scope="module")
+def dispatchers() -> dict[object, Any]:
+    """What was compiled already, by kernel and types: of designs of one type numba makes one machine code."""
+    return {}
+
+
 @pytest.fixture(scope="module", params=CASES, ids=["-".join(case) for case in CASES])
-def dispatcher(request: pytest.FixtureRequest) -> Any:
+def dispatcher(request: pytest.FixtureRequest, dispatchers: dict[object, Any]) -> Any:
     """One kernel, compiled for one design's tables with arguments of the types the package gives it."""
     kernel, name, geometry = request.param
     words = np.zeros(2, np.uint64)
     last = (words, words.copy()) if kernel == "translate_into" else (words, ZERO)
     with p2mperf.build(name, Guest.plain("8M", geometry=geometry)) as design:
-        return compiled(getattr(kernels, kernel), design.tables, design.state, *last)
+        types = kernel, typeof(design.tables), typeof(design.state)
+        if types not in dispatchers:
+            dispatchers[types] = compiled(getattr(kernels, kernel), design.tables, design.state, *last)
+        return dispatchers[types]
 
 
 @njit(cache=False)

@@ -9,9 +9,8 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-# `build` is left to __getattr__: what it gives has more than every `Design` has, by the name it is given.
 if TYPE_CHECKING:
     from p2mperf.analysis.agreement import agreement as agreement
     from p2mperf.analysis.arm_findings import arm_vlpt as arm_vlpt
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
         sweep as sweep,
         table as table,
     )
+    from p2mperf.building import build as build
     from p2mperf.designs import _Room
     from p2mperf.given import samples as samples
     from p2mperf.guests.guest import Guest as Guest
@@ -58,7 +58,7 @@ _HOMES = {
     "Machine": "p2mperf.guests.machine",
     "agreement": "p2mperf.analysis.agreement",
     "arm_vlpt": "p2mperf.analysis.arm_findings",
-    "build": "p2mperf.api",
+    "build": "p2mperf.building",
     "build_inputs": "p2mperf.analysis.build_inputs",
     "card": "p2mperf.analysis.card",
     "compare": "p2mperf.analysis.compare",
@@ -88,12 +88,14 @@ _HOMES = {
 __all__ = ["__version__", "designs", *_HOMES]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "designs":  # a package that can be called: its import makes it an attribute of this one
-        return import_module("p2mperf.designs")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'p2mperf' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # to which a name that is not declared above is a mistake
+
+    def __getattr__(name: str) -> object:
+        if name == "designs":  # a package that can be called: its import makes it an attribute of this one
+            return import_module("p2mperf.designs")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'p2mperf' has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

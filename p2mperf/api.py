@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from p2mperf.building import build
 from p2mperf.errors import BadInputError, shown
 from p2mperf.populating.populate import populate
 from p2mperf.progress import Bar, Progress
@@ -37,63 +38,6 @@ __all__ = [
     "sweep",
     "table",
 ]
-
-
-def build(design: str, guest: Guest | str, backing: str = "kernel", **options: object) -> Design:
-    """Build a design's tables for a guest.
-
-    Parameters
-    ----------
-    design : str
-        A name of `p2mperf.designs`.
-    guest : Guest or str
-        A guest, or its name: of a preset, or as results call one with nothing but RAM, ``pv-64-8g``.
-    backing : str
-        Page sizes of the views: "kernel", which is what the family's system has (PV: 4 KiB throughout; ARM:
-        tables on 2 MiB, windows on 4 KiB pages), "mixed" (direct map on 2 MiB, windows on 4 KiB pages),
-        "small", "huge" or "swapped".
-    **options
-        What the design takes, by the names in its class' `options`: ``above="invalid"``, ``limit=...``,
-        ``max_domain_pages=...``, ``run_frames=...``
-
-    Returns
-    -------
-    Design
-        A context manager; its memory is given back on `close`.
-
-    Raises
-    ------
-    BadInputError
-        For an unknown design, guest or option.
-    DoesNotFitError
-        When memory or mappings do not suffice.
-
-    Examples
-    --------
-    >>> with build("pv-tree", "domu-64-2049m") as p2m:
-    ...     p2m.footprint().pages["leaf"]
-    1025
-    """
-    from p2mperf.designs import find
-    from p2mperf.guests.guest import Guest
-
-    kind = find(design)
-    guest = guest if isinstance(guest, Guest) else Guest.named(guest)
-    _require_room(kind, guest, backing, options)
-    return kind(guest, backing, **options)
-
-
-def _require_room(kind: type[Design], guest: Guest, backing: str, options: Mapping[str, object]) -> None:
-    """Refuse tables that memory does not hold: a kernel that runs out kills instead."""
-    from p2mperf.families import find_family
-    from p2mperf.host.memory import require_memory
-
-    kind.check_options(options)
-    if guest.geometry.name not in find_family(kind.family).geometries:
-        return  # the design says better what is wrong
-    footprint = kind.predict_footprint(guest, backing=kind.backing_of(backing), **options)
-    n_bytes = footprint.memory_bytes + footprint.page_table_bytes
-    require_memory(n_bytes, f"{kind.name} of {guest.name}")
 
 
 def life(guest: Guest | str, scenario: str, design: str, limit: str | int = "16G") -> pd.DataFrame:

@@ -22,6 +22,7 @@ SHOWING = (
     "_data/*",
     "analysis/*",
     "api.py",
+    "building.py",
     "cli/*",
     "figures/*",
     "progress.py",

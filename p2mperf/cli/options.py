@@ -182,5 +182,6 @@ def build_design(arguments: argparse.Namespace) -> Design:
         else:
             geometry = (*geometries_of(family, arguments.entry_bits), *family.geometries)[0]
         guest = Guest.plain(arguments.size, geometry=geometry, seed=arguments.seed)
+    name: str = arguments.design
     options = {} if arguments.above == "identity" else {"above": arguments.above}
-    return build(arguments.design, guest, **options)
+    return build(name, guest, **options)

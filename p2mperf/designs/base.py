@@ -151,10 +151,10 @@ class Design(Owned, ABC):
     page_bytes: ClassVar[int] = 0
     one_at_a_time: ClassVar[bool] = False
     shows_any: ClassVar[frozenset[str]] = frozenset()
-    _options_asked: dict[str, Any]
+    _options_asked: dict[str, object]
     _door: Door
 
-    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+    def __new__(cls, *arguments: object, **options: object) -> Self:
         require_guest(arguments[0] if arguments else options.get("guest"))
         cls.check_options(options)
         design = super().__new__(cls)
@@ -162,11 +162,11 @@ class Design(Owned, ABC):
         design._door = Door(f"this {cls.name}", "build it again", one_at_a_time=cls.one_at_a_time)
         return design
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         lead_through_door(cls, Design)
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: object) -> None:
         self.guest = guest
         self.backing = self.backing_of(backing)
         self.kept: ExitStack = _Kept()
@@ -211,15 +211,18 @@ class Design(Owned, ABC):
 
     @classmethod
     @abstractmethod
-    def predict_footprint(cls, guest: Guest, **options: Any) -> Footprint:
+    def predict_footprint(cls, guest: Guest, backing: str | Backing = "kernel") -> Footprint:
         """Say by arithmetic on the guest alone what `footprint` will count.
+
+        A design takes besides, by their names, the options that it would be built with. Those that change
+        nothing of its footprint are passed over.
 
         Parameters
         ----------
         guest : Guest
             For whom.
-        **options
-            ``backing``, and whatever else it would be built with; what changes nothing is passed over.
+        backing : str or Backing
+            Page sizes of the views.
         """
 
     @abstractmethod
@@ -302,7 +305,7 @@ class Design(Owned, ABC):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def again(self, **options: Any) -> Self:
+    def again(self, **options: object) -> Self:
         """Build the same for the same guest once more, beside this one.
 
         Parameters

@@ -239,7 +239,7 @@ def _build(name: str, guest: Guest, order: Order, designs: dict[str, Design]) ->
     kind = find(name)
     options = build_options(kind, order.unit.limit_bytes)
     _rehearse(kind, guest, order)
-    predicted = kind.predict_footprint(guest, **options)
+    predicted = kind.predict_footprint(guest, backing=kind.backing_of(order.unit.backing), **options)
     design = designs[name] = kind(guest, order.unit.backing, **options)
     footprint = design.footprint()
     views = design.views()

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from design_names import ArmName
 from refusals import refused
 
 import p2mperf
@@ -94,7 +95,7 @@ def test_a_frame_that_is_none(p2m: P2m, what: str) -> None:
 
 
 @pytest.mark.parametrize("design", ["arm-walk", "arm-walk-direct", "arm-vlpt"])
-def test_a_frame_of_an_arm_guest_that_is_none(design: str) -> None:
+def test_a_frame_of_an_arm_guest_that_is_none(design: ArmName) -> None:
     with p2mperf.build(design, Guest.plain("8M", geometry="lpae")) as p2m:
         for frame in NO_FRAME:
             for ask in (p2m.lookup_path, p2m.events, p2m.explain, p2m.step_at):

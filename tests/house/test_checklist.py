@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from design_names import PvName
 from naive import LEAF_PAGES, MAX_P2M_PFN
 from small_guests import DESIGNS, build, oracle_of
 
@@ -42,7 +43,7 @@ def sizes(bits: int) -> dict[str, int]:
 @both
 @widths
 @pytest.mark.parametrize("size", sizes(64))
-def test_sizes(design: str, bits: int, size: str) -> None:
+def test_sizes(design: PvName, bits: int, size: str) -> None:
     # Checklist 1: the last frame has memory, its leaf is padded with INVALID, identity begins behind that.
     n_pages, leaf = sizes(bits)[size], LEAF_PAGES[bits]
     guest = Guest.from_e820([(0, n_pages * PAGE, "ram")], n_pages * PAGE, geometry=f"pv{bits}")
@@ -60,7 +61,7 @@ def test_sizes(design: str, bits: int, size: str) -> None:
 
 @both
 @pytest.mark.parametrize(("size", "bits"), [("43G", 32), ("64G", 32), ("512G", 64)])
-def test_large_sizes(design: str, size: str, bits: int) -> None:
+def test_large_sizes(design: PvName, size: str, bits: int) -> None:
     # Checklist 1, and the end of what three levels can index: 512 GiB is 2**27 frames; the tree takes 500 GiB
     # of it, CONFIG_XEN_MAX_DOMAIN_MEMORY.
     end = int(size[:-1]) * GIB
@@ -80,7 +81,7 @@ def test_large_sizes(design: str, size: str, bits: int) -> None:
 
 
 @both
-def test_one_page_beyond_what_the_tree_can_index(design: str) -> None:
+def test_one_page_beyond_what_the_tree_can_index(design: PvName) -> None:
     # Checklist 1: 512 GiB + 1 page. A list has room for it, a tree says no to it.
     guest = Guest.from_e820([(0, "1M", "ram"), ("512G", 512 * GIB + PAGE, "ram")], "1M", "2M")
     with p2mperf.build(design, guest) as p2m:
@@ -99,7 +100,7 @@ def test_no_memory_at_all_is_no_guest() -> None:
 @both
 @widths
 @pytest.mark.parametrize("above", ["identity", "invalid"])
-def test_boundaries_under_either_policy(design: str, bits: int, above: str) -> None:
+def test_boundaries_under_either_policy(design: PvName, bits: int, above: str) -> None:
     # Checklist 2 and 3: around the end, around MAX_P2M_PFN, all ones, marker bits in a frame number.
     with build(design, bits, above=above) as p2m:
         oracle = oracle_of(p2m.guest, above)
@@ -121,7 +122,7 @@ def test_boundaries_under_either_policy(design: str, bits: int, above: str) -> N
 
 @both
 @widths
-def test_holes_inside_leaves_and_mids(design: str, bits: int) -> None:
+def test_holes_inside_leaves_and_mids(design: PvName, bits: int) -> None:
     # Checklist 9: RAM, identity, RAM in one leaf; a hole of exactly one mid; one that ends in a leaf; a mid
     # whose first leaf is uniform and the rest is not; and an all-INVALID leaf within what is private.
     leaf = LEAF_PAGES[bits]

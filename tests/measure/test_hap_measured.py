@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import AnyHapName
 
 import p2mperf
 from p2mperf.designs import find
@@ -26,7 +27,7 @@ GUEST = Guest.plain("256M", geometry="hap64")
 @pytest.mark.parametrize("design", ["hap-walk", "hap-linear", "hap-walk-4k"])
 @pytest.mark.parametrize("scattered", [False, True])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_leaves_the_p2m_as_it_was(name: str, scattered: bool, design: str) -> None:
+def test_an_operation_leaves_the_p2m_as_it_was(name: str, scattered: bool, design: AnyHapName) -> None:
     spec = find_operation(name)
     with p2mperf.build(design, GUEST) as p2m:
         if reason := why_not(spec, type(p2m), GUEST):

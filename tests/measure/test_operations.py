@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PvName
 
 import p2mperf
 from p2mperf import Guest
@@ -201,7 +202,7 @@ def test_all_can_be_rehearsed(pair: dict[str, Any]) -> None:
 @pytest.mark.parametrize("bits", [64, 32])
 # a page; a leaf less one, at either width; 2049M pads the last leaf; a mid and a page more
 @pytest.mark.parametrize("size", ["4K", "2044K", "4092K", "2049M", "1048580K"])
-def test_the_flat_list_gives_the_p2m_of_the_map(design: str, bits: int, size: str) -> None:
+def test_the_flat_list_gives_the_p2m_of_the_map(design: PvName, bits: int, size: str) -> None:
     guest = Guest.plain(size, f"pv{bits}")
     boot_list = guest.entries(np.arange(guest.n_boot_pages, dtype=np.uint64)).astype(guest.geometry.dtype)
     with p2mperf.build(design, guest, limit=LIMIT) as plain, plain.again(boot_list=boot_list) as listed:
@@ -241,7 +242,7 @@ def test_the_scan_tells_leaves_apart(entries: list[str], states: list[int]) -> N
 
 def test_a_list_that_is_not_all_of_the_memory_is_refused() -> None:
     small = Guest.plain("64M")
-    cases = [
+    cases: list[tuple[Guest | str, object]] = [
         ("dom0-64-8g", np.zeros(2097152, np.uint64)),  # displaced memory
         (
             "dom0-64-e820",

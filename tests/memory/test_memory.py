@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import own_process
 import pytest
+from design_names import PvName
 
 import p2mperf
 from p2mperf import Guest
@@ -282,7 +283,7 @@ def test_a_pool_that_is_used_up_gives_nothing() -> None:
     ],
     ids=["lookup", "path", "pfn_to_mfn", "mfn_to_pfn", "dump", "audit", "footprint", "words", "allocate"],
 )
-def test_a_closed_design_says_so(design: str, use: Any) -> None:
+def test_a_closed_design_says_so(design: PvName, use: Any) -> None:
     p2m = p2mperf.build(design, Guest.plain("16M"))
     p2m.mfn_to_pfn([0])
     p2m.close()
@@ -381,7 +382,7 @@ def test_no_room_for_a_memfd_is_one_clear_error(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("run_frames", [1, 7, 64])
 @pytest.mark.parametrize("guest", [E820, "dom0-32-e820"])
 @pytest.mark.parametrize("design", DESIGNS)
-def test_scattered_frames_give_the_same_answers(design: str, guest: str, run_frames: int) -> None:
+def test_scattered_frames_give_the_same_answers(design: PvName, guest: str, run_frames: int) -> None:
     with p2mperf.build(design, guest) as ordered, p2mperf.build(design, guest, run_frames=run_frames) as p2m:
         pfns = np.arange(0, 1048576 + 4096, 3, dtype=np.uint64)
         assert (p2m.lookup(pfns) == ordered.lookup(pfns)).all()

@@ -136,8 +136,9 @@ def cycle(design: str, number: int, guests: list[Guest]) -> None:
     elif "m2p_override" in kind.options:
         options |= {"m2p_override": random.random() < 0.3, "n_spare": random.choice((None, None, 40))}
     p2m = p2mperf.build(design, guest, random.choice(BACKINGS), **options)
+    any_p2m: Any = p2m
     if random.random() < 0.5 and kind.family == "pv":
-        p2m.m2p  # noqa: B018
+        any_p2m.m2p  # noqa: B018
     {"pv": live_pv, "arm": live_arm, "hap": live_hap}[kind.family](p2m, random)
     # Some are not closed, but forgotten.
     if random.random() < 0.8:

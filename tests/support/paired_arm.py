@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import ArmName
 from naive_arm import FIRST_SLOT, INVALIDATIONS, WRITE, Domain, Stage2, Xen
 
 import p2mperf
@@ -23,7 +24,7 @@ from p2mperf.guests.guest import Guest
 from p2mperf.migration.tracing import Tracer, frames_of
 
 GIB = 1 << 30
-DESIGNS = ("arm-walk", "arm-walk-thrashing", "arm-walk-direct", "arm-vlpt")
+DESIGNS: tuple[ArmName, ...] = ("arm-walk", "arm-walk-thrashing", "arm-walk-direct", "arm-vlpt")
 MOST = 6
 LAYOUTS: tuple[dict[str, Any], ...] = (
     {},

@@ -57,7 +57,7 @@ class Pairs:
         run_frames: int = 0,
     ) -> None:
         guest, judges = parts(entry_bits, above)
-        options = {"above": above, "n_spare": n_spare, "run_frames": run_frames}
+        options: dict[str, Any] = {"above": above, "n_spare": n_spare, "run_frames": run_frames}
         self.p2ms = [p2mperf.build(design, guest, **options) for design in DESIGNS]
         self.judges = [life.fresh(p2m.n_spare_left) for p2m, life in zip(self.p2ms, judges, strict=True)]
         self.invalid, self.leaf = guest.geometry.invalid, guest.geometry.leaf_frames

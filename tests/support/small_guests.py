@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import numpy as np
+from design_names import PvName
 from naive import LEAF_PAGES, PAGE, Oracle
 from naive_life import Life
 
 import p2mperf
+from p2mperf.designs.base import Design
 from p2mperf.designs.pv.scenarios import P2m
 from p2mperf.guests.guest import Guest
 
-DESIGNS = ("pv-tree", "pv-linear")
+DESIGNS: tuple[PvName, ...] = ("pv-tree", "pv-linear")
 
 
 def small_guest(entry_bits: int, n_mids: int = 3) -> Guest:
@@ -53,12 +53,12 @@ def life_of(p2m: P2m, above: str = "identity") -> Life:
     return Life(oracle_of(p2m.guest, above), p2m.name, p2m.end_pfn, p2m.n_spare_left)
 
 
-def build(design: str, entry_bits: int, **options: Any) -> P2m:
+def build(design: PvName, entry_bits: int, **options: object) -> P2m:
     """One design of the small guest."""
-    return cast(P2m, p2mperf.build(design, small_guest(entry_bits), **options))
+    return p2mperf.build(design, small_guest(entry_bits), "kernel", **options)
 
 
-def unused(p2m: P2m, n_frames: int) -> list[int]:
+def unused(p2m: Design, n_frames: int) -> list[int]:
     """Machine frames that no frame of the guest had at boot."""
     guest = p2m.guest
     ram = guest.runs.kind == 0

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load, Stretch, translated
-from p2mperf.designs.hap.audit import Require, check_table, check_ways
+from p2mperf.designs.hap.audit import check_table, check_ways
 from p2mperf.designs.hap.changing import ChangeDoor
 from p2mperf.designs.hap.door import HapDoor, hold_table
 from p2mperf.designs.hap.layout import Switches
@@ -31,9 +31,10 @@ class _Shown(Protocol):
     windows: HapWindows
     tables: Any
     guest: Guest
-    _require: Require
 
     def page_table_bytes(self) -> int: ...
+
+    def _require(self, holds: ArrayLike, invariant: str) -> None: ...
 
     def _frames(self, pfns: ArrayLike) -> Words: ...
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load, Stretch
-from p2mperf.designs.hap.audit import Require, check_table, check_ways
+from p2mperf.designs.hap.audit import check_table, check_ways
 from p2mperf.designs.hap.changing import ChangeDoor
 from p2mperf.designs.hap.door import HapDoor, hold_table
 from p2mperf.designs.hap.layout import Switches
@@ -23,9 +24,10 @@ class _Walked(Protocol):
 
     table: HapTable
     tables: Any
-    _require: Require
 
     def page_table_bytes(self) -> int: ...
+
+    def _require(self, holds: ArrayLike, invariant: str) -> None: ...
 
 
 class WalkDoor:

@@ -9,6 +9,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from design_names import HapName
 from hap_guests import (
     DESIGNS,
     GIB,
@@ -46,7 +47,7 @@ from p2mperf.guests.machine import Machine
     ],
 )
 def test_what_a_split_costs(
-    design: str,
+    design: HapName,
     geometry: str,
     order: int,
     at: int,
@@ -74,7 +75,7 @@ def test_flushes_are_those_since_2014() -> None:
 
 
 @each_design
-def test_the_second_hole_in_a_split_region_takes_no_table(design: str) -> None:
+def test_the_second_hole_in_a_split_region_takes_no_table(design: HapName) -> None:
     with p2mperf.build(design, one_leaf(9)) as p2m:
         p2m.remove(5)
         p2m.remove(6)
@@ -82,7 +83,7 @@ def test_the_second_hole_in_a_split_region_takes_no_table(design: str) -> None:
 
 
 @each_design
-def test_nothing_is_ever_merged_but_a_leaf_may_take_the_place_of_a_table(design: str) -> None:
+def test_nothing_is_ever_merged_but_a_leaf_may_take_the_place_of_a_table(design: HapName) -> None:
     guest = one_leaf(9)
     with p2mperf.build(design, guest) as p2m:
         gfns = np.arange(512)
@@ -98,7 +99,7 @@ def test_nothing_is_ever_merged_but_a_leaf_may_take_the_place_of_a_table(design:
 
 
 @each_design
-def test_an_order_is_cut_into_what_alignment_allows(design: str) -> None:
+def test_an_order_is_cut_into_what_alignment_allows(design: HapName) -> None:
     # Two pages, so far apart that the table has room for 2 GiB.
     guest = Guest.from_extents(Extents.of([(0, 1, 0), (2 * GIB - 1, 2, 0)]), machine=Machine(4 * GIB))
     for gfn, mfn, leaves in (
@@ -115,7 +116,7 @@ def test_an_order_is_cut_into_what_alignment_allows(design: str) -> None:
 
 
 @each_design
-def test_an_alias_is_removed_and_the_m2p_follows(design: str) -> None:
+def test_an_alias_is_removed_and_the_m2p_follows(design: HapName) -> None:
     extents = Extents.of([(0, 512, 9), (512, 1024, 9)])
     with p2mperf.build(design, Guest.from_extents(extents)) as p2m:
         # What backs frame 512 comes to frame 3: there is a hole at 512, and the superpage there is split.
@@ -127,7 +128,7 @@ def test_an_alias_is_removed_and_the_m2p_follows(design: str) -> None:
 
 
 @each_design
-def test_types_change_in_place_for_all_and_split_for_one(design: str) -> None:
+def test_types_change_in_place_for_all_and_split_for_one(design: HapName) -> None:
     guest = one_leaf(9)
     with p2mperf.build(design, guest) as p2m:
         assert p2m.change_type_global("ram_rw", "ram_logdirty") == 1
@@ -144,7 +145,7 @@ def test_types_change_in_place_for_all_and_split_for_one(design: str) -> None:
 
 
 @each_design
-def test_a_device_has_no_place_in_the_m2p(design: str) -> None:
+def test_a_device_has_no_place_in_the_m2p(design: HapName) -> None:
     with p2mperf.build(design, one_leaf(9)) as p2m:
         assert p2m.remove(5).all()
         assert p2m.set_entry(5, 1500, 0, "mmio_direct").all()
@@ -153,7 +154,7 @@ def test_a_device_has_no_place_in_the_m2p(design: str) -> None:
 
 
 @each_design
-def test_memory_whose_m2p_nobody_keeps_is_found(design: str) -> None:
+def test_memory_whose_m2p_nobody_keeps_is_found(design: HapName) -> None:
     with p2mperf.build(design, one_leaf(9)) as p2m:
         p2m.set_entry(5, 1500)
         with pytest.raises(AuditError, match="I1"):
@@ -165,7 +166,7 @@ def test_memory_whose_m2p_nobody_keeps_is_found(design: str) -> None:
 
 @each_design
 @pytest.mark.parametrize("n_pages", [0, 1, 2])
-def test_each_allocation_that_fails_leaves_every_translation(design: str, n_pages: int) -> None:
+def test_each_allocation_that_fails_leaves_every_translation(design: HapName, n_pages: int) -> None:
     with p2mperf.build(design, one_leaf(18)) as p2m:
         before = p2m.lookup(every(p2m))
         p2m.set_allocation(p2m.allocation[0] + n_pages)
@@ -183,7 +184,7 @@ def test_each_allocation_that_fails_leaves_every_translation(design: str, n_page
 
 @each_design
 @pytest.mark.parametrize("n_pages", range(5))
-def test_adding_with_an_alias_fails_whole(design: str, n_pages: int) -> None:
+def test_adding_with_an_alias_fails_whole(design: HapName, n_pages: int) -> None:
     # Frame 0 takes a page of a 1 GiB leaf elsewhere: two tables for the alias, two for the frame itself.
     extents = Extents.of([(0, 2 * GIB, 18), (GIB, 3 * GIB, 18)])
     with p2mperf.build(design, Guest.from_extents(extents)) as p2m:
@@ -257,7 +258,7 @@ def test_windows_that_need_too_many_mappings_are_refused(monkeypatch: pytest.Mon
 )
 @each_design
 def test_what_cannot_be_is_refused_and_nothing_changes(
-    design: str, call: Callable[[Any], Any], message: str
+    design: HapName, call: Callable[[Any], Any], message: str
 ) -> None:
     with p2mperf.build(design, one_leaf(9)) as p2m:
         before = p2m.lookup(every(p2m))
@@ -292,7 +293,7 @@ def test_what_cannot_be_built_is_refused(build: Callable[[], Any], message: str)
 
 @settings(max_examples=30, deadline=None)
 @given(frames=st.lists(st.integers(0, 2047), min_size=1, max_size=40), design=st.sampled_from(DESIGNS))
-def test_splitting_changes_nothing_that_is_read(frames: list[int], design: str) -> None:
+def test_splitting_changes_nothing_that_is_read(frames: list[int], design: HapName) -> None:
     guest = Guest.plain("8M", geometry="hap64")
     with p2mperf.build(design, guest) as p2m:
         before = p2m.lookup(every(p2m))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from design_names import HapName
 from hap_guests import (
     GIB,
     PAT,
@@ -51,7 +52,7 @@ def xen_audits_1gb(words: np.ndarray, gfn: int, mfn: int) -> list[int]:
 
 
 @each_design
-def test_a_gigabyte_is_audited_frame_by_frame_which_xen_does_not(design: str) -> None:
+def test_a_gigabyte_is_audited_frame_by_frame_which_xen_does_not(design: HapName) -> None:
     with p2mperf.build(design, one_leaf(18)) as p2m:
         p2m.audit()
         # Xen's own audit finds fault with this table at the second frame.
@@ -77,7 +78,7 @@ def test_a_gigabyte_is_audited_frame_by_frame_which_xen_does_not(design: str) ->
         (2, 3 << 30, "I1"),
     ],
 )
-def test_a_damaged_entry_is_found(design: str, level: int, flip: int, message: str) -> None:
+def test_a_damaged_entry_is_found(design: HapName, level: int, flip: int, message: str) -> None:
     with p2mperf.build(design, Guest.plain("4M", geometry="hap64")) as p2m:
         slot = slot_of(p2m, 512, level)
         slot ^= np.uint64(flip)
@@ -210,7 +211,7 @@ def with_pat(p2m: Any, gfn: int) -> None:
 
 @each_design
 @pytest.mark.parametrize("has_pat", [False, True])
-def test_a_split_keeps_the_pat_bit_in_the_place_it_has_there(design: str, has_pat: bool) -> None:
+def test_a_split_keeps_the_pat_bit_in_the_place_it_has_there(design: HapName, has_pat: bool) -> None:
     with p2mperf.build(design, one_leaf(9)) as p2m:
         if has_pat:
             with_pat(p2m, 0)
@@ -226,7 +227,7 @@ def test_a_split_keeps_the_pat_bit_in_the_place_it_has_there(design: str, has_pa
 
 
 @each_design
-def test_a_split_of_a_gigabyte_keeps_the_pat_bit_of_all_its_parts(design: str) -> None:
+def test_a_split_of_a_gigabyte_keeps_the_pat_bit_of_all_its_parts(design: HapName) -> None:
     with p2mperf.build(design, one_leaf(18)) as p2m:
         slot = slot_of(p2m, 0, 3)
         slot |= np.uint64(PSE_PAT)

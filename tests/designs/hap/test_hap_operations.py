@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from design_names import HapName
 from hypothesis import given, settings
 from naive_hap import NaiveP2m
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ N_BETWEEN = 10
 RAM = ("ram_rw", "ram_logdirty", "ram_ro")
 # Geometry, memory, and whether a whole superpage of the largest kind fits.
 GUESTS = (("hap64", "2050M"), ("hap64", "12M"), ("hap-pae", "12M"), ("hap-nonpae", "20M"))
-DESIGNS = ("hap-walk", "hap-linear")
+DESIGNS: tuple[HapName, ...] = ("hap-walk", "hap-linear")
 OPERATIONS = ("add", "add", "add", "remove", "remove", "change", "change all", "split", "limit", "audit")
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from design_names import PvName
 from small_guests import DESIGNS
 
 _CHILD = """
@@ -85,7 +86,7 @@ print(n_reads["leaves"])
 
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("bits", [64, 32])
-def test_readers_see_the_old_or_the_new_while_two_break_the_same(design: str, bits: int) -> None:
+def test_readers_see_the_old_or_the_new_while_two_break_the_same(design: PvName, bits: int) -> None:
     # Checklist 12.
     code = _CHILD.format(
         tests=str(Path(__file__).parents[2] / "support"), design=design, bits=bits, n_rounds=25

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PvName
 from naive import CONFIGURATIONS, Oracle, boot_extents, coincident_pfns, machine_frames
 
 import p2mperf
 from p2mperf.designs import find
 from p2mperf.guests.presets import PRESETS
 
-DESIGNS = ("pv-tree", "pv-linear")
+DESIGNS: tuple[PvName, ...] = ("pv-tree", "pv-linear")
 POLICIES = ("identity", "invalid")
 N_RANDOM_PFNS = 2000
 
@@ -57,7 +58,7 @@ def test_a_preset_is_what_is_written_down_here(name: str) -> None:
 @pytest.mark.parametrize("above", POLICIES)
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_a_design_answers_as_the_oracle_does(name: str, design: str, above: str) -> None:
+def test_a_design_answers_as_the_oracle_does(name: str, design: PvName, above: str) -> None:
     oracle = oracle_of(name, above)
     guest = p2mperf.Guest.preset(name)
     with p2mperf.build(design, guest, above=above) as p2m:
@@ -66,7 +67,7 @@ def test_a_design_answers_as_the_oracle_does(name: str, design: str, above: str)
         assert p2m.dump() == "\n".join(oracle.dump()) + "\n"
         p2m.audit()
         counted = p2m.footprint()
-    predicted = find(design).predict_footprint(guest, above=above)
+    predicted = type(p2m).predict_footprint(guest, above=above)
     assert counted.pages == predicted.pages
     assert counted.n_vmas == predicted.n_vmas
     assert counted.memory_bytes == predicted.memory_bytes
@@ -75,7 +76,7 @@ def test_a_design_answers_as_the_oracle_does(name: str, design: str, above: str)
 @pytest.mark.parametrize("above", POLICIES)
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("name", ["dom0-64-e820", "domu-64-2049m"])
-def test_every_pfn_of_a_small_guest(name: str, design: str, above: str) -> None:
+def test_every_pfn_of_a_small_guest(name: str, design: PvName, above: str) -> None:
     # One pfn more than the covered mids, so that the end is in it.
     oracle = oracle_of(name, above)
     with p2mperf.build(design, name, above=above) as p2m:
@@ -104,7 +105,7 @@ def test_frames_and_pfns_find_each_other(name: str) -> None:
 
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("entry_bits", [64, 32])
-def test_the_four_pfns_of_the_e820_example(entry_bits: int, design: str) -> None:
+def test_the_four_pfns_of_the_e820_example(entry_bits: int, design: PvName) -> None:
     # 1029 MiB * 256 = 263424 begins the hole, 2001 MiB * 256 = 512256 is the first pfn after it.
     invalid = 2**entry_bits - 1
     identity = 2 ** (entry_bits - 2)

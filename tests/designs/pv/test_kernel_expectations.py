@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PvName
 from kernel_expectations import BUG, EXPECTATIONS, Expectation, Map
 
 import p2mperf
@@ -40,7 +41,7 @@ def written(p2m: Any, pfn: int) -> Any:
         return BUG
 
 
-def asked_of_p2m(expected: Expectation, design: str) -> dict[Any, Any]:
+def asked_of_p2m(expected: Expectation, design: PvName) -> dict[Any, Any]:
     """Build one, and ask."""
     with p2mperf.build(design, guest_of(expected), quirks=expected.quirks) as p2m:
         if expected.question == "writes":
@@ -52,13 +53,13 @@ def asked_of_p2m(expected: Expectation, design: str) -> dict[Any, Any]:
         return frames(p2m, expected)
 
 
-def seen_by_tools(expected: Expectation, design: str) -> dict[Any, Any]:
+def seen_by_tools(expected: Expectation, design: PvName) -> dict[Any, Any]:
     """Frames that tools see."""
     with p2mperf.build(design, guest_of(expected), quirks=expected.quirks) as p2m:
         return {0: p2m.tools.read().size}
 
 
-def comes_up(expected: Expectation, design: str) -> dict[Any, Any]:
+def comes_up(expected: Expectation, design: PvName) -> dict[Any, Any]:
     """Whether it can be built."""
     try:
         with p2mperf.build(design, guest_of(expected), quirks=expected.quirks):
@@ -67,13 +68,13 @@ def comes_up(expected: Expectation, design: str) -> dict[Any, Any]:
         return {0: BUG}
 
 
-def pages(expected: Expectation, design: str) -> dict[Any, Any]:
+def pages(expected: Expectation, design: PvName) -> dict[Any, Any]:
     """Pages by kind, which building takes: `test_configurations` holds one to the other."""
     found = find(design).predict_footprint(guest_of(expected)).pages
     return {kind: found[kind] for kind in expected.answers}
 
 
-def n_frames(kind: Kind) -> Callable[[Expectation, str], dict[Any, Any]]:
+def n_frames(kind: Kind) -> Callable[[Expectation, PvName], dict[Any, Any]]:
     """Frames of a kind, in the guest's map."""
     return lambda expected, _: {0: int(guest_of(expected).runs.select(kind).n_frames.sum())}
 
@@ -92,7 +93,7 @@ def area(expected: Expectation, _: str) -> dict[Any, Any]:
     return {0: area_entries(guest) * guest.geometry.entry_bytes}
 
 
-ASK: dict[str, Callable[[Expectation, str], dict[Any, Any]]] = {
+ASK: dict[str, Callable[[Expectation, PvName], dict[Any, Any]]] = {
     "entries": asked_of_p2m,
     "writes": asked_of_p2m,
     "identity": asked_of_p2m,
@@ -111,5 +112,5 @@ ASK: dict[str, Callable[[Expectation, str], dict[Any, Any]]] = {
     [(expected, design) for expected in EXPECTATIONS for design in expected.designs],
     ids=lambda of: of if isinstance(of, str) else of.name,
 )
-def test_a_kernel_did_the_same(expected: Expectation, design: str) -> None:
+def test_a_kernel_did_the_same(expected: Expectation, design: PvName) -> None:
     assert ASK[expected.question](expected, design) == expected.answers

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from design_names import PvName
 from naive import CONFIGURATIONS, LEAF_PAGES, boot_extents
 from small_guests import DESIGNS, build, life_of, unused
 
 import p2mperf
+from p2mperf.designs.pv.saving import Saved
 from p2mperf.errors import BadInputError, ClosedError
 from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, PAGE_SIZE
@@ -31,7 +33,7 @@ def unowned(p2m: Any, mfns: Any) -> Any:
 
 @both
 @presets
-def test_a_gib_is_ballooned_down_and_up(design: str, preset: str) -> None:
+def test_a_gib_is_ballooned_down_and_up(design: PvName, preset: str) -> None:
     # The 2014 commit names ballooning up and down among its tests. 1 GiB = 262144 frames from 1 GiB on.
     oracle = CONFIGURATIONS[preset].oracle(boot_extents(preset))
     pfns = np.arange(262144, 2 * 262144, dtype=np.uint64)
@@ -56,7 +58,7 @@ def test_a_gib_is_ballooned_down_and_up(design: str, preset: str) -> None:
 
 @both
 @presets
-def test_every_mfn_changes_on_restore_and_nothing_else(design: str, preset: str) -> None:
+def test_every_mfn_changes_on_restore_and_nothing_else(design: PvName, preset: str) -> None:
     oracle = CONFIGURATIONS[preset].oracle(boot_extents(preset))
     with p2mperf.build(design, preset) as p2m:
         dump, tree = p2m.dump(), p2m.tools.read()
@@ -82,7 +84,7 @@ def test_every_mfn_changes_on_restore_and_nothing_else(design: str, preset: str)
 
 @both
 @widths
-def test_a_device_takes_frames_and_their_memory_moves(design: str, bits: int) -> None:
+def test_a_device_takes_frames_and_their_memory_moves(design: PvName, bits: int) -> None:
     # At run time what xen_set_identity_and_remap does at boot: the guest that was built with the hole and the
     # one that was given it later must not differ. 16 MiB, 2 MiB of it at 5 MiB; memory goes to 16 MiB on.
     mib = 256
@@ -110,7 +112,7 @@ def test_a_device_takes_frames_and_their_memory_moves(design: str, bits: int) ->
 
 @both
 @widths
-def test_passthrough_happens_wholly_or_not_at_all(design: str, bits: int) -> None:
+def test_passthrough_happens_wholly_or_not_at_all(design: PvName, bits: int) -> None:
     leaf = LEAF_PAGES[bits]
     with build(design, bits) as p2m:
         before = p2m.lookup(np.arange(24 * leaf))
@@ -128,7 +130,7 @@ def test_passthrough_happens_wholly_or_not_at_all(design: str, bits: int) -> Non
 
 @both
 @widths
-def test_memory_beyond_boot_up_to_the_limit(design: str, bits: int) -> None:
+def test_memory_beyond_boot_up_to_the_limit(design: PvName, bits: int) -> None:
     leaf = LEAF_PAGES[bits]
     guest = Guest.plain("16M", geometry=f"pv{bits}")
     limit = 6 * GIB
@@ -160,7 +162,7 @@ def test_memory_beyond_boot_up_to_the_limit(design: str, bits: int) -> None:
 
 @both
 @widths
-def test_foreign_frames_come_and_go_in_order(design: str, bits: int) -> None:
+def test_foreign_frames_come_and_go_in_order(design: PvName, bits: int) -> None:
     # Checklist 8, 14; and one slot that fails does not stop the next (defect 13 of the list's history).
     leaf = LEAF_PAGES[bits]
     with build(design, bits) as p2m:
@@ -186,7 +188,7 @@ def test_foreign_frames_come_and_go_in_order(design: str, bits: int) -> None:
 
 @both
 @widths
-def test_m2p_override_finds_what_is_mapped_from_elsewhere(design: str, bits: int) -> None:
+def test_m2p_override_finds_what_is_mapped_from_elsewhere(design: PvName, bits: int) -> None:
     leaf = LEAF_PAGES[bits]
     with build(design, bits, m2p_override=True) as p2m, build(design, bits) as since:
         shape, hole = p2m.guest.geometry, 12 * leaf
@@ -210,7 +212,7 @@ def test_m2p_override_finds_what_is_mapped_from_elsewhere(design: str, bits: int
 
 @both
 @widths
-def test_the_way_back(design: str, bits: int) -> None:
+def test_the_way_back(design: PvName, bits: int) -> None:
     # Checklist 11: RAM there and back, foreign to none, MMIO to itself, beyond the machine to none.
     leaf = LEAF_PAGES[bits]
     with build(design, bits) as p2m:
@@ -234,7 +236,7 @@ def test_the_way_back(design: str, bits: int) -> None:
 @both
 @widths
 @pytest.mark.parametrize("early", [True, False], ids=["before", "after"])
-def test_the_m2p_is_the_same_whenever_it_is_asked_for(design: str, bits: int, early: bool) -> None:
+def test_the_m2p_is_the_same_whenever_it_is_asked_for(design: PvName, bits: int, early: bool) -> None:
     with build(design, bits) as p2m:
         if early:
             p2m.m2p  # noqa: B018
@@ -247,14 +249,14 @@ def test_the_m2p_is_the_same_whenever_it_is_asked_for(design: str, bits: int, ea
 
 
 @both
-def test_a_small_machine_and_a_single_page_survive_a_restore(design: str) -> None:
+def test_a_small_machine_and_a_single_page_survive_a_restore(design: PvName) -> None:
     with p2mperf.build(design, Guest.plain("4K")) as p2m:
-        before: Any = p2m.lookup([0])
+        before, nothing = p2m.lookup([0]), cast(Saved, None)
         p2m.restore(p2m.save())
         assert p2m.lookup([0]) != before
         p2m.audit()
         with pytest.raises(BadInputError, match="not saved"):
-            p2m.restore(None)
+            p2m.restore(nothing)
 
 
 def test_the_example_of_the_document_runs() -> None:
@@ -268,7 +270,7 @@ def test_the_example_of_the_document_runs() -> None:
 
 @both
 @widths
-def test_the_m2p_itself_follows_every_write(design: str, bits: int) -> None:
+def test_the_m2p_itself_follows_every_write(design: PvName, bits: int) -> None:
     with build(design, bits) as p2m:
         m2p, invalid = p2m.m2p.words(), p2m.guest.geometry.invalid
         mfn, other = int(p2m.lookup([3])[0]), unused(p2m, 1)[0]
@@ -285,7 +287,7 @@ def test_the_m2p_itself_follows_every_write(design: str, bits: int) -> None:
 
 
 @both
-def test_a_range_that_is_none_is_answered_with_one_sentence(design: str) -> None:
+def test_a_range_that_is_none_is_answered_with_one_sentence(design: PvName) -> None:
     with build(design, 64) as p2m:
         ranges: tuple[tuple[Any, Any], ...] = ((-1, 5), (5, -1), (1.5, 1), ("5", 1))
         for first_pfn, n_frames in ranges:

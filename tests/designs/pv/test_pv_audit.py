@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PvName
 from small_guests import DESIGNS
 
 import p2mperf
@@ -94,7 +95,7 @@ CORRUPTIONS = {
 
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("what", CORRUPTIONS)
-def test_an_audit_names_what_was_broken(what: str, design: str) -> None:
+def test_an_audit_names_what_was_broken(what: str, design: PvName) -> None:
     corrupt, message = CORRUPTIONS[what]
     with p2mperf.build(design, "dom0-64-e820") as p2m:
         p2m.audit()
@@ -154,7 +155,7 @@ def test_an_audit_reads_the_extent_behind_large_holes() -> None:
 
 
 @pytest.mark.parametrize("design", DESIGNS)
-def test_an_audit_of_32_bit_tables(design: str) -> None:
+def test_an_audit_of_32_bit_tables(design: PvName) -> None:
     with p2mperf.build(design, "dom0-32-e820") as p2m:
         p2m.audit()
         words_of(p2m, int(p2m.leaf_frames[0]))[7] = 2**32 - 1

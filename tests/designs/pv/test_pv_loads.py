@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PvName
 from small_guests import DESIGNS
 
 from p2mperf.units import PAGE_SIZE
@@ -119,7 +120,7 @@ def test_nested_reads_go_through_the_m2p_and_back(built: Any) -> None:
 
 
 @pytest.mark.parametrize("design", DESIGNS)
-def test_a_probe_notes_the_very_words_that_are_read(built: Any, design: str) -> None:
+def test_a_probe_notes_the_very_words_that_are_read(built: Any, design: PvName) -> None:
     p2m = built(design, "dom0-64-e820")
     for pfn in (1000, 263424, 400000, 1036000):
         found = p2m.lookup_path(pfn)

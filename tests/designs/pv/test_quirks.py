@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import test_quirks_at_boot
 import test_quirks_of_memory
+from design_names import PvName
 from naive import LEAF_PAGES
 from small_guests import DESIGNS, build, small_guest, unused
 
@@ -22,7 +23,7 @@ widths = pytest.mark.parametrize("bits", [64, 32])
 LAYOUTS = {"pv-tree": "tree", "pv-linear": "list"}
 
 
-def with_and_without(quirk: str, design: str, bits: int, **options: Any) -> Any:
+def with_and_without(quirk: str, design: PvName, bits: int, **options: Any) -> Any:
     """The design with the quirk, and as it is without."""
     return build(design, bits, quirks=(quirk,), **options), build(design, bits, **options)
 
@@ -245,7 +246,7 @@ def test_hint_is_a_pfn(bits: int) -> None:
 
 @pytest.mark.parametrize("design", DESIGNS)
 @widths
-def test_bug_beyond_end(design: str, bits: int) -> None:
+def test_bug_beyond_end(design: PvName, bits: int) -> None:
     wrong, right = with_and_without("bug-beyond-end", design, bits)
     with wrong, right:
         shape, (mfn,) = wrong.guest.geometry, unused(wrong, 1)
@@ -315,7 +316,7 @@ def test_widening_does_not_tell_the_tools(bits: int) -> None:
 
 
 @pytest.mark.parametrize("design", DESIGNS)
-def test_a_quirk_of_another_design_is_refused(design: str) -> None:
+def test_a_quirk_of_another_design_is_refused(design: PvName) -> None:
     for name, quirk in QUIRKS.items():
         if LAYOUTS[design] not in quirk.layouts:
             with pytest.raises(BadInputError, match=f"unknown quirk of {design}"):

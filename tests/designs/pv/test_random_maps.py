@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PvName
 from hypothesis import assume, event, given, settings, strategies as st
 from naive import LEAF_PAGES, MAX_P2M_PFN, MID_PAGES, PAGE, Extent, Oracle, Row, clip
 from naive_boot import BootTree
@@ -19,7 +20,7 @@ from p2mperf.designs import find
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
 
-DESIGNS = ("pv-tree", "pv-linear")
+DESIGNS: tuple[PvName, ...] = ("pv-tree", "pv-linear")
 BACKINGS = ("kernel", "mixed", "huge", "swapped")
 N_MAPS = 70
 SAMPLED_PFNS = 300
@@ -202,7 +203,7 @@ def classes_of_map(oracle: Oracle) -> set[str]:
 N_TABLE_LOADS = {64: 4, 32: 3}
 
 
-def expected_loads(design: str, oracle: Oracle, pfn: int, first_kind: str) -> set[int]:
+def expected_loads(design: PvName, oracle: Oracle, pfn: int, first_kind: str) -> set[int]:
     """How many loads a look-up may take, by what the pfn is and the kind of page its first load met."""
     kind = oracle.kind(pfn)
     if design == "pv-tree":
@@ -216,7 +217,7 @@ def expected_loads(design: str, oracle: Oracle, pfn: int, first_kind: str) -> se
     return {1 + N_TABLE_LOADS[oracle.entry_bits]} if shared else {1}
 
 
-def walk_class(design: str, p2m: Any, oracle: Oracle, pfn: int) -> str:
+def walk_class(design: PvName, p2m: Any, oracle: Oracle, pfn: int) -> str:
     """Look one pfn up with its path, check the number of loads, and name the class of the walk."""
     answer = p2m.lookup_path(pfn)
     assert answer.entry == oracle.entry(pfn)
@@ -280,7 +281,7 @@ def compare(drawn: Drawn, reached: Counter[str]) -> None:
             p2m.audit()
             reached.update({walk_class(design, p2m, oracle, pfn) for pfn in boundaries})
             counted = p2m.footprint()
-        predicted = find(design).predict_footprint(guest, above=drawn.above)
+        predicted = type(p2m).predict_footprint(guest, above=drawn.above)
         assert counted.pages == predicted.pages, design
         assert counted.memory_bytes == predicted.memory_bytes, design
         if design == "pv-tree":

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PvName
 from naive import CONFIGURATIONS, boot_extents, machine_frames
 from naive_scenarios import GIB_PAGES, JUDGES, RangeLife
 from small_guests import DESIGNS, small_guest
@@ -29,11 +30,11 @@ all_scenarios = pytest.mark.parametrize("name", SCENARIOS)
 
 
 @cache
-def judge_at_boot(guest: str, design: str) -> RangeLife:
+def judge_at_boot(guest: str, design: PvName) -> RangeLife:
     return RangeLife(CONFIGURATIONS[guest].oracle(boot_extents(guest)), design, END, SPARE)
 
 
-def judge(guest: str, design: str) -> RangeLife:
+def judge(guest: str, design: PvName) -> RangeLife:
     return judge_at_boot(guest, design).fresh(SPARE)
 
 
@@ -63,7 +64,7 @@ def took(step: Step) -> tuple[int, int, int]:
 @both
 @guests
 @pytest.mark.parametrize("name", ["balloon", "passthrough"])
-def test_every_step_leaves_what_the_oracle_says(guest: str, design: str, name: str) -> None:
+def test_every_step_leaves_what_the_oracle_says(guest: str, design: PvName, name: str) -> None:
     life = judge(guest, design)
     expected = JUDGES[name](life, machine_frames(guest))
     n_before = (0, 0, 0)
@@ -79,7 +80,7 @@ def test_every_step_leaves_what_the_oracle_says(guest: str, design: str, name: s
 
 @both
 @guests
-def test_a_restore_changes_every_mfn_and_nothing_else(guest: str, design: str) -> None:
+def test_a_restore_changes_every_mfn_and_nothing_else(guest: str, design: PvName) -> None:
     life = judge(guest, design)
     expected = JUDGES["save-restore"](life, machine_frames(guest))
     n_boot = life.boot.n_boot_pages
@@ -127,7 +128,7 @@ MAPPINGS = {
 
 @both
 @guests
-def test_what_scenarios_take_by_hand(guest: str, design: str) -> None:
+def test_what_scenarios_take_by_hand(guest: str, design: PvName) -> None:
     totals = {
         "balloon": (ABOVE[guest, design], MAPPINGS[guest, design]),
         "save-restore": ((TOOLS[guest], 0, 0), (MAPPINGS[guest, design][0],) * 2),
@@ -169,7 +170,7 @@ def test_how_many_frames_each_step_is_about() -> None:
 @both
 @pytest.mark.parametrize("guest", ["domu-64-2049m", "domu-32-512m", "dom0-32-e820", small_guest(64)])
 @pytest.mark.parametrize("name", ["balloon", "save-restore"])
-def test_what_needs_no_hole_happens_to_any_guest(guest: Any, design: str, name: str) -> None:
+def test_what_needs_no_hole_happens_to_any_guest(guest: Any, design: PvName, name: str) -> None:
     # An odd size with padding, one mid in part, balloonable memory, identity between frames with memory.
     steps = p2mperf.life(guest, name, design, limit="8G")
     assert steps["done"].tolist() == steps["wanted"].tolist()
@@ -177,7 +178,7 @@ def test_what_needs_no_hole_happens_to_any_guest(guest: Any, design: str, name: 
 
 @both
 @pytest.mark.parametrize("n_pages", [1, 7, 8, 9])
-def test_the_smallest_guests(design: str, n_pages: int) -> None:
+def test_the_smallest_guests(design: PvName, n_pages: int) -> None:
     guest = p2mperf.Guest.plain(n_pages * 4096)
     for name in ("balloon", "save-restore"):
         steps = p2mperf.life(guest, name, design, limit=GIB)
@@ -186,7 +187,7 @@ def test_the_smallest_guests(design: str, n_pages: int) -> None:
 
 @both
 @pytest.mark.parametrize("guest", ["domu-32-512m", "domu-64-2049m", "dom0-64-8g"])
-def test_a_guest_without_memory_in_the_hole_is_told_so(guest: str, design: str) -> None:
+def test_a_guest_without_memory_in_the_hole_is_told_so(guest: str, design: PvName) -> None:
     with pytest.raises(BadInputError, match=f"needs memory from 3 to 4 GiB, which {guest} has not"):
         p2mperf.life(guest, "passthrough", design)
 
@@ -196,7 +197,7 @@ def test_a_guest_without_memory_in_the_hole_is_told_so(guest: str, design: str) 
     ("name", "limit", "enough"),
     [("balloon", "8G", "9G"), ("passthrough", 0, "9G"), ("passthrough", "8G", "9G")],
 )
-def test_a_limit_that_is_too_low_is_told_so(design: str, name: str, limit: Any, enough: str) -> None:
+def test_a_limit_that_is_too_low_is_told_so(design: PvName, name: str, limit: Any, enough: str) -> None:
     with pytest.raises(BadInputError, match=f"no room above its map: set a limit of {enough} or more"):
         p2mperf.life("domu-64-8g", name, design, limit=limit)
     steps = p2mperf.life("domu-64-8g", name, design, limit=enough)
@@ -212,7 +213,7 @@ def test_a_limit_that_is_too_low_is_told_so(design: str, name: str, limit: Any, 
         ("balloon", "pv-linear-nested", "pv-linear-nested cannot be written"),
     ],
 )
-def test_what_is_no_scenario_or_has_no_life(scenario: str, design: str, message: str) -> None:
+def test_what_is_no_scenario_or_has_no_life(scenario: str, design: PvName, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         p2mperf.life("domu-64-8g", scenario, design)
     if message.startswith("pv-linear-nested"):
@@ -228,7 +229,7 @@ def steps_of(p2m: Any, name: str) -> list[Step]:
 
 
 @both
-def test_a_lack_of_pages_is_a_step_that_was_not_done(design: str) -> None:
+def test_a_lack_of_pages_is_a_step_that_was_not_done(design: PvName) -> None:
     # An eighth of 16 MiB is 2 MiB, the leaf behind the map: it needs a page, and there is none.
     with p2mperf.build(design, p2mperf.Guest.plain("16M"), limit="1G", n_spare=0) as p2m:
         steps = steps_of(p2m, "balloon")
@@ -238,7 +239,7 @@ def test_a_lack_of_pages_is_a_step_that_was_not_done(design: str) -> None:
 
 @both
 def test_a_step_that_breaks_an_invariant_is_an_audit_error(
-    design: str, monkeypatch: pytest.MonkeyPatch
+    design: PvName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with p2mperf.build(design, p2mperf.Guest.plain("16M"), limit="1G") as p2m:
         steps = run_scenario("balloon", p2m)
@@ -302,7 +303,7 @@ def hotplugs_anything(p2m: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_a_p2m_does_wrongly_is_seen(
-    monkeypatch: pytest.MonkeyPatch, design: str, fault: Any, name: str, seen: list[str]
+    monkeypatch: pytest.MonkeyPatch, design: PvName, fault: Any, name: str, seen: list[str]
 ) -> None:
     with p2mperf.build(design, p2mperf.Guest.plain("16M"), limit="1G") as p2m:
         steps_of(p2m, name)  # compiled, and as it should be

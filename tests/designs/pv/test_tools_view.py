@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PvName
 from naive import LEAF_PAGES
 from small_guests import DESIGNS, build, life_of, unused
 
@@ -20,7 +21,7 @@ widths = pytest.mark.parametrize("bits", [64, 32])
 
 @both
 @pytest.mark.parametrize("preset", ["dom0-64-e820", "dom0-32-e820", "domu-64-2049m", "domu-32-512m"])
-def test_tools_read_what_the_guest_reads(design: str, preset: str) -> None:
+def test_tools_read_what_the_guest_reads(design: PvName, preset: str) -> None:
     # Identity is not for tools: where a shared leaf means it they read INVALID, in a private one the entry.
     with p2mperf.build(design, preset) as p2m:
         seen = p2m.tools.read()
@@ -37,7 +38,7 @@ def test_tools_read_what_the_guest_reads(design: str, preset: str) -> None:
 
 @both
 @widths
-def test_whole_mids_that_are_shared_look_missing(design: str, bits: int) -> None:
+def test_whole_mids_that_are_shared_look_missing(design: PvName, bits: int) -> None:
     # Checklist 10. The small guest has one mid with leaves of its own, one all identity, one all missing.
     with build(design, bits) as p2m:
         tools = p2m.tools
@@ -51,7 +52,7 @@ def test_whole_mids_that_are_shared_look_missing(design: str, bits: int) -> None
 
 @both
 @widths
-def test_the_tree_follows_each_leaf(design: str, bits: int) -> None:
+def test_the_tree_follows_each_leaf(design: PvName, bits: int) -> None:
     leaf = LEAF_PAGES[bits]
     with build(design, bits) as p2m:
         life = life_of(p2m)
@@ -104,7 +105,7 @@ def test_the_generation_is_odd_while_a_mapping_changes(bits: int, monkeypatch: p
 
 @both
 @widths
-def test_a_tree_has_no_linear_interface(design: str, bits: int) -> None:
+def test_a_tree_has_no_linear_interface(design: PvName, bits: int) -> None:
     with build(design, bits) as p2m:
         info = p2m.tools.info
         if design == "pv-tree":
@@ -120,7 +121,7 @@ def test_a_tree_has_no_linear_interface(design: str, bits: int) -> None:
 
 @both
 @widths
-def test_the_count_grows_by_whole_leaves(design: str, bits: int) -> None:
+def test_the_count_grows_by_whole_leaves(design: PvName, bits: int) -> None:
     # 16 MiB at boot are whole leaves at either width; the count is an exclusive end.
     guest = Guest.plain("16M", geometry=f"pv{bits}")
     leaf = LEAF_PAGES[bits]
@@ -136,14 +137,14 @@ def test_the_count_grows_by_whole_leaves(design: str, bits: int) -> None:
 
 @both
 @widths
-def test_an_odd_end_is_counted_up(design: str, bits: int) -> None:
+def test_an_odd_end_is_counted_up(design: PvName, bits: int) -> None:
     # 2049 MiB = 524544 pages: 1024 leaves of 512 and half a leaf; 512 of 1024 and a quarter.
     with p2mperf.build(design, Guest.plain("2049M", geometry=f"pv{bits}")) as p2m:
         assert p2m.tools.n_entries == {64: 1025 * 512, 32: 513 * 1024}[bits]
 
 
 @both
-def test_a_corrupt_tree_is_found(design: str) -> None:
+def test_a_corrupt_tree_is_found(design: PvName) -> None:
     with build(design, 64) as p2m:
         tools = p2m.tools
         mid = p2m.pool.words(int(tools._mids[0]), np.uint64)

@@ -9,7 +9,7 @@ import pytest
 from naive import LEAF_PAGES, MID_PAGES, PAGE, Oracle, Row
 from naive_boot import BootTree
 
-from p2mperf.designs import find
+from p2mperf.designs.pv.tree import PvTree
 from p2mperf.guests.guest import Guest
 
 KINDS = ("ram", "ram", "ram", "acpi", "reserved", "")
@@ -19,7 +19,7 @@ N_MAPS = 150
 def predicted(rows: list[Row], n_boot: int, n_max: int, bits: int, above: str) -> tuple[int, int]:
     """Private leaves and mids that the package foresees."""
     guest = Guest.from_e820(rows, n_boot * PAGE, n_max * PAGE, geometry=f"pv{bits}")
-    pages = find("pv-tree").predict_footprint(guest, above=above).pages
+    pages = PvTree.predict_footprint(guest, above=above).pages
     return pages["leaf"], pages["mid"]
 
 

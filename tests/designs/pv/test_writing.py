@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PvName
 from naive import LEAF_PAGES
 from small_guests import DESIGNS, build, life_of, small_guest, unused
 
@@ -42,7 +43,7 @@ def around(p2m: Any, pfn: int) -> Any:
 @pytest.mark.parametrize("where", ["index 0", "middle", "last"])
 @pytest.mark.parametrize("kind", ["missing", "identity", "identity mid", "missing mid"])
 def test_first_write_into_a_shared_leaf_keeps_its_neighbours(
-    design: str, bits: int, where: str, kind: str
+    design: PvName, bits: int, where: str, kind: str
 ) -> None:
     # Checklist 6. Of the small guest, in leaves: 12 is missing on both (above the maximum), 30 is identity in
     # a mid that has private leaves, mid 1 is all identity, mid 2 all missing.
@@ -80,7 +81,7 @@ def test_both_pages_of_a_split_mid_are_linked(bits: int) -> None:
 
 @both
 @widths
-def test_writes_that_need_no_leaf_take_none(design: str, bits: int) -> None:
+def test_writes_that_need_no_leaf_take_none(design: PvName, bits: int) -> None:
     # Checklist 7.
     leaf = LEAF_PAGES[bits]
     with build(design, bits, n_spare=0) as p2m:
@@ -97,7 +98,7 @@ def test_writes_that_need_no_leaf_take_none(design: str, bits: int) -> None:
 
 @both
 @widths
-def test_beyond_the_end_only_invalid_is_taken(design: str, bits: int) -> None:
+def test_beyond_the_end_only_invalid_is_taken(design: PvName, bits: int) -> None:
     # Checklist 2 and 8: refused, and never fatal.
     with build(design, bits) as p2m:
         shape, end = p2m.guest.geometry, p2m.end_pfn
@@ -117,7 +118,7 @@ def test_beyond_the_end_only_invalid_is_taken(design: str, bits: int) -> None:
 @widths
 @pytest.mark.parametrize("with_tools", [False, True], ids=["", "tools"])
 def test_a_page_that_is_not_there_leaves_everything_as_it_was(
-    design: str, bits: int, with_tools: bool
+    design: PvName, bits: int, with_tools: bool
 ) -> None:
     # Checklist 13: a first write into a shared mid takes, one after the other, the last-level pages (one; two
     # for a list at 32 bits), the tools' mid if there is a tree, and the leaf. Each may be the one that fails.
@@ -140,7 +141,7 @@ def test_a_page_that_is_not_there_leaves_everything_as_it_was(
 
 
 @both
-def test_what_cannot_be_had_does_not_stop_what_can(design: str) -> None:
+def test_what_cannot_be_had_does_not_stop_what_can(design: PvName) -> None:
     # Two pages: the leaf in the shared mid would take both and come first; of the two later ones in mid 0,
     # which is private, each takes one. With one page less the first is refused and one of the others fits.
     pfns = [512 * 512 + 9, 12 * 512, 13 * 512]
@@ -153,7 +154,7 @@ def test_what_cannot_be_had_does_not_stop_what_can(design: str) -> None:
 @both
 @widths
 def test_a_write_where_no_mapping_can_be_had_is_refused(
-    design: str, bits: int, monkeypatch: pytest.MonkeyPatch
+    design: PvName, bits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leaf = LEAF_PAGES[bits]
     with build(design, bits) as p2m:
@@ -189,7 +190,7 @@ def test_a_mapping_that_fails_half_way_is_taken_back(monkeypatch: pytest.MonkeyP
 
 @both
 @widths
-def test_nothing_is_merged_back(design: str, bits: int) -> None:
+def test_nothing_is_merged_back(design: PvName, bits: int) -> None:
     # Checklist 8: page counts only grow.
     leaf = LEAF_PAGES[bits]
     with build(design, bits) as p2m:
@@ -207,7 +208,7 @@ def test_nothing_is_merged_back(design: str, bits: int) -> None:
 
 @both
 @widths
-def test_writes_happen_in_order(design: str, bits: int) -> None:
+def test_writes_happen_in_order(design: PvName, bits: int) -> None:
     leaf = LEAF_PAGES[bits]
     pfn = 2 * leaf * leaf + 1
     with build(design, bits) as p2m:
@@ -220,7 +221,7 @@ def test_writes_happen_in_order(design: str, bits: int) -> None:
 
 @both
 @widths
-def test_a_frame_whose_number_it_has_itself_is_memory(design: str, bits: int) -> None:
+def test_a_frame_whose_number_it_has_itself_is_memory(design: PvName, bits: int) -> None:
     # Checklist 4: a real mfn equal to its pfn is not identity, and one marker does not make another.
     with build(design, bits) as p2m:
         shape = p2m.guest.geometry
@@ -235,7 +236,7 @@ def test_a_frame_whose_number_it_has_itself_is_memory(design: str, bits: int) ->
 @both
 @pytest.mark.parametrize("size", ["4K", "2044K", "2M", "2052K", "2049M", "5000M"])
 @widths
-def test_odd_sizes_can_be_written_to_the_last_frame(design: str, size: str, bits: int) -> None:
+def test_odd_sizes_can_be_written_to_the_last_frame(design: PvName, size: str, bits: int) -> None:
     # Checklist 1: the padding reads INVALID and can be written, for its leaf is private.
     guest = Guest.plain(size, geometry=f"pv{bits}")
     leaf = guest.geometry.leaf_frames
@@ -265,7 +266,7 @@ def test_the_drawn_example_breaks_into_the_same_leaves() -> None:
 
 @both
 @widths
-def test_audit_after_writes_still_finds_what_is_wrong(design: str, bits: int) -> None:
+def test_audit_after_writes_still_finds_what_is_wrong(design: PvName, bits: int) -> None:
     leaf = LEAF_PAGES[bits]
 
     def entry_of_another(p2m: Any) -> None:
@@ -302,7 +303,7 @@ def test_audit_after_writes_still_finds_what_is_wrong(design: str, bits: int) ->
 
 
 @both
-def test_bad_input_is_answered_with_one_sentence(design: str) -> None:
+def test_bad_input_is_answered_with_one_sentence(design: PvName) -> None:
     with build(design, 32) as p2m:
         n_machine = p2m.guest.machine.n_frames
         for pfns, entries, message in (
@@ -334,7 +335,7 @@ def test_the_nested_list_can_only_be_read() -> None:
 
 @both
 @widths
-def test_shapes_are_kept(design: str, bits: int) -> None:
+def test_shapes_are_kept(design: PvName, bits: int) -> None:
     with build(design, bits) as p2m:
         pfns = np.arange(6).reshape(2, 3)
         mfns = p2m.balloon_down(pfns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from design_names import PvName
 from naive import LEAF_PAGES
 from small_guests import DESIGNS, build, oracle_of, small_guest
 
@@ -58,7 +59,8 @@ def test_identity_of_a_range_shares_what_it_can_in_a_tree(bits: int) -> None:
     # leaves at the edges, five shared ones between; a list needs all seven.
     leaf = LEAF_PAGES[bits]
     first, end = 12 * leaf + 1, 19 * leaf - 1
-    for design, n_leaves in (("pv-tree", 2), ("pv-linear", 7)):
+    n_leaves_of: dict[PvName, int] = {"pv-tree": 2, "pv-linear": 7}
+    for design, n_leaves in n_leaves_of.items():
         with build(design, bits) as p2m:
             assert p2m.set_identity(first, end - first) == end - first
             assert p2m.n_breaks == {"leaf": n_leaves, "mid": 0}
@@ -82,7 +84,7 @@ def test_identity_of_a_whole_mid_is_one_slot_in_a_tree(bits: int) -> None:
 
 @both
 @widths
-def test_boot_of_the_small_guest_is_what_the_oracle_says(design: str, bits: int) -> None:
+def test_boot_of_the_small_guest_is_what_the_oracle_says(design: PvName, bits: int) -> None:
     guest = small_guest(bits)
     oracle = oracle_of(guest)
     pfns = [pfn for pfn in oracle.boundaries() if pfn < 2**32]

@@ -6,21 +6,73 @@ tell of the same work.
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+# Between two words that stay in one line; written as a space.
+NO_BREAK = "\N{NO-BREAK SPACE}"
+ANY_WIDTH = 1_000_000  # of lines in a file or a pipe
 _LOG_SECONDS = 10.0  # between two lines of a log
 
 
 def say(sentence: str) -> None:
     """Say one sentence on stderr, and who says it."""
-    sys.stderr.write(f"p2mperf: {sentence}\n")
+    text = f"p2mperf: {sentence}"
+    sys.stderr.write(f"{broken(text, stderr_columns(), 2)}\n")
+
+
+def broken(line: str, width: int, indent: int) -> str:
+    """Break a line that is too long between words, but not within a command in backquotes.
+
+    Parameters
+    ----------
+    line : str
+        One line.
+    width : int
+        Characters that there are in one.
+    indent : int
+        How far in the others begin.
+
+    Returns
+    -------
+    str
+        Without a final newline. A word that is longer than a line stays whole.
+
+    Examples
+    --------
+    >>> print(broken("say `one two three` to go on", 18, 2))
+    say
+      `one two three`
+      to go on
+    """
+    if len(line) <= width:
+        return line
+    whole = re.sub("`[^`]*`", lambda command: command[0].replace(" ", NO_BREAK), line)
+    return fill(
+        whole,
+        width,
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+        replace_whitespace=False,
+    ).replace(NO_BREAK, " ")
+
+
+def stderr_columns() -> int:
+    """How wide a terminal is that stderr is; any width where it is none."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or ANY_WIDTH
+    except (OSError, ValueError):
+        return ANY_WIDTH
 
 
 @dataclass(frozen=True)

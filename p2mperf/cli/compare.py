@@ -69,9 +69,10 @@ _QUIET = (
     "marks_a",
     "marks_b",
 )
-
-# What each form is without, as `in_words` says it too; programs get all of it.
-_LEFT_OUT = {"text": ["ratio_low", "ratio_high"], "markdown": ["reason"]}
+# Where these differ from row to row, names say it, or `in_words` does.
+_IN_NAMES = ("geometry", "guest_pages", "family", "n_processes_a", "n_processes_b", "level")
+_IN_WORDS = ["ratio", "ratio_low", "ratio_high", "verdict", "marks_a", "marks_b"]
+_OF_STREAM = ["stream", "hole_fraction", "identity_fraction", "hole_pattern"]
 # What the words of an agreement say already.
 _SAID = ["stream_label", "lowest", "highest", "verdict", "faster", "level"]
 
@@ -91,8 +92,13 @@ def main(argv: list[str]) -> int:
     frame_a, frame_b = load(sources_a), load(sources_b)
     table = compare(frame_a, frame_b, force=arguments.force)
     _say_what_is_compared(frame_a, frame_b, table)
-    shown = table.drop(columns=_LEFT_OUT.get(arguments.form or "text", []))
-    show.table(shown, arguments.form, _QUIET)
+    if arguments.form is None:
+        show.table(_for_people(table), quiet=_QUIET)
+    else:
+        # `in_words` says it in short.
+        show.table(
+            table.drop(columns="reason") if arguments.form == "markdown" else table, arguments.form, _QUIET
+        )
     for sentence in notes_on(table["verdict"], [*table["marks_a"], *table["marks_b"]]):
         show.note(sentence)
     show.note(f"highest ratio: {_named(worst(table))}")
@@ -102,6 +108,24 @@ def main(argv: list[str]) -> int:
     for _, row in slower.iterrows():
         show.note(f"slower than {arguments.fail_above:g}: {_named(row)}")
     return 0 if slower.empty else REGRESSION
+
+
+def _for_people(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column for each thing that differs, and the direction and its reason in words."""
+    from p2mperf.analysis.samples import operation_label, stream_label
+
+    columns = zip(table["reason"], table["marks_a"], table["marks_b"], strict=True)
+    why = [
+        "; ".join([show.reason_in_short(said), *[f"A is {a}"] * bool(a), *[f"B is {b}"] * bool(b)])
+        for said, a, b in columns
+    ]
+    labelled = table.assign(
+        stream=[stream_label(*row) for row in table[_OF_STREAM].itertuples(index=False, name=None)],
+        operation=list(map(operation_label, table["operation"], table["preamble"])),
+        reason=why,
+    )
+    same = [name for name in _IN_NAMES if len(set(table[name])) > 1]
+    return labelled.drop(columns=[*_OF_STREAM[1:], "preamble", *_IN_WORDS, *same])
 
 
 def _verdicts(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import shlex
 import shutil
 from argparse import Action, HelpFormatter as _HelpFormatter
 from collections.abc import Iterable
-from textwrap import fill
+from textwrap import fill, wrap
 
 from p2mperf.cli.invocation import as_called, program
 
@@ -30,6 +30,9 @@ class HelpFormatter(_HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return filled(text, width)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
     def _format_usage(
         self, usage: str | None, actions: Iterable[Action], groups: object, prefix: str | None

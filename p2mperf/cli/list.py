@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
 
 def command_parser() -> Parser:
     """Make the parser of this command."""
-    parser = make_parser("list", "Say what there is to name, and what each of it is.", _EPILOG)
+    parser = make_parser("list", "List what can be named, each with a line on what it is.", _EPILOG)
     parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; default: all")
     parser.add_argument("--json", action="store_true", help="names, descriptions and more, as JSON")
     return parser
@@ -170,15 +170,19 @@ def _design_names() -> list[str]:
 def _designs() -> Iterator[Row]:
     from p2mperf.designs import find, registry
 
+    classes: dict[str, str] = {}
     for name, spec in registry().items():
         try:
             kind = find(name)
         except P2mperfError as error:
             yield {"name": name, "description": f"broken: {error}"}
             continue
+        classes[f"`{kind.__name__}`"] = name
+        said = (getdoc(kind) or "").partition("\n")[0].rstrip(".").removesuffix("; parameters as there")
         yield {
             "name": name,
-            "description": (getdoc(kind) or "").partition("\n")[0].rstrip("."),
+            # One that is another on other pages names that one's class.
+            "description": " ".join(classes.get(word, word) for word in said.split()),
             "family": kind.family,
             "follows": kind.follows,
             "headline": spec.headline,
@@ -251,7 +255,7 @@ def _figures() -> Iterator[Row]:
             yield {"name": name, "description": f"broken: {error}"}
             continue
         made_of = "results" if spec.measured else spec.source.kind if spec.source else "arithmetic"
-        yield {"name": name, "description": f"{spec.question} (from {made_of})", "made_of": made_of}
+        yield {"name": name, "description": spec.question, "made_of": made_of}
 
 
 def _limit_names() -> list[str]:
@@ -266,7 +270,7 @@ def _limits() -> Iterator[Row]:
     for name, limit in every_limit().items():
         yield {
             "name": name,
-            "description": f"{limit.unit}; {', '.join(limit.geometries)}",
+            "description": f"{limit.unit} of {', '.join(limit.geometries)}: {limit.remark or limit.source}",
             "unit": limit.unit,
             "geometries": list(limit.geometries),
             "remark": limit.remark,

@@ -32,7 +32,7 @@ def next_steps(results: Path) -> dict[str, str]:
     # ./run installs what a report needs; where that is not there, nothing else may be named.
     reporting = program() if find_spec("papermill") else run
     steps[f"{reporting} report --results {where}"] = "writes a report on them"
-    steps[f"{run} lab"] = f'opens the notebooks: data = "{results.resolve()}" makes them show these results'
+    steps[f"{run} lab"] = f'opens the notebooks; data = "{results.resolve()}" has them show these results'
     return steps
 
 

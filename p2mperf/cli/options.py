@@ -99,7 +99,9 @@ def add_repeated(parser: argparse.ArgumentParser, option: str, text: str, metava
 
 def add_design_and_guest(parser: argparse.ArgumentParser) -> None:
     """Add ``--design``, ``--guest`` and what describes a guest by size."""
-    parser.add_argument("--design", required=True, metavar="NAME", help="pv-tree, pv-linear, ...")
+    parser.add_argument(
+        "--design", required=True, metavar="NAME", help="pv-tree, pv-linear ...; `list designs` has all"
+    )
     parser.add_argument(
         "--guest", metavar="NAME", help="as results call it: a preset, dom0-64-e820, or pv-64-8g"
     )

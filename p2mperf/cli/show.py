@@ -9,11 +9,19 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from textwrap import fill, wrap
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from p2mperf.cli.invocation import as_called, program
-from p2mperf.progress import Line, Progress, say as say_as_it_is
+from p2mperf.progress import (
+    ANY_WIDTH,
+    NO_BREAK,
+    Line,
+    Progress,
+    broken,
+    say as say_as_it_is,
+    stderr_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +38,7 @@ __all__ = [
     "frame_as_json",
     "line_width",
     "note",
+    "reason_in_short",
     "say",
     "table",
     "terminal_width",
@@ -37,12 +46,9 @@ __all__ = [
     "unrest_line",
     "write",
 ]
-# Between two words that stay in one line; written as a space.
-NO_BREAK = "\N{NO-BREAK SPACE}"
-# What a file or a pipe takes, and how long lines of prose are at most.
-_ANY_WIDTH = 1_000_000
+# How long lines of prose are at most.
 _PROSE_WIDTH = 108
-_LEAST_CELL = 10
+_LEAST_CELL, _LONGEST_WORD = 10, 20
 # A first word, and what stands beside it.
 _BESIDE = re.compile(r"\s*\S+\s{2,}")
 
@@ -62,19 +68,15 @@ def _broken(line: str, width: int) -> str:
     """A line in several, which go on below what stands beside its first word, or further in."""
     beside = _BESIDE.match(line)
     indent = beside.end() if beside else len(line) - len(line.lstrip()) + 2
-    return fill(
-        line,
-        width,
-        subsequent_indent=" " * min(indent, width // 2),
-        break_on_hyphens=False,
-        break_long_words=False,
-        replace_whitespace=False,
-    )
+    return broken(line, width, min(indent, width // 2))
 
 
 def note(text: str) -> None:
-    """Write lines on stderr as they are: what to know about the data on stdout."""
-    sys.stderr.write(f"{as_called(text)}\n")
+    """Write what to know about the data on stdout on stderr; lines further in are commands, and stay whole."""
+    width = stderr_columns()
+    lines = as_called(text).split("\n")
+    broken_lines = (line if line.startswith("  ") else broken(line, width, 2) for line in lines)
+    sys.stderr.write("\n".join(broken_lines) + "\n")
 
 
 def say(sentence: str) -> None:
@@ -185,7 +187,7 @@ def text_table(heads: Iterable[str], rows: Iterable[Iterable[object]], width: in
 
 def terminal_width() -> int:
     """How many characters a line of stdout may have: those of a terminal, and any number elsewhere."""
-    return shutil.get_terminal_size((_ANY_WIDTH, 0)).columns
+    return shutil.get_terminal_size((ANY_WIDTH, 0)).columns
 
 
 def line_width() -> int:
@@ -194,7 +196,8 @@ def line_width() -> int:
 
 
 def _longest_word(cell: str) -> int:
-    return max(map(len, cell.split(" ")))
+    """What a column has to be wide for a cell: names are not broken, but paths and ranges may be."""
+    return min(max(map(len, cell.split(" "))), _LONGEST_WORD)
 
 
 def _narrowed(widths: list[int], least: list[int], room: int) -> list[int]:
@@ -233,6 +236,20 @@ def _blocks(lines: Sequence[Sequence[str]], width: int) -> str:
             )
         )
     return "\n\n".join(blocks).replace(NO_BREAK, " ")
+
+
+def reason_in_short(reason: str) -> str:
+    """Shorten a verdict's reason to what a table does not say elsewhere: not its interval, and no rule twice.
+
+    Examples
+    --------
+    >>> reason_in_short("interval 0.97 to 1.06 holds 1 and reaches beyond 3 %")
+    'holds 1 and reaches beyond 3 %'
+    """
+    said = re.sub(r"^interval \S+ to \S+ (excludes 1, )?", "", reason)
+    said = re.sub(r", stays under Benjamini-Hochberg.*? rows?\b", "", said)
+    said = re.sub(r"under Benjamini-Hochberg.*? rows?\b", "among all rows", said)
+    return re.sub(r"\bp = ", f"p{NO_BREAK}={NO_BREAK}", said)
 
 
 def unrest_line(found: Iterable[Unrest]) -> str:

@@ -11,7 +11,7 @@ from p2mperf.cli import show
 from p2mperf.cli.list import PLANS_SAID
 from p2mperf.cli.next_steps import next_steps
 from p2mperf.cli.options import Parser, add_repeated, make_parser
-from p2mperf.units import format_ns, format_size
+from p2mperf.units import format_ns, format_size, readable_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,9 @@ throughout for PV, 2 MiB pages for tables and 4 KiB pages for windows on ARM and
 MiB and windows on 4 KiB pages, small all on 4 KiB, huge all on 2 MiB, swapped tables on 4 KiB and windows on
 2 MiB. What equals a family's kernel (small of PV, mixed of ARM and HAP) is measured once, and called kernel.
 
-How long a plan takes here is told by --dry-run. Every finished cell is on disk at once. After Ctrl-C,
-or worse, the same command goes on where it was.
+Names of guests, designs, streams and operations are listed by `python -m p2mperf list`. How long a plan
+takes here is told by --dry-run. Every finished cell is on disk at once. After Ctrl-C, or worse, the
+same command goes on where it was.
 
 examples:
   python -m p2mperf sweep --plan quick
@@ -201,7 +202,7 @@ def _show_plan(plan: Plan, arguments: Namespace) -> int:
             job.unit.guest.name,
             job.unit.backing,
             len(job.cells),
-            format_size(job.need_bytes),
+            readable_size(job.need_bytes),
             f"no: {_lack(misfit)}" if misfit else "yes",
         )
         for job, misfit in zip(first, misfits, strict=True)
@@ -260,7 +261,7 @@ def _report(path: Path, arguments: Namespace) -> None:
         show.say(f"in {path.parent}: {names}")
         show.say("what to do with them:")
         for command, what in next_steps(path.parent).items():
-            show.note(f"  {command}    # {what}")
+            show.note(f"  {command}\n      {what}")
 
 
 def as_text(table: pd.DataFrame) -> str:
@@ -293,7 +294,7 @@ def as_text(table: pd.DataFrame) -> str:
                 str(reference): _whole(format_ns(pair.reference_ns)),
                 str(design): _whole(format_ns(pair.cost_ns)),
                 "ratio": _ratio(pair),
-                "verdict": _verdict(pair),
+                "verdict": f"{pair.finding}: {show.reason_in_short(pair.reason)}",
             }
             for (guest, backing, *what), pair in zip(cells, pairs_of(ordered), strict=True)
         ]
@@ -311,18 +312,6 @@ def as_text(table: pd.DataFrame) -> str:
 def _ratio(pair: Pair) -> str:
     ends = f" [{pair.low:.3f}, {pair.high:.3f}]" if pair.level else ""
     return f"{pair.ratio:.3f} {_whole(ends.strip())}".rstrip()
-
-
-def _verdict(pair: Pair) -> str:
-    """Which is faster, or why none is said to be, and what makes that doubtful."""
-    p_value = _whole(f"p = {pair.p_value:.2g}")
-    because = {
-        "resolved": p_value,
-        "equivalent": "within 3 %",
-        "not resolved": f"{p_value} among all rows" if pair.as_ratio.excludes_one else "holds 1",
-        "no verdict": f"{pair.n_processes} process{'es' * (pair.n_processes != 1)}",
-    }
-    return "; ".join([f"{pair.finding}: {because[pair.verdict]}", *pair.doubts])
 
 
 def _whole(text: str) -> str:

@@ -70,17 +70,18 @@ def test_a_sweep_shows_its_table_and_files(capsys: pytest.CaptureFixture[str], u
     assert row.split() == [
         *("pv-64-16m", "uniform", "latency"),
         *("2.100", "ns", "3.150", "ns", "1.500"),
-        *("no", "verdict:", "1", "process"),
+        *("no", "verdict:", "1", "process:", "an", "interval", "of", "95", "%", "takes", "6"),
     ]
     (info,) = find_runs("results")
     files = {info.path.name, *(path.name for path in Path("results").glob("*.parquet"))}
     assert len(files) == 2
     assert all(name in err for name in files)
-    *_, plot, report, lab = err.splitlines()
-    assert plot == "  python -m p2mperf plot --results results    # draws the figures"
+    *_, plot, _, report, _, lab, notebooks = err.splitlines()
+    assert plot == "  python -m p2mperf plot --results results"
     # Here is another directory than the checkout, whose ./run has the lab and whatever a report needs.
-    assert re.match(r"  (python -m p2mperf|\S+/run) report --results results    # ", report)
-    assert re.match(rf'  \S+/run lab    # .* data = "{re.escape(os.path.realpath("results"))}" ', lab)
+    assert re.fullmatch(r"  (python -m p2mperf|\S+/run) report --results results", report)
+    assert re.fullmatch(r"  \S+/run lab", lab)
+    assert f'data = "{os.path.realpath("results")}"' in notebooks
 
 
 def test_a_quiet_sweep_gives_only_its_table(capsys: pytest.CaptureFixture[str], units: Units) -> None:

@@ -197,7 +197,7 @@ def test_a_verdict_comes_with_its_reason(tmp_path: Path) -> None:
     table = summed(tmp_path, *biased, *equal)
     _, _, first, second, *rest = as_text(table).splitlines()
     assert "  pv-linear faster: p = 0.0039; biased: " in first
-    assert second.endswith("  equivalent: within 3 %")
+    assert second.endswith("  equivalent: lies within 3 % of 1")
     assert "equivalent: the interval lies within 3 % of 1" in rest
     assert [line for line in rest if line.startswith("who is faster: the interval excludes 1")]
     assert not [line for line in rest if line.startswith("not resolved")]

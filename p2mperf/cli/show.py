@@ -72,7 +72,7 @@ def _broken(line: str, width: int) -> str:
 
 
 def note(text: str) -> None:
-    """Write what to know about the data on stdout on stderr; lines further in are commands, and stay whole."""
+    """Write what to know about the data on stdout on stderr; lines further in are commands, kept whole."""
     width = stderr_columns()
     lines = as_called(text).split("\n")
     broken_lines = (line if line.startswith("  ") else broken(line, width, 2) for line in lines)

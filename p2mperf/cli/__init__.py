@@ -34,6 +34,7 @@ COMMANDS = {
     "record": "run a command and record which pages it asks the kernel for",
     "trace": "say what a recording is, cut a sample of it, or recover one",
     "kernel-build": "say whether the p2m explains the seconds of the 2014 commit's kernel build",
+    "claims": "say what became of every claim of the source documents",
     "report": "write an HTML report on results",
     "info": "show the machine card",
     "doctor": "check what this machine needs for good measurements",

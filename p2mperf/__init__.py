@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from p2mperf.analysis.tree_and_list import tree_and_list as tree_and_list
     from p2mperf.api import (
         figure as figure,
+        findings as findings,
         life as life,
         limits as limits,
         load as load,
@@ -65,6 +66,7 @@ _HOMES = {
     "claims": "p2mperf.analysis.claims",
     "compare": "p2mperf.analysis.compare",
     "figure": "p2mperf.api",
+    "findings": "p2mperf.api",
     "hap_superpages": "p2mperf.analysis.hap_findings",
     "kernel_build": "p2mperf.study.kernel_builds",
     "life": "p2mperf.api",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from p2mperf.analysis.findings import Finding
     from p2mperf.designs.base import Design
     from p2mperf.designs.pv.scenarios import P2m
     from p2mperf.guests.guest import Guest
@@ -30,6 +31,7 @@ _SCENARIO_BYTES = 48
 __all__ = [
     "build",
     "figure",
+    "findings",
     "life",
     "limits",
     "load",
@@ -210,9 +212,9 @@ def load(source: str | Path | Sequence[str | Path] = "results", run: str = "late
     ----------
     source : str, Path, or sequence of them
         A results directory, a journal, an exported .parquet file, or one of the sweeps that come with
-        p2mperf: "shipped" (the default plan), "shipped-zen3" (the same on another machine),
-        "shipped-backings", "shipped-life" or "shipped-hap". Or several of these, of one machine or of many,
-        as a list.
+        p2mperf: "shipped" (the default plan), "shipped-zen4" and "shipped-zen3" (the same on two other
+        machines), "shipped-backings", "shipped-life" or "shipped-hap". Or several of these, of one machine or
+        of many, as a list.
     run : str
         "latest", "all", or a run id, where `source` is a directory.
 
@@ -320,3 +322,28 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     from p2mperf.results.samples import as_samples
 
     return summarize(as_samples(frame))
+
+
+def findings() -> list[Finding]:
+    """Say what the data that come with p2mperf show, in sentences that are made of them.
+
+    Returns
+    -------
+    list of p2mperf.analysis.findings.Finding
+        At most eight; ``about``, ``said``, and where more is told.
+
+    Raises
+    ------
+    ResultsError
+        When this installation has no shipped data.
+
+    Examples
+    --------
+    >>> findings()[0].about
+    'Lookups in RAM'
+    """
+    from p2mperf.analysis.findings import SWEEPS_WITH_FINDINGS, findings as told
+    from p2mperf.study.kernel_builds import DEFAULT_RECORDING, SHIPPED_REPLAYS, kernel_build
+
+    build = kernel_build(DEFAULT_RECORDING, SHIPPED_REPLAYS, quiet=True)
+    return told({name: load(name) for name in SWEEPS_WITH_FINDINGS}, build)

@@ -8,6 +8,7 @@ from p2mperf.errors import ResultsError, known
 
 SWEEPS = {
     "shipped": "default-sweep.parquet",
+    "shipped-zen4": "default-sweep-zen4.parquet",
     "shipped-zen3": "default-sweep-zen3.parquet",
     "shipped-backings": "backings-sweep.parquet",
     "shipped-life": "life-sweep.parquet",

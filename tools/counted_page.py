@@ -1,4 +1,4 @@
-"""Blocks of README.md on what is counted, and not timed: `readme.py` writes them into the page."""
+"""Blocks of docs/configurations.md, counted and not timed: `readme.py` writes them into the page."""
 
 from __future__ import annotations
 
@@ -52,3 +52,6 @@ def life_configurations() -> str:
             f"| {total['n_leaves_broken']} | {total['n_mids_broken']} | holds |"
         )
     return "\n".join(lines)
+
+
+BLOCKS = {"configurations": configurations, "life-configurations": life_configurations}

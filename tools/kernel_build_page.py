@@ -1,10 +1,11 @@
-"""Blocks of README.md and docs/kernel-build.md on kernel builds: `readme.py` writes them into the pages."""
+"""Blocks of docs/results.md and docs/kernel-build.md on kernel builds: `readme.py` writes them there."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
+
+from measured_page import items, table  # beside this file
 
 import p2mperf
 from p2mperf.analysis import build_words as words
@@ -32,22 +33,13 @@ def builds() -> dict[str, KernelBuild]:
     return {name: p2mperf.kernel_build(name, "shipped-replays", quiet=True) for name in reversed(RECORDINGS)}
 
 
-def _rows(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def _items(said: Iterable[str]) -> str:
-    return "\n".join(textwrap.fill(f"- {one}", 118, subsequent_indent="  ") for one in said)
-
-
 def kernel_builds() -> str:
     """The commit's table, as published and as predicted, and what the recordings come to."""
     first = next(iter(builds().values()))
     said = [f"{_short_recording(name)}: {words.sentence(one)}" for name, one in builds().items()]
-    table = _rows(words.TABLE_HEADS, words.table_rows(first))
+    shown = table(words.TABLE_HEADS, words.table_rows(first))
     notes = dict.fromkeys(note for one in builds().values() for note in one.notes)
-    return "\n".join([table, "", _items([*said, *(f"Note: {note}." for note in notes)])])
+    return "\n".join([shown, "", items([*said, *(f"Note: {note}." for note in notes)])])
 
 
 def _short_recording(name: str) -> str:
@@ -59,7 +51,7 @@ def recorded_builds() -> str:
     facts = {_short_recording(name): _facts(one) for name, one in _recordings().items()}
     names = dict.fromkeys(fact for column in facts.values() for fact in column)
     rows = [(name, *(column.get(name, "-") for column in facts.values())) for name in names]
-    return _rows(["", *facts], rows)
+    return table(["", *facts], rows)
 
 
 def _facts(recording: Recording) -> dict[str, str]:
@@ -102,13 +94,13 @@ def translations_by_fault() -> str:
             for thp in (True, False)
         )
         rows.append((name, *_either(with_thp, without), ", ".join(_step_name(step) for step in steps)))
-    return _rows(heads, rows)
+    return table(heads, rows)
 
 
 def translations_by_step() -> str:
     """What each step of the kernel's work asks, as it is declared: a row a step."""
     heads = ("step", "p2m", "m2p", "asks", "why", "where")
-    return _rows(heads, [_step(step, declared) for step, declared in STEPS.items()])
+    return table(heads, [_step(step, declared) for step, declared in STEPS.items()])
 
 
 def _step_name(step: Step) -> str:
@@ -129,7 +121,7 @@ def _step(step: Step, declared: Declared) -> tuple[str, ...]:
 def build_costs() -> str:
     """What a page fault costs more with the tree, by either road: a table a recording."""
     tables = [
-        f"{_short_recording(name)}:\n\n{_rows(words.DELTA_HEADS, words.delta_rows(one))}"
+        f"{_short_recording(name)}:\n\n{table(words.DELTA_HEADS, words.delta_rows(one))}"
         for name, one in builds().items()
     ]
     replays = read_replays(shipped("shipped-replays"))
@@ -142,9 +134,9 @@ def build_prediction() -> str:
     first = next(iter(builds().values()))
     return "\n\n".join(
         [
-            _rows(words.TABLE_HEADS, words.table_rows(first)),
-            _rows(words.BUDGET_HEADS, words.budget_rows(first)),
-            _rows(words.NEEDED_HEADS, words.needed_rows(first)),
+            table(words.TABLE_HEADS, words.table_rows(first)),
+            table(words.BUDGET_HEADS, words.budget_rows(first)),
+            table(words.NEEDED_HEADS, words.needed_rows(first)),
         ]
     )
 
@@ -175,7 +167,7 @@ def build_interference() -> str:
         )
         for row in found.to_dict("records")
     ]
-    return _rows(heads, rows)
+    return table(heads, rows)
 
 
 BLOCKS = {

@@ -1,4 +1,4 @@
-"""What README and the page on kernel builds say of shipped recordings and replays, number by number."""
+"""What the results and the page on kernel builds say of shipped recordings and replays, number by number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
-from readme_tool import README, ROOT, block, load_tool, rows
+from readme_tool import RESULTS, ROOT, block, load_tool, rows
 
 import p2mperf
 from p2mperf.analysis import build_words as words
@@ -29,8 +29,8 @@ def test_every_block_of_the_page_on_kernel_builds_is_generated(tool: ModuleType)
 def test_every_number_on_a_kernel_build_is_one_of_the_result(tool: ModuleType) -> None:
     builds = tool.kernel_build_page.builds()
     assert list(builds) == ["shipped-defconfig", "shipped-tinyconfig"]
-    shown = block(README, "kernel-build")
-    # What README calls so is found by hand from the result's own numbers: faults x what one costs more.
+    shown = block(RESULTS, "kernel-build")
+    # What the page calls so is found by hand from the result's own numbers: faults x what one costs more.
     for found in builds.values():
         per_fault, faults = found.estimate.per_fault_ns, found.faults
         assert f"asks the p2m {found.counts.p2m_per_fault:.1f} times" in _flat(shown)

@@ -1,4 +1,4 @@
-"""The generator of README's tables, and how tests read what it wrote."""
+"""The generator of README's and the results' tables, and how tests read what it wrote."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
 
 
 def load_tool() -> ModuleType:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from p2mperf.analysis.tree_and_list import tree_and_list as tree_and_list
     from p2mperf.api import (
         figure as figure,
-        findings as findings,
         life as life,
         limits as limits,
         load as load,
@@ -41,7 +40,10 @@ if TYPE_CHECKING:
     )
     from p2mperf.building import build as build
     from p2mperf.designs import _Room
-    from p2mperf.given import samples as samples
+    from p2mperf.given import (
+        findings as findings,
+        samples as samples,
+    )
     from p2mperf.guests.guest import Guest as Guest
     from p2mperf.guests.machine import Machine as Machine
     from p2mperf.study.kernel_builds import kernel_build as kernel_build
@@ -66,7 +68,7 @@ _HOMES = {
     "claims": "p2mperf.analysis.claims",
     "compare": "p2mperf.analysis.compare",
     "figure": "p2mperf.api",
-    "findings": "p2mperf.api",
+    "findings": "p2mperf.given",
     "hap_superpages": "p2mperf.analysis.hap_findings",
     "kernel_build": "p2mperf.study.kernel_builds",
     "life": "p2mperf.api",

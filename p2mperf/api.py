@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from p2mperf.analysis.findings import Finding
     from p2mperf.designs.base import Design
     from p2mperf.designs.pv.scenarios import P2m
     from p2mperf.guests.guest import Guest
@@ -31,7 +30,6 @@ _SCENARIO_BYTES = 48
 __all__ = [
     "build",
     "figure",
-    "findings",
     "life",
     "limits",
     "load",
@@ -322,28 +320,3 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     from p2mperf.results.samples import as_samples
 
     return summarize(as_samples(frame))
-
-
-def findings() -> list[Finding]:
-    """Say what the data that come with p2mperf show, in sentences that are made of them.
-
-    Returns
-    -------
-    list of p2mperf.analysis.findings.Finding
-        At most eight; ``about``, ``said``, and where more is told.
-
-    Raises
-    ------
-    ResultsError
-        When this installation has no shipped data.
-
-    Examples
-    --------
-    >>> findings()[0].about
-    'Lookups in RAM'
-    """
-    from p2mperf.analysis.findings import SWEEPS_WITH_FINDINGS, findings as told
-    from p2mperf.study.kernel_builds import DEFAULT_RECORDING, SHIPPED_REPLAYS, kernel_build
-
-    build = kernel_build(DEFAULT_RECORDING, SHIPPED_REPLAYS, quiet=True)
-    return told({name: load(name) for name in SWEEPS_WITH_FINDINGS}, build)

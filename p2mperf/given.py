@@ -1,4 +1,4 @@
-"""What a notebook is given: samples that ship, a reader's own, or such as are measured on the spot."""
+"""What a notebook is given: samples that ship, a reader's own or measured on the spot, and what was found."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from p2mperf.errors import BadInputError, shown as told
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from p2mperf.analysis.findings import Finding
 
 
 class Narrowing(TypedDict, total=False):
@@ -89,3 +91,28 @@ def samples(
         frame, said = load(data), f"They were read from {told(str(data))}."
     frame.attrs[ORIGIN] = said
     return frame
+
+
+def findings() -> list[Finding]:
+    """Say what the data that come with p2mperf show, in sentences that are made of them.
+
+    Returns
+    -------
+    list of p2mperf.analysis.findings.Finding
+        At most eight; ``about``, ``said``, and where more is told.
+
+    Raises
+    ------
+    ResultsError
+        When this installation has no shipped data.
+
+    Examples
+    --------
+    >>> findings()[0].about
+    'Lookups in RAM'
+    """
+    from p2mperf.analysis.findings import SWEEPS_WITH_FINDINGS, findings as told
+    from p2mperf.study.kernel_builds import DEFAULT_RECORDING, SHIPPED_REPLAYS, kernel_build
+
+    build = kernel_build(DEFAULT_RECORDING, SHIPPED_REPLAYS, quiet=True)
+    return told({name: load(name) for name in SWEEPS_WITH_FINDINGS}, build)

@@ -25,6 +25,7 @@ SHOWING = (
     "building.py",
     "cli/*",
     "figures/*",
+    "given.py",
     "progress.py",
     "results/export.py",
     "results/frame.py",

@@ -19,8 +19,8 @@ REGRESSION = 3
 
 _EPILOG = """\
 A and B are results directories (their newest run with a measured cell counts), journals (.jsonl), exported
-.parquet files, or shipped, shipped-zen3, shipped-backings, shipped-life and shipped-hap. Where a side has
-several, --before and --after take them; all their processes count, and each run may be named once.
+.parquet files, or shipped, shipped-zen4, shipped-zen3, shipped-backings, shipped-life and shipped-hap. Where
+a side has several, --before and --after take them; all their processes count, and each run may be named once.
 
 A ratio is the cost in B over the cost in A: "B 4.1 % slower" is 4.1 % more time a lookup. Its interval is
 that of two independent sets of fresh processes, with four or more a side, and covers neither boots nor

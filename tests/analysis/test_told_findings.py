@@ -67,10 +67,9 @@ def test_lookups_in_ram_are_counted_as_they_are(sweeps: dict[str, pd.DataFrame])
     shown = in_ram(sweeps["shipped"])
     # Six guests of 64 bits and three of 32; lookups one after the other, overlapping, and in entries.
     assert len(shown) == (6 + 3) * 3
-    n_list, n_rows, n_tree = map(
-        int,
-        re.findall(r"in (\d+) of (\d+) comparisons, the tree in (\d+)", said(sweeps, "Lookups in RAM"))[0],
-    )
+    text = said("shipped", sweeps["shipped"], "Lookups in RAM")
+    (counts,) = re.findall(r"in (\d+) of (\d+) comparisons, the tree in (\d+)", text)
+    n_list, n_rows, n_tree = map(int, counts)
     assert (n_list, n_rows, n_tree) == (
         (shown["faster"] == LIST).sum(),
         len(shown),
@@ -136,7 +135,7 @@ def test_a_build_is_told_with_its_range() -> None:
     text = of_build(found)
     assert f"makes {-found.system.here.middle:.0f} s of system time" in text
     assert f"({-found.system.here.high:.0f} to {-found.system.here.low:.0f})" in text
-    assert "published are 20 s" in text  # 18:07 less 17:47
+    assert "Published are 20 s" in text  # 18:07 less 17:47
     assert of_build(replace(found, system=replace(found.system, here=None))) == ""
     assert of_build(build(("pv-linear", "pv-tree"))) != text
 

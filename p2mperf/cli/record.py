@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
+from p2mperf.cli.invocation import USUAL
 from p2mperf.cli.options import Parser, make_parser
-from p2mperf.errors import cut
+from p2mperf.errors import BadInputError, cut
 from p2mperf.units import parse_size, readable_size, whole_number
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _require_dashes(parser: Parser, words: Sequence[str]) -> None:
     if left and not left[0].startswith("-"):
         at = list(words).index(left[0])
         meant = shlex.join([*words[:at], "--", *words[at:]])
-        parser.error(f"a command comes after --: write `record {cut(meant)}`")
+        raise BadInputError(f"a command comes after --: write `{USUAL} record {cut(meant)}`")
 
 
 def command_parser() -> Parser:

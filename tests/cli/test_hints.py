@@ -166,9 +166,8 @@ def test_steps_name_only_what_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_command_without_dashes_is_told_where_they_belong(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, "record", "--out", "b.parquet", "make", "-j2", "vmlinux")
-    assert said.startswith(
-        "record: a command comes after --: write `record --out b.parquet -- make -j2 vmlinux`"
+    assert refused(capsys, "record", "--out", "b.parquet", "make", "-j2", "vmlinux") == (
+        "a command comes after --: write `python -m p2mperf record --out b.parquet -- make -j2 vmlinux`"
     )
     # An option that there is not is one, whatever comes behind it.
     assert "unrecognized arguments: --keep" in refused(capsys, "record", "--keep", "make")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from p2mperf.analysis.life_findings import life_of_a_p2m as life_of_a_p2m
     from p2mperf.analysis.limit_findings import vmalloc_limits as vmalloc_limits
     from p2mperf.analysis.nested import nested_references as nested_references
-    from p2mperf.analysis.paths import lookup_paths as lookup_paths
+    from p2mperf.analysis.paths import lookup_paths as lookup_paths, map_of as map_of
     from p2mperf.analysis.showing import shown as shown
     from p2mperf.analysis.tree_and_list import tree_and_list as tree_and_list
     from p2mperf.api import (
@@ -76,6 +76,7 @@ _HOMES = {
     "limits": "p2mperf.api",
     "load": "p2mperf.api",
     "lookup_paths": "p2mperf.analysis.paths",
+    "map_of": "p2mperf.analysis.paths",
     "nested_references": "p2mperf.analysis.nested",
     "origin": "p2mperf.analysis.card",
     "populate": "p2mperf.api",

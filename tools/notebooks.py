@@ -39,7 +39,6 @@ def run(notebook: Any, folder: Path) -> None:
         timeout=SECONDS,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        store_widget_state=False,
     )
     client.execute()
 

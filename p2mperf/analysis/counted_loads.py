@@ -9,31 +9,38 @@ from typing import Any
 import pandas as pd
 
 from p2mperf.designs import find
+from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.presets import ALL_PRESETS
 from p2mperf.streams import make_stream
 
+EXAMPLE = "dom0-64-e820"
 # So many lookups of a stream are walked: their mean is within a few hundredths of a load then.
 N_WALKED = 2000
 
 
-def loads_by_kind(guest: Guest, frames: dict[str, int], designs: Sequence[str]) -> pd.DataFrame:
-    """Count the loads of single lookups.
+def loads_by_kind(designs: Sequence[str]) -> pd.DataFrame:
+    """Count the loads of single lookups in the example map of arch/x86/xen/p2m.c.
 
     Parameters
     ----------
-    guest : Guest
-        Whose tables are built.
-    frames : dict of str to int
-        Frames by what they are.
     designs : sequence of str
-        Designs that are asked.
+        PV designs, each built for it.
 
     Returns
     -------
     pandas.DataFrame
-        A row a frame, a column a design.
+        A row a kind of frame, a column a design.
     """
+    guest = Guest.preset(EXAMPLE)
+    kinds, first = guest.runs.kind.tolist(), guest.runs.first_pfn.tolist()
+    gap = kinds.index(Kind.IDENTITY)
+    frames = {
+        "RAM": 0,
+        "missing": first[gap] - 1,
+        "identity in a leaf of its own": first[gap],
+        "identity in the shared leaf": (first[gap] + int(guest.runs.end_pfn[gap])) // 2,
+    }
     counts = {}
     for name in designs:
         with find(name)(guest) as design:

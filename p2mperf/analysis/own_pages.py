@@ -9,7 +9,7 @@ import pandas as pd
 from p2mperf.analysis.samples import host_note, of_designs, operation_label
 from p2mperf.analysis.summary import intervals_of, pairs_of, summary, with_verdicts
 from p2mperf.analysis.verdicts import notes_on
-from p2mperf.analysis.words import n_of, span
+from p2mperf.analysis.words import as_sentence, n_of, span
 from p2mperf.control import CONTROL
 from p2mperf.designs.backing import KERNEL
 from p2mperf.units import readable_size
@@ -65,17 +65,10 @@ class OnOwnPages:
             for what, part in self.cells.groupby("what", sort=False)
         ]
         on = ", ".join(f"{name} {readable_size(size)}" for name, size in self.pages.items())
-        notes = ". ".join(notes_on(self.cells["verdict"], self.cells["marks"]))
+        notes = map(as_sentence, notes_on(self.cells["verdict"], self.cells["marks"]))
         said = _SAID[_UNLIKE in ahead, not ahead.isdisjoint(_ALIKE)]
-        return "\n".join(
-            [
-                *lines,
-                "",
-                said,
-                "",
-                f"Pages they were on: {on}. {self.note}; {intervals_of(self.cells)}. {notes}.",
-            ]
-        )
+        measured = as_sentence(f"{self.note}; {intervals_of(self.cells)}")
+        return "\n".join([*lines, "", said, "", " ".join([f"Pages they were on: {on}.", measured, *notes])])
 
     def table(self) -> pd.DataFrame:
         """Lay the comparisons out: a row a guest and kind of lookup, a column a pair; ratios."""

@@ -1,16 +1,32 @@
-"""The way of a frame through real tables: every load of its lookup, in every design that is asked."""
+"""Real tables for readers: the map that they answer, and the way of a frame through them, load by load."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from p2mperf.designs import find
+from p2mperf.designs.base import Design
 from p2mperf.errors import BadInputError, in_a_row, shown
 from p2mperf.guests.frames import frame_numbers
+from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest, require_guest
+from p2mperf.units import PAGE_SIZE
+
+
+@runtime_checkable
+class HasMap(Protocol):
+    """A design that says what it answers in stretches of one kind."""
+
+    def kind_runs(self) -> list[tuple[int, int, str]]:
+        """First frame, end (exclusive) and kind of each stretch."""
+
+    def lookup(self, pfns: ArrayLike) -> Words:
+        """As `Design.lookup`."""
+
 
 PATH_COLUMNS = (
     "guest",
@@ -27,6 +43,7 @@ PATH_COLUMNS = (
     "kind",
     "mfn",
 )
+_MEMORY = {"pfn": "memory", "ram": "memory"}  # as dumps of the families call it
 # Each is walked with a probe, one after the other.
 _MOST = 10_000
 
@@ -98,3 +115,44 @@ def lookup_paths(
     # Beyond 63 bits an entry is no int64, and a column of Python's ints would be one of objects.
     types = {"entry": "UInt64", "mfn": "UInt64", "pfn": "UInt64", "address": "UInt64"}
     return table.astype(types)
+
+
+def map_of(design: Design) -> pd.DataFrame:
+    """Say what tables answer for all of a guest's map, in stretches of one kind.
+
+    Parameters
+    ----------
+    design : Design
+        Built, of a family whose designs have ``kind_runs``: PV or HAP.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a stretch: first pfn and end pfn (exclusive, as text in hexadecimal), kind ("memory", "missing",
+        "identity" ...), memory_bytes, and the entry of its first frame, in hexadecimal.
+
+    Raises
+    ------
+    BadInputError
+        When the design has no such map.
+
+    Examples
+    --------
+    >>> import p2mperf
+    >>> with p2mperf.build("pv-linear", "dom0-64-e820") as p2m:
+    ...     map_of(p2m)["kind"].tolist()
+    ['memory', 'missing', 'identity', 'missing']
+    """
+    if not isinstance(design, HasMap):
+        raise BadInputError(f"{shown(design)} has no map in stretches, as designs of PV and HAP guests have")
+    rows = [
+        {
+            "first pfn": f"{first:#x}",
+            "end pfn": f"{end:#x}",
+            "kind": _MEMORY.get(kind, kind),
+            "memory_bytes": (end - first) * PAGE_SIZE,
+            "entry of its first frame": f"{int(design.lookup([first])[0]):#x}",
+        }
+        for first, end, kind in design.kind_runs()
+    ]
+    return pd.DataFrame(rows)

@@ -24,7 +24,7 @@ _WORDS = {
     "cost_ns": "cost [ns]",
     "design": "design",
     "entry_bits": "bits of an entry",
-    "entry_bytes": "an entry takes",
+    "entry_bytes": "bytes of an entry",
     "guest_bytes": "guest's memory",
     "high": "to",
     "high_ns": "highest [ns]",
@@ -36,9 +36,10 @@ _WORDS = {
 }
 _UNITS = {"_ns": "ns", "_s": "s", "_percent": "%"}
 _BYTES = "_bytes"
+_IN_BYTES = ("entry_bytes",)  # too small for a suffix
 # Blue where the reference is faster, orange where the other design is: told apart in grey by the sign of the
 # number, and by whoever does not see red and green.
-_ABOVE, _BELOW, _AMOUNT = (86, 180, 233), (230, 159, 0), (150, 150, 150)
+_ABOVE, _BELOW, _AMOUNT = (86, 180, 233), (230, 159, 0), (175, 175, 175)
 _FULL_LOG = math.log(2)  # a ratio of 2, or of a half, has the full colour
 _STYLES: list[CSSDict] = [
     {"selector": "th", "props": "text-align: left; font-weight: 600; padding: 0.25em 0.7em"},
@@ -144,7 +145,7 @@ def shown(
             styler = styler.apply(_ratio_shades, subset=[name])
         elif name in amounts:
             styler = styler.apply(_amount_shades, subset=[name])
-    styler = styler.format_index(escape="html").relabel_index(labels, axis="columns")
+    styler = styler.format_index(_index_label).relabel_index(labels, axis="columns")
     if isinstance(table.index, pd.RangeIndex):
         styler = styler.hide(axis="index")
     said = f"{caption} (the first {n_rows} of {len(table)} rows)" if len(table) > n_rows else caption
@@ -160,6 +161,11 @@ def _styler_of(table: pd.DataFrame) -> Styler:
     return Styler(table, cell_ids=False)
 
 
+def _index_label(value: object) -> str:
+    """Write what stands before a row, as the kind of a page."""
+    return escape(str(value).replace("_", " "), quote=False)
+
+
 def _name_of(table: pd.DataFrame, caption: str) -> str:
     """A name of its own for the table's styles, the same each time: pandas would draw one at random."""
     return hashlib.sha256(f"{caption}{table.to_csv()}".encode()).hexdigest()[:8]
@@ -167,7 +173,7 @@ def _name_of(table: pd.DataFrame, caption: str) -> str:
 
 def _form_of(name: str) -> Callable[[object], str]:
     """How the cells of a column are written."""
-    if name.endswith(_BYTES):
+    if name.endswith(_BYTES) and name not in _IN_BYTES:
         return lambda value: (
             readable_size(int(float(value))) if isinstance(value, numbers.Real) else str(value)
         )

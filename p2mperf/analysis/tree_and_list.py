@@ -8,13 +8,14 @@ from functools import cached_property
 
 import pandas as pd
 
-from p2mperf.analysis.counted_loads import mean_loads
+from p2mperf.analysis.counted_loads import loads_by_kind, mean_loads
 from p2mperf.analysis.entry_costs import LIST, TREE, entry_costs, said_of_entries
 from p2mperf.analysis.lookup_budget import budget, budget_by_operation, published_times
 from p2mperf.analysis.own_pages import OnOwnPages, on_own_pages
 from p2mperf.analysis.samples import operation_label
-from p2mperf.analysis.summary import summary
-from p2mperf.analysis.words import n_of, one_after_the_other, span
+from p2mperf.analysis.summary import pairs_of, summary
+from p2mperf.analysis.table_sizes import footprints, widths
+from p2mperf.analysis.words import n_of, span
 from p2mperf.control import CONTROL
 from p2mperf.designs.backing import KERNEL
 from p2mperf.errors import BadInputError
@@ -149,7 +150,8 @@ class TreeAndList:
             for cells in (loops, met)
             for key, part in cells.groupby(["lookups", "frames"])
         ]
-        return pd.DataFrame(rows).sort_values("frames", key=lambda frames: frames != "RAM", kind="stable")
+        table = pd.DataFrame(rows).sort_values("frames", key=lambda frames: frames != "RAM", kind="stable")
+        return table.reset_index(drop=True)
 
     def ratios(self, operation: str = "latency") -> pd.DataFrame:
         """Lay out tree over list in warm loops: a row a guest, a column a stream.
@@ -162,7 +164,7 @@ class TreeAndList:
         Returns
         -------
         pandas.DataFrame
-            Ratios; missing where a guest has no such stream.
+            Ratios; missing where a guest has no such stream; empty where nothing was measured so.
         """
         cells = self.loops[self.loops["operation"] == operation]
         return self._laid_out(cells, cells["ratio"]).astype("float64")
@@ -176,12 +178,17 @@ class TreeAndList:
             "latency" or "throughput".
         """
         cells = self.loops[self.loops["operation"] == operation]
-        marks = {LIST: "list", TREE: "tree", "": "?"}
-        marked = cells["faster"].map(marks).mask(cells["verdict"] == "equivalent", "same")
-        return self._laid_out(cells, cells["ratio"].map("{:.2f} ".format) + marked).fillna("-")
+        marks = {LIST: "list", TREE: "tree"}
+        said = [
+            f"{pair.ratio:.2f} {marks.get(pair.faster, 'same' if pair.verdict == 'equivalent' else '?')}"
+            for pair in pairs_of(cells)
+        ]
+        return self._laid_out(cells, pd.Series(said, cells.index, "object")).fillna("-")
 
     @staticmethod
     def _laid_out(cells: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+        if not len(cells):
+            return pd.DataFrame()
         rows = ["entry_bits", "guest_bytes", "guest"]
         wide = cells.assign(value=values).pivot_table(
             "value", rows, "stream_label", aggfunc="first", sort=False
@@ -197,6 +204,21 @@ class TreeAndList:
     def said_of_entries(self) -> str:
         """The same in Markdown, a line a row."""
         return said_of_entries(self.entry_costs(), _n_asked())
+
+    @staticmethod
+    def widths() -> pd.DataFrame:
+        """What a page of entries covers; see `p2mperf.analysis.table_sizes`."""
+        return widths()
+
+    @staticmethod
+    def footprints(sizes: Sequence[str]) -> pd.DataFrame:
+        """Pages of either layout for guests that are all RAM; see `p2mperf.analysis.table_sizes`."""
+        return footprints(sizes)
+
+    @staticmethod
+    def counted_loads() -> pd.DataFrame:
+        """Loads of a lookup by kind of frame; see `p2mperf.analysis.counted_loads`."""
+        return loads_by_kind([TREE, LIST, f"{LIST}-nested"])
 
     @staticmethod
     def on_own_pages(frame: pd.DataFrame) -> OnOwnPages:
@@ -353,8 +375,6 @@ def _rest(cells: pd.DataFrame) -> str:
     """How far the two are apart, and what is left open."""
     counted = _counted(("", ""), cells)
     ends = f"The tree takes {span(cells['ratio'])} times as long as the list"
-    same, left = counted["no_difference"], counted["open"]
-    rest = [f"{same} show no difference"] * bool(same) + [f"{left} are left open by their intervals"] * bool(
-        left
-    )
-    return f"{ends}; {one_after_the_other(rest)}." if rest else f"{ends}."
+    counts = {"no difference": counted["no_difference"], "left open by the interval": counted["open"]}
+    rest = [f"{what} in {n}" for what, n in counts.items() if n]
+    return f"{ends} ({', '.join(rest)})." if rest else f"{ends}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
 def n_of(n: int, total: int) -> str:
@@ -40,13 +40,12 @@ def span(values: Iterable[float], form: str = ".2f") -> str:
     return " to ".join(dict.fromkeys([f"{min(there):{form}}", f"{max(there):{form}}"]))
 
 
-def one_after_the_other(parts: Sequence[str]) -> str:
-    """Join parts of a sentence with commas and an and.
+def as_sentence(text: str) -> str:
+    """Begin with a capital and end with a full stop.
 
     Examples
     --------
-    >>> one_after_the_other(["a"]), one_after_the_other(["a", "b", "c"])
-    ('a', 'a, b and c')
+    >>> as_sentence("measured here")
+    'Measured here.'
     """
-    *before, last = parts
-    return f"{', '.join(before)} and {last}" if before else last
+    return f"{text[:1].upper()}{text[1:]}."

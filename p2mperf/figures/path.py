@@ -78,7 +78,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
         _arrow(ax, marks[-1], end)
     ax.text(end[0] + 0.05, end[1], _answer(table), va="center", ha="left", size=10.5, weight="bold")
     ax.set_xlim(-0.4, (int(table.attrs.get("n_columns", len(steps))) - 1) * _GAP + 2.8)
-    ax.set_ylim(-0.42, _TOP + 0.3)
+    ax.set_ylim(-0.42, _TOP + 0.38)
     ax.set_axis_off()
 
 
@@ -98,7 +98,7 @@ def _draw_page(row: pd.Series, left: float, ax: Axes) -> tuple[float, float]:
 
 
 def _title(row: pd.Series) -> str:
-    page = f", page {int(row['page'])}" if int(row["page"]) >= 0 else ""
+    page = f"\npage {int(row['page'])}" if int(row["page"]) >= 0 else ""
     return f"{str(row['level']).replace('_', ' ')}{page}"
 
 

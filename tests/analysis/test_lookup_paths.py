@@ -71,3 +71,17 @@ def test_the_figure_is_of_one_frame() -> None:
         p2mperf.figure("path", p2mperf.lookup_paths("dom0-64-e820", [0, 1]))
     with pytest.raises(BadInputError, match="the way of a frame is wanted"):
         table("path", pd.DataFrame({"pfn": [1]}))
+
+
+def test_a_map_is_in_stretches() -> None:
+    with p2mperf.build("pv-tree", "dom0-64-e820") as p2m:
+        found = p2mperf.map_of(p2m).to_dict("records")
+    # 1 GiB at boot; identity from 1029 to 2001 MiB, whose entries have the second highest bit.
+    assert found[0]["memory_bytes"] == 1 << 30
+    assert (found[2]["first pfn"], found[2]["end pfn"]) == (hex(1029 * 256), hex(2001 * 256))
+    assert found[2]["entry of its first frame"] == hex(1 << 62 | 1029 * 256)
+    with (
+        p2mperf.build("arm-walk", p2mperf.Guest.plain("16M", geometry="lpae")) as other,
+        pytest.raises(BadInputError, match="no map in stretches"),
+    ):
+        p2mperf.map_of(other)

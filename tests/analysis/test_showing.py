@@ -49,8 +49,8 @@ def test_ratios_are_shaded_by_their_side_of_one() -> None:
 
 
 def test_amounts_are_shaded_by_size() -> None:
-    # The largest is (150, 150, 150); half of it is half way to white: 255 - 105 / 2 = 202.5, to even.
-    assert shades(body(pd.DataFrame({"n": [0, 2, 4]}), amounts=["n"])) == ["#cacaca", "#969696"]
+    # The largest is (175, 175, 175); half of it is half way to white: 255 - 80 / 2 = 215.
+    assert shades(body(pd.DataFrame({"n": [0, 2, 4]}), amounts=["n"])) == ["#d7d7d7", "#afafaf"]
 
 
 def test_a_long_table_is_cut_and_says_so() -> None:

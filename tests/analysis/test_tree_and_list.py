@@ -128,3 +128,22 @@ def test_pages_are_compared_where_there_are_some(frame: pd.DataFrame) -> None:
     assert paged.table().columns.tolist() == ["list: 4 KiB / 2 MiB"]
     assert paged.table()["list: 4 KiB / 2 MiB"].tolist() == pytest.approx([1.5, 1.5], rel=0.01)
     assert "* list: 4 KiB / 2 MiB: 1.50; that is resolved in all 2 comparisons" in paged.answer
+
+
+def test_sizes_are_arithmetic(frame: pd.DataFrame) -> None:
+    found = p2mperf.tree_and_list(frame)
+    # 512 entries of 8 bytes in a page, 1024 of 4: 2 and 4 MiB a leaf, 1 and 4 GiB a mid page.
+    assert found.widths()["leaf_covers_bytes"].tolist() == [2 << 20, 4 << 20]
+    assert found.widths()["mid_covers_bytes"].tolist() == [1 << 30, 4 << 30]
+    (row,) = found.footprints(["8G"]).to_dict("records")
+    # 8 GiB of 2 MiB a leaf.
+    assert row["leaves, tree"] == row["leaves, list"] == 4096
+    assert row["others, tree"] > 0 < row["others, list"]
+
+
+def test_loads_are_counted_by_kind_of_frame(frame: pd.DataFrame) -> None:
+    loads = p2mperf.tree_and_list(frame).counted_loads()
+    # Three levels, but the shared identity leaf is known by the pointer; one load, or four levels more, and
+    # for what is not identity the entry once more.
+    assert loads["pv-tree"].tolist() == [3, 3, 3, 2]
+    assert loads["pv-linear"].tolist() == [1, 6, 1, 5]

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nbformat
 import pytest
+from checkout import ROOT
 from nbclient import NotebookClient
 
 import p2mperf
 from p2mperf.errors import ResultsError
+from p2mperf.results import export
 from p2mperf.shipped import shipped
 
-NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
-TREE_AND_LIST = Path(__file__).parents[2] / "notebooks" / "01_tree_and_list.ipynb"
+FOLDER = ROOT / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+TREE_AND_LIST = FOLDER / "01_tree_and_list.ipynb"
+# Notebooks that can be read hosted, from top to bottom, without being run.
+READABLE = ("00_start_here", "01_tree_and_list", "07_your_own")
+READABLE_PATHS = [path for path in NOTEBOOKS if path.stem in READABLE]
+MOST_LINES = 15
+MOST_BYTES = 700 * 2**10
+LIBRARIES = {"IPython.display", "ipywidgets", "numpy", "p2mperf", "pandas"}
+# Each design of a pair in the place of the other: what is said of them must not hold any more.
+SWAPPED = {"pv-tree": "pv-linear", "arm-walk": "arm-vlpt", "hap-walk": "hap-linear"}
+TINY = {"sizes": ["64M"], "streams": ["uniform"], "operations": ["latency"], "n_replicates": 1}
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+each_readable = pytest.mark.parametrize("path", READABLE_PATHS, ids=[path.stem for path in READABLE_PATHS])
 
 
 def code_cells(notebook: Any) -> list[Any]:
@@ -40,14 +57,16 @@ def read(path: Path, **parameters: object) -> Any:
 
 
 def figures_asked_for(cell: Any) -> tuple[int, int]:
-    """Count the figures that a cell always shows, and with them those that it draws under an `if`."""
+    """Count the figures that a cell always shows, and with them those that it draws in some case."""
 
     def count(*nodes: ast.AST) -> int:
         calls = [call for node in nodes for call in ast.walk(node) if isinstance(call, ast.Call)]
         return sum(ast.unparse(call.func) == "p2mperf.figure" for call in calls)
 
     tree = syntax(cell)
-    return count(*(node for node in tree.body if not isinstance(node, ast.If))), count(tree)
+    # What a function draws is a widget's to show, and nobody moves one here.
+    shown = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
+    return count(*(node for node in shown if not isinstance(node, ast.If))), count(*shown)
 
 
 def run(notebook: Any, seconds: float) -> None:
@@ -57,16 +76,38 @@ def run(notebook: Any, seconds: float) -> None:
         notebook,
         timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
         kernel_name="python3",
-        resources={"metadata": {"path": str(TREE_AND_LIST.parent)}},
+        resources={"metadata": {"path": str(FOLDER)}},
     )
     client.execute()
     for cell in code_cells(notebook):
         n_always, n_at_most = figures_asked_for(cell)
+        if shows_widget(cell) and not is_strict(cell):
+            continue
         assert n_always <= n_figures_shown(cell) <= n_at_most, cell.source
+
+
+def is_strict(cell: Any) -> bool:
+    return "hide-input" in cell.metadata.get("tags", [])
 
 
 def n_figures_shown(cell: Any) -> int:
     return sum("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+def shows_widget(cell: Any) -> bool:
+    return any(
+        isinstance(node, ast.Attribute) and ast.unparse(node).startswith("ipywidgets.")
+        for node in ast.walk(syntax(cell))
+    )
+
+
+def said_in(notebook: Any) -> str:
+    """What the outputs of a notebook say in Markdown, in one line."""
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    return " ".join(" ".join(output.get("data", {}).get("text/markdown", "") for output in outputs).split())
+
+
+# ---- the rules ----
 
 
 @each_notebook
@@ -90,66 +131,218 @@ def test_a_notebook_keeps_the_rules(path: Path) -> None:
     assert path.stat().st_size < 1.5 * 2**20
 
 
+def broken_rules(notebook: Any) -> Iterator[str]:
+    """What keeps a notebook from being read without being run."""
+    cells = notebook.cells
+    if cells[1].cell_type != "code" or cells[1].metadata.get("tags") != ["parameters"]:
+        yield "the second cell must be the parameters"
+    if not any("text/markdown" in output.get("data", {}) for output in cells[2].get("outputs", [])):
+        yield "the third cell must show the answer"
+    for place, cell in enumerate(cells):
+        if cell.cell_type != "code":
+            continue
+        if cell.source.count("\n") >= MOST_LINES:
+            yield f"{cell.id}: more than {MOST_LINES} lines; what it computes belongs to p2mperf"
+        folded = cell.metadata.get("jupyter", {}).get("source_hidden") and is_strict(cell)
+        if not folded and cell is not cells[1]:
+            yield f"{cell.id}: its code must be folded"
+        neighbours = [cell, *cells[place + 1 : place + 2]]
+        if shows_widget(cell) and not any(n_figures_shown(near) for near in neighbours if "outputs" in near):
+            yield f"{cell.id}: a widget shows nothing without a kernel: put a figure beside it"
+        yield from (f"{cell.id}: {fault}" for fault in inner_names(syntax(cell)))
+        yield from (f"{cell.id}: {fault}" for fault in private_outputs(cell))
+
+
+def inner_names(tree: ast.Module) -> Iterator[str]:
+    """Imports of what is not public, and names of the package that its page does not have."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (f"imports {name.name}" for name in node.names if name.name not in LIBRARIES)
+        if isinstance(node, ast.ImportFrom) and node.module not in LIBRARIES - {"p2mperf"}:
+            yield f"imports from {node.module}"
+        if (
+            isinstance(node, ast.Attribute)
+            and ast.unparse(node.value) == "p2mperf"
+            and node.attr not in p2mperf.__all__
+        ):
+            yield f"p2mperf.{node.attr} is not public"
+
+
+def private_outputs(cell: Any) -> Iterator[str]:
+    """Outputs that only this machine, or this moment, can have made."""
+    for output in cell.get("outputs", []):
+        texts = [
+            output.get("text", ""),
+            *(data for data in output.get("data", {}).values() if isinstance(data, str)),
+        ]
+        if any(
+            re.search(r"/(home|root|tmp)/| at 0x[0-9a-f]{6,}>", text) or str(ROOT) in text for text in texts
+        ):
+            yield "an output names a place of one machine"
+        if output.get("name") == "stderr":
+            yield "an output is of stderr"
+        if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+            yield "an output is of a widget"
+
+
+@each_readable
+def test_a_notebook_can_be_read_without_being_run(path: Path) -> None:
+    assert list(broken_rules(nbformat.read(path, as_version=4))) == []
+    assert path.stat().st_size < MOST_BYTES
+
+
+def test_broken_rules_are_seen() -> None:
+    notebook = nbformat.read(TREE_AND_LIST, as_version=4)
+    cells = notebook.cells
+    cells[3].source = "\n".join(["from p2mperf.units import MIB", "p2mperf.units", *["data"] * MOST_LINES])
+    cells[3].metadata = {}
+    cells[3].outputs = [nbformat.v4.new_output("stream", name="stderr", text=f"{ROOT}/x")]
+    cells[2].outputs, cells[1].metadata["tags"] = [], []
+    widget = nbformat.v4.new_code_cell(
+        "import ipywidgets\nipywidgets.IntSlider()", id="w", metadata=cells[2].metadata
+    )
+    notebook.cells = [*cells[:4], widget, nbformat.v4.new_markdown_cell("text")]
+    assert list(broken_rules(notebook)) == [
+        "the second cell must be the parameters",
+        "the third cell must show the answer",
+        "cell-03: more than 15 lines; what it computes belongs to p2mperf",
+        "cell-03: its code must be folded",
+        "cell-03: imports from p2mperf.units",
+        "cell-03: p2mperf.units is not public",
+        "cell-03: an output names a place of one machine",
+        "cell-03: an output is of stderr",
+        "w: a widget shows nothing without a kernel: put a figure beside it",
+    ]
+
+
 @each_notebook
 def test_an_unknown_parameter_is_an_error(path: Path) -> None:
     with pytest.raises(KeyError, match="no parameter colour"):
         read(path, colour="blue")
 
 
-@each_notebook
-def test_a_notebook_runs_on_shipped_data(path: Path) -> None:
-    notebook = read(path)
-    if any("p2mperf.load(" in cell.source for cell in code_cells(notebook)):
+# ---- running them ----
+
+
+def require_data(notebook: Any) -> None:
+    if any(
+        name in cell.source for cell in code_cells(notebook) for name in ("p2mperf.load(", "p2mperf.samples(")
+    ):
         try:
             shipped()
         except ResultsError as error:
             pytest.skip(str(error))
+
+
+@each_notebook
+def test_a_notebook_runs_on_shipped_data(path: Path) -> None:
+    notebook = read(path)
+    require_data(notebook)
     run(notebook, seconds=60)
 
 
-def test_tree_and_list_runs_on_the_readers_results(tmp_path: Path) -> None:
-    p2mperf.sweep(
-        "quick",
-        sizes=["64M"],
-        guests=["dom0-64-e820"],
-        streams=["uniform", "uniform:hole=0.5"],
-        operations=["latency"],
-        n_replicates=1,  # no interval at all: nothing may be claimed, and nothing may fail
-        out=tmp_path,
-        quiet=True,
-    )
-    notebook = read(TREE_AND_LIST, data=str(tmp_path))
+@each_readable
+def test_what_is_said_does_not_hold_of_swapped_designs(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook = read(path)
+    require_data(notebook)
+    load = export.load
+
+    def swapped(*arguments: Any, **options: Any) -> Any:
+        frame = load(*arguments, **options)
+        both = SWAPPED | {other: one for one, other in SWAPPED.items()}
+        frame["design"] = frame["design"].replace(both)
+        return frame
+
+    monkeypatch.setattr(export, "load", swapped)
+    monkeypatch.chdir(FOLDER)
+    # Without a kernel, which takes longer to start than all of this.
+    source = "\n".join(ast.unparse(syntax(cell)) for cell in code_cells(notebook))
+    with pytest.raises(AssertionError):
+        exec(compile(source, path.name, "exec"), {})
+
+
+def test_measuring_on_the_spot_keeps_what_it_measured(tmp_path: Path) -> None:
+    kept = tmp_path / "mine"
+    only = TINY | {"guests": ["dom0-64-e820"], "streams": ["uniform", "uniform:hole=0.5"]}
+    notebook = read(TREE_AND_LIST, data="measure", only=only, keep=str(kept))
     run(notebook, seconds=60)
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    said = " ".join(" ".join(output.get("data", {}).get("text/markdown", "") for output in outputs).split())
-    # Two guests times one stream in RAM; only the second guest has holes.
-    assert "the list is faster in 0 of 2 comparisons" in said
-    assert "the tree is faster in 0 of 1" in said
+    said = said_in(notebook)
+    # Two guests times one stream in RAM; only the second guest has holes. One process decides nothing.
+    assert "the list is faster in none of 2 comparisons" in said
+    assert "the tree is faster in none of 1" in said
+    assert f"kept in '{kept}'" in said
+    # Two guests, a stream or two, two designs: all of it can be had again.
+    frame = p2mperf.samples(str(kept))
+    assert set(frame["guest"]) == {"pv-64-64m", "dom0-64-e820"}
+    assert p2mperf.origin(frame).endswith(f"They were read from '{kept}'.")
 
 
 def test_tree_and_list_shows_entries_and_pages_where_there_are_some(tmp_path: Path) -> None:
-    p2mperf.sweep(
-        "quick",
-        sizes=["64M"],
-        streams=["uniform"],
-        operations=["throughput", "entry"],
-        designs=["pv-tree", "pv-linear", "pv-tree-4k", "pv-tree-2m", "pv-linear-4k", "pv-linear-2m"],
-        preambles=["8M"],
-        n_replicates=1,
-        out=tmp_path,
-        quiet=True,
-    )
-    notebook = read(TREE_AND_LIST, data=str(tmp_path))
+    only = TINY | {
+        "operations": ["throughput", "entry"],
+        "designs": ["pv-tree", "pv-linear", "pv-tree-4k", "pv-tree-2m", "pv-linear-4k", "pv-linear-2m"],
+        "preambles": ["8M"],
+    }
+    notebook = read(TREE_AND_LIST, data="measure", only=only, keep=str(tmp_path))
     run(notebook, seconds=60)
     cells = code_cells(notebook)
     assert [n_figures_shown(cell) for cell in cells] == [figures_asked_for(cell)[1] for cell in cells]
-    outputs = [output for cell in cells for output in cell.outputs]
-    said = " ".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
-    assert "64-bit, 8M: tree over list" in said
+    said = said_in(notebook)
+    assert "64-bit, 8M: the tree costs" in said
     assert "tree on 2 MiB / list on 4 KiB" in said
     assert "In no comparison is the tree shown to be ahead" in said
 
 
 @pytest.mark.slow
-def test_tree_and_list_measures_on_the_spot() -> None:
-    run(read(TREE_AND_LIST, data="measure", plan="quick"), seconds=300)
+def test_tree_and_list_measures_on_the_spot(tmp_path: Path) -> None:
+    run(read(TREE_AND_LIST, data="measure", plan="quick", keep=str(tmp_path)), seconds=300)
+
+
+# ---- the tool that runs them ----
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("notebooks_tool", ROOT / "tools" / "notebooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_outputs_are_freed_of_this_machine(tool: ModuleType) -> None:
+    v4 = nbformat.v4
+    cell = v4.new_code_cell("1", metadata={"execution": {"iopub.status.busy": "now"}})
+    cell.outputs = [
+        v4.new_output("stream", name="stderr", text="told"),
+        v4.new_output("display_data", {"text/plain": "<Styler at 0x7f00aa12>", "text/html": f"{ROOT}/data"}),
+        v4.new_output("display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}),
+    ]
+    notebook = v4.new_notebook(
+        cells=[cell], metadata={"widgets": {}, "language_info": {"name": "python", "version": "3"}}
+    )
+    assert tool.clean(notebook) == ["told"]
+    assert [output["data"] for output in cell.outputs] == [{"text/plain": "<Styler>", "text/html": "data"}]
+    assert cell.metadata == {}
+    assert notebook.metadata == {"language_info": {"name": "python"}}
+    assert list(tool.said(notebook)) == [f"{cell.id}: data"]
+    cell.metadata["tags"] = [tool.VARIES]
+    assert list(tool.said(notebook)) == []
+
+
+def test_a_picture_becomes_small_and_stays_itself(tool: ModuleType) -> None:
+    import base64
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (3200, 100), (0, 114, 178)).save(file, "png")
+    small = tool.small_png(base64.b64encode(file.getvalue()).decode())
+    found = Image.open(BytesIO(base64.b64decode(small)))
+    # Twice as wide as is kept: half of either side.
+    assert found.size == (1600, 50)
+    assert found.convert("RGB").getpixel((800, 25)) == (0, 114, 178)

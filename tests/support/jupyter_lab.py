@@ -20,6 +20,7 @@ from browsing import Complaints, new_page
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
+OPTIONS = ("--no-browser", "--allow-root", "--expose-app-in-browser")
 TOKEN_URL = re.compile(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+")
 # Lab asks whether it may look for news, and looks: neither is the notebooks' business.
 SETTINGS = {
@@ -34,10 +35,10 @@ SETTINGS = {
 SHOWN_PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 CODE_CELLS = f"{SHOWN_PANEL} .jp-CodeCell"
 ERRORS = f"{CODE_CELLS} [data-mime-type='application/vnd.jupyter.error']"
-# Cells are numbered as they end; after an error those that were to come never are.
-HAVE_RUN = """([cells, errors]) => document.querySelector(errors) !== null ||
-    [...document.querySelectorAll(cells)].every(
-        cell => /^\\[\\d+\\]:$/.test(cell.querySelector('.jp-InputPrompt').textContent.trim()))"""
+# Cells are numbered as they end, which folded ones do not show; after an error those to come never are.
+HAVE_RUN = """errors => document.querySelector(errors) !== null ||
+    window.jupyterapp.shell.currentWidget.content.widgets.every(
+        cell => cell.model.type !== 'code' || cell.model.executionCount !== null)"""
 # Pictures, tables and text of a cell, without the sliders and menus that stand among them.
 SHOWN = """cell => {
     const copy = cell.querySelector('.jp-Cell-outputArea').cloneNode(true);
@@ -45,10 +46,14 @@ SHOWN = """cell => {
         .forEach(each => each.remove());
     return copy.innerHTML;
 }"""
-CLIPPED = """readouts => readouts
-    .filter(each => each.scrollWidth > each.clientWidth + 1
-        || each.getBoundingClientRect().right > window.innerWidth)
-    .map(each => each.textContent)"""
+# What its own room, or that of anything around it, shows only in part.
+CLIPPED = """shown => shown.filter(each => {
+    const right = each.getBoundingClientRect().right;
+    for (let box = each.parentElement; box; box = box.parentElement)
+        if (getComputedStyle(box).overflowX !== 'visible' && box.getBoundingClientRect().right < right - 1)
+            return true;
+    return each.scrollWidth > each.clientWidth + 1;
+}).map(each => each.value ?? each.textContent)"""
 
 
 @contextmanager
@@ -82,7 +87,7 @@ def jupyter_lab(folder: Path, kept: Path) -> Iterator[str]:
     environment = {**os.environ, **{name: str(kept / place) for name, place in own.items()}}
     environment.pop("MPLBACKEND", None)  # tests have one without a display; a notebook shows its figures
     with subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", str(folder)],
+        [sys.executable, "-m", "jupyterlab", *OPTIONS, str(folder)],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -91,19 +96,23 @@ def jupyter_lab(folder: Path, kept: Path) -> Iterator[str]:
         text=True,
     ) as process:
         assert process.stderr is not None
+        url = _told(process.stderr)
+        # What Lab says later is read, that it need not wait, and is lost.
+        reader = Thread(target=deque, args=(process.stderr, 0))
+        reader.start()
         try:
-            yield _told(process.stderr)
+            yield url
         finally:
             process.terminate()
+            reader.join()
 
 
 def _told(stream: IO[str]) -> str:
-    """Read what Lab says until it names its address; what it says later is read by a thread, and lost."""
+    """Read what Lab says until it names its address."""
     lines = []
     for line in stream:
         lines.append(line)
         if found := TOKEN_URL.search(line):
-            Thread(target=deque, args=(stream, 0), daemon=True).start()
             return found.group()
     raise AssertionError("JupyterLab did not start:\n" + "".join(lines))
 
@@ -152,14 +161,14 @@ class OpenNotebook:
         self.wait_until_idle()
 
     def wait_until_idle(self) -> None:
-        """Wait for the kernel to have nothing to do."""
-        self.page.locator(f"{SHOWN_PANEL} .jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+        """Wait for a kernel that has nothing to do; before there is one, Lab asks which it should be."""
+        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"Python 3 .*\| Idle")).wait_for()
 
     def run_all(self) -> None:
         """Choose Run All Cells from the menu, and wait for the last cell, or for an error."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        self.page.wait_for_function(HAVE_RUN, arg=[CODE_CELLS, ERRORS])
+        self.page.wait_for_function(HAVE_RUN, arg=ERRORS)
         self.wait_until_idle()
 
     @property
@@ -194,8 +203,9 @@ class OpenNotebook:
         self.wait_until_idle()
 
     def clipped(self) -> list[str]:
-        """Read-outs of sliders that are wider than their room."""
-        found: list[str] = self.page.locator(f"{CODE_CELLS} .widget-readout").evaluate_all(CLIPPED)
+        """Read-outs of sliders, and menus, of which a part is hidden."""
+        read = f"{CODE_CELLS} .widget-readout, {CODE_CELLS} .widget-dropdown select"
+        found: list[str] = self.page.locator(read).evaluate_all(CLIPPED)
         return found
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, overload
 if TYPE_CHECKING:
     from p2mperf.designs.arm.vlpt import ArmVlpt
     from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect, ArmWalkThrashing
+    from p2mperf.designs.backing import Backing
     from p2mperf.designs.base import Design
     from p2mperf.designs.hap.linear import HapLinear, HapLinear2m, HapLinear4k
     from p2mperf.designs.hap.walk import HapWalk, HapWalk2m, HapWalk4k
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from p2mperf.guests.guest import Guest
 
     _For = Guest | str
+    _On = str | Backing
     # Of a family, those that can be written: what they have in common is what one of several names gives.
     _PvNames = Literal["pv-tree", "pv-linear", "pv-tree-4k", "pv-tree-2m", "pv-linear-4k", "pv-linear-2m"]
     _PvDesigns = PvTree | PvLinear | PvTree4k | PvTree2m | PvLinear4k | PvLinear2m
@@ -36,74 +38,74 @@ if TYPE_CHECKING:
 
 
 @overload
-def build(design: Literal["pv-tree"], guest: _For, backing: str = ..., **options: object) -> PvTree: ...
+def build(design: Literal["pv-tree"], guest: _For, backing: _On = ..., **options: object) -> PvTree: ...
 @overload
-def build(design: Literal["pv-linear"], guest: _For, backing: str = ..., **options: object) -> PvLinear: ...
+def build(design: Literal["pv-linear"], guest: _For, backing: _On = ..., **options: object) -> PvLinear: ...
 @overload
 def build(
-    design: Literal["pv-linear-nested"], guest: _For, backing: str = ..., **options: object
+    design: Literal["pv-linear-nested"], guest: _For, backing: _On = ..., **options: object
 ) -> PvLinearNested: ...
 @overload
-def build(design: Literal["pv-tree-4k"], guest: _For, backing: str = ..., **options: object) -> PvTree4k: ...
+def build(design: Literal["pv-tree-4k"], guest: _For, backing: _On = ..., **options: object) -> PvTree4k: ...
 @overload
-def build(design: Literal["pv-tree-2m"], guest: _For, backing: str = ..., **options: object) -> PvTree2m: ...
+def build(design: Literal["pv-tree-2m"], guest: _For, backing: _On = ..., **options: object) -> PvTree2m: ...
 @overload
 def build(
-    design: Literal["pv-linear-4k"], guest: _For, backing: str = ..., **options: object
+    design: Literal["pv-linear-4k"], guest: _For, backing: _On = ..., **options: object
 ) -> PvLinear4k: ...
 @overload
 def build(
-    design: Literal["pv-linear-2m"], guest: _For, backing: str = ..., **options: object
+    design: Literal["pv-linear-2m"], guest: _For, backing: _On = ..., **options: object
 ) -> PvLinear2m: ...
 @overload
-def build(design: Literal["arm-walk"], guest: _For, backing: str = ..., **options: object) -> ArmWalk: ...
+def build(design: Literal["arm-walk"], guest: _For, backing: _On = ..., **options: object) -> ArmWalk: ...
 @overload
 def build(
-    design: Literal["arm-walk-thrashing"], guest: _For, backing: str = ..., **options: object
+    design: Literal["arm-walk-thrashing"], guest: _For, backing: _On = ..., **options: object
 ) -> ArmWalkThrashing: ...
 @overload
 def build(
-    design: Literal["arm-walk-direct"], guest: _For, backing: str = ..., **options: object
+    design: Literal["arm-walk-direct"], guest: _For, backing: _On = ..., **options: object
 ) -> ArmWalkDirect: ...
 @overload
-def build(design: Literal["arm-vlpt"], guest: _For, backing: str = ..., **options: object) -> ArmVlpt: ...
+def build(design: Literal["arm-vlpt"], guest: _For, backing: _On = ..., **options: object) -> ArmVlpt: ...
 @overload
-def build(design: Literal["hap-walk"], guest: _For, backing: str = ..., **options: object) -> HapWalk: ...
+def build(design: Literal["hap-walk"], guest: _For, backing: _On = ..., **options: object) -> HapWalk: ...
 @overload
-def build(design: Literal["hap-linear"], guest: _For, backing: str = ..., **options: object) -> HapLinear: ...
+def build(design: Literal["hap-linear"], guest: _For, backing: _On = ..., **options: object) -> HapLinear: ...
 @overload
 def build(
-    design: Literal["hap-walk-2m"], guest: _For, backing: str = ..., **options: object
+    design: Literal["hap-walk-2m"], guest: _For, backing: _On = ..., **options: object
 ) -> HapWalk2m: ...
 @overload
 def build(
-    design: Literal["hap-linear-2m"], guest: _For, backing: str = ..., **options: object
+    design: Literal["hap-linear-2m"], guest: _For, backing: _On = ..., **options: object
 ) -> HapLinear2m: ...
 @overload
 def build(
-    design: Literal["hap-walk-4k"], guest: _For, backing: str = ..., **options: object
+    design: Literal["hap-walk-4k"], guest: _For, backing: _On = ..., **options: object
 ) -> HapWalk4k: ...
 @overload
 def build(
-    design: Literal["hap-linear-4k"], guest: _For, backing: str = ..., **options: object
+    design: Literal["hap-linear-4k"], guest: _For, backing: _On = ..., **options: object
 ) -> HapLinear4k: ...
 @overload
 def build(
-    design: Literal["pv-tree", "pv-linear"], guest: _For, backing: str = ..., **options: object
+    design: Literal["pv-tree", "pv-linear"], guest: _For, backing: _On = ..., **options: object
 ) -> PvTree | PvLinear: ...
 @overload
 def build(
-    design: Literal["hap-walk", "hap-linear"], guest: _For, backing: str = ..., **options: object
+    design: Literal["hap-walk", "hap-linear"], guest: _For, backing: _On = ..., **options: object
 ) -> HapWalk | HapLinear: ...
 @overload
-def build(design: _PvNames, guest: _For, backing: str = ..., **options: object) -> _PvDesigns: ...
+def build(design: _PvNames, guest: _For, backing: _On = ..., **options: object) -> _PvDesigns: ...
 @overload
-def build(design: _ArmNames, guest: _For, backing: str = ..., **options: object) -> _ArmDesigns: ...
+def build(design: _ArmNames, guest: _For, backing: _On = ..., **options: object) -> _ArmDesigns: ...
 @overload
-def build(design: _HapNames, guest: _For, backing: str = ..., **options: object) -> _HapDesigns: ...
+def build(design: _HapNames, guest: _For, backing: _On = ..., **options: object) -> _HapDesigns: ...
 @overload
-def build(design: str, guest: _For, backing: str = ..., **options: object) -> Design: ...
-def build(design: str, guest: Guest | str, backing: str = "kernel", **options: object) -> Design:
+def build(design: str, guest: _For, backing: _On = ..., **options: object) -> Design: ...
+def build(design: str, guest: Guest | str, backing: str | Backing = "kernel", **options: object) -> Design:
     """Build a design's tables for a guest.
 
     Parameters
@@ -112,7 +114,7 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: o
         A name of `p2mperf.designs`.
     guest : Guest or str
         A guest, or its name: of a preset, or as results call one with nothing but RAM, ``pv-64-8g``.
-    backing : str
+    backing : str or Backing
         Page sizes of the views: "kernel", which is what the family's system has (PV: 4 KiB throughout; ARM:
         tables on 2 MiB, windows on 4 KiB pages), "mixed" (direct map on 2 MiB, windows on 4 KiB pages),
         "small", "huge" or "swapped".
@@ -147,7 +149,9 @@ def build(design: str, guest: Guest | str, backing: str = "kernel", **options: o
     return kind(guest, backing, **options)
 
 
-def _require_room(kind: type[Design], guest: Guest, backing: str, options: Mapping[str, object]) -> None:
+def _require_room(
+    kind: type[Design], guest: Guest, backing: str | Backing, options: Mapping[str, object]
+) -> None:
     """Refuse tables that memory does not hold: a kernel that runs out kills instead."""
     from p2mperf.families import find_family
     from p2mperf.host.memory import require_memory

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from math import exp, isnan, log
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -83,7 +83,8 @@ def test_what_several_places_say_together(
 def test_an_interval_takes_six_machines_or_six_boots_of_one() -> None:
     boots = [place(1.1 + 0.01 * number, boot=str(number)) for number in range(6)]
     assert isnan(over_places(boots[:5]).low)
-    assert (over_places(boots).level, over_places(boots).low) == ("boots", pytest.approx(1.1))
+    assert over_places(boots).level == "boots"
+    assert over_places(boots).low == pytest.approx(1.1)
     # Six boots of two machines are two machines.
     two = [place(one.ratio, machine=str(number % 2), boot=one.boot) for number, one in enumerate(boots)]
     assert isnan(over_places(two).low)
@@ -132,7 +133,7 @@ def test_the_interval_over_machines_covers_what_that_of_one_does_not() -> None:
     rng = np.random.default_rng(6)
     covered, one_covered, n_draws = 0, 0, 1000
     for _ in range(n_draws):
-        places = simulated(rng, np.exp(rng.normal(log(1.05), 0.05, 9)))
+        places = simulated(rng, np.exp(rng.normal(log(1.05), 0.05, 9)).tolist())
         over = over_places(places)
         covered += over.low <= 1.05 <= over.high
         one_covered += places[0].low <= 1.05 <= places[0].high
@@ -231,7 +232,7 @@ def test_what_other_code_has_measured_is_another_thing(tmp_path: Path) -> None:
     assert (row["agreement"], row["n_machines"]) == ("agree", 2)
     assert "code" not in row
     with pytest.raises(BadInputError, match="force"):
-        agreement(frame, force="yes")
+        agreement(frame, force=cast(bool, "yes"))
 
 
 def test_the_command_puts_other_code_beside_when_forced(
@@ -248,7 +249,7 @@ def test_the_command_puts_other_code_beside_when_forced(
 
 def test_only_samples_are_taken() -> None:
     with pytest.raises(BadInputError, match="samples are a DataFrame"):
-        agreement("shipped")
+        agreement(cast("pd.DataFrame", "shipped"))
 
 
 def test_shipped_data_says_no_more_than_it_can() -> None:

@@ -113,8 +113,8 @@ def _numbers(plain: object, path: str = "") -> Iterator[tuple[str, float]]:
 
 
 # All that a delta is in: seconds, nanoseconds, how far it is from what is needed.
-DERIVED = ("/estimate/", "/deltas/", "/modelled/", "/elapsed/here", "/elapsed/modelled", "/system/here")
-DERIVED += ("/system/modelled", "/user/here", "/swings/")
+DERIVED: tuple[str, ...] = ("/estimate/", "/deltas/", "/modelled/", "/elapsed/here", "/elapsed/modelled")
+DERIVED += ("/system/here", "/system/modelled", "/user/here", "/swings/")
 # What tells how sure a number is, or how many lookups there are: true of either order.
 UNMOVED = ("/level", "/left_out", "/n")
 

@@ -138,7 +138,7 @@ def test_ranks_of_the_sign_test() -> None:
     assert [sign_test_rank(n, 0.95) for n in (8, 9)] == [(1, 1 - 2 / 256), (2, 1 - 20 / 512)]
     # n = 20: P(Bin < 6) = (1 + 20 + 190 + 1140 + 4845 + 15504) / 2**20 = 21700 / 1048576, coverage 95.86 %;
     # one rank further in adds 38760: 1 - 2 * 60460 / 1048576 = 88.47 %.
-    assert sign_test_rank(20, 0.95) == (6, pytest.approx(1 - 2 * 21700 / 2**20))
+    assert sign_test_rank(20, 0.95) == pytest.approx((6, 1 - 2 * 21700 / 2**20))
     # 21700 / 2**20 * 2 = 4.139 % is missed, so a demand of 95.9 % steps back to k = 5.
     assert sign_test_rank(20, 0.959)[0] == 5
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from sweeping import Listener, Units, small_plan
 
@@ -274,7 +275,7 @@ def test_what_cannot_say_itself_is_named() -> None:
 
 
 def test_a_figure_of_another_package_that_raises_is_its_own_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    def data(frame: object) -> object:
+    def data(frame: object) -> pd.DataFrame:
         raise KeyError("cost")
 
     spec = FigureSpec(name="toy", question="?", data=data, draw=lambda table, ax: None, measured=False)

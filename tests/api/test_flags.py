@@ -15,8 +15,8 @@ import p2mperf
 from p2mperf.analysis.agreement import agreement
 from p2mperf.analysis.build_counting import count_build
 from p2mperf.analysis.compare import compare
-from p2mperf.designs import find
 from p2mperf.designs.arm.posted_defects import run_scenario
+from p2mperf.designs.hap.walk import HapWalk
 from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.errors import BadInputError
 from p2mperf.guests.guest import Guest
@@ -62,11 +62,15 @@ def send(peek: Any) -> None:
         Sender(Tracer(p2m), make_writer("uniform", guest), 1.0, 1e6, peek=peek)
 
 
+def giving(name: str, function: Callable[..., object], *arguments: object) -> Callable[[Any], object]:
+    """Calls a function with a flag of that name."""
+    return lambda value: function(*arguments, **{name: value})
+
+
 # Who takes a flag of a user's, by module, callable and flag.
 TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     **{
-        ("api", "sweep", name): lambda value, name=name: p2mperf.sweep("quick", **{name: value})
-        for name in ("control", "fresh", "quiet")
+        ("api", "sweep", name): giving(name, p2mperf.sweep, "quick") for name in ("control", "fresh", "quiet")
     },
     ("analysis.agreement", "agreement", "force"): lambda value: agreement(
         p2mperf.load("shipped-backings"), force=value
@@ -96,9 +100,7 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
         "pv-linear-nested", SMALL, invalidated=value
     ),
     **{
-        ("populating.populate", "populate", name): lambda value, name=name: p2mperf.populate(
-            "16M", **{name: value}
-        )
+        ("populating.populate", "populate", name): giving(name, p2mperf.populate, "16M")
         for name in ("demand_4k", "device_model", "hap_1gb", "hap_2mb")
     },
     ("migration.precopy", "Sender", "peek"): send,
@@ -106,7 +108,7 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
         2, next(iter(ASSUMPTIONS.values())), changed=value
     ),
     **{
-        ("study.kernel_builds", "kernel_build", name): lambda value, name=name: kernel_build(**{name: value})
+        ("study.kernel_builds", "kernel_build", name): giving(name, kernel_build)
         for name in ("interference", "quiet", "thp")
     },
     ("study.kernel_builds", "kernel_build_of", "interference"): lambda value: kernel_build_of(
@@ -118,11 +120,11 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     ("study.recording", "place", "force"): lambda value: place("none", "16M", force=value),
     ("study.recording", "record", "force"): lambda value: record(["true"], "none", force=value),
     **{
-        ("study.replay", "replay", name): lambda value, name=name: replay("none", **{name: value})
+        ("study.replay", "replay", name): giving(name, replay, "none")
         for name in ("alone", "interference", "quiet", "thp")
     },
     **{
-        ("study.replay_plan", "plan_replay", name): lambda value, name=name: plan_replay(**{name: value})
+        ("study.replay_plan", "plan_replay", name): giving(name, plan_replay)
         for name in ("alone", "interference", "thp")
     },
     ("study.sweep", "sweep", "fresh"): lambda value: sweep(make_plan("quick"), "none", fresh=value),
@@ -197,7 +199,8 @@ def test_a_switch_of_superpages_is_true_or_false_or_the_designs_own(name: str) -
     guest = Guest.plain("16M", geometry="hap64")
     for value in NO_FLAGS:
         if value is not None:
+            wrong: dict[str, Any] = {name: value}
             with pytest.raises(BadInputError, match=f"^{name} must be True or False, not "):
-                p2mperf.build("hap-walk", guest, **{name: value})
+                p2mperf.build("hap-walk", guest, **wrong)
             with pytest.raises(BadInputError, match=f"^{name} must be True or False, not "):
-                find("hap-walk").predict_footprint(guest, **{name: value})
+                HapWalk.predict_footprint(guest, **wrong)

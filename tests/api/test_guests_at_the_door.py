@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -54,8 +54,8 @@ def test_runs_that_are_no_map(rows: list[tuple[int, int, int, int]]) -> None:
         {"machine": Machine(100)},
         {"machine": "a machine"},
         {"runs": None},
-        {"runs": Runs(*(np.zeros((1, 1)) for _ in range(4)))},
-        {"runs": Runs(*(np.array([value]) for value in (0.0, 5.0, 0.0, 0.0)))},
+        {"runs": Runs(*(cast(Any, np.zeros((1, 1))) for _ in range(4)))},
+        {"runs": Runs(*(cast(Any, np.array([value])) for value in (0.0, 5.0, 0.0, 0.0)))},
         {"geometry": find_geometry("pv32"), "n_boot_pages": 512},
         {"geometry": "pv64"},
         {"n_boot_pages": 2**40},
@@ -125,7 +125,7 @@ def test_a_seed_that_is_none(seed: Any) -> None:
 
 
 def test_seeds_of_numpy_are_seeds() -> None:
-    assert Guest.plain("8M", seed=np.uint8(3)) == Guest.plain("8M", seed=3)
+    assert Guest.plain("8M", seed=cast(int, np.uint8(3))) == Guest.plain("8M", seed=3)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_streams_and_working_sets_of_no_length(n: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "pfns", [[[1], [2, 3]], np.ma.array([1, 2], mask=[0, 1]), [None], object()], ids=case
+    "pfns", [[[1], [2, 3]], np.ma.array([1, 2], mask=[False, True]), [None], object()], ids=case
 )
 def test_recordings_that_are_none(pfns: Any) -> None:
     with refused():
@@ -184,4 +184,4 @@ def test_a_row_of_a_long_type_and_another_machine() -> None:
     with refused():
         Guest.from_e820([(0, "1M", "ram"), (0, "1M", "x" * 10**6)], "1M")
     with refused():
-        Guest.from_e820([(0, "1M", "ram")], "1M", machine="x")
+        Guest.from_e820([(0, "1M", "ram")], "1M", machine=cast(Machine, "x"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -52,13 +52,13 @@ def test_what_moves_no_guest(value: Any) -> None:
         recurrence(writer, 100, 1e8, value)
     with p2mperf.build("arm-walk", ARM) as p2m, p2mperf.build("pv-tree", PV) as other:
         tracer = Tracer(p2m)
-        for parts in ((value, writer), (tracer, value)):
+        for moved, writing in ((value, writer), (tracer, value)):
             with refused():
-                Sender(*parts, 100, 1e8)
+                Sender(moved, writing, 100, 1e8)
         with refused():
             Sender(tracer, writer, 100, 1e8).run(value)
         with refused():
-            Tracer(other)
+            Tracer(cast(Any, other))
         p2m.audit()
 
 

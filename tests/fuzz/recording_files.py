@@ -21,8 +21,9 @@ from p2mperf.workload import recording_file
 from p2mperf.workload.decode import decode
 from p2mperf.workload.describing import describe
 from p2mperf.workload.events import Event
+from p2mperf.workload.plain import from_plain
 from p2mperf.workload.raw_trace import read_raw_trace
-from p2mperf.workload.recording import CpuCount, Recording
+from p2mperf.workload.recording import About, CpuCount, Recording
 from p2mperf.workload.recording_checks import COLUMN_TYPES, COLUMNS, check_recording
 from p2mperf.workload.sampling import sample
 
@@ -98,23 +99,21 @@ def resaid(random: Random, content: bytes) -> bytes:
         table = table.set_column(at, pa.field(table.column_names[at], kind), column)
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(metadata), sink)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
 
 
 def _read(content: bytes) -> Recording:
     table = pq.read_table(pa.BufferReader(content))
     columns = {name: table.column(name).to_numpy() for name in COLUMNS[1:]}
-    about = recording_file.from_plain(
-        recording_file.About, json.loads(table.schema.metadata[b"about"]), "about"
-    )
+    about = from_plain(About, json.loads(table.schema.metadata[b"about"]), "about")
     return Recording(np.cumsum(table.column("gap_ns").to_numpy()), **columns, about=about)
 
 
 def _written(recording: Recording) -> bytes:
     """The file as `write_recording` makes it, of what it would refuse."""
     sink = pa.BufferOutputStream()
-    recording_file._write(recording, sink)  # type: ignore[arg-type]
-    return sink.getvalue().to_pybytes()
+    recording_file._write(recording, sink)
+    return bytes(sink.getvalue())
 
 
 class RawOriginal:

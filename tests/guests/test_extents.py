@@ -112,7 +112,7 @@ def test_nobody_can_write_to_extents() -> None:
 def test_what_nobody_can_write_to_is_kept() -> None:
     gfn = np.array([0], np.uint64)
     gfn.flags.writeable = False
-    assert np.shares_memory(Extents(gfn, [5], [0]).gfn, gfn)
+    assert np.shares_memory(Extents(gfn, np.array([5], np.uint64), np.array([0], np.uint8)).gfn, gfn)
 
 
 # ---- those that cannot be ----
@@ -160,7 +160,7 @@ def test_extents_that_cannot_be_are_refused(rows: list[tuple[int, int, int]], se
         ((0, 0, 0), r"three equal columns, not \(\)"),
     ],
 )
-def test_what_are_no_extents_is_refused(columns: tuple[object, ...], sentence: str) -> None:
+def test_what_are_no_extents_is_refused(columns: tuple[Any, ...], sentence: str) -> None:
     with pytest.raises(BadInputError, match=sentence):
         Extents(*columns)
 

@@ -96,7 +96,7 @@ def test_a_place_that_others_can_rename_is_refused_and_a_sticky_one_is_not(tmp_p
     with pytest.raises(NotPrivateError, match=f"others can write to {shared}"):
         private_directory(shared / "deeper" / "mine")
     shared.chmod(0o1777)
-    assert private_directory(shared / "deeper" / "mine")
+    assert private_directory(shared / "deeper" / "mine").is_dir()
 
 
 def test_what_is_fresh_goes_with_the_process_that_made_it_and_with_no_fork_of_it() -> None:

@@ -171,16 +171,19 @@ def test_what_is_no_snapshot_tells_nothing(data: object) -> None:
     assert Snapshot.from_json(data) == Snapshot()
 
 
+UNKNOWN: tuple[object, ...] = (
+    *(-1, 1.5, [], [-1.0], ["a"], [True], {}),
+    *(float("nan"), [float("inf")], "\x1b"),
+)
+
+
 @pytest.mark.parametrize(
     ("value", "known"),
     [
         (True, {"damon": True, "boost": True}),
         ("on", {"governor": "on"}),
         ([0.5], {"load_average": (0.5,)}),
-        *(
-            (value, {})
-            for value in (-1, 1.5, [], [-1.0], ["a"], [True], {}, float("nan"), [float("inf")], "\x1b")
-        ),
+        *((value, {}) for value in UNKNOWN),
     ],
 )
 def test_values_of_another_kind_are_unknown(value: object, known: dict[str, Any]) -> None:

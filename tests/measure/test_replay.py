@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fault_streams import N_P2M, fault_stream
 
+from p2mperf.designs import find
 from p2mperf.errors import BadInputError, ClosedError, P2mperfError
 from p2mperf.guests.guest import Guest
 from p2mperf.jit import njit
@@ -119,7 +120,7 @@ def test_designs_that_were_closed_are_not_read() -> None:
 
 def test_a_design_that_cannot_be_built_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
-    kind = replaying.find("pv-linear")
+    kind = find("pv-linear")
     monkeypatch.setattr(kind, "close", lambda self: closed.append(self.name), raising=False)
     with pytest.raises(BadInputError, match="unknown design"):
         Replayer(GUEST, ("pv-linear", "pv-none"), STREAM)

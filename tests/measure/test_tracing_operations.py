@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from p2mperf import Guest
 from p2mperf.cli import main
 from p2mperf.designs import find
 from p2mperf.designs.arm.vlpt import ArmVlpt
+from p2mperf.designs.capabilities import Traceable
 from p2mperf.errors import BadInputError, P2mperfError
 from p2mperf.measure.engine import measure_cell, rehearse
 from p2mperf.measure.operations import faults
@@ -156,6 +157,7 @@ def test_a_neighbour_goes_with_its_design_if_nothing_else_ends_it() -> None:
         work = find_operation("restore").load()()
         work.begin({"arm-vlpt": p2m}, 1, None)
         assert p2m.window.domids == {0, 1}
+        assert p2m.window.owner is not None
         pools = [p2m.pool, p2m.window.owner.table.pool]
     assert [pool.fd for pool in pools] == [-1, -1]
 
@@ -165,7 +167,7 @@ def test_all_of_it_can_be_rehearsed() -> None:
         with p2mperf.build(name, BANKS) as p2m:
             for operation in TRACING:
                 rehearse(operation, p2m, lambda n: make_stream("sequential", BANKS, n))
-            assert n_protected(p2m.third_tables()) == 0
+            assert n_protected(cast(Traceable, p2m).third_tables()) == 0
             p2m.audit()
 
 

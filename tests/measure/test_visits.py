@@ -219,7 +219,12 @@ def test_touching_really_reads() -> None:
 def test_page_sizes_of_all_views_come_from_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     everything = smaps.everything
-    monkeypatch.setattr(smaps, "everything", lambda: looks.append(1) or everything())
+
+    def counted() -> Any:
+        looks.append(1)
+        return everything()
+
+    monkeypatch.setattr(smaps, "everything", counted)
     guest = Guest.plain("1G")
     with (
         p2mperf.build("pv-tree", guest, "huge") as tree,
@@ -339,11 +344,15 @@ def test_a_control_is_planned_for() -> None:
 
 
 def test_page_sizes_are_read_again_only_where_they_can_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    events, looks = {"thp_split_pmd": 1}, []
+    events = {"thp_split_pmd": 1}
+    looks: list[int] = []
+
+    def counted(designs: object) -> dict[str, dict[str, int]]:
+        looks.append(1)
+        return {"one": {"direct": len(looks)}}
+
     monkeypatch.setattr("p2mperf.measure.touch.smaps.huge_page_events", lambda: dict(events))
-    monkeypatch.setattr(
-        touching, "page_sizes", lambda designs: looks.append(1) or {"one": {"direct": len(looks)}}
-    )
+    monkeypatch.setattr(touching, "page_sizes", counted)
     sizes = touching.PageSizes({})
     assert sizes.now(kept=True) == {"one": {"direct": 1}}
     assert sizes.now() == {"one": {"direct": 2}}  # something was written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,9 @@ def test_every_count_counts(name: str) -> None:
 @pytest.mark.parametrize("name", ["page_walk", "line", "call", "area_walk", "exposed", "clock_ghz"])
 def test_every_latency_counts(name: str) -> None:
     value = getattr(E6440, name)
-    twice = Span(2 * value.low, 2 * value.middle, 2 * value.high) if isinstance(value, Span) else 2 * value
+    twice: Any = (
+        Span(2 * value.low, 2 * value.middle, 2 * value.high) if isinstance(value, Span) else 2 * value
+    )
     other = difference_ns("pv-tree", "pv-linear", FAULT, replace(E6440, **{name: twice}))
     assert other.middle != pytest.approx(difference_ns("pv-tree", "pv-linear", FAULT).middle)
 

@@ -8,11 +8,14 @@ import re
 from collections import Counter
 from dataclasses import astuple
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from design_names import AnyHapName
 from hap_guests import GIB
 from hypothesis import given, settings, strategies as st
+from matplotlib.patches import Rectangle
 
 import p2mperf
 from p2mperf.errors import BadInputError, ClosedError
@@ -20,7 +23,7 @@ from p2mperf.figures import figure, table
 from p2mperf.guests.extents import Extents
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
-from p2mperf.model.nested import PAGINGS, GuestTables, mixed_references, references
+from p2mperf.model.nested import PAGINGS, GuestTables, WalkedP2m, mixed_references, references
 from p2mperf.model.published import PUBLISHED
 
 PAGE = (Path(__file__).parents[2] / "docs" / "hap.md").read_text("utf-8")
@@ -142,8 +145,8 @@ def test_a_walk_goes_through_the_host_before_each_table(gibibyte: Guest) -> None
         ("hap-nonpae", "hap-walk", 5),
     ],
 )
-def test_hosts_of_other_formats(geometry: str, design: str, expected: int) -> None:
-    with p2mperf.build(design, Guest.plain("16M", geometry=geometry)) as p2m:
+def test_hosts_of_other_formats(geometry: str, design: AnyHapName, expected: int) -> None:
+    with cast(WalkedP2m, p2mperf.build(design, Guest.plain("16M", geometry=geometry))) as p2m:
         tables = GuestTables(p2m, "non-pae", [3000, 7])
         tables.map(0xFFFFF, 1)
         assert tables.walk(0xFFFFF).n_references == tables.predict(0xFFFFF) == expected
@@ -230,13 +233,13 @@ def naive_levels(design: str, touched: set[int], gfn: int) -> int:
 
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), design=st.sampled_from(["hap-walk-4k", "hap-walk-2m", "hap-walk"]))
-def test_counted_is_computed_for_any_guest_over_any_host(data: st.DataObject, design: str) -> None:
+def test_counted_is_computed_for_any_guest_over_any_host(data: st.DataObject, design: AnyHapName) -> None:
     paging = data.draw(st.sampled_from([name for name in PAGINGS if name != "off"]))
     shape = PAGINGS[paging]
     n_pages = shape.n_top << shape.index_bits * (shape.n_levels - 1)
     frames = data.draw(st.lists(frames_of_memory, min_size=12, max_size=12, unique=True))
     touched = data.draw(st.sets(frames_of_memory, max_size=4))
-    with p2mperf.build(design, RANDOM_GUEST) as p2m:
+    with cast(WalkedP2m, p2mperf.build(design, RANDOM_GUEST)) as p2m:
         tables = GuestTables(p2m, paging, frames)
         taken: list[tuple[int, int]] = []
         for _ in range(data.draw(st.integers(1, 3))):
@@ -280,7 +283,7 @@ def walked_frames(tables: GuestTables, page: int, n_guest: int) -> list[int]:
 
 def test_mistakes_are_refused(gibibyte: Guest) -> None:
     with p2mperf.build("hap-linear", gibibyte) as window, pytest.raises(BadInputError, match="hap-walk and"):
-        GuestTables(window, "4-level", [1])
+        GuestTables(window, "4-level", [1])  # type: ignore[arg-type]
     with p2mperf.build("hap-walk-2m", gibibyte) as p2m:
         for frames, reason in (
             ([1, 1], "given twice"),
@@ -353,12 +356,12 @@ def test_the_figure_tells_published_from_counted() -> None:
     counted, published = figure("hap-nested").axes
     titles = [ax.get_title("left").split(":")[0] for ax in (counted, published)]
     assert titles == ["Counted", "Published by others"]
-    heights = sorted(round(bar.get_height()) for bar in counted.patches)
+    heights = sorted(round(bar.get_height()) for bar in counted.patches if isinstance(bar, Rectangle))
     assert heights == sorted(n for _, *numbers in BY_HAND.values() for n in numbers)
     # The formula's marks lie on the bars; the one published number among them is a line without a marker.
     marks = [line.get_ydata() for line in counted.get_lines() if line.get_marker() == "_"]
     assert sorted(np.concatenate(marks).tolist()) == heights
     (line,) = (line for line in counted.get_lines() if "published" in str(line.get_label()))
-    assert (line.get_marker(), list(line.get_ydata())) == ("None", [4.4, 4.4])
+    assert (line.get_marker(), np.asarray(line.get_ydata()).tolist()) == ("None", [4.4, 4.4])
     assert not published.patches
     assert not published.get_lines()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +88,24 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path
 
 
 def test_a_name_that_no_file_has(tmp_path: Path) -> None:
-    for name in (None, 5, 1.5, b"results", [], {}, "a\0b"):
-        for act in (api.load, load, Journal.read, find_runs, lambda name: export(name, tmp_path)):
-            refusal(lambda act=act, name=name: act(name), BadInputError)
+    odd: tuple[Any, ...] = (None, 5, 1.5, b"results", [], {}, "a\0b")
+    acts: tuple[Any, ...] = (api.load, load, Journal.read, find_runs, lambda name: export(name, tmp_path))
+    for name in odd:
+        for act in acts:
+            refusal(partial(act, name), BadInputError)
     for name in ("x" * 5000, "x" * 300 + ".jsonl", "x" * 300 + ".parquet", "a\nb", "a\nb.jsonl"):
-        refusal(lambda name=name: load(name))
+        refusal(partial(load, name))
     written(tmp_path, samples.cell())
-    for run in (5, None, "x" * 1000):
-        refusal(lambda run=run: load(tmp_path, run), BadInputError)
+    runs: tuple[Any, ...] = (5, None, "x" * 1000)
+    for run in runs:
+        refusal(partial(load, tmp_path, run), BadInputError)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.parquet"):
         with (tmp_path / name).open("wb") as file:
             file.truncate(1 << 42)  # a hole: it takes no room
-        assert "more than results can be" in refusal(lambda name=name: load(tmp_path / name))
+        assert "more than results can be" in refusal(partial(load, tmp_path / name))
 
 
 # ---- journals ----
@@ -162,7 +166,7 @@ def test_lines_that_no_sweep_has_written(tmp_path: Path, lines: list[bytes]) -> 
     for number, content in enumerate(([*lines, line(samples.end())], lines)):
         path = journal_with(tmp_path / str(number), line(samples.run()), line(samples.unit()), *content)
         for source in (path, path.parent):
-            sentence = refusal(lambda source=source: load(source))
+            sentence = refusal(partial(load, source))
             assert f"{path.name}, line 3: " in sentence
 
 
@@ -263,8 +267,9 @@ def test_a_right_machine_card_passes() -> None:
 def test_a_marker_of_no_version(tmp_path: Path, version: str) -> None:
     written(tmp_path, samples.cell())
     (tmp_path / MARKER).write_text(f'{{"p2mperf_results": {version}}}')
-    for act in (load, find_runs, claim_directory):
-        assert "is damaged" in refusal(lambda act=act: act(tmp_path))
+    acts: tuple[Any, ...] = (load, find_runs, claim_directory)
+    for act in acts:
+        assert "is damaged" in refusal(partial(act, tmp_path))
 
 
 def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
@@ -272,7 +277,7 @@ def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     for _ in range(100_000):
         deep = [deep]
     for odd in (deep, 1 << 64, "\udcff", float("inf")):
-        refusal(lambda odd=odd: Journal.create(tmp_path, samples.run(machine={"odd": odd})))
+        refusal(partial(Journal.create, tmp_path, samples.run(machine={"odd": odd})))
     assert list(tmp_path.glob("*.jsonl")) == []
 
 

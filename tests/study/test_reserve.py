@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_a_units_room_is_made_before_it_is_told_its_task(
     # A unit that notes when it is told what to do.
     noting = f"import sys; sys.stdin.read(); open({str(happened)!r}, 'a').write('told')"
     script = f"{noting}; print('{{\"record\": 1}}')"
-    noting_unit = _popen_of([sys.executable, "-c", script], processes.subprocess.Popen)
+    noting_unit = _popen_of([sys.executable, "-c", script], subprocess.Popen)
     monkeypatch.setattr("p2mperf.study.executors.processes.subprocess.Popen", noting_unit)
     monkeypatch.setattr("p2mperf.study.executors.local.ForkServer.__init__", lambda self, seed: None)
     monkeypatch.setattr(

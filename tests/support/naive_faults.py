@@ -52,7 +52,9 @@ def find_faults(recording: Recording) -> tuple[list[Fault], set[int]]:
     """Faults in their order, and events of page tables outside of them; numbers are those of events."""
     gfp = recording.about.gfp
     bit = {name.removeprefix("__"): value for name, value in gfp.items()}
-    faults, current, lone = [], {}, set()
+    faults: list[Fault] = []
+    current: dict[int, Fault] = {}
+    lone: set[int] = set()
     for i, (pid, event, value, aux) in enumerate(rows_of(recording)):
         fault = current.get(pid)
         if event in (Event.FAULT_USER, Event.FAULT_KERNEL):

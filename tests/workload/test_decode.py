@@ -169,8 +169,8 @@ def test_any_stretches_of_pages_give_the_same(tmp_path: Path, monkeypatch: pytes
     times = [row[0] for row in expected]
     assert times == sorted(times)
     # Files and threads by their first events: each new number is the next one.
-    for numbers in ([row[5] >> 32 for row in expected], [row[2] for row in expected]):
-        firsts = list(dict.fromkeys(numbers))
+    for numbered in ([row[5] >> 32 for row in expected], [row[2] for row in expected]):
+        firsts = list(dict.fromkeys(numbered))
         assert firsts == list(range(1, len(firsts) + 1))
     for n_pages in (1, 6, 9):
         monkeypatch.setattr(decoding, "_CHUNK_PAGES", n_pages)

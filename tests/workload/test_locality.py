@@ -139,7 +139,7 @@ def as_naive(stream: TranslationStream) -> dict[str, Any]:
 
 # Frames that often share a line, a leaf, a line of a mid, or nothing.
 FRAMES = st.one_of(
-    *(st.integers(0, top).map(lambda n, s=s: n << s) for s, top in ((0, 30), (9, 20), (18, 15)))
+    *(st.integers(0, top).map((1 << shift).__mul__) for shift, top in ((0, 30), (9, 20), (18, 15)))
 )
 ENTRIES = st.tuples(st.sampled_from(Entered), st.lists(st.tuples(st.booleans(), FRAMES), max_size=40))
 
@@ -156,7 +156,9 @@ def test_any_stream_is_counted_as_naively(entries: list[Entry]) -> None:
 )
 def test_data_pages_are_found_as_naively(entries: list[Entry]) -> None:
     counted = count_locality(stream_of(*entries))
-    frames, seen, again = [], {}, []
+    frames: list[int] = []
+    seen: dict[int, int] = {}
+    again: list[int] = []
     for number, (_, asked) in enumerate(entries):
         read = {frame for is_m2p, frame in asked if is_m2p}
         data = [frame for is_m2p, frame in asked if not is_m2p and frame not in read]

@@ -25,7 +25,8 @@ GUEST = Guest.plain("256M")
 
 def placed_data(recording: Recording, **options: Any) -> list[int]:
     _, placed = of(recording, lambda one: make_stream(one, options.pop("guest", GUEST), **options))
-    return placed.data.tolist()
+    data: list[int] = placed.data.tolist()
+    return data
 
 
 def test_neighbours_stay_neighbours_and_blocks_go_anywhere() -> None:

@@ -338,7 +338,8 @@ def test_costs_need_a_recording(no_kernel: None, capfd: pytest.CaptureFixture[st
 
 
 def pair(plain_s: float, recorded_s: float, n_events: int = 1000) -> Pair:
-    return Pair(*(Usage(2 * each, each, each / 4, 5, 0, 0) for each in (plain_s, recorded_s)), n_events, 0)
+    plain, recorded = (Usage(2 * each, each, each / 4, 5, 0, 0) for each in (plain_s, recorded_s))
+    return Pair(plain, recorded, n_events, 0)
 
 
 def test_ratios_are_paired() -> None:

@@ -110,7 +110,13 @@ def test_a_command_begins_when_it_is_followed_and_recorded(tmp_path: Path, kerne
     mark = tmp_path / "mark"
     before: list[bool] = []
     switch = kernel.switch
-    kernel.switch = lambda on: (time.sleep(0.05), before.append(mark.exists()), switch(on))  # type: ignore[method-assign]
+
+    def look_and_switch(on: bool) -> None:
+        time.sleep(0.05)
+        before.append(mark.exists())
+        switch(on)
+
+    kernel.switch = look_and_switch  # type: ignore[method-assign]
     run = recorded(tmp_path, "touch", str(mark))
     assert before[0] is False
     assert mark.exists()
@@ -233,7 +239,7 @@ def test_a_file_that_cannot_be_written_ends_the_recording_and_not_the_command(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(descriptor, content)
 
-    monkeypatch.setattr(recorder.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     run = recorded(tmp_path, "sh", "-c", "sleep 0.2; exit 5")
     assert run.stopped == "CPU 0 could not be read or written on: No space left on device"
     assert run.raw.usage is not None

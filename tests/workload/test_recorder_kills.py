@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -82,6 +83,10 @@ def read_about(raw: Path) -> int:
     return int(json.loads((raw / "trace.json").read_text())["root_pid"])
 
 
+def _is_gone(pid: int) -> bool:
+    return not instances_of(pid)
+
+
 def instances_of(pid: int) -> list[Path]:
     root = find_tracefs()
     assert root is not None
@@ -151,7 +156,7 @@ def test_a_recorder_that_is_killed_as_it_begins_runs_nothing(tmp_path: Path) -> 
         time.sleep(random.uniform(0, 0.6))
         recorder.kill()
         recorder.wait()
-        wait_for("its instance is gone", lambda pid=recorder.pid: not instances_of(pid))
+        wait_for("its instance is gone", partial(_is_gone, recorder.pid))
         n_run += mark.exists()
         mark.unlink(missing_ok=True)
     assert n_run < 20  # some were killed before they let it go

@@ -270,13 +270,18 @@ def lacking(made: pa.Table) -> pa.Table:
     return made.set_column(at, pa.field("pid", pa.int32()), pa.array(values, pa.int32()))
 
 
+def be_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 FOREIGN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda path: path.write_bytes(b""), "damaged, or no Parquet file"),
     (lambda path: path.write_bytes(b"PAR1" + bytes(50) + b"PAR1"), "damaged, or no Parquet file"),
     (lambda path: path.write_bytes(path.read_bytes()[:-1]), "damaged, or no Parquet file"),
     (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "damaged"),
     (lambda path: path.unlink(), "cannot read"),
-    (lambda path: (path.unlink(), path.mkdir()), "it is a directory"),
+    (be_directory, "it is a directory"),
     (said(format=b"other"), "p2mperf has not recorded it"),
     (said(about=None), "p2mperf has not recorded it"),
     (said(version=b"2"), "it is of version 2, and this p2mperf reads up to 1"),

@@ -159,7 +159,7 @@ def test_tracefs_is_found_where_it_is_mounted(fake: Path, tmp_path: Path) -> Non
 
 
 def test_a_tracefs_of_others_is_not_used(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracefs.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(NoTracingError, match="is for root only: run this as root"):
         find_tracefs([str(fake)])
 
@@ -173,7 +173,7 @@ def test_a_kernel_without_tracing_says_so(tmp_path: Path) -> None:
 
 
 def test_only_root_mounts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracefs.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with (
         pytest.raises(NoTracingError, match=r"not mounted at .* only root can"),
         own_instance(places=[str(tmp_path)]),
@@ -185,7 +185,7 @@ def test_a_container_is_told_that_its_pids_are_others(monkeypatch: pytest.Monkey
     class Namespace:
         st_ino = 4026532000
 
-    monkeypatch.setattr(tracefs.os, "stat", lambda path: Namespace())
+    monkeypatch.setattr(os, "stat", lambda path: Namespace())
     with pytest.raises(NoTracingError, match="pids of its own"):
         require_machine_pids()
 

@@ -153,7 +153,7 @@ def test_the_wrong_order_of_windows_finds_guest_memory_and_is_caught(
     monkeypatch.setattr("p2mperf.designs.hap.audit.compare_ways", compare)
     guest = one_leaf(order)
     with p2mperf.build("hap-linear", guest) as p2m:
-        wrong = WrongOrder(*p2m.tables, np.bool_(True))
+        wrong = WrongOrder._make([*p2m.tables, np.bool_(True)])
         frames, found = np.arange(1 << order, dtype=np.uint64), np.zeros(1 << order, np.uint64)
         translate(wrong, (), frames, found)
         # What it finds are entries that look right: present, of RAM, of machine frames that there are.
@@ -168,7 +168,8 @@ def test_the_wrong_order_of_windows_finds_guest_memory_and_is_caught(
 def test_under_a_gigabyte_the_window_of_l2_shows_guest_memory_too() -> None:
     with p2mperf.build("hap-linear", one_leaf(18)) as p2m:
         word = np.zeros(1, np.uint64)
-        read_l2 = WrongOrder(p2m.tables.l2, *p2m.tables[1:], np.bool_(True))
+        _, l2, l3, max_mapped = p2m.tables
+        read_l2 = WrongOrder(l2, l2, l3, max_mapped, np.bool_(True))
         translate(read_l2, (), np.array([5], np.uint64), word)
         assert int(word[0]) & 0xF7F == RAM_RW  # no table there says so: the p2m has none of L2
         assert p2m.footprint().pages["l2"] == 0

@@ -1,10 +1,9 @@
 """How long a plan is going to take, before anything is measured: arithmetic on its jobs.
 
-The numbers below were read once from the shipped sweeps, of a virtual machine with two processors: cells of
-lookups and entries from what each took, processes from what was left of whole plans; operations that change
-tables are guessed from their timed passes. Other machines take twice or half as long, and one whose free
-memory lies in pieces longer to build large tables. What a plan settles (visits, slices, the length of a pass)
-is taken from it.
+The numbers below were read once from the shipped sweeps, of a virtual machine with two processors: cells from
+what each took, processes and tables from what was left of whole plans. Other machines take twice or half as
+long, and one whose free memory lies in pieces longer to build large tables. What a plan settles (visits,
+slices, the length of a pass) is taken from it.
 """
 
 from __future__ import annotations
@@ -25,12 +24,13 @@ BUILD_NS_PER_BYTE = 1.0
 # A pass of the mean design, as the fastest one fills the wanted time.
 PASS_RATIO = 1.3
 # Untimed passes of a visit, and what else it has: its frames are made, its tables touched.
-N_UNTIMED, VISIT_NS = 4, 13_000_000
+N_UNTIMED, VISIT_NS = 4, 8_000_000
 # A visit by what one is of an operation that does a fixed amount; that to a whole table goes by its bytes.
-FIXED_VISIT_NS = {"entry": 24_000_000, "frame": 100_000_000, "leaf": 100_000_000}
+FIXED_VISIT_NS = {"entry": 18_000_000, "frame": 48_000_000, "leaf": 28_000_000}
 # The same of what undoes what it does to leaves.
-UNDONE_VISIT_NS = 30_000_000
-TABLE_NS_PER_BYTE = 1.0
+UNDONE_VISIT_NS = 11_000_000
+# Making a table anew; what only reads one takes less.
+TABLE_NS_PER_BYTE = 0.4
 # The ladder of a machine's latencies, once in a run that has it.
 LADDER_NS = 8_000_000_000
 

@@ -58,6 +58,8 @@ def written(table: pd.DataFrame) -> str:
         "\n".join(f"- *{verdict}*: {meaning}." for verdict, meaning in VERDICTS.items()),
         "\n".join(f"- *{kind}*: {meaning}." for kind, meaning in KINDS.items()),
         *_measured_where(),
+        "## What was contradicted",
+        _rows(("claim", "published", "why"), _contradicted(table)),
     ]
     for document in DOCUMENTS.values():
         of_it = table[table["document"] == document.title]
@@ -74,6 +76,13 @@ def _by_document(table: pd.DataFrame) -> Iterator[Iterable[object]]:
         found = counts(rows)
         yield title, len(rows), *(found.get(verdict, "-") for verdict in VERDICTS)
     yield "all", len(table), *(counts(table).get(verdict, "-") for verdict in VERDICTS)
+
+
+def _contradicted(table: pd.DataFrame) -> Iterator[Iterable[object]]:
+    """The contradicted ones once more, in short: they are what most readers look for."""
+    for row in table[table["verdict"] == "contradicted"].to_dict("records"):
+        where = f"{row['document']}: {row['section']}"
+        yield row["claim"], f'"{row["published"]}" ({where})', row["why"]
 
 
 def _measured_where() -> list[str]:

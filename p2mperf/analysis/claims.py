@@ -38,7 +38,8 @@ def claims(results: pd.DataFrame | str | Path | Sequence[str | Path] | None = No
     ----------
     results : pandas.DataFrame, str, Path, or sequence of str or Path; optional
         Samples that measured claims are decided from, or where `load` finds them; default: the sweeps that
-        come with p2mperf. What they have not measured cannot be tested.
+        come with p2mperf. What they have not measured cannot be tested. Claims of the kernel build stand on
+        the recording and the replays that come with p2mperf, whatever the results.
 
     Returns
     -------

@@ -50,15 +50,12 @@ def judged(rows: pd.DataFrame, claimed: str, other: str, names: tuple[str, str],
         f"{first.capitalize()} is faster in {n_ahead} of {n} comparisons of {what}, {second} in {n_behind}; "
         f"{second} over {first}: {ratio.min():.2f} to {ratio.max():.2f}{marked}."
     )
+    clear = "{} is faster in most of these comparisons, and {} in none."
     if n_behind == 0 and 2 * n_ahead > n:
-        return Finding(
-            ours, "reproduced", f"{first.capitalize()} is faster in most of them, and never slower."
-        )
+        return Finding(ours, "reproduced", clear.format(first.capitalize(), second))
     if n_ahead == 0 and 2 * n_behind > n:
-        return Finding(
-            ours, "contradicted", f"{second.capitalize()} is faster in most of them, and never slower."
-        )
-    return Finding(ours, "not resolved", "Neither is faster in most of them without being slower in another.")
+        return Finding(ours, "contradicted", clear.format(second.capitalize(), first))
+    return Finding(ours, "not resolved", "Neither is faster in most of them while the other is in none.")
 
 
 def in_ram(pairs: pd.DataFrame) -> pd.DataFrame:

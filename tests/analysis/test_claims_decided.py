@@ -18,8 +18,10 @@ from p2mperf.analysis.claims_base import KINDS, VERDICTS
 from p2mperf.analysis.claims_evidence import Evidence
 from p2mperf.cli import COMMANDS
 from p2mperf.errors import BadInputError, DoesNotFitError
+from p2mperf.figures import figures
 from p2mperf.model.published_build import PUBLISHED_TIMES, as_clock
 from p2mperf.progress import Progress
+from p2mperf.sizing import QUESTIONS
 
 # What no data can decide, and what is decided from words that were published and from what we chose.
 UNTESTABLE = {"benefit", "1gb-pages", "shadow", "comparison", "strd", "past-the-end"}
@@ -95,6 +97,10 @@ def test_commands_are_commands() -> None:
         assert words[3] in COMMANDS, claim.name
         if words[3] == "claims":
             assert words[4:] == ["--claim", claim.name]
+        if words[3] == "plot":
+            assert set(words[4:]) <= set(figures()), claim.name
+        if "--question" in words:
+            assert words[-1] in QUESTIONS, claim.name
 
 
 # ---- verdicts follow the data ----
@@ -193,10 +199,13 @@ def test_the_page_is_what_is_decided_today(table: pd.DataFrame, tool: ModuleType
 
 def test_the_page_has_a_row_for_each_claim(table: pd.DataFrame, tool: ModuleType) -> None:
     text = tool.written(table)
-    rows = re.findall(r"^\| ([\w-]+) \| \"", text, re.M)
+    rows = re.findall(r"^\| ([\w-]+) \| \"", text.partition("## Linux")[2], re.M)
     assert rows == list(CLAIMS)
     assert f"{room.counted(table)}." in text
-    assert all(len(re.findall(r"(?<!\\)\|", line)) == 6 for line in text.splitlines() if '| "' in line)
+    shown_twice = re.findall(r"^\| ([\w-]+) \| \"", text.partition("## Linux")[0], re.M)
+    assert shown_twice == table.loc[table["verdict"] == "contradicted", "claim"].tolist()
+    n_bars = [len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if '| "' in line]
+    assert n_bars == [4] * len(shown_twice) + [6] * len(rows)
 
 
 def test_the_page_that_is_behind_is_seen(

@@ -196,6 +196,9 @@ def known_names() -> dict[str, tuple[str, ...]]:
         "figure": ("cost", "limit-area", "arm-shift", "hap-survival"),
         "policy": tuple(policies),
         "condition": ("tight", "flushed", "cold"),
+        "claim": ("leaf-reach", "example-frames", "fast-here"),
+        "document": ("thread", "vlpt"),
+        "verdict": ("reproduced", "not resolved"),
     }
 
 

@@ -11,7 +11,8 @@ from checkout import ROOT
 
 DOCS = ROOT / "docs"
 ADR = DOCS / "adr"
-DECISIONS = sorted(path for path in ADR.glob("*.md") if path.name != "README.md")
+# Beside them lie their index, and what lists them in the site.
+DECISIONS = sorted(path for path in ADR.glob("*.md") if path.name not in ("README.md", "_contents.md"))
 PARTS = ["Context", "Decision", "Rejected", "Consequences"]
 MAX_WORDS = 300
 ROW = re.compile(r"^\| \[(\d{4})\]\((.+?)\) \| (\S+) \| (.+) \|$", re.M)

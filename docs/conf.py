@@ -22,6 +22,7 @@ project = PROJECT["name"]
 author = PROJECT["authors"][0]["name"]
 version = release = PROJECT["version"]
 language = "en"
+smartquotes = False  # what is written is shown: some of it is to be typed
 
 extensions = ["myst_nb"]
 root_doc = "README"
@@ -30,6 +31,7 @@ include_patterns = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "benchmarks/README.md",
+    "data/README.md",
     "docs/*.md",
     "docs/adr/*.md",
     "notebooks/*.ipynb",

@@ -63,6 +63,7 @@ def test_a_notebook_runs_and_its_widgets_move(
     notebook.page.screenshot(path=tmp_path / f"{path.stem}.png")
     assert notebook.errors() == []
     cells = notebook.widget_cells()
+    assert bool(cells) == ("ipywidgets" in path.read_text("utf-8"))
     assert notebook.clipped() == []
     for cell in cells:
         notebook.move(cell)

@@ -111,7 +111,8 @@ def _costs(found: KernelBuild) -> pd.DataFrame:
 
 def _predicted(found: KernelBuild) -> pd.DataFrame:
     """The commit's table in words: as published, and as predicted by either road."""
-    return pd.DataFrame(table_rows(found), columns=["time", "published", "measured", "modelled"])
+    table = pd.DataFrame(table_rows(found), columns=["time", "published", "measured", "modelled"])
+    return table.assign(modelled=table["modelled"].replace("not measured", "not modelled"))
 
 
 def _by_faults(found: KernelBuild) -> pd.DataFrame:

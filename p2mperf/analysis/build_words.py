@@ -153,7 +153,7 @@ def answer(found: KernelBuild) -> str:
         if tight is not None
         else ""
     )
-    roads = {"measured here, cold": system.here, "computed for the commit's laptop": system.modelled}
+    roads = {"measured cold": system.here, "computed for the commit's laptop": system.modelled}
     seconds = "; ".join(
         f"{number.middle:.1f} s ({number.low:.1f} to {number.high:.1f}), {how}"
         for how, number in roads.items()

@@ -215,7 +215,7 @@ def life_answer(costs: pd.DataFrame, growth: pd.DataFrame, extra_leaves: Mapping
         lines.append(
             f"**{str(kind).capitalize()}:** of {len(part)} comparisons the list is faster in"
             f" {faster.get('list', 0)} and the tree in {faster.get('tree', 0)}; the tree takes"
-            f" {part['ratio'].min():.2f} to {part['ratio'].max():.2f} of the list's time."
+            f" {part['ratio'].min():.2f} to {part['ratio'].max():.2f} times the list's time."
         )
     lines.append(
         f"**In pages:** the example guest's memory that may once be ballooned into takes"

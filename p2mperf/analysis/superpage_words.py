@@ -70,6 +70,6 @@ def _windows(outcomes: pd.DataFrame) -> list[str]:
         lines.append(
             f"**Whether the window pays, in {when}:** it is faster than the walk in {window} of {n}"
             f" comparisons, and the walk in {walk}; it takes {part['lowest_ratio'].min():.2f} to"
-            f" {part['highest_ratio'].max():.2f} of the walk's time."
+            f" {part['highest_ratio'].max():.2f} times the walk's time."
         )
     return lines

@@ -30,7 +30,8 @@ _MAY_HAVE = {
     "4 KiB and 2 MiB": (True, False),
     "4 KiB, 2 MiB and 1 GiB": (True, True),
 }
-_WALKS = ("hap-walk", "hap-walk-2m", "hap-walk-4k")
+# Walks of tables by their largest leaf.
+_WALKS = {"1 GiB": "hap-walk", "2 MiB": "hap-walk-2m", "4 KiB": "hap-walk-4k"}
 BROKEN_SHARES = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 1.0)
 RELEASED_SHARES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 RUN_FRAMES = (1, 8, 64)
@@ -216,9 +217,10 @@ def superpage_splits(guest_memory: str | int = "2G", gfn: int = 5) -> pd.DataFra
     Returns
     -------
     pandas.DataFrame
-        A row for leaves of 1 GiB, of 2 MiB and of 4 KiB: ``design``; ``n_writes`` of entries, ``n_new_pages``
-        of the table and ``n_splits`` that it took; ``n_changed``, frames whose entry reads otherwise than
-        before; and the leaves afterwards, ``n_4kib``, ``n_2mib`` and ``n_1gib``. Each table is audited.
+        A row for leaves of up to 1 GiB, 2 MiB and 4 KiB: ``leaf``, the largest; ``n_writes`` of entries,
+        ``n_new_pages`` of the table and ``n_splits`` that it took; ``n_changed``, frames whose entry reads
+        otherwise than before; and the leaves afterwards, ``n_4kib``, ``n_2mib`` and ``n_1gib``. Each table
+        is audited.
 
     Raises
     ------
@@ -231,9 +233,9 @@ def superpage_splits(guest_memory: str | int = "2G", gfn: int = 5) -> pd.DataFra
     """
     guest = Guest.plain(guest_memory, geometry="hap64")
     rows = []
-    for design in _WALKS:
+    for leaf, design in _WALKS.items():
         with built(design, guest) as p2m:
-            rows.append({"design": design, **_removed(cast("HapWalk", p2m), gfn)})
+            rows.append({"leaf": leaf, **_removed(cast("HapWalk", p2m), gfn)})
             p2m.audit()
     return pd.DataFrame(rows)
 

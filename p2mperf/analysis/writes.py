@@ -207,6 +207,7 @@ def restore_elsewhere(p2m: Design, seed: int = 2) -> Restored:
         When the p2m is broken afterwards.
     """
     lived = _as_lived(p2m)
+    lived.tools.read()  # the tools' tree, made when it is first asked for, is among the pages
     n_before = lived.footprint().n_pages
     saved = lived.save()
     memory = np.flatnonzero(saved.has_memory)

@@ -57,7 +57,7 @@ def test_the_answer_tells_the_tables(frame: pd.DataFrame) -> None:
     private, whole, pages, mappings = said.splitlines()
     assert "**Made private:** of 1 comparisons the list is faster in 0 and the tree in 1" in private
     # sqrt(1/2 x 1/4)
-    assert "takes 0.35 to 0.35 of the list's time" in private
+    assert "takes 0.35 to 0.35 times the list's time" in private
     assert "the list is faster in 0 and the tree in 0" in whole
     assert "takes 1,025 leaves of the list from boot on, and 2 of the tree" in pages
     assert "up to 2.0 mappings of the list, and 0 of the tree" in mappings

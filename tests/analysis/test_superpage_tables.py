@@ -69,7 +69,7 @@ def test_shares_and_runs_that_are_none(shares: list[float], runs: list[int], say
 
 def test_one_frame_less() -> None:
     table = superpages.superpage_splits("1G")
-    assert table["design"].tolist() == ["hap-walk", "hap-walk-2m", "hap-walk-4k"]
+    assert table["leaf"].tolist() == ["1 GiB", "2 MiB", "4 KiB"]
     assert table["n_splits"].tolist() == table["n_new_pages"].tolist() == [2, 1, 0]
     assert table["n_changed"].tolist() == [1, 1, 1]
     # For each split the 512 entries of a new page and the one that points to it; and the frame's own.

@@ -43,5 +43,5 @@ def test_the_answer_tells_the_tables() -> None:
     # 20 / 4 and 50 / 5
     assert "among leaves of 4 KiB takes 5.0 to 10.0 times as long as one among leaves of 1 GiB" in what
     assert "in warm loops:** it is faster than the walk in 5 of 6 comparisons, and the walk in 0" in warm
-    assert "0.50 to 0.90 of the walk's time" in warm
+    assert "0.50 to 0.90 times the walk's time" in warm
     assert "in 1 of 5 comparisons, and the walk in 4" in cold

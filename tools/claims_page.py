@@ -55,8 +55,8 @@ def written(table: pd.DataFrame) -> str:
         textwrap.fill(INTRODUCTION, 120),
         f"{counted(table)}.",
         _rows(("document", "claims", *VERDICTS), _by_document(table)),
-        "\n".join(f"- *{verdict}*: {meaning}." for verdict, meaning in VERDICTS.items()),
-        "\n".join(f"- *{kind}*: {meaning}." for kind, meaning in KINDS.items()),
+        _meanings("Verdicts", VERDICTS.items()),
+        _meanings("Where our numbers are from", KINDS.items()),
         *_measured_where(),
         "## What was contradicted",
         _rows(("claim", "published", "why"), _contradicted(table)),
@@ -69,6 +69,10 @@ def written(table: pd.DataFrame) -> str:
             _rows(_HEADS, map(_row, of_it.to_dict("records"))),
         ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _meanings(title: str, meanings: Iterable[tuple[str, str]]) -> str:
+    return "\n".join([f"{title}:", "", *(f"- *{name}*: {meaning}." for name, meaning in meanings)])
 
 
 def _by_document(table: pd.DataFrame) -> Iterator[Iterable[object]]:

@@ -95,12 +95,12 @@ def without_lookups() -> Evidence:
     return evidence_with(kernel_build=replace(build, counts=replace(build.counts, classes=classes)))
 
 
-def far_dearer() -> Evidence:
-    """The kernel build, if the tree had cost a tenth of its system time, give or take little."""
+def far_cheaper() -> Evidence:
+    """The kernel build, if the tree had cost a thousandth of its system time, give or take little."""
     build = kernel_build()
     assert build.system.here is not None
     before_s = build.system.published.before_s
-    here = replace(build.system.here, middle=-0.1 * before_s, low=-0.12 * before_s, high=-0.08 * before_s)
+    here = replace(build.system.here, middle=-1e-3 * before_s, low=-2e-3 * before_s, high=-5e-4 * before_s)
     return evidence_with(kernel_build=replace(build, system=replace(build.system, here=here)))
 
 
@@ -168,7 +168,7 @@ TAMPERED: dict[str, tuple[Callable[[], Evidence], str]] = {
         (went_wrong, NO),
     ),
     "page-table-entries": (without_lookups, NO),
-    "critical": (far_dearer, YES),
+    "critical": (far_cheaper, NO),
     "sped-up": (PV, NO),
     "128m-array": (partial(evidence_with, limits=limits_with(entry_bits=64)), YES),
     "64m-array": (partial(evidence_with, limits=limits_with(entry_bits=64)), NO),

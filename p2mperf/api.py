@@ -244,16 +244,19 @@ def _located(source: str | Path) -> str | Path:
     return shipped(source) if isinstance(source, str) and source in SWEEPS else source
 
 
-def figure(name: str, frame: object = None) -> Figure:
+def figure(name: str, frame: object = None, family: str | None = None) -> Figure:
     """Draw a figure.
 
     Parameters
     ----------
     name : str
-        "cost", "ratio", "footprint", "life", "limit-area" ...; an unknown name lists all.
+        "map", "ratio", "cost", "footprint", "life", "limit-area" ...; an unknown name lists all.
     frame : pandas.DataFrame, Recording, sequence of Recording, Replays or KernelBuild; optional
         Samples, or for figures of a kernel build what the figure is about; default: what is shipped, where
         the figure needs any.
+    family : str, optional
+        Whose designs to show, where a figure compares those of one family; default: the first family that
+        the samples have something to show of.
 
     Returns
     -------
@@ -262,23 +265,25 @@ def figure(name: str, frame: object = None) -> Figure:
     Raises
     ------
     BadInputError
-        For an unknown name, and for what is no samples.
+        For an unknown name or family, for what is no samples, and when there is nothing to draw.
     """
     from p2mperf.figures import figure as draw, find
 
     spec = find(name)
     if frame is None and spec.measured:
         frame = load(spec.shipped)
-    return draw(name, frame)
+    return draw(name, frame, family)
 
 
-def table(name: str, frame: object = None) -> pd.DataFrame:
+def table(name: str, frame: object = None, family: str | None = None) -> pd.DataFrame:
     """Make the table that a figure is drawn from.
 
     Parameters
     ----------
     name, frame
         As `figure`.
+    family : str, optional
+        Whose samples alone are taken, for a figure that compares designs of one family; default: all.
 
     Returns
     -------
@@ -295,7 +300,7 @@ def table(name: str, frame: object = None) -> pd.DataFrame:
     spec = find(name)
     if frame is None and spec.measured:
         frame = load(spec.shipped)
-    return make_table(name, frame)
+    return make_table(name, frame, family)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

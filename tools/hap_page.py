@@ -6,9 +6,9 @@ import pandas as pd
 from measured_page import cost, items, notes, span  # beside this file
 
 import p2mperf
+from p2mperf.analysis.lives import life_titles
 from p2mperf.analysis.summary import pairs_of, with_verdicts
 from p2mperf.figures import table as figure_table
-from p2mperf.figures.life import cell_titles
 from p2mperf.measure.operations.registry import lookups
 
 _COLUMNS = {
@@ -85,7 +85,7 @@ def changes() -> str:
     lines = [f"| walk, windows | {' | '.join(_WINDOWS.values())} |", "|---" * 4 + "|"]
     lines += [
         f"| {title} | {' | '.join(texts.get((*cell, design), '-') for design in _WINDOWS)} |"
-        for cell, title in cell_titles().items()
+        for cell, title in life_titles().items()
         if (*cell, "hap-linear") in texts
     ]
     return "\n".join([*lines, *notes(pairs)])

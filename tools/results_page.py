@@ -13,10 +13,10 @@ from measured_page import cost, notes, table
 
 import p2mperf
 from p2mperf.analysis.findings import findings_on, in_ram, on_pages, outside_ram
+from p2mperf.analysis.lives import life_titles
 from p2mperf.analysis.samples import host_note, runs_of, unrest_of
 from p2mperf.analysis.summary import pairs_of, with_verdicts
-from p2mperf.figures import table as figure_table
-from p2mperf.figures.life import cell_titles
+from p2mperf.figures.life import growth
 from p2mperf.measure.operations.registry import lookups
 
 MACHINES = ("shipped", "shipped-zen4", "shipped-zen3")
@@ -95,9 +95,7 @@ def life_costs() -> str:
 
 def life_growth() -> str:
     """What one frame, leaf or table takes: pages and mappings of list and tree."""
-    grown = figure_table("life", _sweep("shipped-life")).pivot_table(
-        ["n_pages_grown", "n_vmas_grown"], _CELL, "design"
-    )
+    grown = growth(_sweep("shipped-life")).pivot_table(["n_pages_grown", "n_vmas_grown"], _CELL, "design")
     grown = grown[(grown != 0).any(axis=1)]
     pages, vmas = grown["n_pages_grown"].map(_counted), grown["n_vmas_grown"].map(_counted)
     texts = pages["pv-linear"] + ", " + pages["pv-tree"] + " pages; " + vmas["pv-linear"] + " mappings"
@@ -111,7 +109,7 @@ def _counted(mean: float) -> str:
 def _by_guest(texts: Mapping[tuple[str, str, str], str]) -> str:
     """Lay out what is known by operation, stream and guest: a row an operation and stream."""
     lines = [f"| list, tree | {' | '.join(_LIFE_SWEEP)} |", "|---" * (1 + len(_LIFE_SWEEP)) + "|"]
-    for (operation, stream), title in cell_titles().items():
+    for (operation, stream), title in life_titles().items():
         if (operation, stream, _LIFE_SWEEP[0]) in texts:
             cells = [texts[operation, stream, guest] for guest in _LIFE_SWEEP]
             lines.append(f"| {title} | {' | '.join(cells)} |")

@@ -19,16 +19,20 @@ Without --results, figures are drawn from the newest run in ./results if there i
 sweep that ships with p2mperf. Figures of a kernel build are drawn from recordings and replays: from shipped
 ones, unless files are named.
 
+A figure that compares designs shows those of one family. Results of several families are several figures,
+whose files are called NAME-FAMILY: ratio-pv.svg, ratio-arm.svg.
+
 examples:
   python -m p2mperf plot all
-  python -m p2mperf plot cost ratio --results results --out figures
+  python -m p2mperf plot map ratio --results results --out figures
+  python -m p2mperf plot ratio --family arm --format pdf
   python -m p2mperf plot build-seconds --recording build.parquet --replays replays.json
 """
 
 
 def main(argv: list[str]) -> int:
     """Draw figures and print the names of their files on stdout."""
-    from p2mperf.figures import figures
+    from p2mperf.figures import FORMATS, figures
 
     there = figures()
     parser = make_parser("plot", "Draw the figures from results, or from the shipped data.", _EPILOG)
@@ -36,19 +40,20 @@ def main(argv: list[str]) -> int:
         "figure", nargs="*", default=["all"], metavar="FIGURE", help=f"all, {', '.join(there)}"
     )
     parser.add_argument("--results", metavar="DIR", help="results directory, journal or .parquet file")
+    parser.add_argument("--family", metavar="NAME", help="show the designs of this family alone")
     parser.add_argument(
         "--recording", metavar="FILE", action="append", help="a recorded build; may be given several times"
     )
     parser.add_argument("--replays", metavar="FILE", help="of `replay --out`")
     parser.add_argument("--out", default="figures", metavar="DIR", help="where to write (figures)")
-    parser.add_argument("--format", nargs="+", default=["svg", "png"], choices=("svg", "png", "pdf"))
+    parser.add_argument("--format", nargs="+", default=list(FORMATS), choices=FORMATS)
     arguments = parser.parse_args(argv)
     for name in arguments.figure:
         known("figure", name, [*there, "all"])
     is_all = "all" in arguments.figure
     specs = _specs(list(there) if is_all else arguments.figure, is_all)
     from p2mperf.api import load
-    from p2mperf.figures import figure, save
+    from p2mperf.figures import drawn, save
     from p2mperf.results.files import told
 
     source = arguments.results or ("results" if _has_results(Path("results")) else "shipped")
@@ -64,14 +69,17 @@ def main(argv: list[str]) -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for spec in specs:
+            # Of all figures, those that know no families are drawn all the same.
+            family = arguments.family if spec.by_family or not is_all else None
             with Waiting(f"drawing {spec.name}"):
                 try:
-                    source = spec.source
-                    fig = figure(spec.name, given.of(source.kind) if source else frames.get(spec.name))
+                    shown_by = given.of(spec.source.kind) if spec.source else frames.get(spec.name)
+                    pictures = drawn(spec.name, shown_by, family)
                 except (BadInputError, ResultsError) as error:
                     _leave_out(spec.name, error, is_all)
                     continue
-                paths = save(fig, out, spec.name, tuple(arguments.format))
+                formats = tuple(arguments.format)
+                paths = [path for name, fig in pictures.items() for path in save(fig, out, name, formats)]
             for path in paths:
                 show.write(f"{path}")
     except OSError as error:

@@ -6,14 +6,14 @@ A figure of your own joins through an entry point in the group ``p2mperf.figures
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from io import BytesIO
-from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
 
 from p2mperf.errors import BadInputError, known
+from p2mperf.families import families
+from p2mperf.figures.drawing import FORMATS, lay_out, save
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.interrupts import interrupts_held
 from p2mperf.plugins import foreign, import_target, load, offered
@@ -21,17 +21,15 @@ from p2mperf.results.samples import as_samples
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE = Path(__file__).with_name("p2mperf.mplstyle")
 # Where each is declared: listing them imports neither pandas nor matplotlib.
 _SHIPPED = {
-    "cost": "lookups.cost",
+    "map": "lookups.map",
     "ratio": "lookups.ratio",
-    "footprint": "lookups.footprint",
+    "cost": "lookups.cost",
     "entry": "lookups.entry",
+    "footprint": "lookups.footprint",
     "life": "life",
     "path": "path",
     "limit-area": "limits.area",
@@ -54,7 +52,7 @@ _SHIPPED = {
     "build-tornado": "kernel_build.tornado",
 }
 
-__all__ = ["FigureSpec", "figure", "figures", "find", "save", "table"]
+__all__ = ["FORMATS", "FigureSpec", "drawn", "figure", "figures", "find", "save", "table"]
 
 
 def figures() -> dict[str, str]:
@@ -94,7 +92,7 @@ def _answered_for(name: str) -> AbstractContextManager[None]:
     return nullcontext() if name in _SHIPPED else foreign("figure", name, figures()[name])
 
 
-def table(name: str, frame: object = None) -> pd.DataFrame:
+def table(name: str, frame: object = None, family: str | None = None) -> pd.DataFrame:
     """Make the table behind a figure.
 
     Parameters
@@ -104,6 +102,8 @@ def table(name: str, frame: object = None) -> pd.DataFrame:
     frame : pandas.DataFrame, or what the figure's source takes; optional
         Samples, as `p2mperf.load` gives them; not needed for figures that are computed. Figures of a kernel
         build take recordings, replays, or what `p2mperf.kernel_build` gives; default: what is shipped.
+    family : str, optional
+        Whose samples alone are taken, for a figure that shows the designs of one family; default: all.
 
     Returns
     -------
@@ -113,10 +113,12 @@ def table(name: str, frame: object = None) -> pd.DataFrame:
     Raises
     ------
     BadInputError
-        For an unknown figure, one that needs results when there are none, and what is no samples.
+        For an unknown figure, one that needs results when there are none, what is no samples, and a family
+        that these are not of.
     """
     spec = find(name)
-    return _table(spec, _given(spec, frame))
+    given = _given(spec, frame)
+    return _table(spec, given if family is None else _of_family(spec, given, family))
 
 
 def _given(spec: FigureSpec, frame: object) -> object:
@@ -143,18 +145,36 @@ def _samples(spec: FigureSpec, frame: object) -> pd.DataFrame:
     return samples
 
 
-def _table(spec: FigureSpec, frame: object) -> pd.DataFrame:
+def _of_family(spec: FigureSpec, given: object, family: str) -> pd.DataFrame:
+    """The samples of one family."""
+    if not spec.by_family:
+        raise BadInputError(f"figure {spec.name!r} is not drawn by families: leave the family out")
+    samples = cast("pd.DataFrame", given)
+    return samples[samples["family"] == known("family", family, _families_in(samples))]
+
+
+def _families_in(samples: pd.DataFrame) -> list[str]:
+    """Families that samples are of, as they are declared; then, by name, what is no family here."""
+    there = {str(name) for name in samples["family"].dropna()}
+    declared = [name for name in families() if name in there]
+    return [*declared, *sorted(there.difference(declared))]
+
+
+def _table(spec: FigureSpec, given: object) -> pd.DataFrame:
     with _answered_for(spec.name):
-        return spec.data(frame)
+        return spec.data(given)
 
 
-def figure(name: str, frame: object = None) -> Figure:
+def figure(name: str, frame: object = None, family: str | None = None) -> Figure:
     """Draw a figure.
 
     Parameters
     ----------
     name, frame
         As `table`.
+    family : str, optional
+        Whose designs to show, for a figure that shows those of one family; default: the first family that
+        the samples have something to show of.
 
     Returns
     -------
@@ -163,81 +183,69 @@ def figure(name: str, frame: object = None) -> Figure:
     Raises
     ------
     BadInputError
-        As `table`.
+        As `table`, and when there is nothing to draw.
     """
-    from p2mperf.figures.style import as_written
-
-    spec = find(name)
-    given = _given(spec, frame)
-    if spec.source is None:
-        given = as_written(cast("pd.DataFrame", given))
-    data = _table(spec, given)
-    with _answered_for(name), interrupts_held():
-        return _drawn(spec, data)
+    return next(iter(_by_family(name, frame, family, only_first=True).values()))
 
 
-def _drawn(spec: FigureSpec, data: pd.DataFrame) -> Figure:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    panels = spec.panels(data)
-    n_columns = min(len(panels), spec.n_columns)
-    n_rows = ceil(len(panels) / n_columns)
-    width, height = spec.panel_inches
-    with mpl.rc_context(fname=STYLE):
-        fig = Figure(figsize=(width * n_columns, height * n_rows + 0.5), layout="constrained")
-        axes = fig.subplots(n_rows, n_columns, squeeze=False)
-        for ax, (title, part) in zip(axes.flat, panels, strict=False):
-            spec.draw(part, ax)
-            if title:
-                ax.set_title(title)
-        for ax in axes.flat[len(panels) :]:
-            ax.set_visible(False)
-        if spec.shared_legend:
-            _legend(fig, axes.flat[: len(panels)])
-        fig.suptitle(spec.question, x=0.01, ha="left", weight="bold", size=14)
-        if note := data.attrs.get("note"):
-            fig.supxlabel(note, x=0.01, ha="left", size=8.5, color="0.35")
-    return fig
-
-
-def _legend(fig: Figure, axes: Iterable[Axes]) -> None:
-    """One legend for all panels, each label once, outside the axes."""
-    found: dict[str, Artist] = {}
-    for ax in axes:
-        handles, labels = ax.get_legend_handles_labels()
-        found.update(zip(labels, handles, strict=True))
-    fig.legend(found.values(), found.keys(), loc="outside right upper")
-
-
-def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = ("svg", "png")) -> list[Path]:
-    """Write a figure, the same bytes for the same data.
+def drawn(name: str, frame: object = None, family: str | None = None) -> dict[str, Figure]:
+    """Draw a figure of each family that the samples have something to show of.
 
     Parameters
     ----------
-    fig : matplotlib.figure.Figure
-        From `figure`.
-    directory : Path
-        Where to.
-    name : str
-        File name without its ending.
-    formats : tuple of str
-        "svg", "png" or "pdf".
+    name, frame
+        As `table`.
+    family : str, optional
+        The only one whose designs are shown.
 
     Returns
     -------
-    list of Path
-        One file a format.
-    """
-    import matplotlib as mpl
+    dict of str to matplotlib.figure.Figure
+        By the names of their files, without an ending: ``ratio`` where there is one figure, and where there
+        are several ``ratio-pv``, ``ratio-arm`` ...
 
-    paths = []
-    for kind in formats:
-        path, picture = directory / f"{name}.{kind}", BytesIO()
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        with interrupts_held():
-            with mpl.rc_context(fname=STYLE):
-                fig.savefig(picture, format=kind, metadata=metadata)
-            path.write_bytes(picture.getbuffer())
-        paths.append(path)
-    return paths
+    Raises
+    ------
+    BadInputError
+        As `figure`.
+    """
+    found = _by_family(name, frame, family)
+    # A family of somebody else's results may have any name, and a file may not.
+    return {name if len(found) == 1 else f"{name}-{quote(one, safe='')}": fig for one, fig in found.items()}
+
+
+def _by_family(name: str, frame: object, family: str | None, only_first: bool = False) -> dict[str, Figure]:
+    """Figures by family; one, by no name, where a figure does not ask for families."""
+    spec = find(name)
+    given = _given(spec, frame)
+    if family is not None:
+        return {family: _figure(spec, _of_family(spec, given, family))}
+    if not spec.by_family:
+        return {"": _figure(spec, given)}
+    samples, found, refusals = cast("pd.DataFrame", given), {}, []
+    there = _families_in(samples)
+    for one in there:
+        others = [other for other in there if other != one] if only_first else []
+        try:
+            found[one] = _figure(spec, samples[samples["family"] == one], others)
+        except BadInputError as refusal:  # a family of which there is nothing that this figure shows
+            refusals.append(refusal)
+        if found and only_first:
+            break
+    if not found:
+        raise refusals[0] if refusals else BadInputError("nothing to draw: no cell is of any family")
+    return found
+
+
+def _figure(spec: FigureSpec, given: object, others: Sequence[str] = ()) -> Figure:
+    """Draw what is given; the note names families of which there are samples too."""
+    from p2mperf.figures.style import as_written, plainly
+
+    if spec.source is None:
+        given = as_written(cast("pd.DataFrame", given))
+    data = _table(spec, given)
+    if others:
+        not_shown = f"not shown: samples of {plainly(', '.join(others))}"
+        data.attrs["note"] = "; ".join(filter(None, (data.attrs.get("note"), not_shown)))
+    with _answered_for(spec.name), interrupts_held():
+        return lay_out(spec, data)

@@ -115,12 +115,21 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> No
     ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "0.25", "linewidth": 1.2})
 
 
+def finding(table: pd.DataFrame) -> str:
+    """How many pages each design reads on the way."""
+    first = table.drop_duplicates("design")
+    loads = zip(first["design"], first["n_loads"], strict=True)
+    said = [f"{design} in {_loads(int(n_loads))}" for design, n_loads in loads]
+    return f"Frame {int(table['pfn'].iloc[0]):#x} is found by {', '.join(said)}"
+
+
 FIGURE = FigureSpec(
     name="path",
     question="Which pages a lookup reads, one after the other",
     data=data,
     draw=draw,
     panels=panels,
+    finding=finding,
     measured=False,
     source=Source("way of a frame", take),
     n_columns=1,

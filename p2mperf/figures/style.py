@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from p2mperf.designs import registry
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.colors import Colormap
     from numpy.typing import NDArray
 
 FALLBACK = "#000000"
@@ -43,6 +45,11 @@ def as_written(frame: pd.DataFrame) -> pd.DataFrame:
     return changed
 
 
+def plainly(text: str) -> str:
+    """Let a text of somebody else be drawn as it stands: between two dollars matplotlib reads a formula."""
+    return text.replace("$", r"\$")
+
+
 class Look(NamedTuple):
     """What tells one line from another, with colour and without.
 
@@ -69,18 +76,7 @@ class Look(NamedTuple):
         return "white" if self.is_hollow else self.colour
 
 
-STREAM_LOOKS = {
-    "sequential": Look("#0072B2", marker="o"),
-    "uniform": Look("#D55E00", marker="s"),
-    "zipf": Look("#009E73", marker="^"),
-    "log-uniform": Look("#56B4E9", marker="p"),
-    "leaf-stride": Look("#CC79A7", marker="D"),
-    "leaf-stride-v1": Look("#E69F00", marker="d"),  # of results before version 3
-}
-_OTHER_STREAM = Look(FALLBACK, marker="v")
-# By the pattern in which frames leave RAM: into holes, into identity ranges, into both.
-_OUTSIDE_MARKERS = {"random": "v<X", "runs": "PH*"}
-_OTHER_MARKERS = "888"
+_MARKERS = "osD^vPd"
 _DOUBTFUL = "ringed: biased or unsteady"
 
 
@@ -99,41 +95,18 @@ def of_width(look: Look, entry_bits: int) -> Look:
     return look._replace(line="--", is_hollow=True) if entry_bits == 32 else look
 
 
-def stream_look(
-    stream: str,
-    entry_bits: int,
-    hole_fraction: float = 0.0,
-    identity_fraction: float = 0.0,
-    hole_pattern: str = "random",
-) -> Look:
-    """Look of a stream: its name has a colour, and where and how it leaves RAM a marker of its own.
-
-    Parameters
-    ----------
-    stream : str
-        Its name.
-    entry_bits : int
-        Width of the guest's entries.
-    hole_fraction, identity_fraction, hole_pattern
-        As `p2mperf.analysis.samples.stream_label` takes them.
-
-    Returns
-    -------
-    Look
-    """
-    look = STREAM_LOOKS.get(stream, _OTHER_STREAM)
-    if where := (hole_fraction > 0) + 2 * (identity_fraction > 0):
-        look = look._replace(marker=_OUTSIDE_MARKERS.get(hole_pattern, _OTHER_MARKERS)[where - 1])
-    return of_width(look, entry_bits)
-
-
 def design_look(design: str, entry_bits: int) -> Look:
     """Look of a design."""
-    return of_width(Look(design_colour(design), marker="o"), entry_bits)
+    marker = _MARKERS[list(registry()).index(design) % len(_MARKERS)] if design in registry() else "X"
+    return of_width(Look(design_colour(design), marker=marker), entry_bits)
 
 
 def ring_doubtful(
-    ax: Axes, marks: pd.Series[str], places: NDArray[np.float64], heights: NDArray[np.float64]
+    ax: Axes,
+    marks: pd.Series[str],
+    places: NDArray[np.float64],
+    heights: NDArray[np.float64],
+    size: float = 13.0,
 ) -> None:
     """Draw a ring about each point whose row has a mark.
 
@@ -145,10 +118,25 @@ def ring_doubtful(
         Of each row what makes it doubtful, or "".
     places, heights : ndarray of float64, shape (n_rows,)
         Where its point is.
+    size : float
+        Across a ring [points].
     """
     has_mark = (marks != "").to_numpy(bool)
     if has_mark.any():
-        ax.plot(places[has_mark], heights[has_mark], "o", label=_DOUBTFUL, color="0.25", ms=13, mfc="none")
+        ax.plot(places[has_mark], heights[has_mark], "o", label=_DOUBTFUL, color="0.25", ms=size, mfc="none")
+
+
+@cache
+def ratio_colours() -> Colormap:
+    """Colours of ratios on a logarithmic scale, from far below 1 by 1 to far above.
+
+    They diverge from a grey to yellow and to blue, and become steadily darker all the way: printed without
+    colour, either side can still be told from the other.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    steps = ("#FFEE55", "#F2DF86", "#DCD3AC", "#C9C9C9", "#94B0CB", "#4A7FB2", "#0C3E75")
+    return LinearSegmentedColormap.from_list("p2mperf-ratio", steps)
 
 
 def room_keys(table: pd.DataFrame) -> list[str]:
@@ -178,10 +166,13 @@ def size_axis(ax: Axes, sizes: Iterable[float]) -> None:
     ax.set_xlabel("guest memory")
 
 
-def plain_ticks(ax: Axes, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
-    """Write the ticks of a logarithmic axis as numbers: 1, 2, 5, 10, 20 ..., or other `steps` a decade."""
+def plain_ticks(ax: Axes, steps: tuple[float, ...] = ()) -> None:
+    """Write the ticks of a logarithmic axis as numbers: so many a decade as it bears, or `steps`."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
+    low, high = ax.get_ylim()
+    few, some, many = (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 1.2, 1.5, *range(2, 10))
+    steps = steps or (few if high > 10 * low else some if high > 3 * low else many)
     ax.yaxis.set_major_locator(LogLocator(subs=steps))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import record_samples as samples
-from figure_frames import LARGE, SMALL, changes, entered, frame_of, lookups
+from figure_frames import LARGE, SMALL, changes, entered, frame_of, lookups, points_of
 from matplotlib.figure import Figure
 
 import p2mperf
@@ -22,7 +23,8 @@ from p2mperf.analysis.summary import SUMMARY_COLUMNS
 from p2mperf.cli import main
 from p2mperf.cli.sweep import as_text
 from p2mperf.errors import BadInputError
-from p2mperf.figures import FigureSpec, figure, figures, find, save, style, table
+from p2mperf.figures import FigureSpec, drawn, figure, figures, find, save, style, table
+from p2mperf.figures.drawing import lay_out
 from p2mperf.figures.lookups import cost
 from p2mperf.units import GIB
 
@@ -40,9 +42,10 @@ def everything(tmp_path: Path) -> pd.DataFrame:
 
 
 def superpaged() -> list[dict[str, Any]]:
-    """Lookups of a HAP guest, of which both ways take a cell: one load and two."""
+    """Lookups of a HAP guest by walk and window, of the builder's leaves and of 4 KiB."""
     guest = {"guest": "hap-1g", "geometry": "hap64", "entry_bits": 64, "guest_pages": 262144, "family": "hap"}
-    block = samples.block(2000, 1000, order=("hap-walk", "hap-linear"))
+    order = ("hap-walk", "hap-linear", "hap-walk-4k", "hap-linear-4k")
+    block = samples.block(2000, 1000, 6000, 4000, order=order)
     return [samples.cell(**guest, replicate=number, rounds=[block] * 2) for number in (0, 1)]
 
 
@@ -52,30 +55,59 @@ def superpaged() -> list[dict[str, Any]]:
 MEASURED = [name for name in figures() if find(name).measured]
 
 
+def given_to(name: str, everything: pd.DataFrame) -> object:
+    source = find(name).source
+    return kernel_builds.GIVEN[source.kind]() if source else everything
+
+
 @pytest.mark.parametrize("name", figures())
-def test_every_figure_can_be_drawn(name: str, everything: pd.DataFrame, tmp_path: Path) -> None:
-    spec = find(name)
-    fig = figure(name, kernel_builds.GIVEN[spec.source.kind]() if spec.source else everything)
-    assert isinstance(fig, Figure)
-    assert fig.get_suptitle() == find(name).question
-    assert [ax for ax in fig.axes if ax.get_visible()]
-    paths = save(fig, tmp_path, name, ("svg", "png", "pdf"))
-    assert [path.name for path in paths] == [f"{name}.svg", f"{name}.png", f"{name}.pdf"]
-    assert b"<svg" in paths[0].read_bytes()
-    assert paths[1].read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize("name", MEASURED)
-def test_a_figure_is_the_same_bytes_for_the_same_data(
+def test_every_figure_is_drawn_in_every_format_and_twice_the_same(
     name: str, everything: pd.DataFrame, tmp_path: Path
 ) -> None:
-    for directory in (tmp_path / "one", tmp_path / "two"):
+    spec, given = find(name), given_to(name, everything)
+    family = "pv" if spec.by_family else None
+    shown = table(name, given, family)
+    pictures, written = [*drawn(name, given, family).values(), lay_out(spec, shown)], []
+    for number, fig in enumerate(pictures):
+        assert [ax for ax in fig.axes if ax.get_visible()]
+        directory = tmp_path / str(number)
         directory.mkdir()
-        save(figure(name, everything), directory, name, ("svg", "pdf"))
-    for kind in ("svg", "pdf"):
-        assert (tmp_path / f"one/{name}.{kind}").read_bytes() == (
-            tmp_path / f"two/{name}.{kind}"
-        ).read_bytes()
+        written.append([(path.name, path.read_bytes()) for path in save(fig, directory, name)])
+    assert [path for path, _ in written[0]] == [f"{name}.svg", f"{name}.png", f"{name}.pdf"]
+    for magic, (_, content) in zip((b"<?xml", b"\x89PNG", b"%PDF"), written[0], strict=True):
+        assert content.startswith(magic)
+    one, other = ([hashlib.sha256(content).hexdigest() for _, content in files] for files in written)
+    assert one == other
+    # The title says what is shown, and other data have another.
+    title = pictures[0].get_suptitle().replace("\n", " ")
+    assert title == spec.title_of(shown)
+    assert title != spec.question
+    assert any(letter.isdigit() for letter in title)
+
+
+def test_the_designs_of_two_families_are_two_figures(everything: pd.DataFrame) -> None:
+    assert list(drawn("ratio", everything)) == ["ratio-pv", "ratio-hap"]
+    # Of HAP nothing but lookups was measured.
+    assert list(drawn("life", everything)) == ["life"]
+    assert list(drawn("ratio", everything, "hap")) == ["ratio"]
+    first, other = figure("ratio", everything), figure("ratio", everything, family="hap")
+    assert rows_of(first) == {"pv-64-256m", "pv-64-1g"}
+    assert {row.partition("\n")[0] for row in rows_of(other)} == {"hap-1g"}
+    assert first.get_supxlabel().endswith("not shown: samples of hap")
+    assert "not shown" not in other.get_supxlabel()
+    assert set(table("ratio", everything)["family"]) == {"pv", "hap"}
+    assert set(table("ratio", everything, family="hap")["family"]) == {"hap"}
+
+
+def rows_of(fig: Figure) -> set[str]:
+    return {label.get_text() for ax in fig.axes for label in ax.get_yticklabels()}
+
+
+def test_a_family_that_is_none_of_theirs_is_one_sentence(everything: pd.DataFrame) -> None:
+    with pytest.raises(BadInputError, match="unknown family 'harp': did you mean 'hap'"):
+        figure("ratio", everything, family="harp")
+    with pytest.raises(BadInputError, match="figure 'limit-map' is not drawn by families"):
+        figure("limit-map", family="pv")
 
 
 @pytest.mark.parametrize("name", MEASURED)
@@ -109,24 +141,24 @@ def test_one_design_alone_has_costs_and_no_ratios(tmp_path: Path) -> None:
         figure("ratio", frame)
 
 
-def test_pairs_and_backings_have_panels_of_their_own(tmp_path: Path) -> None:
+def test_pairs_and_backings_have_rows_of_their_own(tmp_path: Path) -> None:
     order = ("pv-linear", "pv-tree", "pv-linear-nested")
     cells = [
         samples.cell(**guest, backing=backing, rounds=[samples.block(2000, 3000, 4000, order=order)])
         for guest in (SMALL, LARGE)
         for backing in ("kernel", "huge")
     ]
-    axes = figure("ratio", frame_of(tmp_path, *cells)).axes
-    found = {(ax.get_ylabel(), ax.get_title(loc="left").rpartition(", ")[2]) for ax in axes}
-    assert found == {
-        (f"{design} / pv-linear", f"{backing} pages")
-        for design in ("pv-tree", "pv-linear-nested")
+    (ax,) = figure("ratio", frame_of(tmp_path, *cells)).axes
+    rows = [label.get_text() for label in ax.get_yticklabels()]
+    # The kernel's layout before the other, small guests before large ones.
+    assert rows == [
+        f"{guest}, {backing} pages\n{pair} / list"
+        for pair in ("nested list", "tree")
         for backing in ("kernel", "huge")
-    }
-    for ax in axes:
-        (container,) = ax.containers
-        expected = 1.5 if ax.get_ylabel().startswith("pv-tree") else 2
-        assert container.lines[0].get_ydata().tolist() == pytest.approx([expected, expected])
+        for guest in ("pv-64-256m", "pv-64-1g")
+    ]
+    found = points_of(ax)
+    assert found == {row: pytest.approx(1.5 if "\ntree" in row else 2) for row in rows}
 
 
 # ---- figures of other packages ----
@@ -216,11 +248,10 @@ def test_labels_of_streams(facts: dict[str, Any], label: str) -> None:
 
 
 def test_narrow_entries_look_different() -> None:
-    wide, narrow = style.stream_look("zipf", 64), style.stream_look("zipf", 32)
+    wide, narrow = style.design_look("pv-tree", 64), style.design_look("pv-tree", 32)
     assert wide.colour == narrow.colour
     assert (wide.line, narrow.line) == ("-", "--")
     assert wide.face != narrow.face == "white"
-    assert len({style.stream_look(name, 64).colour for name in style.STREAM_LOOKS}) == len(style.STREAM_LOOKS)
 
 
 def test_sizes_that_crowd_share_a_tick() -> None:

@@ -128,7 +128,7 @@ def test_a_figure_draws_and_says_where_it_is_from(name: str, frame: pd.DataFrame
     text = drawn.getvalue().decode()
     assert "9 processes a point" in text
     assert (PUBLISHED.split("\n")[0] in text) == (name == "hap-window")
-    assert "windows" in text
+    assert "window" in text
 
 
 @pytest.mark.parametrize("name", ["hap-orders", "hap-window"])

@@ -243,7 +243,8 @@ def test_nothing_replayed_is_one_sentence() -> None:
 @pytest.mark.parametrize("name", ["build-cold"])
 def test_the_api_hands_over_what_it_is_given(name: str) -> None:
     assert find(name).source is not None
-    assert p2mperf.figure(name, made.replays()).get_suptitle() == find(name).question
+    title = p2mperf.figure(name, made.replays()).get_suptitle().replace("\n", " ")
+    assert title == find(name).title_of(table(name, made.replays()))
 
 
 # ---- plot ----

@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import record_samples as samples
-from figure_frames import LARGE, SMALL, cell, changes, entered, frame_of, lookups
+from figure_frames import SMALL, cell, changes, entered, frame_of, lookups
 
 import p2mperf
 from p2mperf.analysis.summary import SHOWN_AXES, summary
 from p2mperf.cli.sweep import as_text
 from p2mperf.errors import BadInputError
-from p2mperf.figures import figure, life, style
+from p2mperf.figures import figure, life
 from p2mperf.figures.lookups import cost, entry, footprint, ratio
-from p2mperf.streams import HOLE_PATTERNS
 from p2mperf.units import GIB, MIB
 
 
@@ -71,7 +70,7 @@ def test_a_table_says_where_it_was_measured(frame: pd.DataFrame) -> None:
 def test_costs_are_drawn_over_the_guest(frame: pd.DataFrame) -> None:
     fig = figure("cost", frame)
     (ax,) = fig.axes
-    assert ax.get_title(loc="left") == "pv: latency, uniform"
+    assert ax.get_title(loc="left") == "Lookups one after the other, uniform"
     lines = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
     assert set(lines) == {"pv-linear, 64-bit", "pv-tree, 64-bit"}
     assert lines["pv-linear, 64-bit"].get_xdata().tolist() == [256 * MIB, 1 * GIB]
@@ -149,48 +148,6 @@ def test_a_cell_without_its_reference_has_no_ratio(tmp_path: Path) -> None:
     assert len(data) == 0
 
 
-def test_ratios_are_drawn_with_their_intervals(frame: pd.DataFrame) -> None:
-    fig = figure("ratio", frame)
-    ram, mixed = fig.axes
-    assert ram.get_title(loc="left") == "pv: latency, frames in RAM"
-    assert "holes" in mixed.get_title(loc="left")
-    (container,) = ram.containers
-    assert container.lines[0].get_ydata().tolist() == pytest.approx([sqrt(3) / 0.99 ** (1 / 8), 2])
-    assert ram.get_ylabel() == "pv-tree / pv-linear"
-    # One guest alone is drawn by name.
-    assert [label.get_text() for label in mixed.get_xticklabels()] == ["uniform, 50 % holes\npv-64-256m"]
-
-
-def test_patterns_of_holes_are_told_apart_without_colour(tmp_path: Path) -> None:
-    cells = [
-        cell(guest, 0, (2000, 3000), hole_fraction=0.5, hole_pattern=pattern)
-        for guest in (SMALL, LARGE)
-        for pattern in ("random", "runs")
-    ]
-    frame = frame_of(tmp_path, *cells)
-    (ax,) = figure("ratio", frame).axes
-    looks = {bars.get_label(): bars.lines[0].get_marker() for bars in ax.containers}
-    assert set(looks) == {"uniform, 50 % holes, 64-bit", "uniform, 50 % holes in runs, 64-bit"}
-    assert len(set(looks.values())) == 2
-    # By name, where there is one guest, each point has the look that it has over several.
-    (named,) = figure("ratio", frame[frame["guest"] == SMALL["guest"]]).axes
-    assert [bars.lines[0].get_marker() for bars in named.containers] == list(looks.values())
-
-
-def test_wherever_frames_leave_ram_to_the_look_tells() -> None:
-    shares = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.3)]
-    ways = [
-        (*share, pattern)
-        for share in shares
-        for pattern in HOLE_PATTERNS
-        if any(share) or pattern == "random"
-    ]
-    markers = {style.stream_look("uniform", 64, *way).marker for way in ways}
-    assert len(markers) == len(ways) == 7
-    names = {look.marker for look in style.STREAM_LOOKS.values()}
-    assert not names & (markers - {style.stream_look("uniform", 64).marker})
-
-
 # ---- what tells cells apart ----
 
 
@@ -218,20 +175,24 @@ def test_two_limits_are_two_costs(limited: pd.DataFrame) -> None:
     rows = by(cost.data(limited), "limit_bytes", "design")
     assert [rows[limit, "pv-linear"].cost_ns for limit in (0, 4 * GIB)] == pytest.approx([2, 8])
     titles = [ax.get_title(loc="left") for ax in figure("cost", limited).axes]
-    assert titles == ["pv: latency, uniform, no limit", "pv: latency, uniform, up to 4G"]
+    assert titles == [f"Lookups one after the other, uniform, {limit}" for limit in ("no limit", "up to 4G")]
 
 
 def test_two_limits_are_two_footprints(limited: pd.DataFrame) -> None:
     rows = by(footprint.data(limited), "limit_bytes", "design", "kind")
     assert [rows[limit, "pv-linear", "pte"].n_pages for limit in (0, 4 * GIB)] == [2, 4]
-    labels = [label.get_text() for label in figure("footprint", limited).axes[0].get_xticklabels()]
-    assert labels[:2] == ["pv-64-256m linear, no limit", "pv-64-256m linear, up to 4G"]
+    labels = [label.get_text() for label in figure("footprint", limited).axes[0].get_yticklabels()]
+    assert labels[:2] == ["pv-64-256m, list, no limit", "pv-64-256m, list, up to 4G"]
 
 
 def test_two_limits_are_two_lives_and_two_ratios(limited: pd.DataFrame) -> None:
-    titles = [ax.get_title(loc="left") for ax in figure("life", limited).axes]
-    assert [title.rsplit(", ", 1)[1] for title in titles] == ["no limit", "up to 4G"]
-    assert len(figure("ratio", limited).axes) == 2
+    life_of = figure("life", limited).axes[0].get_legend_handles_labels()[1]
+    assert [label for label in life_of if ": " not in label] == [
+        "pv-64-256m, no limit",
+        "pv-64-256m, up to 4G",
+    ]
+    rows = figure("ratio", limited).axes[0].get_yticklabels()
+    assert [label.get_text() for label in rows] == ["pv-64-256m, no limit", "pv-64-256m, up to 4G"]
 
 
 def test_two_geometries_are_two_lines(tmp_path: Path) -> None:
@@ -254,7 +215,7 @@ def test_a_footprint_that_only_the_backing_tells_apart_is_drawn_once(tmp_path: P
     frame = frame_of(tmp_path, *units, *cells)
     assert set(footprint.data(frame)["backing"]) == {"4k", "kernel"}
     share = figure("footprint", frame).axes[0]
-    assert [label.get_text() for label in share.get_xticklabels()] == ["pv-64-256m linear", "pv-64-256m tree"]
+    assert [label.get_text() for label in share.get_yticklabels()] == ["pv-64-256m, list", "pv-64-256m, tree"]
 
 
 # ---- footprint ----
@@ -281,6 +242,9 @@ def test_footprints_are_shown_in_proportion_and_without_leaves(frame: pd.DataFra
     assert rows["pv-64-256m", "pv-linear", "leaf"].value == 2048
     assert rows["pv-64-1g", "pv-linear", "leaf"].value == 512
     assert set(rest["kind"]) == {"pte", "mid"}
+    # Each is all of what is no leaf; how many pages that are stands behind the bar.
+    assert set(rest["value"]) == {100.0}
+    assert sorted(rest.attrs["totals"].values()) == [1, 1, 2, 2]
 
 
 def test_footprints_are_stacked(frame: pd.DataFrame) -> None:
@@ -288,14 +252,14 @@ def test_footprints_are_stacked(frame: pd.DataFrame) -> None:
     tops: dict[Any, float] = {}
     for bars in share.containers:
         for place, bar in enumerate(bars):
-            tops[place] = max(tops.get(place, 0), bar.get_y() + bar.get_height())
-    labels = [label.get_text() for label in share.get_xticklabels()]
+            tops[place] = max(tops.get(place, 0), bar.get_x() + bar.get_width())
+    labels = [label.get_text() for label in share.get_yticklabels()]
     # By guest size: (128 + 2) * 4 KiB / 0.25, (128 + 1) * 4 / 0.25, then the same over 1 GiB.
     assert dict(zip(labels, tops.values(), strict=True)) == {
-        "pv-64-256m linear": 2080,
-        "pv-64-256m tree": 2064,
-        "pv-64-1g linear": 520,
-        "pv-64-1g tree": 516,
+        "pv-64-256m, list": 2080,
+        "pv-64-256m, tree": 2064,
+        "pv-64-1g, list": 520,
+        "pv-64-1g, tree": 516,
     }
 
 
@@ -312,35 +276,52 @@ def test_kinds_of_pages_without_a_colour_are_stacked_by_name(tmp_path: Path) -> 
 # ---- life ----
 
 
-def test_the_life_of_a_p2m_has_its_costs_and_its_growth(lived: pd.DataFrame) -> None:
-    data = life.data(lived)
-    rows = by(data, "operation", "design")
-    assert len(rows) == len(data) == 4
-    # A leaf of the list: processes with medians of 2 and 4 us over 1000 leaves, 3 us each; 1001 pages a pass.
-    row = rows["cow", "pv-linear"]
-    assert (row.cost_ns, row.low_ns, row.high_ns) == pytest.approx((3000, 3000, 3000))
-    assert (row.n_pages_grown, row.n_vmas_grown) == pytest.approx((1.001, 2))
-    row = rows["cow", "pv-tree"]
-    assert (row.cost_ns, row.n_pages_grown, row.n_vmas_grown) == pytest.approx((1000, 1, 0))
-    # A whole table is one.
-    row = rows["rebuild", "pv-linear"]
-    assert (row.low_ns, row.high_ns) == (120_000_000, 120_000_001)
+def test_the_life_of_a_p2m_has_its_ratios_and_its_growth(lived: pd.DataFrame) -> None:
+    rows = by(life.data(lived), "operation")
+    assert len(rows) == 2
+    # A leaf: processes with 2 and 4 us in the list and 1 us in the tree; 1001 and 1000 pages of 1000 leaves.
+    row = rows[("cow",)]
+    assert (row.cost_ns, row.reference_ns) == pytest.approx((1000, 3000))
+    assert row.ratio == pytest.approx(1 / sqrt(8))
+    assert (row.n_pages_grown, row.n_pages_grown_reference) == pytest.approx((1, 1.001))
+    assert (row.n_vmas_grown, row.n_vmas_grown_reference) == pytest.approx((0, 2))
+    # The list has windows, and took pages: mmap is part of what it costs. Of the rebuild nothing is known.
+    assert row.is_emulated
+    row = rows[("rebuild",)]
+    assert row.ratio == pytest.approx(1 / 3)
     assert np.isnan(row.n_pages_grown)
+    assert not row.is_emulated
 
 
-def test_published_times_are_told_apart_and_stand_with_the_rebuild_only(lived: pd.DataFrame) -> None:
+def test_growth_is_that_of_each_design(lived: pd.DataFrame) -> None:
+    rows = by(life.growth(lived), "operation", "design")
+    assert len(rows) == 4
+    assert (rows["cow", "pv-linear"].n_vmas_grown, rows["cow", "pv-tree"].n_vmas_grown) == (2, 0)
+    assert (rows["cow", "pv-linear"].has_windows, rows["cow", "pv-tree"].has_windows) == (True, False)
+
+
+def test_what_mmap_is_part_of_is_hatched_and_said(lived: pd.DataFrame) -> None:
     fig = figure("life", lived)
-    axes = {ax.get_title(loc="left"): ax for ax in fig.axes if ax.get_visible()}
-    assert list(axes) == ["shared leaf broken, alone", "boot rebuild from the flat list"]
-    published = {
-        title: [line for line in ax.get_lines() if line.get_linestyle() not in ("-", "None")]
-        for title, ax in axes.items()
-    }
-    assert [len(lines) for lines in published.values()] == [0, 3]
-    # 247, 265 and 771 ms; no marker of ours
-    heights = sorted(line.get_ydata()[0] for line in published["boot rebuild from the flat list"])
-    assert heights == pytest.approx([247, 265, 771])
-    assert {line.get_marker() for line in published["boot rebuild from the flat list"]} == {"None"}
+    (ax,) = fig.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "shared leaf broken, alone",
+        "boot rebuild from the flat list",
+    ]
+    bars = [bar for bars in ax.containers for bar in bars]
+    assert {bar.get_hatch() for bar in bars if round(bar.get_y()) == 0} == {"//////"}
+    assert {bar.get_hatch() for bar in bars if round(bar.get_y()) == 1} == {""}
+    assert life.EMULATED in ax.get_legend_handles_labels()[1]
+    assert "where mmap shows new pages" in fig.get_suptitle().replace("\n", " ")
+    assert "1.000 us : 3.000 us" in {text.get_text() for text in ax.texts}
+
+
+def test_published_times_stand_in_words_and_with_the_rebuild_only(lived: pd.DataFrame) -> None:
+    # 247 to 771 ms
+    assert (
+        "published, boot rebuild from the flat list: 247.0 ms to 771.0 ms" in life.data(lived).attrs["note"]
+    )
+    others = lived[lived["operation"] != "rebuild"]
+    assert "published" not in life.data(others).attrs["note"]
 
 
 def test_lookups_are_no_part_of_a_life_nor_the_other_way_round(
@@ -349,8 +330,8 @@ def test_lookups_are_no_part_of_a_life_nor_the_other_way_round(
     with pytest.raises(BadInputError, match="`sweep --plan life` measures them"):
         figure("life", frame)
     pd.testing.assert_frame_equal(cost.data(lived), cost.data(frame))
-    titles = [title for title, _ in ratio.panels(summary(lived))]
-    assert titles == [title for title, _ in ratio.panels(summary(frame))]
+    titles = [title for title, _ in ratio.panels(ratio.data(lived))]
+    assert titles == [title for title, _ in ratio.panels(ratio.data(frame))]
     # The table that people read has them all.
     assert set(p2mperf.summary(lived)["operation"]) == {"latency", "cow", "rebuild", "entry"}
 
@@ -377,8 +358,10 @@ def test_entries_are_compared_beside_the_warm_loops(lived: pd.DataFrame) -> None
     ratios, differences = fig.axes
     assert ratios.get_ylabel() == "pv-tree / pv-linear"
     assert differences.get_ylabel() == "pv-tree - pv-linear, ns per entry"
-    assert sorted(differences.get_legend_handles_labels()[1]) == ["entry, flush+8M", "entry, tight"]
-    assert sorted(ratios.get_legend_handles_labels()[1]) == ["entry, flush+8M", "entry, tight", "latency"]
+    words = ["entry after a flush and 8M of work", "entry at once"]
+    assert sorted(differences.get_legend_handles_labels()[1]) == words
+    loops = "lookups one after the other"
+    assert sorted(ratios.get_legend_handles_labels()[1]) == [*words, loops]
 
 
 def test_results_without_entries_say_how_to_get_some(frame: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ from readme_tool import README, RESULTS, ROOT, block, load_tool, rows
 
 import p2mperf
 from p2mperf.analysis.findings import on_pages
-from p2mperf.figures.life import cell_titles
+from p2mperf.analysis.lives import life_titles
 from p2mperf.measure.operations.registry import find_operation, operations_of
 
 
@@ -158,7 +158,7 @@ def test_the_table_of_life_cycle_costs_is_whole(tool: ModuleType) -> None:
     # Nine operations on guests of 8, 43 (32-bit), 128 and 400 GiB; each cell with its interval and verdict.
     lines = rows(tool.results_page.life_costs())
     of_life = {name for name in operations_of("life") if "Superpaged" not in find_operation(name).needs}
-    titles = [title for (operation, _), title in cell_titles().items() if operation in of_life]
+    titles = [title for (operation, _), title in life_titles().items() if operation in of_life]
     assert len(titles) == 9
     assert [line[0] for line in lines] == titles
     assert all(len(line) == 5 for line in lines)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import record_samples as samples
+from matplotlib.axes import Axes
 
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
@@ -87,3 +89,11 @@ def lookups() -> list[dict[str, Any]]:
         samples.skipped(**LARGE, replicate=2),
         samples.failed(**LARGE, replicate=3),
     ]
+
+
+def points_of(ax: Axes) -> dict[str, float]:
+    """Ratios by row, of a forest with one point a row."""
+    rows = [label.get_text() for label in ax.get_yticklabels()]
+    points = [line for line in ax.lines if line.get_marker() == "o" and line.get_markersize() < 6]
+    places = [np.asarray(line.get_xydata(), float) for line in points]
+    return {rows[round(y)]: float(x) for x, y in np.concatenate(places)}

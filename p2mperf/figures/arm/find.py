@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from p2mperf.analysis.rounds import design_marks
-from p2mperf.analysis.samples import host_note, medians
+from p2mperf.analysis.samples import host_note, medians, operation_label
 from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.analysis.vlpt import PLACES, board_costs
 from p2mperf.figures.spec import FigureSpec
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KEYS = [*SHOWN_AXES, "design"]
-COMPUTED = "computed, Cortex-A15"
+COMPUTED, MEASURED = "computed, Cortex-A15", "measured on this host:"
 MARKERS = dict(zip(WAYS, ("s", "o", "v", "^"), strict=True))
 # Two ways are one design; the other ways are called like their design.
 COLOURS = {"arm-vlpt, TLB hit": design_colour("arm-vlpt"), "arm-vlpt, TLB miss": "#56B4E9"}
+MEASURED_LINES = {"arm-walk": "-", "arm-walk-direct": "--", "arm-vlpt": "-."}
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -54,9 +55,12 @@ def _measured(frame: pd.DataFrame) -> pd.DataFrame:
     arm = ram[ram["family"] == "arm"]
     chosen = arm[arm["design"].isin(design_colours())]
     table = medians(chosen, KEYS).merge(design_marks(arm, KEYS), on=KEYS)
+    what = ["operation", "preamble", "stream"]
     source = [
-        f"measured on this host: {row.operation}, {row.stream}{room_note(table, row)}"
-        for row in table.itertuples()
+        f"{MEASURED} {operation_label(operation, preamble)}, {stream}{room_note(table, row)}"
+        for (operation, preamble, stream), row in zip(
+            table[what].itertuples(index=False, name=None), table.itertuples(), strict=True
+        )
     ]
     return table.assign(source=source, way=table["design"])
 
@@ -75,7 +79,6 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_yscale("log")
     plain_ticks(ax)
     ax.set_ylabel("ns to find an entry")
-    ax.legend(fontsize="small")
 
 
 def _colour(way: str) -> str:
@@ -93,20 +96,38 @@ def _draw_computed(table: pd.DataFrame, ax: Axes) -> None:
             [cost - low, high - cost],
             linestyle="none",
             markerfacecolor="white",
-            label=str(way),
+            label=f"{way}, computed",
             color=_colour(str(way)),
             marker=MARKERS[str(way)],
         )
     ax.set_xticks(range(len(places)), places)
+    ax.set_xlim(-0.5, len(places) - 0.5)
 
 
 def _draw_measured(table: pd.DataFrame, ax: Axes) -> None:
     for way, part in table.groupby("way", sort=False):
         part = part.sort_values("guest_bytes")
-        ax.plot(part["guest_bytes"], part["cost_ns"], "-D", color=_colour(str(way)), label=way)
+        line = MEASURED_LINES.get(str(way), ":")
+        ax.plot(
+            part["guest_bytes"],
+            part["cost_ns"],
+            "D",
+            ls=line,
+            color=_colour(str(way)),
+            label=f"{way}, measured",
+        )
         sizes, costs = (part[name].to_numpy(float) for name in ("guest_bytes", "cost_ns"))
         ring_doubtful(ax, part["marks"], sizes, costs)
     size_axis(ax, table["guest_bytes"])
+
+
+def finding(table: pd.DataFrame) -> str:
+    """What the slowest and the fastest way take by the published latencies, with entries in the L2 cache."""
+    rows = table[(table["source"] == COMPUTED) & (table["place"] == PLACES["L2"])]
+    middle = rows.sort_values("cost_ns", ascending=False)[["way", "cost_ns"]]
+    ends = [middle.iloc[place] for place in (0, -1)]
+    said = [f"{row['cost_ns']:.0f} ns by {row['way']}" for row in ends]
+    return f"Computed, with entries in the L2 cache: {', '.join(said)}"
 
 
 FIGURE = FigureSpec(
@@ -115,6 +136,8 @@ FIGURE = FigureSpec(
     data=data,
     draw=draw,
     panels=panels,
+    finding=finding,
     measured=False,
-    panel_inches=(7.2, 4.8),
+    panel_inches=(6.2, 4.2),
+    shared_legend=True,
 )

@@ -90,11 +90,24 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(fontsize="small")
 
 
+def finding(table: pd.DataFrame) -> str:
+    """In how many cases precopy converges, and what is left in the worst one."""
+    last = table[(table["rule"] == "legacy") & (table["stopped_by"] != "")]
+    n_ended = int((last["n_left"] < RULES["legacy"].few_pages).sum())
+    worst = last.sort_values("n_left", kind="stable").iloc[-1]
+    few = RULES["legacy"].few_pages
+    return (
+        f"Precopy leaves less than {few} pages in {n_ended} of {len(last)} cases, and in the worst"
+        f" {int(worst['n_left'])} pages, which take {worst['downtime_seconds']:.0f} s to send"
+    )
+
+
 FIGURE = FigureSpec(
     name="precopy",
     question="Pages left after each precopy round",
     data=data,
     draw=draw,
+    finding=finding,
     measured=False,
     panel_inches=(8.4, 4.8),
 )

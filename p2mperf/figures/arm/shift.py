@@ -111,11 +111,23 @@ def _draw_box(box: Box, ax: Axes) -> None:
     ax.text(box.column, height, f"{box.page}{page}\n{where}{word}", ha="center", va="center", size=8.5)
 
 
+def finding(table: pd.DataFrame) -> str:
+    """Whether the window's last page is the one that the guest's own walk ends in, and says the same."""
+    ends = table[table["column"] == table["column"].max()].set_index("walk")
+    guest, xen, gfn = ends.loc["guest"], ends.loc["xen"], int(table["gfn"].iloc[0])
+    is_same = guest["pool_frame"] == xen["pool_frame"] and guest["entry"] == xen["entry"]
+    reads = "the very word that the guest's walk ends at" if is_same else "another word than the guest's walk"
+    return f"The address window + 8 * {gfn:#x} reads {reads}" + (
+        ": one shift finds the entry" if is_same else ""
+    )
+
+
 FIGURE = FigureSpec(
     name="arm-shift",
     question="Why one shift finds a third-level entry",
     data=data,
     draw=draw,
+    finding=finding,
     measured=False,
     panel_inches=(11.0, 4.6),
 )

@@ -68,11 +68,23 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend()
 
 
+def finding(table: pd.DataFrame) -> str:
+    """From how many faults on the window pays, with the fewest and with the most slots."""
+    middle = table[table["assumption"].str.startswith("middle") & (table["residency"] == "L2")]
+    faults = middle.set_index("n_slots")["n_faults"]
+    least, most = int(min(faults.index)), int(max(faults.index))
+    return (
+        f"The window pays for a switch from {faults[least]:.0f} faults a slice on with {least}"
+        f" slot{'s' * (least > 1)}, from {faults[most]:.0f} on with {most}, by middling assumptions"
+    )
+
+
 FIGURE = FigureSpec(
     name="arm-switch",
     question="When the window pays for a context switch",
     data=data,
     draw=draw,
+    finding=finding,
     measured=False,
     panel_inches=(7.6, 4.6),
 )

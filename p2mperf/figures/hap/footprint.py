@@ -13,7 +13,7 @@ from p2mperf.populating.ballooning import count_runs, course
 from p2mperf.populating.layout import memory_runs
 from p2mperf.populating.populate import populate
 from p2mperf.populating.tables import predict
-from p2mperf.units import GIB, PAGE_SIZE, format_size
+from p2mperf.units import GIB, PAGE_SIZE, format_size, readable_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,11 +113,21 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(fontsize="small")
 
 
+def finding(table: pd.DataFrame) -> str:
+    """What the table of the largest guest takes with small and with large leaves."""
+    predicted = table[(table["panel"] == SIZES) & (table["part"] == "predicted")]
+    size = predicted["x"].max()
+    tables = predicted[predicted["x"] == size].set_index("what")["table_bytes"]
+    said = [f"{readable_size(int(n_bytes))} in leaves of {what}" for what, n_bytes in tables.items()]
+    return f"The table of a guest of {format_size(size)} takes {', '.join(said)}"
+
+
 FIGURE = FigureSpec(
     name="hap-footprint",
     question="What a HAP table takes",
     data=data,
     draw=draw,
     panels=panels,
+    finding=finding,
     measured=False,
 )

@@ -123,12 +123,29 @@ def _draw_published(table: pd.DataFrame, ax: Axes) -> None:
         ax.text(0.2, top - 0.038, source, size=7.5, va="top", color="0.4")
 
 
+def finding(table: pd.DataFrame) -> str:
+    """What the longest walk reads, and the same guest's on the host's largest pages."""
+    counted = table[(table["part"] == "counted") & (table["host_tables_bytes"] == table["host_data_bytes"])]
+    most = counted.sort_values("n_counted", kind="stable").iloc[-1]
+    alike = (counted["guest_paging"] == most["guest_paging"]) & (
+        counted["guest_page_bytes"] == most["guest_page_bytes"]
+    )
+    least = counted[alike].sort_values("n_counted", kind="stable").iloc[0]
+    sizes = [format_size(int(row["host_data_bytes"])) for row in (most, least)]
+    return (
+        f"A two-dimensional walk reads {most['n_counted']:.0f} entries with the host on {sizes[0]} pages and"
+        f" {least['n_counted']:.0f} with it on {sizes[1]} pages, where one without nesting reads"
+        f" {most['n_guest_levels']:.0f}"
+    )
+
+
 FIGURE = FigureSpec(
     name="hap-nested",
     question="What a two-dimensional walk reads",
     data=data,
     draw=draw,
     panels=panels,
+    finding=finding,
     measured=False,
     panel_inches=(8.4, 5.2),
 )

@@ -9,7 +9,8 @@ import pandas as pd
 
 from p2mperf.analysis.hap_costs import costs_by_leaves
 from p2mperf.analysis.hap_leaves import WALK, WINDOW
-from p2mperf.analysis.samples import operation_label, refuse_empty
+from p2mperf.analysis.labels import asked_words
+from p2mperf.analysis.samples import refuse_empty
 from p2mperf.figures.hap.titles import shape_note
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import Look, plain_ticks, ring_doubtful, room_note
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 # Okabe-Ito colours, and lines that differ too; guests have markers.
 LOOKS = {WALK: Look("#D55E00", "--"), WINDOW: Look("#0072B2", "-")}
 _MARKERS = "os^Dv*"
-_TITLES = {"latency": "lookups one after the other", "throughput": "lookups that overlap"}
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -30,8 +30,7 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     found = []
     for _, part in table.groupby(["geometry", "backing", "operation", "preamble"], sort=False):
         first = part.iloc[0]
-        operation = str(first["operation"])
-        title = _TITLES.get(operation, operation_label(operation, str(first["preamble"])))
+        title = asked_words(*(str(first[name]) for name in ("operation", "preamble", "family")))
         found.append((title + shape_note(table, first) + room_note(table, first), part))
     return sorted(found, key=lambda panel: panel[1]["operation"].iloc[0] not in lookups())
 
@@ -67,12 +66,35 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_ylabel("ns per lookup")
 
 
+def finding(table: pd.DataFrame) -> str:
+    """How much more a walk of the smallest leaves costs than one of the largest, where a guest has both."""
+    walks = table[table["way"] == WALK]
+    if not len(walks):
+        return ""
+    loads = sorted(set(walks["walk_loads"]))
+    cells = ["geometry", "guest", "backing", "operation", "preamble"]
+    ends = (
+        walks[walks["walk_loads"] == n].drop_duplicates(cells).set_index(cells) for n in (loads[0], loads[-1])
+    )
+    large, small = ends
+    factor = (small["cost_ns"] / large["cost_ns"]).dropna()
+    if len(loads) < 2 or not len(factor):
+        return ""
+    names = (str(part["leaves"].iloc[0]) for part in (small, large))
+    least, most = factor.min(), factor.max()
+    of_small, of_large = names
+    return (
+        f"Leaves of {of_small} cost a walk {least:.1f} to {most:.1f} times what leaves of {of_large} cost it"
+    )
+
+
 FIGURE = FigureSpec(
     name="hap-orders",
     question="What a lookup costs by the size of a HAP table's leaves",
     data=costs_by_leaves,
     draw=draw,
     panels=panels,
+    finding=finding,
     shipped="shipped-hap",
     panel_inches=(7.4, 4.2),
     shared_legend=True,

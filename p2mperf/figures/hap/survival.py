@@ -21,6 +21,7 @@ SEED = 1
 # Frames of a run [log2], and how it looks: Okabe-Ito colours, and lines and markers that differ too.
 RUNS = {0: Look("#0072B2", "-", "o"), 3: Look("#D55E00", "--", "s"), 6: Look("#009E73", "-.", "^")}
 _LEAST, _MOST = 1e-5, 0.5
+_TOLD = 0.005  # share that the title tells of
 _LINE_POINTS, _COUNTED_POINTS = 121, 25
 
 
@@ -91,11 +92,24 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(fontsize="small")
 
 
+def finding(table: pd.DataFrame) -> str:
+    """What is left when some memory is given back, frame by frame and in the largest runs."""
+    expected = table[table["part"] == "expected"]
+    said = []
+    for run_frames in (int(expected["run_frames"].min()), int(expected["run_frames"].max())):
+        part = expected[expected["run_frames"] == run_frames]
+        share = float(np.interp(_TOLD, part["released_share"], part["surviving_share"]))
+        what = "single frames" if run_frames == 1 else f"runs of {format_size(PAGE_SIZE * run_frames)}"
+        said.append(f"{100 * share:.0f} % if in {what}")
+    return f"Of leaves of 2 MiB stay whole, when {100 * _TOLD:g} % of memory is given back: {', '.join(said)}"
+
+
 FIGURE = FigureSpec(
     name="hap-survival",
     question="Superpages that survive when memory is given back",
     data=data,
     draw=draw,
+    finding=finding,
     measured=False,
     panel_inches=(8.4, 4.8),
 )

@@ -4,71 +4,70 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.hap_costs import windows_over_walks
+from p2mperf.analysis.labels import asked_words, sentence, who_is_faster
 from p2mperf.analysis.samples import refuse_empty
+from p2mperf.figures.forest import Words, draw_forest, forest_size, limits_of
 from p2mperf.figures.hap.titles import shape_note
-from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import Look, ring_doubtful, room_note
+from p2mperf.figures.spec import FigureSpec, PanelSize
+from p2mperf.figures.style import room_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # The commit that removed the lookup through windows from Xen, 2012 (c622876000).
 PUBLISHED = "published, Xen 2012: no difference\non 64 bit, and removed"
-_LOOKS = {
-    "latency": Look("#0072B2", marker="o"),
-    "throughput": Look("#D55E00", marker="s"),
-    "entry, 8M": Look("#009E73", marker="^"),
-    "entry, flush+8M": Look("#CC79A7", marker="D"),
-}
-_OTHER = Look("#000000", marker="v")
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One panel for each stream, geometry and backing."""
+    """One panel for each stream, geometry and backing, on one axis for all."""
     refuse_empty(table, "no cell has a walk and a window over the same leaves; `sweep --plan hap` has")
-    found = []
+    limits, found = limits_of(table), []
+    asked = table[["operation", "preamble", "family"]].itertuples(index=False, name=None)
+    words = [asked_words(*map(str, row)) for row in asked]
+    table = table.assign(row=_rows(table), series=words)
     for _, part in table.groupby(["stream_label", "geometry", "backing"], sort=False):
         first = part.iloc[0]
+        part.attrs = {"limits": limits, "series": list(dict.fromkeys(table["series"]))}
         found.append(
             (f"{first['stream_label']} frames" + shape_note(table, first) + room_note(table, first), part)
         )
     return sorted(found, key=lambda panel: panel[0] != "uniform frames")
 
 
+def _rows(table: pd.DataFrame) -> list[str]:
+    """Names of rows: leaves and guest, and the design where two have the same leaves over one guest."""
+    names = table["leaves"] + "\n" + table["guest"]
+    n_designs = (
+        table.assign(_name=names).groupby(["_name", "geometry", "backing"])["design"].transform("nunique")
+    )
+    return [
+        f"{name}, {design}" if n > 1 else name
+        for name, design, n in zip(names, table["design"], n_designs, strict=True)
+    ]
+
+
+def size(part: pd.DataFrame) -> PanelSize:
+    """As high as there are rows."""
+    return forest_size(part["row"], len(part.attrs["series"]))
+
+
 def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw ratios with their intervals, a row for each size of leaves and of guest; left the window pays."""
-    names = [f"{leaves}\n{guest}" for leaves, guest in zip(table["leaves"], table["guest"], strict=True)]
-    rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
-    table = table.assign(_row=[rows[name] for name in names])
-    operations = list(dict.fromkeys(table["what"]))
-    ax.axvline(1, color="0.25", linewidth=1.2, linestyle=":", label=PUBLISHED)
-    for index, what in enumerate(operations):
-        part, look = table[table["what"] == what], _LOOKS.get(what, _OTHER)
-        ratio = part["ratio"].to_numpy(float)
-        at = part["_row"].to_numpy(float) + 0.16 * (index - (len(operations) - 1) / 2)
-        error = np.nan_to_num(np.abs(part[["low", "high"]].to_numpy(float).T - ratio))
-        ax.errorbar(
-            ratio, at, xerr=error, fmt=look.marker, color=look.colour, capsize=3, markersize=5, label=what
-        )
-        ring_doubtful(ax, part["marks"], ratio, at)
-    ax.set_xscale("log")
-    low, high = float(table["ratio"].min()), float(table["ratio"].max())
-    ax.set_xlim(min(0.8, low * 0.85), max(1.25, high * 1.2))
-    ticks = [tick for tick in (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10) if low * 0.85 <= tick]
-    ax.set_xticks([tick for tick in ticks if tick <= max(1.25, high * 1.2)])
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.minorticks_off()
-    ax.set_yticks(range(len(rows)), rows, fontsize="small")
-    ax.set_ylim(len(rows) - 0.4, -0.9)
-    ax.set_xlabel("windows / walk")
-    for place, side, words in ((0.01, "left", "windows faster"), (0.99, "right", "walk faster")):
-        ax.annotate(
-            words, (place, 0.985), xycoords="axes fraction", ha=side, va="top", size=8.5, color="0.35"
-        )
+    rows = list(dict.fromkeys(table["row"]))
+    words = Words.of("window", "walk")
+    draw_forest(table, ax, rows, table.attrs["series"], table.attrs["limits"], words, PUBLISHED)
+
+
+def _by_way(table: pd.DataFrame) -> pd.DataFrame:
+    """The same, each window and walk called by the first of their names: the leaves are another question."""
+    first = table.iloc[0]
+    winners = dict.fromkeys(table["reference"], first["reference"])
+    winners |= dict.fromkeys(table["design"], first["design"])
+    faster = table["faster"].map(lambda name: winners.get(name, ""))
+    return table.assign(design=first["design"], reference=first["reference"], faster=faster)
 
 
 FIGURE = FigureSpec(
@@ -77,7 +76,8 @@ FIGURE = FigureSpec(
     data=windows_over_walks,
     draw=draw,
     panels=panels,
+    finding=lambda table: sentence(f"over the same leaves {who_is_faster(_by_way(table))}"),
     shipped="shipped-hap",
-    panel_inches=(6.6, 6.4),
+    panel_size=size,
     shared_legend=True,
 )

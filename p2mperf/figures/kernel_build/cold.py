@@ -10,9 +10,9 @@ import pandas as pd
 from p2mperf.analysis.replays import ALL, deltas
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import intervals_of
-from p2mperf.figures.kernel_build.given import REPLAYS, class_title, machine_note, plainly
+from p2mperf.figures.kernel_build.given import REPLAYS, class_title, machine_note
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import FALLBACK
+from p2mperf.figures.style import FALLBACK, plainly
 from p2mperf.workload.replays import Replays
 from p2mperf.workload.translation_stream import Entered
 
@@ -82,6 +82,7 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
                 va="center",
                 fontsize=8.5,
                 color=colour,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
             )
     ax.set_xticks(range(len(wheres)), wheres)
     ax.set_xlim(-0.6, len(wheres) - 0.4)
@@ -118,12 +119,28 @@ def _bars(
     )
 
 
+def finding(table: pd.DataFrame) -> str:
+    """What all entries together cost more, from the warmest condition to the coldest, in each guest."""
+    every = table[(table["class"] == ALL) & ~table["alone"]]
+    if not len(every):
+        return ""
+    design, reference = every[["design", "reference"]].iloc[0]
+    pair = every[(every["design"] == design) & (every["reference"] == reference)]
+    said = []
+    for guest, part in pair.groupby("guest", sort=False):
+        ordered = part.sort_values("where", key=lambda wheres: wheres.map(_coldness), kind="stable")
+        costs = ", ".join(f"{row.middle_ns:+.0f} ns {row.condition}" for row in ordered.itertuples())
+        said.append(f"{costs} ({guest})")
+    return plainly(f"An entry with {design} against {reference}: {'; '.join(said)}")
+
+
 FIGURE = FigureSpec(
     name="build-cold",
     question="What an entry costs more with the tree, by how cold it begins",
     data=data,
     draw=draw,
     panels=panels,
+    finding=finding,
     measured=False,
     source=REPLAYS,
     panel_inches=(6.6, 4.0),

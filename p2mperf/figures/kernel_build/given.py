@@ -10,6 +10,7 @@ from p2mperf.analysis.kernel_build import KernelBuild
 from p2mperf.analysis.replay_file import read_replays
 from p2mperf.errors import BadInputError, shown
 from p2mperf.figures.spec import Source
+from p2mperf.figures.style import plainly
 from p2mperf.guests.guest import Guest
 from p2mperf.shipped import RECORDINGS as SHIPPED, shipped
 from p2mperf.study.kernel_builds import GUEST_MEMORY, kernel_build
@@ -31,11 +32,6 @@ def class_title(name: str) -> str:
         Name of an `Entered`; another stands for itself.
     """
     return plainly(entry_title(name))
-
-
-def plainly(text: str) -> str:
-    """Let a text of somebody else be drawn as it stands: between two dollars matplotlib reads a formula."""
-    return text.replace("$", r"\$")
 
 
 def machine_note(card: Mapping[str, object]) -> str:

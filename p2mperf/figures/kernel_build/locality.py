@@ -23,7 +23,8 @@ _UNIT_LOOKS = {
     "GiB slots": Look("#CC79A7", marker="D"),
 }
 _LINES = ("-", "--", ":", "-.")
-_BARS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7")
+_BARS = (("#56B4E9", ""), ("#E69F00", "///"), ("#009E73", "..."), ("#CC79A7", "xx"))  # colour and hatch
+_REUSED = "line reused"
 _MOST_UNITS = 8  # of an anonymous write that are told apart
 REUSE, TOUCHED, STEPS, WORKING_SET = (
     "how many entries ago it was touched before",
@@ -54,7 +55,7 @@ def data(localities: dict[str, Locality]) -> pd.DataFrame:
             shares = [*writes[1:_MOST_UNITS], writes[_MOST_UNITS:].sum()] / max(1.0, writes.sum())
             rows += [(TOUCHED, recording, unit, at, share) for at, share in enumerate(shares, start=1)]
             rows.append((WORKING_SET, recording, unit, 0, touched.n_units))
-        shares_of_steps = {**counted.successive.shares, "line reused": counted.share_data_reused}
+        shares_of_steps = {**counted.successive.shares, _REUSED: counted.share_data_reused}
         rows += [(STEPS, recording, name, 0, share) for name, share in shares_of_steps.items()]
     table = pd.DataFrame(rows, columns=["panel", "recording", "unit", "x", "y"])
     table.attrs["note"] = (
@@ -113,9 +114,17 @@ def _draw_bars(table: pd.DataFrame, ax: Axes, is_share: bool) -> None:
     width = 0.8 / len(recordings)
     for number, (recording, part) in enumerate(table.groupby("recording", sort=False)):
         places = np.arange(len(names)) + width * (number - (len(recordings) - 1) / 2)
-        colour = _BARS[number % len(_BARS)]
+        colour, hatch = _BARS[number % len(_BARS)]
         heights = part["y"].to_numpy(float)
-        bars = ax.bar(places, np.nan_to_num(heights), width * 0.94, color=colour, label=str(recording))
+        bars = ax.bar(
+            places,
+            np.nan_to_num(heights),
+            width * 0.94,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            label=str(recording),
+        )
         texts = [f"{100 * y:.0f} %" if is_share else f"{y:,.0f}".replace(",", " ") for y in heights]
         ax.bar_label(bars, texts, fontsize=8.5, padding=2)
     ax.set_xticks(range(len(names)), names)
@@ -131,12 +140,21 @@ def _draw_bars(table: pd.DataFrame, ax: Axes, is_share: bool) -> None:
         ax.set_ylabel("units")
 
 
+def finding(table: pd.DataFrame) -> str:
+    """How often the line of a page's entry was touched before, and how many leaves all entries touch."""
+    reused = table[(table["panel"] == STEPS) & (table["unit"] == _REUSED)].set_index("recording")["y"]
+    leaves = table[(table["panel"] == WORKING_SET) & (table["unit"] == "leaves")].set_index("recording")["y"]
+    said = [f"{100 * reused[name]:.0f} % in {name} ({leaves[name]:.0f} leaves)" for name in reused.index]
+    return f"Pages whose p2m entry is in a cache line that was touched before: {'; '.join(said)}"
+
+
 FIGURE = FigureSpec(
     name="build-locality",
     question="How near to each other a kernel build's translations are",
     data=data,
     draw=draw,
     panels=panels,
+    finding=finding,
     measured=False,
     source=LOCALITIES,
     panel_inches=(6.8, 4.2),

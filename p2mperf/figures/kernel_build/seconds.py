@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.kernel_build import KernelBuild
-from p2mperf.figures.kernel_build.given import BUILD, plainly
+from p2mperf.figures.kernel_build.given import BUILD
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import FALLBACK, Look
+from p2mperf.figures.style import FALLBACK, Look, plainly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NOTE_LETTERS = 140
 PUBLISHED, MEASURED, MODELLED = "published", "measured", "modelled"
 # No two share a marker: what was published is not ours, and what is modelled was never measured.
 _LOOKS = {
@@ -52,7 +50,7 @@ def data(build: KernelBuild) -> pd.DataFrame:
                 rows.append((published.name, origin, number.middle, number.low, number.high))
     table = pd.DataFrame(rows, columns=["time", "origin", "middle_s", "low_s", "high_s"])
     said = f"{build.before} -> {build.after}; {build.verdict.sentence}"
-    table.attrs["note"] = fill(plainly(said), _NOTE_LETTERS)
+    table.attrs |= {"note": plainly(said), "main": build.system.published.name, "kind": build.verdict.kind}
     return table
 
 
@@ -105,11 +103,26 @@ def _end(seconds: float) -> str:
     return f"{seconds:+.0f}" if np.isfinite(seconds) else "open"
 
 
+def finding(table: pd.DataFrame) -> str:
+    """What is predicted of the system time, what was published, and whether one can be the other."""
+    rows = table[table["time"] == table.attrs["main"]].set_index("origin")
+    known_by = [name for name in (MEASURED, MODELLED) if name in rows.index]
+    if not known_by:
+        return ""
+    predicted, published = rows.loc[known_by[0]], rows.loc[PUBLISHED]
+    ends = " to ".join(_end(predicted[end]) for end in ("low_s", "high_s"))
+    return (
+        f"{table.attrs['main']} time: {predicted['middle_s']:+.1f} s predicted ({ends}),"
+        f" {published['middle_s']:+.0f} s published: {table.attrs['kind']}"
+    )
+
+
 FIGURE = FigureSpec(
     name="build-seconds",
     question="A kernel build's seconds: predicted and published",
     data=data,
     draw=draw,
+    finding=finding,
     measured=False,
     source=BUILD,
     panel_inches=(10.0, 4.8),

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.kernel_build import KernelBuild
-from p2mperf.figures.kernel_build.given import BUILD, plainly
+from p2mperf.analysis.labels import sentence
+from p2mperf.figures.kernel_build.given import BUILD
 from p2mperf.figures.kernel_build.seconds import COLOURS, MEASURED, MODELLED
 from p2mperf.figures.spec import FigureSpec
+from p2mperf.figures.style import plainly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,11 +84,20 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(fontsize="small", loc="lower left")
 
 
+def finding(table: pd.DataFrame) -> str:
+    """Which assumption moves the prediction most, and how far."""
+    widest = table[table["name"] == table["name"].iloc[0]].sort_values("seconds")
+    ends = " to ".join(f"{row.seconds:+.1f} s ({row.end})" for row in widest.itertuples())
+    published = f"{table.attrs['published_s']:+.0f} s"
+    return sentence(f"{widest['name'].iloc[0]} moves the prediction most: {ends}; {published} are published")
+
+
 FIGURE = FigureSpec(
     name="build-tornado",
     question="What the predicted change of system time hangs on",
     data=data,
     draw=draw,
+    finding=finding,
     measured=False,
     source=BUILD,
     panel_inches=(10.0, 4.6),

@@ -89,12 +89,23 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(fontsize="small", loc="lower right")
 
 
+def finding(table: pd.DataFrame) -> str:
+    """How often a page fault asks either table, and for what most."""
+    said = []
+    for name, part in table[table["thp"]].groupby("recording", sort=False):
+        sums = part.groupby("table")["per_fault"].sum()
+        said.append(f"{name} {sums.get('p2m', 0.0):.1f} and {sums.get('m2p', 0.0):.1f} times")
+    most = class_title(str(table["class"].iloc[0]))
+    return f"A page fault asks p2m and m2p: {', '.join(said)}; most for: {most}" if said else ""
+
+
 FIGURE = FigureSpec(
     name="build-translations",
     question="Where a kernel build's translations go",
     data=data,
     draw=draw,
     panels=panels,
+    finding=finding,
     measured=False,
     source=RECORDINGS,
     panel_inches=(7.4, 5.2),

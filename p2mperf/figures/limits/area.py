@@ -166,11 +166,26 @@ def _draw_axes(ax: Axes) -> None:
     ax.legend(loc="upper left", bbox_to_anchor=(0, 0.9), frameon=False)
 
 
+def finding(table: pd.DataFrame) -> str:
+    """What area a GiB of guest takes, and how far each limit of the area alone lets guests grow."""
+    said = []
+    for width, rows in table.groupby("entry_bits", sort=False):
+        need = rows[rows["part"] == "need"].iloc[-1]
+        per_gib = int(need["area_bytes"]) * GIB // int(need["guest_bytes"])
+        area = rows[(rows["part"] == "limit") & (rows["unit"] == AREA_UNIT)]
+        largest = min(int(n_bytes) for n_bytes in area["guest_bytes"])
+        said.append(
+            f"{width}-bit entries {readable_size(per_gib)} a GiB of guest, up to {readable_size(largest)}"
+        )
+    return f"The list's virtual area: {'; '.join(said)}"
+
+
 FIGURE = FigureSpec(
     name="limit-area",
     question="Virtual area that the list needs, and what limits it",
     data=data,
     draw=draw,
+    finding=finding,
     measured=False,
     panel_inches=(9.0, 5.4),
 )

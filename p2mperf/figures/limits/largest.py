@@ -114,11 +114,26 @@ def _draw_axes(ax: Axes) -> None:
     ax.legend(loc="lower center")
 
 
+def finding(table: pd.DataFrame) -> str:
+    """The largest guest that passes every limit, and the area that it takes at the least."""
+    splits: dict[tuple[int, int], list[str]] = {}
+    for split, rows in table[table["limit"] == ALL].groupby("split", sort=False):
+        most = int(rows["guest_bytes"].max())
+        least = int(rows.loc[rows["guest_bytes"] == most, "vmalloc_bytes"].min())
+        splits.setdefault((most, least), []).append(str(split))
+    said = [
+        f"{readable_size(most)} from vmalloc={readable_size(least)} on at a split of {' or '.join(names)}"
+        for (most, least), names in splits.items()
+    ]
+    return f"The largest 32-bit guest has {'; '.join(said)}"
+
+
 FIGURE = FigureSpec(
     name="limit-largest",
     question="Largest guest against vmalloc=",
     data=data,
     draw=draw,
+    finding=finding,
     measured=False,
     panel_inches=(9.0, 5.4),
 )

@@ -27,7 +27,7 @@ LOOKS = {
     "guard": ("#000000", None),
     "linear list": ("#D55E00", "//"),
     "rest of vmalloc": ("#F0E442", None),
-    "fixmap and pkmap": ("#CC79A7", None),
+    "fixmap and pkmap": ("#CC79A7", "xx"),
     "Xen": ("#009E73", ".."),
 }
 NARROWEST_LABEL = 0.045  # of the width shown; below that the size stands in the legend
@@ -128,12 +128,28 @@ def _named(shown: pd.DataFrame, region: str) -> str:
     return f"{region}, {readable_size(int(sizes.pop()))}" if len(sizes) == 1 else region
 
 
+def finding(table: pd.DataFrame) -> str:
+    """What part of the area for vmalloc the largest list takes, in the first case that has it."""
+    whole = table[table["view"] == "whole"]
+    sizes = (
+        (whole["end_bytes"] - whole["start_bytes"])
+        .groupby([whole["case"], whole["region"]], sort=False)
+        .sum()
+    )
+    lists = sizes.xs("linear list", level="region")
+    case = str(lists.idxmax())
+    n_bytes, rest = int(lists[case]), int(sizes.get((case, "rest of vmalloc"), 0))
+    area = f"{readable_size(n_bytes)} of the {readable_size(n_bytes + rest)} that vmalloc has"
+    return f"The list of a {case.replace(' guest, ', ' guest takes, at a split of ')}, {area}"
+
+
 FIGURE = FigureSpec(
     name="limit-map",
     question="Where the list lies in a 32-bit guest's addresses",
     data=data,
     draw=draw,
     panels=panels,
+    finding=finding,
     measured=False,
     n_columns=1,
     panel_inches=(11.0, 2.9),

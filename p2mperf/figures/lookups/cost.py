@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from p2mperf.analysis.labels import design_word, operation_words, sentence
 from p2mperf.analysis.rounds import design_marks
 from p2mperf.analysis.samples import host_note, knees_of, medians, of_designs, refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES
@@ -20,6 +21,7 @@ from p2mperf.figures.style import (
 )
 from p2mperf.measure.ladder import Knee
 from p2mperf.measure.operations.registry import lookups
+from p2mperf.units import format_ns, format_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +56,7 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     for _, part in table.groupby(["family", *room_keys(table), "operation", "stream"]):
         part.attrs = table.attrs
         first = part.iloc[0]
-        title = f"{first['family']}: {first['operation']}, {first['stream']}"
+        title = sentence(f"{operation_words(str(first['operation']))}, {first['stream']}")
         found.append((title + room_note(table, first), part))
     return found
 
@@ -88,12 +90,36 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
 def _draw_knees(knees: list[Knee], ax: Axes) -> None:
     """Where a 64-bit list is as large as a cache, or as what a translation buffer reaches."""
     low, high = ax.get_xlim()
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.4}
     for index, knee in enumerate(knees):
         size = knee.bytes * 512.0
         if low < size < high:
             ax.axvline(size, color="0.45", linewidth=1, linestyle=":")
             place = (size, 0.02 + 0.09 * (index % 3))
-            ax.annotate(f" {knee.name}", place, xycoords=("data", "axes fraction"), size=8, color="0.3")
+            ax.annotate(
+                f" {knee.name}", place, xycoords=("data", "axes fraction"), size=8, color="0.3", bbox=box
+            )
+
+
+def finding(table: pd.DataFrame) -> str:
+    """What a lookup costs in the smallest and in the largest guest, of the panel with most guests."""
+    keys = ["family", *room_keys(table), "operation", "stream", "entry_bits"]
+    groups = [part for _, part in table.groupby(keys, sort=True)]
+    shown = max(groups, key=lambda part: (part["guest_bytes"].nunique(), part["stream"].iloc[0] == "uniform"))
+    first, sizes = shown.iloc[0], sorted(set(shown["guest_bytes"]))
+    if len(sizes) < 2:
+        return ""
+    said = []
+    for design, part in shown.groupby("design", sort=True):
+        costs = part.set_index("guest_bytes")["cost_ns"]
+        if {sizes[0], sizes[-1]} <= set(costs.index):
+            ends = (format_ns(float(costs[[size]].iloc[0])) for size in (sizes[0], sizes[-1]))
+            said.append(f"{' and '.join(ends)} in the {design_word(str(design), str(first['family']))}")
+    if not said:
+        return ""
+    guests = f"in guests of {format_size(sizes[0])} and {format_size(sizes[-1])}"
+    what = f"{operation_words(str(first['operation']))} ({first['stream']}, {first['entry_bits']}-bit)"
+    return sentence(f"{what} take {', '.join(said)}, {guests}")
 
 
 FIGURE = FigureSpec(
@@ -102,7 +128,8 @@ FIGURE = FigureSpec(
     data=data,
     draw=draw,
     panels=panels,
-    n_columns=4,
-    panel_inches=(4.6, 3.8),
+    finding=finding,
+    by_family=True,
+    panel_inches=(5.8, 3.7),
     shared_legend=True,
 )

@@ -7,25 +7,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from p2mperf.analysis.labels import asked_words, design_word, preamble_words, sentence
 from p2mperf.analysis.samples import operation_label, refuse_empty
 from p2mperf.analysis.summary import summary
 from p2mperf.figures.spec import FigureSpec
-from p2mperf.figures.style import FALLBACK, plain_ticks, ring_doubtful, room_keys, room_note, size_axis
+from p2mperf.figures.style import FALLBACK, Look, plain_ticks, ring_doubtful, room_keys, room_note, size_axis
 from p2mperf.measure.operations.registry import entries, lookups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Warm loops grey; entries warmer the more has come before them.
-_COLOURS = {
-    "throughput": "#999999",
-    "latency": "#555555",
-    "entry, tight": "#0072B2",
-    "entry, 8M": "#009E73",
-    "entry, flush": "#CC79A7",
-    "entry, flush+1M": "#E69F00",
-    "entry, flush+8M": "#D55E00",
+# Warm loops grey; entries warmer the more has come before them. Markers differ too.
+_LOOKS = {
+    ("throughput", ""): Look("#999999", "--", "o"),
+    ("latency", ""): Look("#555555", "--", "s"),
+    ("entry", "tight"): Look("#0072B2", marker="v"),
+    ("entry", "8M"): Look("#009E73", marker="^"),
+    ("entry", "flush"): Look("#CC79A7", marker="P"),
+    ("entry", "flush+1M"): Look("#E69F00", marker="d"),
+    ("entry", "flush+8M"): Look("#D55E00", marker="D"),
 }
+_OTHER = Look(FALLBACK, marker="X")
 _MEASURES = ("ratio", "difference_ns")
 
 
@@ -56,13 +58,14 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     keys = ["family", "design", "reference", "stream_label", "entry_bits", *room_keys(table)]
     for _, part in table.groupby(keys, sort=False):
         first = part.iloc[0]
-        title = f"{first['design']}, {first['stream_label']}, {first['entry_bits']}-bit"
-        title += room_note(table, first)
-        for measure, shown in zip(_MEASURES, (part, part[part["preamble"] != ""]), strict=True):
+        pair = [design_word(str(first[of]), str(first["family"])) for of in ("design", "reference")]
+        rest = f", {first['stream_label']}, {first['entry_bits']}-bit{room_note(table, first)}"
+        shown_by = (" / ", part), (" - ", part[part["preamble"] != ""])
+        for measure, (sign, shown) in zip(_MEASURES, shown_by, strict=True):
             if len(shown):
                 shown = shown.copy()
                 shown.attrs = {"measure": measure}
-                found.append((title, shown))
+                found.append((sentence(sign.join(pair) + rest), shown))
     return found
 
 
@@ -70,8 +73,11 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw ratios with their intervals, or differences, over guest size."""
     measure, first = table.attrs["measure"], table.iloc[0]
     ax.axhline(1 if measure == "ratio" else 0, color="0.25", linewidth=1.2)
-    for index, (what, part) in enumerate(table.groupby("what", sort=True)):
-        part = part.sort_values("guest_bytes")
+    asked = dict.fromkeys(table[["operation", "preamble"]].itertuples(index=False, name=None))
+    for index, (operation, preamble) in enumerate(sorted(asked, key=_place)):
+        is_asked = (table["operation"] == operation) & (table["preamble"] == preamble)
+        part = table[is_asked].sort_values("guest_bytes")
+        look = _LOOKS.get((operation, preamble), _OTHER)
         heights = part[measure].to_numpy(float)
         places = part["guest_bytes"].to_numpy(float) * (1 + 0.03 * index)
         error = np.abs(part[["low", "high"]].to_numpy(float).T - heights) if measure == "ratio" else None
@@ -79,11 +85,11 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
             places,
             heights,
             yerr=None if error is None else np.nan_to_num(error),
-            label=str(what),
+            label=asked_words(operation, preamble, str(first["family"])),
             capsize=3,
-            color=_COLOURS.get(str(what), FALLBACK),
-            marker="s" if part["preamble"].iloc[0] else "o",
-            linestyle="-" if part["preamble"].iloc[0] else "--",
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.line,
         )
         ring_doubtful(ax, part["marks"], places, heights)
     size_axis(ax, table["guest_bytes"])
@@ -97,12 +103,32 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
         ax.set_ylabel(f"{first['design']} - {first['reference']}, ns per entry")
 
 
+def _place(asked: tuple[str, str]) -> int:
+    """Place of a line in the legend: as looks are declared, others behind."""
+    return list(_LOOKS).index(asked) if asked in _LOOKS else len(_LOOKS)
+
+
+def finding(table: pd.DataFrame) -> str:
+    """How much more each way of meeting a table costs with a design, from the warmest to the coldest."""
+    pairs = table.groupby(["family", "design", "reference"], sort=False)
+    (family, design, reference), shown = max(pairs, key=lambda pair: len(pair[1]))
+    said = []
+    for (_, preamble), part in shown.groupby(["operation", "preamble"], sort=False):
+        if str(preamble):
+            least, most = part["ratio"].min(), part["ratio"].max()
+            said.append(f"{least:.2f} to {most:.2f} {preamble_words(str(preamble), str(family))}")
+    above, below = (design_word(str(name), str(family)) for name in (design, reference))
+    return sentence(f"lookups of a kernel entry, {above} / {below}: {', '.join(said)}") if said else ""
+
+
 FIGURE = FigureSpec(
     name="entry",
     question="What a lookup costs in a warm loop, and in a kernel that has just been entered",
     data=data,
     draw=draw,
     panels=panels,
+    finding=finding,
+    by_family=True,
     n_columns=2,
     panel_inches=(7.0, 4.4),
     shared_legend=True,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.labels import design_word, sentence, who_is_faster
-from p2mperf.analysis.lives import life_titles as cell_titles
+from p2mperf.analysis.lives import life_titles
 from p2mperf.analysis.samples import of_designs, refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES, intervals_of, summary, with_verdicts
 from p2mperf.figures.forest import SPREAD, Limits, Words, draw_forest, forest_size, limits_of, places_of
@@ -48,7 +48,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     note = table.attrs["note"]
     if len(table):
         table = _with_growth(by_guest(with_verdicts(table)), growth(shown))
-    named = cell_titles()
+    named = life_titles()
     places = {cell: place for place, cell in enumerate(named)}
     cells = list(zip(table["operation"], table["stream"], strict=True))
     table = table.assign(
@@ -107,7 +107,7 @@ def _published(table: pd.DataFrame) -> list[str]:
     said = []
     for operation, times in PUBLISHED_NS.items():
         if (table["operation"] == operation).any():
-            title = cell_titles()[operation, "whole-table"]
+            title = life_titles()[operation, "whole-table"]
             said.append(
                 f"published, {title}: {format_ns(min(times))} to {format_ns(max(times))}"
                 " (three boot logs of other machines, 64 bits, an area of 1 GiB, remapping included)"

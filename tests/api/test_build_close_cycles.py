@@ -6,12 +6,11 @@ Twenty cycles in the suite, 500 with `-m slow`; what a cycle is says tests/suppo
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_forked
 
 from p2mperf.families import families
 
@@ -22,11 +21,7 @@ KIB = 1024
 
 def counts_of(design: str, n_cycles: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the process held after a fifth of the cycles, and after all."""
-    child = subprocess.run(
-        [sys.executable, "-X", "faulthandler", str(PROGRAM), design, str(n_cycles)],
-        capture_output=True,
-        text=True,
-    )
+    child = run_forked(PROGRAM.read_text("utf-8"), design, str(n_cycles), timeout_s=3600)
     assert child.returncode == 0, child.stderr[-2000:]
     early, late = map(json.loads, child.stdout.splitlines())
     return early, late

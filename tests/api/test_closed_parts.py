@@ -5,10 +5,10 @@ Each runs in a process of its own, for what it was mended for ended the process.
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import signal
 
 import pytest
+from forked import run_forked
 
 _CHILD = """
 import sys
@@ -78,6 +78,22 @@ print("alive", end="")
 
 
 @pytest.mark.parametrize(
+    ("code", "status", "complaint"),
+    [
+        ("import os; os.abort()", -signal.SIGABRT, "Fatal Python error: Aborted"),
+        ("import sys; print(*sys.argv[1:]); sys.exit(3)", 3, ""),
+        ("5 / 0", 1, "ZeroDivisionError"),
+        ("import atexit, os; atexit.register(os._exit, 7)", 7, ""),
+    ],
+)
+def test_how_a_process_of_its_own_ends_is_told(code: str, status: int, complaint: str) -> None:
+    child = run_forked(code, "a", "b")
+    assert child.returncode == status
+    assert child.stdout == ("a b\n" if status == 3 else "")
+    assert complaint in child.stderr
+
+
+@pytest.mark.parametrize(
     ("design", "geometry", "parts"),
     [
         ("pv-tree", "pv64", ("kept", "store", "way_back")),
@@ -92,8 +108,7 @@ print("alive", end="")
 def test_what_is_only_of_the_design_cannot_be_closed_alone(
     design: str, geometry: str, parts: tuple[str, ...]
 ) -> None:
-    command = [sys.executable, "-c", _NOT_ALONE, design, geometry, *parts]
-    child = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    child = run_forked(_NOT_ALONE, design, geometry, *parts)
     assert (child.returncode, child.stdout) == (0, "alive"), child.stderr[-2000:]
 
 
@@ -114,7 +129,5 @@ def test_what_is_only_of_the_design_cannot_be_closed_alone(
     ],
 )
 def test_a_part_that_is_closed_alone(design: str, geometry: str, part: str) -> None:
-    child = subprocess.run(
-        [sys.executable, "-c", _CHILD, design, geometry, part], capture_output=True, text=True, timeout=120
-    )
+    child = run_forked(_CHILD, design, geometry, part)
     assert (child.returncode, child.stdout) == (0, "closed"), child.stderr[-2000:]

@@ -5,11 +5,10 @@ Each case runs in a process of its own, for what it looks for is a crash.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from textwrap import dedent
 
 import pytest
+from forked import run_forked
 
 _HEAD = """
 import gc, os
@@ -305,10 +304,5 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_used_that_is_gone(case: str) -> None:
-    child = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", _HEAD + dedent(CASES[case])],
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    child = run_forked(_HEAD + dedent(CASES[case]))
     assert child.returncode == 0, child.stderr[-2000:]

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-from design_names import PvName
-from small_guests import DESIGNS
+from design_names import PV_DESIGNS, PvName
+from forked import run_forked
 
 _CHILD = """
-import sys
 from threading import Barrier, Thread
 
 import numpy as np
-
-sys.path.insert(0, {tests!r})
 from small_guests import small_guest, unused
 
 import p2mperf
@@ -84,16 +77,12 @@ print(n_reads["leaves"])
 """
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("bits", [64, 32])
 def test_readers_see_the_old_or_the_new_while_two_break_the_same(design: PvName, bits: int) -> None:
     # Checklist 12.
-    code = _CHILD.format(
-        tests=str(Path(__file__).parents[2] / "support"), design=design, bits=bits, n_rounds=25
-    )
-    child = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", code], capture_output=True, text=True, timeout=120
-    )
+    code = _CHILD.format(design=design, bits=bits, n_rounds=25)
+    child = run_forked(code)
     assert child.returncode == 0, child.stderr[-2000:]
     # The readers did read while the writers wrote: at least once before and once after in each round.
     assert int(child.stdout) >= 2 * 25

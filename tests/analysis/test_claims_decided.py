@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from types import ModuleType
 
 import pandas as pd
 import pytest
-from checkout import ROOT
+from checkout import ROOT, load_tool
 from tampered_claims import TAMPERED, YES, evidence_with
 
 import p2mperf
@@ -35,12 +34,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("claims_page", ROOT / "tools" / "claims_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return load_tool("claims_page")
 
 
 def told(name: str, evidence: Evidence) -> list[dict[str, str]]:

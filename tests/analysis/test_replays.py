@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from design_names import PV_DESIGNS
 
 from p2mperf.analysis.replays import ALL, deltas, interference
 from p2mperf.errors import BadInputError
@@ -19,8 +20,6 @@ from p2mperf.workload.replays import (
     VictimProcess,
 )
 
-DESIGNS = ("pv-tree", "pv-linear")
-
 
 def cost(tree: tuple[float, ...], n_entries: tuple[int, ...] = (10, 30)) -> ClassCost:
     """Of a tree, a list that takes 100 ns, and a second tree that takes 1 ns more than the first."""
@@ -30,7 +29,7 @@ def cost(tree: tuple[float, ...], n_entries: tuple[int, ...] = (10, 30)) -> Clas
 
 def process(seed: int, extra: float) -> ReplayProcess:
     classes = {"ANONYMOUS_WRITE": cost((140.0 + extra, 180.0 + extra)), "EXIT": cost((110.0,), (40,))}
-    return ReplayProcess(seed, 0, 0, classes, dict.fromkeys((*DESIGNS, "control"), 4096))
+    return ReplayProcess(seed, 0, 0, classes, dict.fromkeys((*PV_DESIGNS, "control"), 4096))
 
 
 def made(n_processes: int = 6) -> Replays:
@@ -44,9 +43,9 @@ def made(n_processes: int = 6) -> Replays:
         "digest",
         True,
         "0.1",
-        (Replay("cold", "pv64-8g", 40, DESIGNS, processes, 4 << 20, 110.5),),
+        (Replay("cold", "pv64-8g", 40, PV_DESIGNS, processes, 4 << 20, 110.5),),
         {"n_cpus": 2},
-        (Interference("chase", "pv64-8g", 32768, 200, 40, DESIGNS, counted, counted, victims),),
+        (Interference("chase", "pv64-8g", 32768, 200, 40, PV_DESIGNS, counted, counted, victims),),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from design_names import ArmName
+from design_names import PV_DESIGNS, ArmName
 from refusals import refused
 
 import p2mperf
@@ -22,11 +22,10 @@ from p2mperf.errors import DoesNotFitError
 from p2mperf.families import find_family
 from p2mperf.guests.guest import Guest
 
-DESIGNS = ("pv-tree", "pv-linear")
 P2m = PvTree | PvLinear
 
 
-@pytest.fixture(params=DESIGNS)
+@pytest.fixture(params=PV_DESIGNS)
 def p2m(request: pytest.FixtureRequest) -> Iterator[P2m]:
     with p2mperf.build(request.param, Guest.plain("8M"), limit="2G") as built:
         yield cast(P2m, built)
@@ -121,7 +120,7 @@ def test_shapes_are_kept(p2m: P2m) -> None:
     assert int(p2m.mfn_to_pfn(int(mfns[1, 1]))) == 6
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 def test_a_path_ends_at_what_lookup_answers(design: str) -> None:
     with p2mperf.build(design, Guest.plain("8M", geometry="pv32")) as p2m:
         for pfn in (0, 2**20, 2**40 + 5, 2**64 - 1):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from command_line import refused
-from hap_guests import DESIGNS, each_design, each_geometry
+from design_names import HAP_DESIGNS
+from hap_guests import each_design, each_geometry
 
 from p2mperf.cli import main
 from p2mperf.guests.guest import Guest
@@ -38,7 +39,7 @@ def test_frames_of_every_format_are_looked_up(
 @each_geometry
 def test_both_ways_dump_the_same_of_every_format(geometry: str, capsys: pytest.CaptureFixture[str]) -> None:
     dumps = []
-    for design in (*DESIGNS, "hap-walk-4k", "hap-linear-2m"):
+    for design in (*HAP_DESIGNS, "hap-walk-4k", "hap-linear-2m"):
         assert main(["dump", "--design", design, "--geometry", geometry, "--size", "8M"]) == 0
         dumps.append(capsys.readouterr().out)
     assert dumps[0].startswith("[0x00000000->0x00000800] ram_rw\n[0x00000800->")
@@ -62,7 +63,7 @@ def test_a_size_is_of_one_format_unless_others_are_named() -> None:
 
 def test_a_dry_run_has_all_formats(capsys: pytest.CaptureFixture[str]) -> None:
     formats = [word for name in ("hap64", "hap-pae", "hap-nonpae") for word in ("--geometry", name)]
-    designs = [word for name in DESIGNS for word in ("--design", name)]
+    designs = [word for name in HAP_DESIGNS for word in ("--design", name)]
     assert main(["sweep", "--dry-run", "--json", "--size", "256M", *designs, *formats]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["guest"] for row in rows} == {"hap-256m", "hap-pae-256m", "hap-nonpae-256m"}

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from checkout import ROOT
+from checkout import ROOT, load_tool
 
 import p2mperf
 
@@ -91,12 +91,7 @@ __all__ = ["Thing", "make"]
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("api_page", ROOT / "tools" / "api_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return load_tool("api_page")
 
 
 @pytest.fixture

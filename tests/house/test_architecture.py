@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,17 +9,12 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
-from checkout import ROOT
+from checkout import ROOT, load_tool
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("architecture", ROOT / "tools" / "architecture.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return load_tool("architecture")
 
 
 def test_the_picture_is_in_step(tool: ModuleType) -> None:

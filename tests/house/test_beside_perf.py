@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from checkout import load_tool
 
 from p2mperf.workload.events import EVENTS, Event
 
@@ -16,12 +16,7 @@ TOOL = Path(__file__).resolve().parents[2] / "tools" / "beside_perf.py"
 
 @pytest.fixture
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("beside_perf", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("beside_perf")
 
 
 def test_counts_of_perf_are_read(tool: ModuleType) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from naive import LEAF_PAGES, MAX_P2M_PFN
-from small_guests import DESIGNS, build, oracle_of
+from small_guests import build, oracle_of
 
 import p2mperf
 from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.guests.guest import Guest
 
-both = pytest.mark.parametrize("design", DESIGNS)
+both = pytest.mark.parametrize("design", PV_DESIGNS)
 widths = pytest.mark.parametrize("bits", [64, 32])
 N_POINTS = 14
 MIB, GIB, PAGE = 1 << 20, 1 << 30, 4096

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -11,19 +10,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from checkout import ROOT
+from checkout import ROOT, load_tool
 
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 
 
 @pytest.fixture
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs", ROOT / "tools" / "docs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return load_tool("docs")
 
 
 def test_missing_packages_are_named(

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hap_guests import DESIGNS, GIB, each_geometry, one_leaf
+from design_names import HAP_DESIGNS
+from hap_guests import GIB, each_geometry, one_leaf
 
 import p2mperf
 from p2mperf.designs import find
@@ -92,7 +93,7 @@ def test_lookups_load_as_much_as_the_page_says(geometry: str) -> None:
         if order not in orders:
             assert words == "-"
             continue
-        for design, n_loads in zip(DESIGNS, words.split(", "), strict=True):
+        for design, n_loads in zip(HAP_DESIGNS, words.split(", "), strict=True):
             # A second page, so that the first is mapped through all levels.
             with p2mperf.build(design, one_leaf(order, geometry)) as p2m:
                 assert len(p2m.lookup_path(0).steps) == int(n_loads)

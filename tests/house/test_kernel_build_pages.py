@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
-from readme_tool import RESULTS, ROOT, block, load_tool, rows
+from checkout import ROOT
+from readme_tool import RESULTS, block, load_tool, rows
 
 import p2mperf
 from p2mperf.analysis import build_words as words

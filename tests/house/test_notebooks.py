@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import re
 import time
@@ -14,7 +13,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from checkout import ROOT
+from checkout import ROOT, load_tool
 from nbclient import NotebookClient
 
 import p2mperf
@@ -331,12 +330,7 @@ def test_tree_and_list_measures_on_the_spot(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("notebooks_tool", ROOT / "tools" / "notebooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("notebooks")
 
 
 def test_outputs_are_freed_of_this_machine(tool: ModuleType) -> None:

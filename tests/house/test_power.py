@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from math import log
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from checkout import load_tool
 
 from p2mperf.analysis.statistics import Ratio, ratio_interval, trimmed_mean
 
-
-def load_tool() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "tools" / "power.py"
-    spec = importlib.util.spec_from_file_location("power", path)
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
-
-
-power = load_tool()
+power = load_tool("power")
 
 
 def covered(ratios: list[Ratio]) -> tuple[float, float]:

@@ -7,7 +7,8 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
-from readme_tool import README, RESULTS, ROOT, block, load_tool, rows
+from checkout import ROOT
+from readme_tool import README, RESULTS, block, load_tool, rows
 
 import p2mperf
 from p2mperf.analysis.findings import on_pages

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from readme_tool import ROOT, block, load_tool
+from checkout import ROOT
+from readme_tool import block, load_tool
 
 from p2mperf.shipped import REPLAYS, SWEEPS
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
 import zipfile
 from pathlib import Path
-from types import ModuleType
 
 import house
 import nbformat
 import pytest
-from checkout import PYPROJECT, ROOT, SOURCES, python, shown
+from checkout import PYPROJECT, ROOT, SOURCES, load_tool, python, shown
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -104,22 +102,13 @@ def test_right_notebooks_pass() -> None:
 # ---- requirements ----
 
 
-def load_environment_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("environment", ROOT / "tools" / "environment.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
-
-
 def test_environment_yml_is_in_step() -> None:
-    expected = load_environment_tool().environment(PYPROJECT["project"])
+    expected = load_tool("environment").environment(PYPROJECT["project"])
     assert (ROOT / "environment.yml").read_text() == expected, "run python tools/environment.py"
 
 
 def test_environment_yml_follows_a_change() -> None:
-    tool = load_environment_tool()
+    tool = load_tool("environment")
     project = {**PYPROJECT["project"], "dependencies": ["numpy>=9.9"]}
     assert "\n  - numpy>=9.9\n" in tool.environment(project)
     with pytest.raises(ValueError, match="more than a name and a lower bound"):

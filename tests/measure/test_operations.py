@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 
 import p2mperf
 from p2mperf import Guest
@@ -27,7 +27,6 @@ from p2mperf.study.plans import make_plan
 from p2mperf.study.specs import WHOLE_TABLE, GuestSpec, StreamSpec
 
 SETTINGS = Settings(n_visits=2, n_slices=1, target_ns=1000, min_lookups=64, max_lookups=64, control=False)
-DESIGNS = ("pv-tree", "pv-linear")
 # 1 GiB, in leaves of 2 and 4 MiB: room for 3584 and 1792 more leaves below 8 GiB.
 LIMIT = "8G"
 
@@ -35,7 +34,7 @@ LIMIT = "8G"
 @pytest.fixture(params=[64, 32])
 def pair(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     guest = Guest.plain("1G", f"pv{request.param}")
-    tree, linear = (p2mperf.build(name, guest, limit=LIMIT) for name in DESIGNS)
+    tree, linear = (p2mperf.build(name, guest, limit=LIMIT) for name in PV_DESIGNS)
     with tree, linear:
         yield {"pv-tree": tree, "pv-linear": linear}
 
@@ -70,7 +69,7 @@ def test_a_p2m_is_afterwards_what_it_was(pair: dict[str, Any], operation: str) -
     pfns = np.arange(pair["pv-tree"].guest.covered_pfn, dtype=np.uint64)
     before = {name: (p2m.dump(), p2m.lookup(pfns), p2m.footprint()) for name, p2m in pair.items()}
     cell = measured(pair, operation)
-    assert [sorted(block["elapsed_ns"]) for block in cell["rounds"]] == [sorted(DESIGNS)] * 2
+    assert [sorted(block["elapsed_ns"]) for block in cell["rounds"]] == [sorted(PV_DESIGNS)] * 2
     for name, p2m in pair.items():
         dump, entries, footprint = before[name]
         assert p2m.dump() == dump
@@ -82,7 +81,7 @@ def test_a_p2m_is_afterwards_what_it_was(pair: dict[str, Any], operation: str) -
 @pytest.mark.parametrize("operation", ["set", "balloon-down", "balloon-up", "tools"])
 def test_what_breaks_no_leaf_takes_no_page(pair: dict[str, Any], operation: str) -> None:
     cell = measured(pair, operation)
-    for design in DESIGNS:
+    for design in PV_DESIGNS:
         assert grown(cell, "pages", design) == grown(cell, "vmas", design) == [0, 0]
 
 
@@ -198,7 +197,7 @@ def test_all_can_be_rehearsed(pair: dict[str, Any]) -> None:
 # ---- the flat list of the domain builder ----
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("bits", [64, 32])
 # a page; a leaf less one, at either width; 2049M pads the last leaf; a mid and a page more
 @pytest.mark.parametrize("size", ["4K", "2044K", "4092K", "2049M", "1048580K"])
@@ -253,7 +252,7 @@ def test_a_list_that_is_not_all_of_the_memory_is_refused() -> None:
         (small, np.zeros((16384, 1), np.uint64)),
         (small, [0] * 16384),
     ]
-    for design, (guest, boot_list) in itertools.product(DESIGNS, cases):
+    for design, (guest, boot_list) in itertools.product(PV_DESIGNS, cases):
         with pytest.raises(BadInputError, match=r"a flat list of \d+ entries .* does not hold the memory of"):
             p2mperf.build(design, guest, boot_list=boot_list)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import own_process
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 
 import p2mperf
 from p2mperf import Guest
@@ -28,7 +28,6 @@ from p2mperf.memory.window import Window
 from p2mperf.units import HUGE_SIZE, MIB, PAGE_SIZE
 
 ROOT = Path(__file__).resolve().parents[2]
-DESIGNS = ("pv-tree", "pv-linear")
 E820 = "dom0-64-e820"
 
 
@@ -238,7 +237,7 @@ for guest in (p2mperf.Guest.preset("pv-64-400g"), p2mperf.Guest.plain("16M")):
 """
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 def test_too_little_address_space_is_one_clear_error(design: str) -> None:
     # 400 GiB are 104857600 entries of 8 bytes, 800 MiB: more than the 256 MiB that are left.
     child = subprocess.run(
@@ -267,7 +266,7 @@ def test_a_pool_that_is_used_up_gives_nothing() -> None:
 # ---- closed ----
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize(
     "use",
     [
@@ -306,7 +305,7 @@ def test_a_closed_window_says_so() -> None:
 
 def run_cycles(guest: Guest, n_cycles: int) -> None:
     for _ in range(n_cycles):
-        for design in DESIGNS:
+        for design in PV_DESIGNS:
             with p2mperf.build(design, guest) as p2m:
                 p2m.lookup([0])
     gc.collect()
@@ -381,7 +380,7 @@ def test_no_room_for_a_memfd_is_one_clear_error(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("run_frames", [1, 7, 64])
 @pytest.mark.parametrize("guest", [E820, "dom0-32-e820"])
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 def test_scattered_frames_give_the_same_answers(design: PvName, guest: str, run_frames: int) -> None:
     with p2mperf.build(design, guest) as ordered, p2mperf.build(design, guest, run_frames=run_frames) as p2m:
         pfns = np.arange(0, 1048576 + 4096, 3, dtype=np.uint64)

@@ -6,20 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import HapName
+from design_names import HAP_DESIGNS
 from numpy.typing import NDArray
 
 from p2mperf.guests.extents import Extents
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
 
-DESIGNS: tuple[HapName, ...] = ("hap-walk", "hap-linear")
 GEOMETRIES = ("hap64", "hap-pae", "hap-nonpae")
 RAM_RW = 0x267  # present, writable, user, accessed, dirty; type 1 in bits 9 to 11
 PSE, PAT, PSE_PAT = 1 << 7, 1 << 7, 1 << 12
 GIB = 1 << 18  # frames
 
-each_design = pytest.mark.parametrize("design", DESIGNS)
+each_design = pytest.mark.parametrize("design", HAP_DESIGNS)
 each_geometry = pytest.mark.parametrize("geometry", GEOMETRIES)
 
 

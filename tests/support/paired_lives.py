@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from design_names import PV_DESIGNS
 from naive_life import Life
-from small_guests import DESIGNS, oracle_of, small_guest
+from small_guests import oracle_of, small_guest
 
 import p2mperf
 
@@ -27,7 +28,7 @@ def parts(entry_bits: int, above: str) -> Any:
     """A guest and its oracle at boot, which no life changes."""
     guest = small_guest(entry_bits)
     oracle = oracle_of(guest, above)
-    return guest, [Life(oracle, design, 3 * guest.geometry.mid_frames, 0) for design in DESIGNS]
+    return guest, [Life(oracle, design, 3 * guest.geometry.mid_frames, 0) for design in PV_DESIGNS]
 
 
 def words(numbers: Iterable[int]) -> Any:
@@ -58,7 +59,7 @@ class Pairs:
     ) -> None:
         guest, judges = parts(entry_bits, above)
         options: dict[str, Any] = {"above": above, "n_spare": n_spare, "run_frames": run_frames}
-        self.p2ms = [p2mperf.build(design, guest, **options) for design in DESIGNS]
+        self.p2ms = [p2mperf.build(design, guest, **options) for design in PV_DESIGNS]
         self.judges = [life.fresh(p2m.n_spare_left) for p2m, life in zip(self.p2ms, judges, strict=True)]
         self.invalid, self.leaf = guest.geometry.invalid, guest.geometry.leaf_frames
         self.touched: set[int] = {0, self.leaf, 20 * self.leaf}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
-from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[2]
+import checkout
+from checkout import ROOT
+
 README = (ROOT / "README.md").read_text("utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
 
@@ -16,12 +16,7 @@ RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
 def load_tool() -> ModuleType:
     if (tools := str(ROOT / "tools")) not in sys.path:  # where its neighbours are, as when it is run
         sys.path.insert(0, tools)
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "tools" / "readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return checkout.load_tool("readme")
 
 
 def block(text: str, name: str) -> str:

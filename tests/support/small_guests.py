@@ -12,8 +12,6 @@ from p2mperf.designs.base import Design
 from p2mperf.designs.pv.scenarios import P2m
 from p2mperf.guests.guest import Guest
 
-DESIGNS: tuple[PvName, ...] = ("pv-tree", "pv-linear")
-
 
 def small_guest(entry_bits: int, n_mids: int = 3) -> Guest:
     """RAM, a hole inside a leaf, extra and missing RAM, then a mid of identity and mids of missing.

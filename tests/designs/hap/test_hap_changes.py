@@ -9,9 +9,8 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from design_names import HapName
+from design_names import HAP_DESIGNS, HapName
 from hap_guests import (
-    DESIGNS,
     GIB,
     RAM_RW,
     each_design,
@@ -292,7 +291,7 @@ def test_what_cannot_be_built_is_refused(build: Callable[[], Any], message: str)
 
 
 @settings(max_examples=30, deadline=None)
-@given(frames=st.lists(st.integers(0, 2047), min_size=1, max_size=40), design=st.sampled_from(DESIGNS))
+@given(frames=st.lists(st.integers(0, 2047), min_size=1, max_size=40), design=st.sampled_from(HAP_DESIGNS))
 def test_splitting_changes_nothing_that_is_read(frames: list[int], design: HapName) -> None:
     guest = Guest.plain("8M", geometry="hap64")
     with p2mperf.build(design, guest) as p2m:

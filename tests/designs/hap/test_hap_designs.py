@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import AnyHapName, HapName
+from design_names import HAP_DESIGNS, AnyHapName, HapName
 from hap_guests import (
-    DESIGNS,
     GIB,
     each_design,
     each_geometry,
@@ -49,7 +48,7 @@ def test_leaves_are_as_large_as_extents_and_switches_allow() -> None:
         ({"hap_2mb": False, "hap_1gb": False}, {0: GIB + 513}),
     ]
     for options, leaves in cases:
-        for design in DESIGNS:
+        for design in HAP_DESIGNS:
             with p2mperf.build(design, guest, **options) as p2m:
                 assert p2m.leaves == leaves
                 frames = every(p2m)

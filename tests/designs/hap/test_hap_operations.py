@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from design_names import HapName
+from design_names import HAP_DESIGNS
 from hypothesis import given, settings
 from naive_hap import NaiveP2m
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ N_BETWEEN = 10
 RAM = ("ram_rw", "ram_logdirty", "ram_ro")
 # Geometry, memory, and whether a whole superpage of the largest kind fits.
 GUESTS = (("hap64", "2050M"), ("hap64", "12M"), ("hap-pae", "12M"), ("hap-nonpae", "20M"))
-DESIGNS: tuple[HapName, ...] = ("hap-walk", "hap-linear")
 OPERATIONS = ("add", "add", "add", "remove", "remove", "change", "change all", "split", "limit", "audit")
 
 
@@ -40,7 +39,7 @@ class Pair:
 
     def __init__(self, geometry: str, size: str, **options: Any) -> None:
         self.guest = Guest.plain(size, geometry=geometry)
-        self.p2ms = [p2mperf.build(design, self.guest, **options) for design in DESIGNS]
+        self.p2ms = [p2mperf.build(design, self.guest, **options) for design in HAP_DESIGNS]
         plan, shape = self.p2ms[0].plan, self.guest.geometry
         assert isinstance(shape, Hap)
         levels = [order // shape.index_bits for order in plan.orders]

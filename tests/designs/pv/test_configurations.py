@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from naive import CONFIGURATIONS, Oracle, boot_extents, coincident_pfns, machine_frames
 
 import p2mperf
 from p2mperf.designs import find
 from p2mperf.guests.presets import PRESETS
 
-DESIGNS: tuple[PvName, ...] = ("pv-tree", "pv-linear")
 POLICIES = ("identity", "invalid")
 N_RANDOM_PFNS = 2000
 
@@ -56,7 +55,7 @@ def test_a_preset_is_what_is_written_down_here(name: str) -> None:
 
 
 @pytest.mark.parametrize("above", POLICIES)
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_a_design_answers_as_the_oracle_does(name: str, design: PvName, above: str) -> None:
     oracle = oracle_of(name, above)
@@ -74,7 +73,7 @@ def test_a_design_answers_as_the_oracle_does(name: str, design: PvName, above: s
 
 
 @pytest.mark.parametrize("above", POLICIES)
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("name", ["dom0-64-e820", "domu-64-2049m"])
 def test_every_pfn_of_a_small_guest(name: str, design: PvName, above: str) -> None:
     # One pfn more than the covered mids, so that the end is in it.
@@ -103,7 +102,7 @@ def test_frames_and_pfns_find_each_other(name: str) -> None:
         assert p2m.mfn_to_pfn(frames).tolist() == with_frames
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("entry_bits", [64, 32])
 def test_the_four_pfns_of_the_e820_example(entry_bits: int, design: PvName) -> None:
     # 1029 MiB * 256 = 263424 begins the hole, 2001 MiB * 256 = 512256 is the first pfn after it.

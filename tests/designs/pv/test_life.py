@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from naive import CONFIGURATIONS, LEAF_PAGES, boot_extents
-from small_guests import DESIGNS, build, life_of, unused
+from small_guests import build, life_of, unused
 
 import p2mperf
 from p2mperf.designs.pv.saving import Saved
@@ -19,7 +19,7 @@ from p2mperf.errors import BadInputError, ClosedError
 from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, PAGE_SIZE
 
-both = pytest.mark.parametrize("design", DESIGNS)
+both = pytest.mark.parametrize("design", PV_DESIGNS)
 widths = pytest.mark.parametrize("bits", [64, 32])
 presets = pytest.mark.parametrize("preset", ["domu-64-8g", "domu-32-8g", "dom0-64-8g"])
 

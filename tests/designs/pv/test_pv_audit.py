@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import PvName
-from small_guests import DESIGNS
+from design_names import PV_DESIGNS, PvName
 
 import p2mperf
 from p2mperf import Guest
@@ -93,7 +92,7 @@ CORRUPTIONS = {
 }
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("what", CORRUPTIONS)
 def test_an_audit_names_what_was_broken(what: str, design: PvName) -> None:
     corrupt, message = CORRUPTIONS[what]
@@ -154,7 +153,7 @@ def test_an_audit_reads_the_extent_behind_large_holes() -> None:
             p2m.audit()
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 def test_an_audit_of_32_bit_tables(design: PvName) -> None:
     with p2mperf.build(design, "dom0-32-e820") as p2m:
         p2m.audit()

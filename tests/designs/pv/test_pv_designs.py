@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from naive import INVALID, MAX_P2M_PFN, Oracle
-from small_guests import DESIGNS
 
 import p2mperf
 from p2mperf import Guest
@@ -64,7 +63,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize("above", POLICIES)
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize(("entry_bits", "n_pages"), SIZES)
 def test_every_size_answers_as_the_oracle_does(
     entry_bits: int, n_pages: int, design: PvName, above: str
@@ -134,7 +133,7 @@ def test_a_mid_of_its_own_is_one_page_of_ptes_or_two() -> None:
 # ---- markers ----
 
 
-@pytest.mark.parametrize("design", [*DESIGNS, "pv-linear-nested"])
+@pytest.mark.parametrize("design", [*PV_DESIGNS, "pv-linear-nested"])
 @pytest.mark.parametrize("name", ["dom0-64-e820", "dom0-32-e820", "domu-64-8g"])
 def test_a_frame_that_equals_its_pfn_is_no_identity(name: str, design: PvName) -> None:
     guest = Guest.preset(name)
@@ -153,7 +152,7 @@ def test_every_other_frame_differs_from_its_pfn() -> None:
         assert np.flatnonzero(p2m.lookup(pfns) == pfns.astype(np.uint64)).tolist() == [guest.coincident_pfn]
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("bits", [64, 32])
 def test_the_kinds_of_raw_entries(bits: int, design: PvName) -> None:
     identity, foreign, invalid = 1 << (bits - 2), 1 << (bits - 1), INVALID[bits]
@@ -168,7 +167,7 @@ def test_the_kinds_of_raw_entries(bits: int, design: PvName) -> None:
 # ---- back again ----
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("name", ["dom0-64-e820", "dom0-32-e820", "domu-64-2049m"])
 def test_frames_lead_back_to_their_pfns(name: str, design: PvName) -> None:
     with p2mperf.build(design, name) as p2m:
@@ -177,7 +176,7 @@ def test_frames_lead_back_to_their_pfns(name: str, design: PvName) -> None:
         assert (p2m.mfn_to_pfn(p2m.pfn_to_mfn(pfns)) == pfns).all()
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("bits", [64, 32])
 def test_device_memory_is_its_own_pfn(bits: int, design: PvName) -> None:
     invalid = INVALID[bits]
@@ -196,7 +195,7 @@ def test_frames_beyond_the_machine_are_nobodys_where_nothing_is_above() -> None:
         assert p2m.mfn_to_pfn(np.array([2**25, 2**64 - 1], np.uint64)).tolist() == [2**64 - 1] * 2
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("bits", [64, 32])
 def test_a_foreign_frame_leads_nowhere(bits: int, design: PvName) -> None:
     with p2mperf.build(design, f"dom0-{bits}-e820") as p2m:
@@ -222,7 +221,7 @@ def test_a_frame_whose_pfn_has_moved_on_leads_nowhere() -> None:
 # ---- input ----
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("pfns", [[1.5], [-1], ["a"], [True], [None], "5", [2**64], np.array([-1, 2])])
 def test_what_is_no_frame_number_is_refused(built: Any, design: PvName, pfns: Any) -> None:
     p2m = built(design, "dom0-64-e820")
@@ -231,7 +230,7 @@ def test_what_is_no_frame_number_is_refused(built: Any, design: PvName, pfns: An
             ask(pfns)
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 def test_answers_have_the_shape_of_the_question(built: Any, design: PvName) -> None:
     p2m = built(design, "dom0-64-e820")
     one, two = p2m.lookup([263423, 263424]).tolist()

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import PvName
-from small_guests import DESIGNS
+from design_names import PV_DESIGNS, PvName
 
 from p2mperf.units import PAGE_SIZE
 
@@ -41,7 +40,7 @@ LOADS = [(64, *case) for case in LOADS_64.items()] + [(32, *case) for case in LO
 def test_the_loads_of_a_lookup(built: Any, bits: int, kind: str, case: tuple[int, int, int]) -> None:
     pfn, n_tree, n_list = case
     guest = f"dom0-{bits}-e820"
-    tree, linear = (built(design, guest).lookup_path(pfn) for design in DESIGNS)
+    tree, linear = (built(design, guest).lookup_path(pfn) for design in PV_DESIGNS)
     assert (len(tree.steps), len(linear.steps)) == (n_tree, n_list)
     assert tree.entry == linear.entry
     nested = built("pv-linear-nested", guest).lookup_path(pfn)
@@ -119,7 +118,7 @@ def test_nested_reads_go_through_the_m2p_and_back(built: Any) -> None:
         assert p2m.lookup([pfn]).tolist() == [mfn]
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 def test_a_probe_notes_the_very_words_that_are_read(built: Any, design: PvName) -> None:
     p2m = built(design, "dom0-64-e820")
     for pfn in (1000, 263424, 400000, 1036000):

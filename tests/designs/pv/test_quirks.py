@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import test_quirks_at_boot
 import test_quirks_of_memory
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from naive import LEAF_PAGES
-from small_guests import DESIGNS, build, small_guest, unused
+from small_guests import build, small_guest, unused
 
 import p2mperf
 from p2mperf.designs.pv.quirks import QUIRKS, BugError
@@ -244,7 +244,7 @@ def test_hint_is_a_pfn(bits: int) -> None:
     assert list(counts.values()) == [pfn, 21 * leaf]
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 @widths
 def test_bug_beyond_end(design: PvName, bits: int) -> None:
     wrong, right = with_and_without("bug-beyond-end", design, bits)
@@ -315,7 +315,7 @@ def test_widening_does_not_tell_the_tools(bits: int) -> None:
         assert shared[5] == invalid
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", PV_DESIGNS)
 def test_a_quirk_of_another_design_is_refused(design: PvName) -> None:
     for name, quirk in QUIRKS.items():
         if LAYOUTS[design] not in quirk.layouts:
@@ -324,7 +324,7 @@ def test_a_quirk_of_another_design_is_refused(design: PvName) -> None:
 
 
 def test_with_all_quirks_what_is_private_is_written_as_ever() -> None:
-    for design in DESIGNS:
+    for design in PV_DESIGNS:
         names = tuple(name for name, quirk in QUIRKS.items() if LAYOUTS[design] in quirk.layouts)
         with build(design, 64, quirks=names) as p2m:
             assert p2m.set(np.arange(5), unused(p2m, 5)).all()

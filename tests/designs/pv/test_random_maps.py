@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from hypothesis import assume, event, given, settings, strategies as st
 from naive import LEAF_PAGES, MAX_P2M_PFN, MID_PAGES, PAGE, Extent, Oracle, Row, clip
 from naive_boot import BootTree
@@ -20,7 +20,6 @@ from p2mperf.designs import find
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
 
-DESIGNS: tuple[PvName, ...] = ("pv-tree", "pv-linear")
 BACKINGS = ("kernel", "mixed", "huge", "swapped")
 N_MAPS = 70
 SAMPLED_PFNS = 300
@@ -271,7 +270,7 @@ def compare(drawn: Drawn, reached: Counter[str]) -> None:
     asked = boundaries + [choose.randrange(oracle.dump_end) for _ in range(SAMPLED_PFNS)]
     expected = [oracle.entry(pfn) for pfn in asked]
     reached.update(classes_of_map(oracle))
-    for design in DESIGNS:
+    for design in PV_DESIGNS:
         options = {"run_frames": 3} if drawn.scattered else {}
         with p2mperf.build(design, guest, drawn.backing, above=drawn.above, **options) as p2m:
             answers = p2m.lookup(np.array(asked, np.uint64)).tolist()
@@ -294,7 +293,7 @@ def compare(drawn: Drawn, reached: Counter[str]) -> None:
 @pytest.fixture(params=[64, 32])
 def compiled(request: pytest.FixtureRequest) -> int:
     """An entry width whose walks are compiled, so that no example pays for it."""
-    for design in DESIGNS:
+    for design in PV_DESIGNS:
         with p2mperf.build(design, Guest.plain("1M", f"pv{request.param}")) as p2m:
             p2m.lookup([0])
             p2m.lookup_path(0)

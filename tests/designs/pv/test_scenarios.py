@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from naive import CONFIGURATIONS, boot_extents, machine_frames
 from naive_scenarios import GIB_PAGES, JUDGES, RangeLife
-from small_guests import DESIGNS, small_guest
+from small_guests import small_guest
 
 import p2mperf
 from p2mperf.designs.pv.scenarios import SCENARIOS, Step, run_scenario
@@ -24,7 +24,7 @@ N_RANDOM_PFNS = 2000
 END = 16 * GIB_PAGES
 SPARE = 10**6
 
-both = pytest.mark.parametrize("design", DESIGNS)
+both = pytest.mark.parametrize("design", PV_DESIGNS)
 guests = pytest.mark.parametrize("guest", GUESTS)
 all_scenarios = pytest.mark.parametrize("name", SCENARIOS)
 

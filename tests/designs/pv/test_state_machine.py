@@ -6,6 +6,7 @@ import os
 from collections import Counter
 
 import pytest
+from design_names import PV_DESIGNS
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -16,7 +17,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from paired_lives import ENTRY_KINDS, Pairs
-from small_guests import DESIGNS
 
 # Always the same few sequences in the suite, which reach every event; others with P2MPERF_SEQUENCES=10000.
 ASKED = os.environ.get("P2MPERF_SEQUENCES")
@@ -177,6 +177,6 @@ def test_no_sequence_tells_the_designs_from_the_oracle(machine: type[Lives]) -> 
         "restored",
         "m2p",
         "m2p kept in step",
-        *(f"{design} broke a {what}" for design in DESIGNS for what in ("leaf", "mid")),
+        *(f"{design} broke a {what}" for design in PV_DESIGNS for what in ("leaf", "mid")),
     }
     assert wanted <= {what for what, n in REACHED.items() if n}, wanted - set(+REACHED)

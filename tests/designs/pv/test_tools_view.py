@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from naive import LEAF_PAGES
-from small_guests import DESIGNS, build, life_of, unused
+from small_guests import build, life_of, unused
 
 import p2mperf
 from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.errors import AuditError, BadInputError
 from p2mperf.guests.guest import Guest
 
-both = pytest.mark.parametrize("design", DESIGNS)
+both = pytest.mark.parametrize("design", PV_DESIGNS)
 widths = pytest.mark.parametrize("bits", [64, 32])
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from naive import LEAF_PAGES
-from small_guests import DESIGNS, build, life_of, small_guest, unused
+from small_guests import build, life_of, small_guest, unused
 
 import p2mperf
 from p2mperf.errors import AuditError, BadInputError, ClosedError, DoesNotFitError
@@ -17,7 +17,7 @@ from p2mperf.host import maps
 from p2mperf.memory import vm
 
 BITS = (64, 32)
-both = pytest.mark.parametrize("design", DESIGNS)
+both = pytest.mark.parametrize("design", PV_DESIGNS)
 widths = pytest.mark.parametrize("bits", BITS)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from design_names import PvName
+from design_names import PV_DESIGNS, PvName
 from naive import LEAF_PAGES
-from small_guests import DESIGNS, build, oracle_of, small_guest
+from small_guests import build, oracle_of, small_guest
 
 import p2mperf
 from p2mperf.guests.guest import Guest
 
-both = pytest.mark.parametrize("design", DESIGNS)
+both = pytest.mark.parametrize("design", PV_DESIGNS)
 widths = pytest.mark.parametrize("bits", [64, 32])
 
 

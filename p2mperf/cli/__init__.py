@@ -38,9 +38,15 @@ COMMANDS = {
     "report": "write an HTML report on results",
     "info": "show the machine card",
     "doctor": "check what this machine needs for good measurements",
+    "completion": "write what lets a shell complete commands, options and names",
 }
 # What ./run of a checkout does itself.
-OF_RUN = ("test", "lab", "docs", "browser")
+OF_RUN = {
+    "test": "check code and types, then run all tests",
+    "lab": "open the notebooks in JupyterLab",
+    "docs": "make the documentation site",
+    "browser": "test notebooks, report and site in Chromium",
+}
 
 _USAGE = """usage: {program} COMMAND [options]
 
@@ -63,7 +69,7 @@ def _usage() -> str:
     from p2mperf.cli.help import columns, filled
 
     width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items())
+    commands = "\n".join(f"  {name:{width}}  {what}" for name, what in {**COMMANDS, **_of_run()}.items())
     return filled(_USAGE.format(program=program(), commands=commands), columns()) + "\n"
 
 
@@ -104,11 +110,16 @@ def main(argv: list[str]) -> int:
         return 130
 
 
+def _of_run() -> dict[str, str]:
+    """What can be typed beside `COMMANDS`, as this process was called."""
+    return OF_RUN if is_run() else {}
+
+
 def _known(command: str) -> str:
     if command in OF_RUN:
         where = shlex.quote(str(CHECKOUT / "run")) if in_checkout() else "./run"
         raise BadInputError(f"{command} is a command of ./run, in a checkout of p2mperf: `{where} {command}`")
-    return known("command", command, (*COMMANDS, *(OF_RUN if is_run() else ())))
+    return known("command", command, (*COMMANDS, *_of_run()))
 
 
 def _say_warning(

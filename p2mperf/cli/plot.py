@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2mperf.cli import show
-from p2mperf.cli.options import make_parser
+from p2mperf.cli.options import Parser, make_parser
 from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError, P2mperfError, ResultsError, known, shown
 
@@ -32,22 +32,10 @@ examples:
 
 def main(argv: list[str]) -> int:
     """Draw figures and print the names of their files on stdout."""
-    from p2mperf.figures import FORMATS, figures
+    from p2mperf.figures import figures
 
     there = figures()
-    parser = make_parser("plot", "Draw the figures from results, or from the shipped data.", _EPILOG)
-    parser.add_argument(
-        "figure", nargs="*", default=["all"], metavar="FIGURE", help=f"all, {', '.join(there)}"
-    )
-    parser.add_argument("--results", metavar="DIR", help="results directory, journal or .parquet file")
-    parser.add_argument("--family", metavar="NAME", help="show the designs of this family alone")
-    parser.add_argument(
-        "--recording", metavar="FILE", action="append", help="a recorded build; may be given several times"
-    )
-    parser.add_argument("--replays", metavar="FILE", help="of `replay --out`")
-    parser.add_argument("--out", default="figures", metavar="DIR", help="where to write (figures)")
-    parser.add_argument("--format", nargs="+", default=list(FORMATS), choices=FORMATS)
-    arguments = parser.parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     for name in arguments.figure:
         known("figure", name, [*there, "all"])
     is_all = "all" in arguments.figure
@@ -66,6 +54,7 @@ def main(argv: list[str]) -> int:
     out = Path(arguments.out)
     if "\0" in arguments.out:
         raise BadInputError(f"cannot write figures to {shown(arguments.out)}: no path has a NUL in it")
+    made: list[dict[str, object]] = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         for spec in specs:
@@ -80,13 +69,36 @@ def main(argv: list[str]) -> int:
                     continue
                 formats = tuple(arguments.format)
                 paths = [path for name, fig in pictures.items() for path in save(fig, out, name, formats)]
-            for path in paths:
-                show.write(f"{path}")
+            made.append({"figure": spec.name, "files": list(map(str, paths))})
+            if not arguments.json:
+                show.as_it_is("\n".join(map(str, paths)))
     except OSError as error:
         raise ResultsError(
             f"cannot write figures to {told(out)}: {error.strerror}; name another --out"
         ) from error
+    if arguments.json:
+        show.data(made)
     return 0
+
+
+def command_parser() -> Parser:
+    """Make the parser of this command."""
+    from p2mperf.figures import FORMATS, figures
+
+    parser = make_parser("plot", "Draw the figures from results, or from the shipped data.", _EPILOG)
+    parser.add_argument(
+        "figure", nargs="*", default=["all"], metavar="FIGURE", help=f"all, {', '.join(figures())}"
+    )
+    parser.add_argument("--results", metavar="DIR", help="results directory, journal or .parquet file")
+    parser.add_argument("--family", metavar="NAME", help="show the designs of this family alone")
+    parser.add_argument(
+        "--recording", metavar="FILE", action="append", help="a recorded build; may be given several times"
+    )
+    parser.add_argument("--replays", metavar="FILE", help="of `replay --out`")
+    parser.add_argument("--out", default="figures", metavar="DIR", help="where to write (figures)")
+    parser.add_argument("--format", nargs="+", default=list(FORMATS), choices=FORMATS)
+    parser.add_argument("--json", action="store_true", help="names of the files as JSON, by figure")
+    return parser
 
 
 class _Given:

@@ -98,11 +98,18 @@ def test_a_guest_is_found_by_the_name_that_results_have(name: str, geometry: str
     assert (guest.name, guest.geometry.name, guest.memory_bytes) == (name, geometry, memory_bytes)
 
 
+def test_so_is_it_by_who_programs() -> None:
+    with p2mperf.build("pv-tree", "pv-64-16m") as p2m:
+        assert p2m.guest == Guest.plain("16M")
+
+
 def test_commands_take_the_names_that_results_have(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lookup", "--design", "pv-linear", "--guest", "pv-64-16m", "5", "--json"]) == 0
-    by_name = capsys.readouterr().out
-    assert main(["lookup", "--design", "pv-linear", "--size", "16M", "5", "--json"]) == 0
-    assert capsys.readouterr().out == by_name
+    entries = []
+    for guest in (["--guest", "pv-64-16m"], ["--size", "16M"]):
+        assert main(["lookup", "--design", "pv-linear", *guest, "5", "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)
+        entries.append(found["entry"])
+    assert entries[0] == entries[1]
     assert main(["dump", "--design", "hap-walk", "--guest", "hap-pae-16m"]) == 0
     assert (
         main(["life", "--guest", "pv-64-2g", "--scenario", "save-restore", "--design", "pv-tree", "-q"]) == 0

@@ -47,7 +47,10 @@ _STYLES: list[CSSDict] = [
         "selector": "td",
         "props": "text-align: left; padding: 0.25em 0.7em; font-variant-numeric: tabular-nums",
     },
-    {"selector": "caption", "props": "caption-side: top; text-align: left; padding: 0.4em 0"},
+    {
+        "selector": "caption",
+        "props": "caption-side: top; text-align: left; padding: 0.4em 0; white-space: nowrap",
+    },
 ]
 
 

@@ -13,7 +13,7 @@ from p2mperf.analysis.entry_costs import LIST, TREE, entry_costs, said_of_entrie
 from p2mperf.analysis.lookup_budget import budget, budget_by_operation, published_times
 from p2mperf.analysis.own_pages import OnOwnPages, on_own_pages
 from p2mperf.analysis.samples import operation_label
-from p2mperf.analysis.summary import pairs_of, summary
+from p2mperf.analysis.summary import summary
 from p2mperf.analysis.table_sizes import footprints, widths
 from p2mperf.analysis.words import n_of, span
 from p2mperf.control import CONTROL
@@ -152,49 +152,6 @@ class TreeAndList:
         ]
         table = pd.DataFrame(rows).sort_values("frames", key=lambda frames: frames != "RAM", kind="stable")
         return table.reset_index(drop=True)
-
-    def ratios(self, operation: str = "latency") -> pd.DataFrame:
-        """Lay out tree over list in warm loops: a row a guest, a column a stream.
-
-        Parameters
-        ----------
-        operation : str
-            "latency" or "throughput".
-
-        Returns
-        -------
-        pandas.DataFrame
-            Ratios; missing where a guest has no such stream; empty where nothing was measured so.
-        """
-        cells = self.loops[self.loops["operation"] == operation]
-        return self._laid_out(cells, cells["ratio"]).astype("float64")
-
-    def ratios_in_words(self, operation: str = "latency") -> pd.DataFrame:
-        """The same as text: the ratio, and who is faster; a question mark where that is not resolved.
-
-        Parameters
-        ----------
-        operation : str
-            "latency" or "throughput".
-        """
-        cells = self.loops[self.loops["operation"] == operation]
-        marks = {LIST: "list", TREE: "tree"}
-        said = [
-            f"{pair.ratio:.2f} {marks.get(pair.faster, 'same' if pair.verdict == 'equivalent' else '?')}"
-            for pair in pairs_of(cells)
-        ]
-        return self._laid_out(cells, pd.Series(said, cells.index, "object")).fillna("-")
-
-    @staticmethod
-    def _laid_out(cells: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
-        if not len(cells):
-            return pd.DataFrame()
-        rows = ["entry_bits", "guest_bytes", "guest"]
-        wide = cells.assign(value=values).pivot_table(
-            "value", rows, "stream_label", aggfunc="first", sort=False
-        )
-        wide = wide.sort_index().droplevel(["entry_bits", "guest_bytes"])
-        return wide.rename_axis(index="guest", columns=None)
 
     def entry_costs(self) -> pd.DataFrame:
         """What an entry costs more with the tree; see `p2mperf.analysis.entry_costs`."""

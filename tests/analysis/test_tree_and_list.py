@@ -68,16 +68,6 @@ def test_swapped_designs_are_said_to_be_the_other_way_round(frame: pd.DataFrame)
     )
 
 
-def test_ratios_are_laid_out_by_guest_and_stream(frame: pd.DataFrame) -> None:
-    found = p2mperf.tree_and_list(frame)
-    ratios, words = found.ratios(), found.ratios_in_words()
-    assert ratios.index.tolist() == [SMALL["guest"], LARGE["guest"]]
-    assert ratios["uniform"].tolist() == pytest.approx([1.5, 1.5], rel=0.01)
-    assert words["uniform"].tolist() == ["1.50 list"] * 2
-    assert words["uniform, 50 % holes"].tolist() == ["0.50 tree", "-"]
-    assert ratios["uniform, 50 % holes"].isna().tolist() == [False, True]
-
-
 def test_entries_are_held_against_loops(frame: pd.DataFrame) -> None:
     found = p2mperf.tree_and_list(frame).entry_costs().set_index("before").to_dict("index")
     # 90 us and 180 us for 1000 entries: 90 ns more each. One of nine lookups is 10 ns, 5 times a loop's 2 ns.

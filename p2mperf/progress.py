@@ -98,6 +98,8 @@ class Line:
     ----------
     quiet : bool
         Tell nothing at all.
+    unit : str
+        What the work is counted in.
 
     Notes
     -----
@@ -105,8 +107,9 @@ class Line:
     alone: what an earlier run has done cost nothing now.
     """
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, unit: str = "cells") -> None:
         self.quiet = quiet
+        self.unit = unit
         self.start = time.monotonic()
         self._first: int | None = None
         self._last = -1e9
@@ -155,7 +158,7 @@ class Line:
 
     def _advance_bar(self, n_done: int, n_cells: int, what: str) -> None:
         is_new = self._bar is None
-        bar = self._bar = self._bar or _terminal_bar(n_done, n_cells)
+        bar = self._bar = self._bar or _terminal_bar(n_done, n_cells, self.unit)
         bar.set_description_str(what, refresh=False)
         bar.update(n_done - bar.n)
         if is_new or n_done >= n_cells:  # at once; else at most ten times a second
@@ -169,7 +172,7 @@ class Line:
             return
         self._last = now
         eta = self._eta(n_done - self._first, n_cells - n_done, now)
-        sys.stderr.write(f"{n_done}/{n_cells} cells, {eta}  {what}\n")
+        sys.stderr.write(f"{n_done}/{n_cells} {self.unit}, {eta}  {what}\n")
         sys.stderr.flush()
 
     def _eta(self, n_new: int, n_left: int, now: float) -> str:
@@ -179,7 +182,7 @@ class Line:
         return f"{spent:.0f} s, about {spent / n_new * n_left:.0f} s left"
 
 
-def _terminal_bar(n_done: int, n_cells: int) -> tqdm[None]:
+def _terminal_bar(n_done: int, n_cells: int, unit: str) -> tqdm[None]:
     """A bar on stderr, of a process that starts others: it has no thread, and no lock between processes."""
     from threading import RLock
 
@@ -194,7 +197,8 @@ def _terminal_bar(n_done: int, n_cells: int) -> tqdm[None]:
         dynamic_ncols=True,
         smoothing=0,  # cells differ by far more than the machine's pace does: all that were done tell
         miniters=0,
-        bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} cells in {elapsed}, {remaining} left  "
+        unit=unit,
+        bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit} in {elapsed}, {remaining} left  "
         "{desc}",
     )
 

@@ -27,6 +27,7 @@ SHOWING = (
     "figures/*",
     "given.py",
     "progress.py",
+    "report/*",
     "results/export.py",
     "results/frame.py",
     "results/parquet.py",

@@ -160,7 +160,7 @@ def _styler_of(table: pd.DataFrame) -> Styler:
     try:
         from pandas.io.formats.style import Styler
     except ImportError as error:
-        raise P2mperfError("jinja2 is missing: pip install 'p2mperf[notebook]'") from error
+        raise P2mperfError("jinja2 is missing, which p2mperf needs: pip install 'jinja2>=3.1.5'") from error
     return Styler(table, cell_ids=False)
 
 

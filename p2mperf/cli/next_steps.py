@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from importlib.util import find_spec
 from pathlib import Path
 
 from p2mperf.cli.installing import CHECKOUT, in_checkout
@@ -22,16 +21,16 @@ def next_steps(results: Path) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Only those that this installation has: a report and the lab need the notebooks of a checkout.
+        Only those that this installation has: the lab needs the notebooks of a checkout.
     """
     where = shlex.quote(str(results))
-    steps = {f"{program()} plot --results {where}": "draws the figures"}
+    steps = {
+        f"{program()} plot --results {where}": "draws the figures",
+        f"{program()} report --results {where}": "writes a report on them",
+    }
     if not in_checkout():
         return steps
     run = program() if is_run() else _typed(CHECKOUT / "run")
-    # ./run installs what a report needs; where that is not there, nothing else may be named.
-    reporting = program() if find_spec("papermill") else run
-    steps[f"{reporting} report --results {where}"] = "writes a report on them"
     steps[f"{run} lab"] = f'opens the notebooks; data = "{results.resolve()}" has them show these results'
     return steps
 

@@ -42,9 +42,10 @@ def main(argv: list[str]) -> int:
     specs = _specs(list(there) if is_all else arguments.figure, is_all)
     from p2mperf.api import load
     from p2mperf.figures import drawn, save
+    from p2mperf.results.export import has_results
     from p2mperf.results.files import told
 
-    source = arguments.results or ("results" if _has_results(Path("results")) else "shipped")
+    source = arguments.results or ("results" if has_results(Path("results")) else "shipped")
     load_once = cache(load)
     measured = [spec for spec in specs if spec.measured]
     frames = {spec.name: load_once(spec.shipped if source == "shipped" else source) for spec in measured}
@@ -154,9 +155,3 @@ def _leave_out(name: str, error: P2mperfError, is_all: bool) -> None:
     if not is_all:
         raise error
     show.say(f"{name} is left out: {error}")
-
-
-def _has_results(directory: Path) -> bool:
-    from p2mperf.results.runs import find_runs
-
-    return directory.is_dir() and any(info.n_done for info in find_runs(directory))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import quote
 
 from p2mperf.errors import BadInputError, known
@@ -52,7 +52,7 @@ _SHIPPED = {
     "build-tornado": "kernel_build.tornado",
 }
 
-__all__ = ["FORMATS", "FigureSpec", "drawn", "figure", "figures", "find", "save", "table"]
+__all__ = ["FORMATS", "FigureSpec", "drawn", "figure", "figures", "find", "pictures", "save", "table"]
 
 
 def figures() -> dict[str, str]:
@@ -185,7 +185,7 @@ def figure(name: str, frame: object = None, family: str | None = None) -> Figure
     BadInputError
         As `table`, and when there is nothing to draw.
     """
-    return next(iter(_by_family(name, frame, family, only_first=True).values()))
+    return next(iter(_by_family(name, frame, family, only_first=True).values())).figure
 
 
 def drawn(name: str, frame: object = None, family: str | None = None) -> dict[str, Figure]:
@@ -209,12 +209,40 @@ def drawn(name: str, frame: object = None, family: str | None = None) -> dict[st
     BadInputError
         As `figure`.
     """
+    return {file: picture.figure for file, picture in pictures(name, frame, family).items()}
+
+
+class Picture(NamedTuple):
+    """A figure and the table that it shows."""
+
+    figure: Figure
+    table: pd.DataFrame
+
+
+def pictures(name: str, frame: object = None, family: str | None = None) -> dict[str, Picture]:
+    """Draw as `drawn` does, and keep the table behind each figure, which need not be made twice.
+
+    Parameters
+    ----------
+    name, frame, family
+        As `drawn`.
+
+    Returns
+    -------
+    dict of str to Picture
+        By the names of their files, without an ending.
+
+    Raises
+    ------
+    BadInputError
+        As `figure`.
+    """
     found = _by_family(name, frame, family)
     # A family of somebody else's results may have any name, and a file may not.
-    return {name if len(found) == 1 else f"{name}-{quote(one, safe='')}": fig for one, fig in found.items()}
+    return {name if len(found) == 1 else f"{name}-{quote(one, safe='')}": each for one, each in found.items()}
 
 
-def _by_family(name: str, frame: object, family: str | None, only_first: bool = False) -> dict[str, Figure]:
+def _by_family(name: str, frame: object, family: str | None, only_first: bool = False) -> dict[str, Picture]:
     """Figures by family; one, by no name, where a figure does not ask for families."""
     spec = find(name)
     given = _given(spec, frame)
@@ -222,7 +250,9 @@ def _by_family(name: str, frame: object, family: str | None, only_first: bool = 
         return {family: _figure(spec, _of_family(spec, given, family))}
     if not spec.by_family:
         return {"": _figure(spec, given)}
-    samples, found, refusals = cast("pd.DataFrame", given), {}, []
+    samples = cast("pd.DataFrame", given)
+    found: dict[str, Picture] = {}
+    refusals = []
     there = _families_in(samples)
     for one in there:
         others = [other for other in there if other != one] if only_first else []
@@ -237,7 +267,7 @@ def _by_family(name: str, frame: object, family: str | None, only_first: bool = 
     return found
 
 
-def _figure(spec: FigureSpec, given: object, others: Sequence[str] = ()) -> Figure:
+def _figure(spec: FigureSpec, given: object, others: Sequence[str] = ()) -> Picture:
     """Draw what is given; the note names families of which there are samples too."""
     from p2mperf.figures.style import as_written, plainly
 
@@ -248,4 +278,4 @@ def _figure(spec: FigureSpec, given: object, others: Sequence[str] = ()) -> Figu
         not_shown = f"not shown: samples of {plainly(', '.join(others))}"
         data.attrs["note"] = "; ".join(filter(None, (data.attrs.get("note"), not_shown)))
     with _answered_for(spec.name), interrupts_held():
-        return lay_out(spec, data)
+        return Picture(lay_out(spec, data), data)

@@ -68,6 +68,21 @@ def _load_one(source: Path, run: str) -> pd.DataFrame:
     return to_frame(info.path for info in _chosen(source, run))
 
 
+def has_results(directory: Path) -> bool:
+    """Tell whether a directory holds a run that measured anything: what commands show where none is named.
+
+    Parameters
+    ----------
+    directory : Path
+        As ``./results``; it need not exist.
+
+    Returns
+    -------
+    bool
+    """
+    return directory.is_dir() and any(info.n_done for info in find_runs(directory))
+
+
 def export(source: Journal | str | Path, out: str | Path) -> list[Path]:
     """Write every run as ``<run>.parquet`` and ``<run>.csv``.
 

@@ -153,13 +153,11 @@ def test_run_goes_on_with_run(tmp_path: Path) -> None:
 
 def test_steps_name_only_what_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(next_steps, "find_spec", lambda name: None)
-    _, report, lab = next_steps.next_steps(Path("results"))
-    # Python has not what a report needs, but ./run of the checkout installs it.
-    run = os.path.relpath(ROOT / "run", tmp_path)
-    assert (report, lab) == (f"{run} report --results results", f"{run} lab")
+    *commands, lab = next_steps.next_steps(Path("results"))
+    assert lab == f"{os.path.relpath(ROOT / 'run', tmp_path)} lab"
     monkeypatch.setattr(next_steps, "in_checkout", lambda: False)
-    assert list(next_steps.next_steps(Path("results"))) == ["python -m p2mperf plot --results results"]
+    assert list(next_steps.next_steps(Path("results"))) == commands
+    assert commands == [f"python -m p2mperf {name} --results results" for name in ("plot", "report")]
 
 
 # ---- what is nearly right ----

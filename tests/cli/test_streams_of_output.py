@@ -136,7 +136,7 @@ WITHOUT_DIRECTORY = {
     "sweep --size 16M": "the working directory is gone: change to another",
     "compare a b": "no results in a",
     "plot limit-area": "cannot write figures to figures: No such file or directory; name another --out",
-    "report --results there": "no results in there",
+    "report --results there": "the working directory is gone: change to another",
 }
 
 

@@ -286,12 +286,11 @@ def test_what_the_package_refuses_is_refused(machine: FakeMachine) -> None:
     assert machine.run("swep").returncode == 1
 
 
-def test_a_report_and_the_lab_need_what_notebooks_need_and_get_it_once(machine: FakeMachine) -> None:
+def test_the_lab_needs_what_notebooks_need_and_gets_it_once(machine: FakeMachine) -> None:
     machine.add_python()
-    assert machine.run("report", "--out", "there").returncode == 0
-    _, install, report = machine.log()
+    assert machine.run("lab").returncode == 0
+    _, install, _ = machine.log()
     assert install.endswith("--editable .[notebook]")
-    assert report == "python -m p2mperf report --out there"
     machine.run("lab")
     assert machine.log() == [f"python -m jupyterlab {machine.checkout / 'notebooks'}"]
     # What has the notebooks has the commands.

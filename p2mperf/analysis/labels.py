@@ -5,11 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from p2mperf.analysis.summary import short_name
+from p2mperf.analysis.words import n_of
 from p2mperf.errors import BadInputError
 from p2mperf.families import find_preamble
 from p2mperf.measure.operations.registry import operations
 from p2mperf.units import format_size
 
+_MOST_PAIRS = 2  # that a title bears
 _DESIGNS = {
     "pv-tree": "tree",
     "pv-linear": "list",
@@ -104,11 +106,13 @@ def who_is_faster(table: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Without its full stop; the first three pairs, those with the most rows first.
+        Without its full stop; the two pairs with the most rows, and how many more there are.
     """
     groups = table.groupby(["family", "design", "reference"], sort=False)
     pairs = sorted(groups, key=lambda pair: -len(pair[1]))
-    return "; ".join(_counted(part) for _, part in pairs[:3])
+    said = [_counted(part) for _, part in pairs[:_MOST_PAIRS]]
+    n_more = len(pairs) - len(said)
+    return "; ".join([*said, *([f"{n_more} more pair{'s' * (n_more > 1)}"] if n_more else [])])
 
 
 def _counted(part: pd.DataFrame) -> str:
@@ -120,7 +124,7 @@ def _counted(part: pd.DataFrame) -> str:
     n, n_open = len(part), len(part) - sum(wins.values())
     if not wins[first]:
         return f"{one} and {other} differ in none of {n} comparisons"
-    said = f"the {one} is faster than the {other} in {wins[first]} of {n} comparisons"
+    said = f"the {one} is faster than the {other} in {n_of(wins[first], n)} comparisons"
     rest = [f"slower in {wins[second]}"] * (wins[second] > 0) + [
         f"{n_open} show{'s' * (n_open == 1)} no difference"
     ] * (n_open > 0)

@@ -26,7 +26,8 @@ SERIES_LOOKS = (
     Look("#56B4E9", marker="P"),
     Look("#000000", marker="X"),
 )
-_TICKS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.2, 1.5, 2, 3, 5, 10, 20, 30, 50, 100)
+_TICKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 4, 5, 7, 10)
+_COARSE_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # where an axis spans eight times
 _LEAST_GAP = 0.07  # between two ticks, as a part of the axis
 # An interval that reaches further from all estimates than by this factor leaves the axis.
 _REACH = 1.6
@@ -78,8 +79,8 @@ def limits_of(table: pd.DataFrame) -> Limits:
     low = np.nanmin([*table["low"].to_numpy(float), least])
     high = np.nanmax([*table["high"].to_numpy(float), most])
     return Limits(
-        min(0.92, 0.96 * max(float(low), least / _REACH)),
-        max(1.08, 1.04 * min(float(high), most * _REACH)),
+        min(0.92, 0.93 * max(float(low), least / _REACH)),
+        max(1.08, 1.07 * min(float(high), most * _REACH)),
     )
 
 
@@ -169,7 +170,8 @@ def draw_forest(
 def _ticks(limits: Limits) -> list[float]:
     """Ticks that do not crowd, 1 among them: what is nearer to it comes first."""
     found: list[float] = []
-    for tick in sorted(_TICKS, key=lambda tick: abs(log(tick))):
+    ticks = _COARSE_TICKS if limits.high > 8 * limits.low else _TICKS
+    for tick in sorted(ticks, key=lambda tick: abs(log(tick))):
         gaps = [abs(log(tick / other)) for other in found]
         is_free = not gaps or min(gaps) > _LEAST_GAP * log(limits.high / limits.low)
         if is_free and limits.low <= tick <= limits.high:

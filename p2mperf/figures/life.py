@@ -41,7 +41,8 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         Rows of `p2mperf.analysis.summary.summary`, judged among each other, with ``row``, the operation in
         words; ``n_pages_grown`` and ``n_vmas_grown``, as `growth` has them, of the design, and the same of
         its reference with ``_reference`` behind; and ``is_emulated``: one of the two has windows and took
-        pages, which this program shows in them by mmap, where a kernel writes entries of a page table.
+        pages, or nobody has counted them: this program shows pages in windows by mmap, where a
+        kernel writes entries of a page table.
     """
     shown = frame[~frame["operation"].isin((*lookups(), *entries()))]
     table = summary(shown)
@@ -94,8 +95,9 @@ def _with_growth(table: pd.DataFrame, grown: pd.DataFrame) -> pd.DataFrame:
         how="left",
         suffixes=("", "_reference"),
     )
+    # Where nobody has counted what a change takes, as of HAP tables, windows may have been shown anew.
     is_emulated = [
-        table[f"has_windows{whose}"].fillna(False).astype(bool) & (table[f"n_pages_grown{whose}"] > 0)
+        table[f"has_windows{whose}"].fillna(False).astype(bool) & ~(table[f"n_pages_grown{whose}"] <= 0)
         for whose in ("", "_reference")
     ]
     table = table.drop(columns=["has_windows", "has_windows_reference"])
@@ -200,7 +202,6 @@ FIGURE = FigureSpec(
     finding=finding,
     by_family=True,
     shipped="shipped-life",
-    n_columns=1,
     panel_size=size,
     shared_legend=True,
 )

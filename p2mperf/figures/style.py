@@ -161,7 +161,7 @@ def size_axis(ax: Axes, sizes: Iterable[float]) -> None:
         if not ticks or size / ticks[-1] > 2.2:
             ticks.append(size)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(ticks, [format_size(tick) for tick in ticks])
+    ax.set_xticks(ticks, [readable_size(int(tick)) for tick in ticks])
     ax.minorticks_off()
     ax.set_xlabel("guest memory")
 

@@ -82,9 +82,9 @@ def finding(table: pd.DataFrame) -> str:
     said = []
     for way in (str(waits.idxmax()), str(waits.idxmin())):
         stops = {name: int(counts[way, EVENT_TITLES[name]]) for name in ("dsb", "tlbi")}
-        waited = f"{way}: {waits[way]} load{'s in a row' if waits[way] > 1 else ''}"
-        said.append(f"{waited}, {stops['dsb']} DSBs and {stops['tlbi']} TLB invalidations")
-    return f"What finding an entry takes: {'; '.join(said)}"
+        waited = f"{waits[way]} load{'s in a row' if waits[way] > 1 else ''}"
+        said.append(f"{waited}, {stops['dsb']} DSBs and {stops['tlbi']} TLB invalidations by {way}")
+    return f"Finding an entry takes {'; '.join(said)}"
 
 
 FIGURE = FigureSpec(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.labels import design_word, operation_words, sentence
 from p2mperf.analysis.rounds import design_marks
 from p2mperf.analysis.samples import host_note, knees_of, medians, of_designs, refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES
+from p2mperf.designs import registry
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import (
     design_look,
@@ -19,14 +21,17 @@ from p2mperf.figures.style import (
     room_note,
     size_axis,
 )
+from p2mperf.guests.presets import ALL_PRESETS
 from p2mperf.measure.ladder import Knee
 from p2mperf.measure.operations.registry import lookups
-from p2mperf.units import format_ns, format_size
+from p2mperf.units import format_ns, readable_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KEYS = [*SHOWN_AXES, "design"]
+APART = "outlined: a preset beside a plain guest of its size"
+_SAME_SIZE = 0.01  # log of two sizes of memory that are one to the eye
 
 
 def data(frame: pd.DataFrame) -> pd.DataFrame:
@@ -63,9 +68,9 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def draw(table: pd.DataFrame, ax: Axes) -> None:
     """Draw cost over guest size; the band is the range over processes."""
-    several = table.groupby("entry_bits")["geometry"].nunique().to_dict()
+    several, n_apart = table.groupby("entry_bits")["geometry"].nunique().to_dict(), 0
     for (design, bits, geometry), part in table.groupby(["design", "entry_bits", "geometry"], sort=False):
-        part = part.sort_values("guest_bytes")
+        part, apart = _apart(part.sort_values("guest_bytes"))
         look = design_look(str(design), int(part["entry_bits"].iloc[0]))
         size = part["guest_bytes"].to_numpy(float)
         ax.plot(
@@ -80,11 +85,33 @@ def draw(table: pd.DataFrame, ax: Axes) -> None:
         low, high = part["low_ns"].to_numpy(float), part["high_ns"].to_numpy(float)
         ax.fill_between(size, low, high, color=look.colour, alpha=0.12, linewidth=0)
         ring_doubtful(ax, part["marks"], size, part["cost_ns"].to_numpy(float))
+        n_apart += len(apart)
+        ax.plot(
+            apart["guest_bytes"],
+            apart["cost_ns"],
+            look.marker,
+            color=look.colour,
+            markerfacecolor=look.face,
+            markeredgecolor="black",
+        )
+        places, costs = (apart[name].to_numpy(float) for name in ("guest_bytes", "cost_ns"))
+        ring_doubtful(ax, apart["marks"], places, costs)
+    if n_apart:
+        ax.plot([], [], "o", color="0.6", markeredgecolor="black", label=APART)
     size_axis(ax, table["guest_bytes"])
     ax.set_yscale("log")
     plain_ticks(ax)
     ax.set_ylabel("ns per lookup")
     _draw_knees(table.attrs.get("knees", []), ax)
+
+
+def _apart(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take presets from a line that has a plain guest of their size: they are points beside it."""
+    sizes = np.log(part["guest_bytes"].to_numpy(float))
+    gaps = np.diff(sizes, prepend=-np.inf, append=np.inf)
+    has_twin = np.minimum(gaps[:-1], gaps[1:]) < _SAME_SIZE
+    is_apart = part["guest"].isin(ALL_PRESETS).to_numpy(bool) & has_twin
+    return part[~is_apart], part[is_apart]
 
 
 def _draw_knees(knees: list[Knee], ax: Axes) -> None:
@@ -101,25 +128,29 @@ def _draw_knees(knees: list[Knee], ax: Axes) -> None:
             )
 
 
+def _told(shown: pd.DataFrame) -> list[str]:
+    """Designs that a title has room for: those that a sweep measures unasked, if there are any."""
+    there = dict.fromkeys(shown["design"])
+    return [name for name in there if name in registry() and registry()[name].headline] or list(there)[:3]
+
+
 def finding(table: pd.DataFrame) -> str:
     """What a lookup costs in the smallest and in the largest guest, of the panel with most guests."""
     keys = ["family", *room_keys(table), "operation", "stream", "entry_bits"]
     groups = [part for _, part in table.groupby(keys, sort=True)]
     shown = max(groups, key=lambda part: (part["guest_bytes"].nunique(), part["stream"].iloc[0] == "uniform"))
     first, sizes = shown.iloc[0], sorted(set(shown["guest_bytes"]))
-    if len(sizes) < 2:
-        return ""
     said = []
-    for design, part in shown.groupby("design", sort=True):
+    for design, part in shown[shown["design"].isin(_told(shown))].groupby("design", sort=True):
         costs = part.set_index("guest_bytes")["cost_ns"]
         if {sizes[0], sizes[-1]} <= set(costs.index):
-            ends = (format_ns(float(costs[[size]].iloc[0])) for size in (sizes[0], sizes[-1]))
+            ends = (format_ns(float(costs[[size]].iloc[0])) for size in dict.fromkeys((sizes[0], sizes[-1])))
             said.append(f"{' and '.join(ends)} in the {design_word(str(design), str(first['family']))}")
     if not said:
         return ""
-    guests = f"in guests of {format_size(sizes[0])} and {format_size(sizes[-1])}"
+    guests = " and ".join(dict.fromkeys(readable_size(int(size)) for size in (sizes[0], sizes[-1])))
     what = f"{operation_words(str(first['operation']))} ({first['stream']}, {first['entry_bits']}-bit)"
-    return sentence(f"{what} take {', '.join(said)}, {guests}")
+    return sentence(f"{what} take {', '.join(said)}, in guests of {guests}")
 
 
 FIGURE = FigureSpec(

@@ -10,6 +10,7 @@ import pandas as pd
 from p2mperf.analysis.labels import asked_words, design_word, preamble_words, sentence
 from p2mperf.analysis.samples import operation_label, refuse_empty
 from p2mperf.analysis.summary import summary
+from p2mperf.analysis.words import span
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import FALLBACK, Look, plain_ticks, ring_doubtful, room_keys, room_note, size_axis
 from p2mperf.measure.operations.registry import entries, lookups
@@ -115,8 +116,7 @@ def finding(table: pd.DataFrame) -> str:
     said = []
     for (_, preamble), part in shown.groupby(["operation", "preamble"], sort=False):
         if str(preamble):
-            least, most = part["ratio"].min(), part["ratio"].max()
-            said.append(f"{least:.2f} to {most:.2f} {preamble_words(str(preamble), str(family))}")
+            said.append(f"{span(part['ratio'])} {preamble_words(str(preamble), str(family))}")
     above, below = (design_word(str(name), str(family)) for name in (design, reference))
     return sentence(f"lookups of a kernel entry, {above} / {below}: {', '.join(said)}") if said else ""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # From which factor on colours are the same: the numbers tell further ones apart.
 MOST = 2.0
 _CELL_WIDTH, _CELL_HEIGHT = 0.98, 0.33  # [inches]
-_NAMES_WIDTH, _TITLES_HEIGHT, _HEAD_LINE_HEIGHT = 1.5, 0.6, 0.155  # [inches]
+_LETTER_WIDTH, _TITLES_HEIGHT, _HEAD_LINE_HEIGHT = 0.095, 0.6, 0.155  # [inches]
 _KEY_HEIGHTS = (0.26, 0.42)  # of the colours, and of what stands around them [inches]
 _FEWEST_COLUMNS = 4  # that have room for the key
 _MARKS = {"not resolved": " ?", "no verdict": " ?", "equivalent": " ="}
@@ -90,8 +90,8 @@ def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         part = part.assign(row=_guests(part)).drop(columns="_mixed")
         part.attrs = {"n_columns": n_columns}
         found.append((sentence(title), part))
-    key = table.iloc[:1].drop(columns="_mixed")
-    key.attrs = {"n_columns": n_columns, "is_key": True}
+    key = found[0][1].iloc[:1]
+    key.attrs = {"n_columns": n_columns, "is_key": True, "several": several}
     return [*found, ("", key)]
 
 
@@ -112,7 +112,8 @@ def _columns(part: pd.DataFrame) -> list[Column]:
 
 def size(part: pd.DataFrame) -> PanelSize:
     """As large as there are cells."""
-    width = _NAMES_WIDTH + _CELL_WIDTH * max(_FEWEST_COLUMNS, part.attrs["n_columns"])
+    longest = max(map(len, part["row"]))
+    width = 0.3 + _LETTER_WIDTH * longest + _CELL_WIDTH * max(_FEWEST_COLUMNS, part.attrs["n_columns"])
     if part.attrs.get("is_key"):
         return PanelSize(width, *_KEY_HEIGHTS)
     heads = _TITLES_HEIGHT + _HEAD_LINE_HEIGHT * _n_head_lines(_columns(part))
@@ -197,6 +198,8 @@ def _draw_key(table: pd.DataFrame, ax: Axes) -> None:
         )
     family = str(first["family"])
     above, below = (design_word(str(first[of]), family) for of in ("design", "reference"))
+    if table.attrs["several"]:  # panels of several pairs name them
+        above, below = "first", "second"
     ax.text(left - 0.1, 0.5, f"{above} faster", ha="right", va="center", size=9.5)
     ax.text(right + 0.1, 0.5, f"{below} faster", ha="left", va="center", size=9.5)
     ax.set_yticks([])

@@ -125,9 +125,7 @@ def _counted(part: pd.DataFrame) -> str:
     if not wins[first]:
         return f"{one} and {other} differ in none of {n} comparisons"
     said = f"the {one} is faster than the {other} in {n_of(wins[first], n)} comparisons"
-    rest = [f"slower in {wins[second]}"] * (wins[second] > 0) + [
-        f"{n_open} show{'s' * (n_open == 1)} no difference"
-    ] * (n_open > 0)
+    rest = [f"{what} in {n}" for what, n in (("slower", wins[second]), ("neither", n_open)) if n]
     return ", ".join([said, *rest])
 
 

@@ -19,11 +19,11 @@ def judged(faster: list[str], design: str = "pv-tree", reference: str = "pv-line
         (["pv-linear"] * 3, "the list is faster than the tree in all 3 comparisons"),
         (
             ["pv-linear", "pv-tree", "pv-tree", ""],
-            "the tree is faster than the list in 2 of 4 comparisons, slower in 1, 1 shows no difference",
+            "the tree is faster than the list in 2 of 4 comparisons, slower in 1, neither in 1",
         ),
         (
             ["pv-linear", "", ""],
-            "the list is faster than the tree in 1 of 3 comparisons, 2 show no difference",
+            "the list is faster than the tree in 1 of 3 comparisons, neither in 2",
         ),
         (["", ""], "list and tree differ in none of 2 comparisons"),
     ],

@@ -12,6 +12,7 @@ from p2mperf.analysis.summary import Pair, pairs_of
 from p2mperf.units import format_size
 
 _DESIGNS = ["family", "design", "reference"]
+_ASKED = ["operation", "preamble"]
 _IN_SHORT = {"equivalent": "same", "not resolved": "?", "no verdict": "-"}
 
 
@@ -93,8 +94,10 @@ def counts(table: pd.DataFrame) -> pd.DataFrame:
         a mark, and the lowest and highest ratio.
     """
     rows = []
-    for key, part in table.groupby([*_DESIGNS, "operation", "preamble"], sort=False):
-        family, design, reference, operation, preamble = map(str, key)
+    pairs = (both for _, both in table.groupby(_DESIGNS, sort=False))
+    for asked, part in (each for both in pairs for each in both.groupby(_ASKED, sort=False)):
+        operation, preamble = map(str, asked)
+        family, design, reference = (str(part[name].iloc[0]) for name in _DESIGNS)
         verdicts = part["verdict"]
         rows.append(
             {

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import record_samples as samples
 from command_line import refused
+from report_parts import few_parts
 
 from p2mperf.cli import main
 from p2mperf.results.journal import Journal
 
-LIMITS = {"limit-area": "p2mperf.figures.limits.area:FIGURE"}
+
+@pytest.fixture(autouse=True, scope="module")
+def few() -> Iterator[None]:
+    with few_parts():
+        yield
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Results in the working directory; of all figures the report has one, of all claims none."""
+    """Results in the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("p2mperf.report.build.figures", lambda: LIMITS)
-    columns = ["claim", "document", "section", "published", "ours", "kind", "verdict", "why", "command"]
-    monkeypatch.setattr("p2mperf.report.build.claims", lambda results=None: pd.DataFrame(columns=columns))
     with Journal.create(tmp_path / "results", samples.run()) as journal:
         journal.append(samples.unit())
         journal.append(samples.cell())
@@ -38,7 +41,7 @@ def test_it_shows_the_results_that_are_here_and_says_so(
     assert err.splitlines()[0] == (
         "p2mperf: These are the results in results, measured on another machine than this one."
     )
-    assert "7/7" in err
+    assert "8/8" in err
     assert (results / "report" / "figures" / "limit-area.pdf").exists()
 
 

@@ -14,42 +14,20 @@ import pandas as pd
 import pytest
 import record_samples as samples
 from figure_frames import CARD, LARGE, SMALL, cell
+from report_parts import FIGURES, few_parts
 
 import p2mperf.figures
 from p2mperf.errors import BadInputError
-from p2mperf.figures.spec import one_panel
 from p2mperf.progress import Progress
 from p2mperf.report.build import write_report
 from p2mperf.report.content import Trouble
 from p2mperf.report.sources import numbers
 from p2mperf.results.journal import Journal
 
-FEW = {"ratio": "p2mperf.figures.lookups.ratio:FIGURE", "limit-area": "p2mperf.figures.limits.area:FIGURE"}
-CLAIM = {
-    "claim": "one shift is enough",
-    "document": "A thread <2013>",
-    "section": "first message",
-    "published": "1 shift",
-    "ours": "1 shift",
-    "kind": "computed",
-    "verdict": "reproduced",
-    "why": "it is",
-    "command": "python -m p2mperf plot arm-shift",
-}
-
 
 @pytest.fixture(autouse=True, scope="module")
 def few() -> Iterator[None]:
-    """A claim and two figures, of which one is measured, without much in them: all of them take minutes."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, target in FEW.items():
-            spec = p2mperf.figures.find(name)
-            plain = replace(
-                spec, panels=one_panel, panel_size=None, draw=lambda table, ax: None, finding=None
-            )
-            patch.setattr(target.replace(":", "."), plain)
-        patch.setattr("p2mperf.report.build.figures", lambda: FEW)
-        patch.setattr("p2mperf.report.build.claims", lambda results=None: pd.DataFrame([CLAIM]))
+    with few_parts():
         yield
 
 
@@ -192,7 +170,7 @@ def broken(name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None
         raise error
 
     spec = replace(p2mperf.figures.find(name), data=fail)
-    monkeypatch.setattr(FEW[name].replace(":", "."), spec)
+    monkeypatch.setattr(FIGURES[name].replace(":", "."), spec)
 
 
 def test_a_part_that_fails_is_named_and_the_others_are_there(

@@ -309,7 +309,7 @@ def test_tree_and_list_shows_entries_and_pages_where_there_are_some(tmp_path: Pa
     [
         ("02_kernel_build", None),
         ("04_arm_vlpt", {"sizes": ["64M"], "designs": ["arm-walk", "arm-vlpt"], "n_replicates": 1}),
-        ("05_hap_superpages", {"sizes": ["1G"], "n_replicates": 1}),
+        ("05_hap_superpages", {"guests": ["hap-1g"], "n_replicates": 1}),
         ("06_life_of_a_p2m", {"sizes": ["64M"], "n_replicates": 1}),
     ],
 )

@@ -118,7 +118,8 @@ def test_a_limit_that_no_library_survives_is_looked_at_first(
 
 
 def test_the_least_limit_that_is_taken_suffices_to_draw(tmp_path: Path) -> None:
-    done = shell(f"unset OPENBLAS_NUM_THREADS; ulimit -v {1 << 20}; P plot cost --format svg", tmp_path)
+    plot = "P plot cost --family pv --format svg"
+    done = shell(f"unset OPENBLAS_NUM_THREADS; ulimit -v {1 << 20}; {plot}", tmp_path)
     assert (done.returncode, done.stdout) == (0, b"figures/cost.svg\n"), done.stderr
 
 

@@ -226,7 +226,7 @@ def test_a_real_command_becomes_a_file(tmp_path: Path, capfd: pytest.CaptureFixt
     ("arguments", "said"),
     [
         ([], "record: it lacks the command to run: give it after --"),
-        (["make"], "record: unrecognized arguments: make"),
+        (["make"], "a command comes after --: write `python -m p2mperf record -q -- make`"),
         (["--"], "record: it lacks the command to run"),
         (["--out", "--", "true"], "record: argument --out: expected one argument"),
         (["--", "no-such-program"], "there is no program 'no-such-program' to run"),

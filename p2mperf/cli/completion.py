@@ -64,10 +64,7 @@ def _whole_parser(shtab: ModuleType) -> argparse.ArgumentParser:
     whole.add_argument("--version", action="store_true", help="which p2mperf this is")
     commands = whole.add_subparsers()
     for command, what in COMMANDS.items():
-        module = import_module(f"p2mperf.cli.{command.replace('-', '_')}")
-        if not hasattr(module, "command_parser"):
-            continue
-        own = module.command_parser()
+        own = import_module(f"p2mperf.cli.{command.replace('-', '_')}").command_parser()
         for action in own._actions:
             _know(action, names, shtab)
         commands.add_parser(command, help=what, description=what, parents=[own], add_help=False)

@@ -121,7 +121,8 @@ def _whose(names: tuple[str, ...], frame: pd.DataFrame) -> str:
             f"These numbers ship with p2mperf and were measured on {machines}. For your own run "
             "`python -m p2mperf sweep` and then `python -m p2mperf report`."
         )
-    return f"These are the results in {', '.join(names)}, measured on {machines}."
+    named = ", ".join(f"`{name}`" for name in names)
+    return f"These numbers were read from {named}, and measured on {machines}."
 
 
 def _parts(source: str, frame: pd.DataFrame) -> Iterator[Part]:

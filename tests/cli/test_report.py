@@ -39,7 +39,7 @@ def test_it_shows_the_results_that_are_here_and_says_so(
     out, err = capsys.readouterr()
     assert out == "report/index.html\n"
     assert err.splitlines()[0] == (
-        "p2mperf: These are the results in results, measured on another machine than this one."
+        "p2mperf: These numbers were read from `results`, and measured on another machine than this one."
     )
     assert "8/8" in err
     assert (results / "report" / "figures" / "limit-area.pdf").exists()

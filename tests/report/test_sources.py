@@ -65,7 +65,10 @@ def test_the_results_here_are_shown_before_the_shipped_ones(
     measured(tmp_path / "results")
     shown = numbers()
     assert shown.names == ("results",)
-    assert shown.whose == "These are the results in results, measured on another machine than this one."
+    assert (
+        shown.whose
+        == "These numbers were read from `results`, and measured on another machine than this one."
+    )
 
 
 def test_results_in_which_nothing_was_measured_leave_the_shipped_ones(

@@ -265,3 +265,12 @@ def test_a_frame_without_a_run_has_no_machine(frame: pd.DataFrame) -> None:
     bare.attrs = {}
     assert analysed.host_note(bare) == "measured by p2mperf"
     assert analysed.knees_of(bare) == []
+
+
+def test_plot_writes_a_file_a_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", "footprint", "--results", "shipped", "--out", str(tmp_path), "--format", "svg"]) == 0
+    families = sorted(p2mperf.load("shipped")["family"].dropna().unique())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"footprint-{name}.svg" for name in families]
+    assert len(families) > 1
+    assert main(["plot", "limit-map", "--family", "pv", "--out", str(tmp_path)]) == 2
+    assert "figure 'limit-map' is not drawn by families" in capsys.readouterr().err

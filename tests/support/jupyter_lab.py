@@ -20,6 +20,8 @@ from browsing import Complaints, new_page
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
+# What a widget may take to show something else before it is taken to show nothing else.
+MOVE_SECONDS = 60
 OPTIONS = ("--no-browser", "--allow-root", "--expose-app-in-browser")
 TOKEN_URL = re.compile(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+")
 # Lab asks whether it may look for news, and looks: neither is the notebooks' business.
@@ -198,7 +200,9 @@ class OpenNotebook:
             chosen, n_options = menu.evaluate("menu => [menu.selectedIndex, menu.options.length]")
             menu.select_option(index=(chosen + 1) % n_options)
         self.page.wait_for_function(
-            f"([cell, before]) => ({SHOWN})(cell) !== before", arg=[cell.element_handle(), before]
+            f"([cell, before]) => ({SHOWN})(cell) !== before",
+            arg=[cell.element_handle(), before],
+            timeout=MOVE_SECONDS * 1000,
         )
         self.wait_until_idle()
 

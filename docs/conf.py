@@ -53,6 +53,7 @@ html_css_files = ["site.css"]
 html_theme_options = {
     "top_of_page_buttons": []
 }  # they would lead to where the repository is, which we do not know
+html_show_copyright = False  # LICENSE says whose it is
 html_copy_source = False
 html_show_sourcelink = False
 html_use_index = False

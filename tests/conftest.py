@@ -31,6 +31,9 @@ os.environ["P2MPERF_LOCK"] = f"p2mperf.test.{os.getpid()}"
 # Tests start hundreds of processes: each would compile the whole package to bytecode, where none may be kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Workers are told that a terminal has 80 columns, which no test has asked for, and there is no terminal.
+os.environ.pop("COLUMNS", None)
+
 # The first example of a test may compile a walk, so no example has a deadline.
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from p2mperf.units import flag
+
 if TYPE_CHECKING:
     from p2mperf.analysis.claims_evidence import Evidence
 
@@ -119,8 +121,17 @@ def decided(holds: bool, ours: str, because: str, otherwise: str) -> Finding:
     Returns
     -------
     Finding
+
+    Raises
+    ------
+    BadInputError
+        When `holds` is neither True nor False.
     """
-    return Finding(ours, "reproduced", because) if holds else Finding(ours, "contradicted", otherwise)
+    return (
+        Finding(ours, "reproduced", because)
+        if flag(holds, "holds")
+        else Finding(ours, "contradicted", otherwise)
+    )
 
 
 def untested(ours: str, why: str) -> Callable[[Evidence], Finding]:

@@ -73,7 +73,7 @@ def largest_guests(
     Examples
     --------
     >>> found = largest_guests(["32M", "64M"], ["3:1"])
-    >>> (found["largest_guest_bytes"] >> 30).tolist()
+    >>> (found["largest_guest_bytes"] // 2**30).tolist()
     [32, 64]
     """
     sizes, rows = in_a_row("sizes", vmalloc_sizes), []

@@ -17,8 +17,14 @@ HOOKS: list[Hook] = LOCAL["hooks"]
 
 
 def checks_of_run(script: str) -> dict[str, list[str]]:
-    """Arguments for Python of each `check` of the script, by its name; a path that stands for all is none."""
-    commands = [shlex.split(line) for line in script.replace("\\\n", " ").splitlines() if " check " in line]
+    """Arguments for Python of each `check` of the script, by its name; a path that stands for all is none.
+
+    mypy runs beside them: its line begins with the interpreter, and ends where its output goes.
+    """
+    lines = script.replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line) for line in lines if " check " in line]
+    beside = [line.partition(">")[0] for line in lines if line.lstrip().startswith('"$venv_python" -m mypy')]
+    commands += [["check", "mypy", *shlex.split(line)[1:]] for line in beside]
     return {
         name: [word for word in arguments if word != "."]
         for check, name, *arguments in commands

@@ -16,7 +16,7 @@ from p2mperf.analysis.lives import life_titles
 from p2mperf.measure.operations.registry import find_operation, operations_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # what it has found once, it keeps
 def tool() -> ModuleType:
     return load_tool()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forked import run_forked
+from started import run_started
 
 from p2mperf.families import families
 
@@ -21,7 +21,7 @@ KIB = 1024
 
 def counts_of(design: str, n_cycles: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the process held after a fifth of the cycles, and after all."""
-    child = run_forked(PROGRAM.read_text("utf-8"), design, str(n_cycles), timeout_s=3600)
+    child = run_started(PROGRAM.read_text("utf-8"), design, str(n_cycles), timeout_s=3600)
     assert child.returncode == 0, child.stderr[-2000:]
     early, late = map(json.loads, child.stdout.splitlines())
     return early, late

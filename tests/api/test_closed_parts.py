@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from forked import run_forked
+from started import run_started
 
 _CHILD = """
 import sys
@@ -87,7 +87,7 @@ print("alive", end="")
     ],
 )
 def test_how_a_process_of_its_own_ends_is_told(code: str, status: int, complaint: str) -> None:
-    child = run_forked(code, "a", "b")
+    child = run_started(code, "a", "b")
     assert child.returncode == status
     assert child.stdout == ("a b\n" if status == 3 else "")
     assert complaint in child.stderr
@@ -108,7 +108,7 @@ def test_how_a_process_of_its_own_ends_is_told(code: str, status: int, complaint
 def test_what_is_only_of_the_design_cannot_be_closed_alone(
     design: str, geometry: str, parts: tuple[str, ...]
 ) -> None:
-    child = run_forked(_NOT_ALONE, design, geometry, *parts)
+    child = run_started(_NOT_ALONE, design, geometry, *parts)
     assert (child.returncode, child.stdout) == (0, "alive"), child.stderr[-2000:]
 
 
@@ -129,5 +129,5 @@ def test_what_is_only_of_the_design_cannot_be_closed_alone(
     ],
 )
 def test_a_part_that_is_closed_alone(design: str, geometry: str, part: str) -> None:
-    child = run_forked(_CHILD, design, geometry, part)
+    child = run_started(_CHILD, design, geometry, part)
     assert (child.returncode, child.stdout) == (0, "closed"), child.stderr[-2000:]

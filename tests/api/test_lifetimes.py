@@ -8,7 +8,7 @@ from __future__ import annotations
 from textwrap import dedent
 
 import pytest
-from forked import run_forked
+from started import run_started
 
 _HEAD = """
 import gc, os
@@ -304,5 +304,5 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_used_that_is_gone(case: str) -> None:
-    child = run_forked(_HEAD + dedent(CASES[case]))
+    child = run_started(_HEAD + dedent(CASES[case]))
     assert child.returncode == 0, child.stderr[-2000:]

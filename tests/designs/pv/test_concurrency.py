@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from design_names import PV_DESIGNS, PvName
-from forked import run_forked
+from started import run_started
 
 _CHILD = """
 from threading import Barrier, Thread
@@ -82,7 +82,7 @@ print(n_reads["leaves"])
 def test_readers_see_the_old_or_the_new_while_two_break_the_same(design: PvName, bits: int) -> None:
     # Checklist 12.
     code = _CHILD.format(design=design, bits=bits, n_rounds=25)
-    child = run_forked(code)
+    child = run_started(code)
     assert child.returncode == 0, child.stderr[-2000:]
     # The readers did read while the writers wrote: at least once before and once after in each round.
     assert int(child.stdout) >= 2 * 25

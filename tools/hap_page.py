@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
-from measured_page import cost, items, notes, span  # beside this file
+from measured_page import cost, items, notes  # beside this file
 
 import p2mperf
 from p2mperf.analysis.lives import life_titles
 from p2mperf.analysis.summary import pairs_of, with_verdicts
+from p2mperf.analysis.words import span
 from p2mperf.figures import table as figure_table
 from p2mperf.measure.operations.registry import lookups
 
@@ -51,7 +52,7 @@ def findings() -> str:
             f"{_faster(rows)}."
         )
     said += [
-        f"Over sequential frames windows over walk is {span(sequential)}. {_faster(sequential)}.",
+        f"Over sequential frames windows over walk is {span(sequential['ratio'])}. {_faster(sequential)}.",
         "A walk of leaves of 4 KiB over one of 2 MiB, the guests' memory being whole: "
         f"{_spans(_smaller_leaves())}. Published is 1.15 for a program in a guest that misses the TLB at "
         "random (Xen 50baf2d9f7, 2025): there the processor walks, here software.",
@@ -60,7 +61,9 @@ def findings() -> str:
 
 
 def _spans(shown: pd.DataFrame) -> str:
-    return "; ".join(f"{span(shown, what=what)} {title}" for what, title in _COLUMNS.items())
+    return "; ".join(
+        f"{span(shown.loc[shown['what'] == what, 'ratio'])} {title}" for what, title in _COLUMNS.items()
+    )
 
 
 def _faster(shown: pd.DataFrame) -> str:

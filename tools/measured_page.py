@@ -1,4 +1,4 @@
-"""What tables of measured pairs have in common, on whatever page they stand: costs, notes, spans, counts."""
+"""What tables of measured pairs have in common, on whatever page they stand: costs and notes."""
 
 from __future__ import annotations
 
@@ -43,14 +43,3 @@ def notes(shown: pd.DataFrame) -> list[str]:
     intervals = intervals_of(shown).replace("interval", "Wilcoxon intervals")
     among = f"verdicts hold among these {len(shown)} rows (Benjamini-Hochberg at 5 %)"
     return ["", "; ".join([intervals, among, *notes_on(shown["verdict"], shown["marks"])]) + "."]
-
-
-def span(shown: pd.DataFrame, **where: object) -> str:
-    """Lowest and highest ratio of some rows."""
-    for column, value in where.items():
-        shown = shown[shown[column] == value]
-    return f"{shown['ratio'].min():.2f} to {shown['ratio'].max():.2f}"
-
-
-def count(shown: pd.DataFrame, design: str) -> str:
-    return f"{(shown['faster'] == design).sum()} of {len(shown)}"

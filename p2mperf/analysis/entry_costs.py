@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.analysis.words import n_of, span
-
-TREE, LIST = "pv-tree", "pv-linear"
 
 
 def entry_costs(entries: pd.DataFrame, in_ram: pd.DataFrame, n_asked: int) -> pd.DataFrame:

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from p2mperf.analysis.hap_costs import windows_over_walks
 from p2mperf.analysis.kernel_build import KernelBuild
+from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.analysis.summary import summary, with_verdicts
+from p2mperf.analysis.words import span
+from p2mperf.control import CONTROL
 from p2mperf.errors import known
+from p2mperf.measure.operations.registry import entries, lookups
 from p2mperf.sizing import limits, readable_size
 
-TREE, LIST = "pv-tree", "pv-linear"
 _HOW = {
     "latency": "when each waits for the one before",
     "throughput": "when they overlap",
@@ -60,12 +64,14 @@ def in_ram(frame: pd.DataFrame) -> pd.DataFrame:
         Rows of a `summary`, judged among each other, the smallest guest first, 64 bits before 32. Entries are
         those after other work, as a kernel begins them.
     """
-    pairs = summary(frame)
-    shown = pairs[
-        _list_and_tree(pairs) & (pairs["backing"] == "kernel") & (pairs["stream_label"] == "uniform")
-    ]
-    shown = shown[~shown["guest"].str.endswith("-e820") & (shown["preamble"] != "tight")]
-    return with_verdicts(shown.sort_values(["entry_bits", "guest_bytes"], ascending=[False, True]))
+    has_holes = frame["guest"].str.endswith("-e820")
+    is_asked = frame["operation"].isin((*lookups(), *entries())) & (frame["preamble"] != "tight")
+    shown = _list_and_tree(frame[_is_uniform(frame) & is_asked & ~has_holes & (frame["backing"] == "kernel")])
+    return with_verdicts(
+        shown[shown["stream_label"] == "uniform"].sort_values(
+            ["entry_bits", "guest_bytes"], ascending=[False, True]
+        )
+    )
 
 
 def outside_ram(frame: pd.DataFrame) -> pd.DataFrame:
@@ -81,10 +87,10 @@ def outside_ram(frame: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Rows of a `summary`, lookups alone, judged among each other.
     """
-    pairs = summary(frame)
-    shown = pairs[_list_and_tree(pairs) & pairs["guest"].str.endswith("-e820")]
-    is_lookup = shown["operation"].isin(("latency", "throughput"))
-    return with_verdicts(shown[is_lookup & (shown["stream"] == "uniform")])
+    has_holes = frame["guest"].str.endswith("-e820")
+    return with_verdicts(
+        _list_and_tree(frame[_is_uniform(frame) & has_holes & frame["operation"].isin(lookups())])
+    )
 
 
 def on_pages(frame: pd.DataFrame) -> pd.DataFrame:
@@ -100,25 +106,20 @@ def on_pages(frame: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Rows of a `summary`, judged among each other.
     """
-    names = frame["design"].str.removeprefix("control:")
+    names = frame["design"].str.removeprefix(CONTROL)
     parts = [frame[names.str.startswith(f"{design}-").fillna(False)] for design in (TREE, LIST)]
     shown = pd.concat(map(summary, parts))
     return with_verdicts(shown.sort_values(["design", "guest_bytes"], kind="stable"))
 
 
-def _list_and_tree(pairs: pd.DataFrame) -> pd.Series[bool]:
-    return (pairs["design"] == TREE) & (pairs["reference"] == LIST)
+def _is_uniform(frame: pd.DataFrame) -> pd.Series[bool]:
+    return (frame["family"] == "pv") & (frame["stream"] == "uniform")
 
 
-def span(ratios: pd.Series[float]) -> str:
-    """Write the lowest and the highest of some ratios.
-
-    Examples
-    --------
-    >>> span(pd.Series([1.234, 1.1]))
-    '1.10 to 1.23'
-    """
-    return f"{ratios.min():.2f} to {ratios.max():.2f}"
+def _list_and_tree(cells: pd.DataFrame) -> pd.DataFrame:
+    """Compare the two in cells that were picked before: a summary of all takes longer than what is said."""
+    pairs = summary(cells)
+    return pairs[(pairs["design"] == TREE) & (pairs["reference"] == LIST)]
 
 
 def _count(shown: pd.DataFrame, design: str) -> int:
@@ -167,9 +168,8 @@ def _of_pages(frame: pd.DataFrame) -> str:
 
 
 def _of_life(frame: pd.DataFrame) -> str:
-    pairs = summary(frame)
-    is_lookup = pairs["operation"].isin(("latency", "throughput"))
-    pairs = with_verdicts(pairs[_list_and_tree(pairs) & ~is_lookup])
+    is_life = (frame["family"] == "pv") & ~frame["operation"].isin((*lookups(), *entries()))
+    pairs = with_verdicts(_list_and_tree(frame[is_life]))
     ballooned, written, leaves, tables = (
         pairs[pairs["operation"].isin(names)]
         for names in (("balloon-down", "balloon-up"), ("set",), ("cow",), ("build", "rebuild"))
@@ -187,9 +187,9 @@ def _of_life(frame: pd.DataFrame) -> str:
 
 
 def _of_arm(frame: pd.DataFrame) -> str:
-    pairs = summary(frame)
+    pairs = summary(frame[(frame["family"] == "arm") & frame["operation"].isin(lookups())])
     is_walk = pairs["design"].isin(("arm-walk", "arm-walk-direct")) & (pairs["reference"] == "arm-vlpt")
-    arm = with_verdicts(pairs[is_walk & pairs["operation"].isin(("latency", "throughput"))])
+    arm = with_verdicts(pairs[is_walk])
     if arm.empty:
         return ""
     mapped, direct = (arm.loc[arm["design"] == name, "ratio"] for name in ("arm-walk", "arm-walk-direct"))
@@ -202,15 +202,9 @@ def _of_arm(frame: pd.DataFrame) -> str:
 
 
 def _of_hap(frame: pd.DataFrame) -> str:
-    pairs = summary(frame)
-    windows = pairs[
-        pairs["design"].str.startswith("hap-linear") & pairs["reference"].str.startswith("hap-walk")
-    ]
-    alike = windows["design"].str.replace("linear", "walk", regex=False) == windows["reference"]
-    windows = with_verdicts(windows[alike & windows["operation"].isin(("latency", "throughput", "entry"))])
-    whole = frame["design"].isin(("hap-walk-2m", "hap-walk-4k")) & frame["guest"].str.startswith("hap-")
-    smaller = summary(frame[whole])
-    smaller = smaller[smaller["operation"].isin(("latency", "throughput")) & (smaller["stream"] == "uniform")]
+    windows = windows_over_walks(frame[frame["family"] == "hap"])
+    is_whole = frame["design"].isin(("hap-walk-2m", "hap-walk-4k")) & frame["guest"].str.startswith("hap-")
+    smaller = summary(frame[is_whole & frame["operation"].isin(lookups()) & (frame["stream"] == "uniform")])
     if windows.empty or smaller.empty:
         return ""
     n_window, n_walk = (int((windows["faster"] == windows[name]).sum()) for name in ("design", "reference"))

@@ -11,10 +11,11 @@ from p2mperf.families import find_preamble
 from p2mperf.measure.operations.registry import operations
 from p2mperf.units import format_size
 
+TREE, LIST = "pv-tree", "pv-linear"
 _MOST_PAIRS = 2  # that a title bears
 _DESIGNS = {
-    "pv-tree": "tree",
-    "pv-linear": "list",
+    TREE: "tree",
+    LIST: "list",
     "pv-linear-nested": "nested list",
     "pv-tree-4k": "tree on 4K pages",
     "pv-tree-2m": "tree on 2M pages",

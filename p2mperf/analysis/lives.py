@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from p2mperf.analysis.built import built
+from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.analysis.samples import of_designs
 from p2mperf.analysis.summary import summary, with_verdicts
 from p2mperf.designs import find
@@ -21,7 +22,6 @@ from p2mperf.results.samples import as_samples
 if TYPE_CHECKING:
     from p2mperf.designs.pv.scenarios import P2m
 
-TREE, LIST = "pv-tree", "pv-linear"
 WRITTEN, PRIVATE, WHOLE = "written in place, or ballooned", "made private", "built as a whole"
 # What is done, by what one of it is.
 _KINDS = {"frame": WRITTEN, "leaf": PRIVATE, "table": WHOLE}
@@ -114,17 +114,31 @@ def life_growth(frame: pd.DataFrame) -> pd.DataFrame:
     BadInputError
         As `life_costs`.
     """
-    lived = of_designs(_lived(frame))
-    lived = lived[lived["design"].isin([TREE, LIST])]
-    per_one = {
-        name: (lived[column].astype(float) / lived["n_lookups"].astype(float)).to_numpy()
-        for column, name in _GROWTH.items()
-    }
+    lived = grown_by_one(_lived(frame))
+    lived = lived[lived["design"].isin([TREE, LIST])].rename(columns=_GROWTH)
     keys = ["operation", "stream", "guest_bytes", "guest", "design"]
-    table = lived[keys].assign(**per_one).groupby(keys)[list(_GROWTH.values())].mean().reset_index()
+    table = lived.groupby(keys)[list(_GROWTH.values())].mean().reset_index()
     table.insert(0, "kind", [_KINDS[operations()[name].per] for name in table["operation"]])
     table.insert(1, "what", _titles(table))
     return table.drop(columns=["operation", "stream", "guest_bytes"])
+
+
+def grown_by_one(frame: pd.DataFrame) -> pd.DataFrame:
+    """Say of each pass what one frame, leaf or table took.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Those of designs, their ``n_pages_grown`` and ``n_vmas_grown`` for one; missing where nobody counted.
+    """
+    designs = of_designs(frame)
+    n_done = designs["n_lookups"].astype(float)
+    return designs.assign(**{name: (designs[name].astype(float) / n_done).to_numpy() for name in _GROWTH})
 
 
 def live_through(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from p2mperf.analysis.entry_costs import LIST, TREE
+from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.designs import find
 from p2mperf.guests.geometries import find_geometry
 from p2mperf.guests.guest import Guest

@@ -9,7 +9,8 @@ from functools import cached_property
 import pandas as pd
 
 from p2mperf.analysis.counted_loads import loads_by_kind, mean_loads
-from p2mperf.analysis.entry_costs import LIST, TREE, entry_costs, said_of_entries
+from p2mperf.analysis.entry_costs import entry_costs, said_of_entries
+from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.analysis.lookup_budget import budget, budget_by_operation, published_times
 from p2mperf.analysis.own_pages import OnOwnPages, on_own_pages
 from p2mperf.analysis.samples import operation_label

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.labels import design_word, sentence, who_is_faster
-from p2mperf.analysis.lives import life_titles
-from p2mperf.analysis.samples import of_designs, refuse_empty
+from p2mperf.analysis.lives import grown_by_one, life_titles
+from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES, intervals_of, summary, with_verdicts
 from p2mperf.figures.forest import SPREAD, Limits, Words, draw_forest, forest_size, limits_of, places_of
 from p2mperf.figures.lookups.rows import by_guest, pair_words
@@ -76,12 +76,8 @@ def growth(frame: pd.DataFrame) -> pd.DataFrame:
         One row a design and cell: ``n_pages_grown`` and ``n_vmas_grown`` (means, per frame, leaf or whole
         table), and ``has_windows``, whether the design's tables take mappings.
     """
-    designs = of_designs(frame[~frame["operation"].isin((*lookups(), *entries()))])
-    per_one = designs[GROWTH].astype(float).div(designs["n_lookups"].astype(float), axis=0)
-    grown = designs[KEYS].assign(
-        **{name: per_one[name].to_numpy() for name in GROWTH},
-        has_windows=designs["n_vmas"].astype(float).fillna(0).to_numpy() > 0,
-    )
+    grown = grown_by_one(frame[~frame["operation"].isin((*lookups(), *entries()))])
+    grown = grown.assign(has_windows=grown["n_vmas"].astype(float).fillna(0).to_numpy() > 0)
     grouped = grown.groupby(KEYS, sort=False)
     return grouped[GROWTH].mean().assign(has_windows=grouped["has_windows"].any()).reset_index()
 

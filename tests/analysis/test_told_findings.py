@@ -11,9 +11,7 @@ from kernel_builds import build
 
 import p2mperf
 from p2mperf.analysis.findings import (
-    LIST,
     SWEEPS_WITH_FINDINGS,
-    TREE,
     findings,
     findings_on,
     in_ram,
@@ -22,6 +20,7 @@ from p2mperf.analysis.findings import (
     on_pages,
     outside_ram,
 )
+from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.errors import BadInputError
 
 

@@ -20,7 +20,7 @@ KIB = 1024
 
 
 def counts_of(design: str, n_cycles: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the process held after a fifth of the cycles, and after all."""
+    """What the process held after two fifths of the cycles, and after all."""
     child = run_started(PROGRAM.read_text("utf-8"), design, str(n_cycles), timeout_s=3600)
     assert child.returncode == 0, child.stderr[-2000:]
     early, late = map(json.loads, child.stdout.splitlines())
@@ -47,8 +47,8 @@ def test_twenty_cycles_of_building_and_closing_keep_nothing(design: str) -> None
 @pytest.mark.parametrize("design", ALL)
 def test_500_cycles_of_building_and_closing_keep_nothing(design: str, tell: Any) -> None:
     early, late = counts_of(design, 500)
-    # Between the two are 400 cycles: were one page of each kept, 1600 KiB would show.
-    check_flat(early, late, grown_bytes=1200 * KIB)
+    # Between the two are 300 cycles: were one page of each kept, 1200 KiB would show.
+    check_flat(early, late, grown_bytes=600 * KIB)
     names = [name for name in late if name != "descriptors"]
     grown = ", ".join(f"{name} {early[name]} -> {late[name]}" for name in names)
-    tell(f"{design}, after 100 and 500 cycles: {grown}, descriptors {len(late['descriptors'])}")
+    tell(f"{design}, after 200 and 500 cycles: {grown}, descriptors {len(late['descriptors'])}")

@@ -166,7 +166,7 @@ def counted() -> dict[str, Any]:
 def main(design: str, n_cycles: int) -> Iterator[dict[str, Any]]:
     """Go through the cycles, and count after two fifths of them and at the end.
 
-    Python's table of interned strings is made anew once, a MiB larger, between a hundred cycles and two hundred.
+    Python's table of interned strings is made anew once, a MiB larger, between cycle 100 and cycle 200.
     """
     guests = guests_of(find(design).family)
     if design == "pv-linear-nested":  # it stands in the guest's own memory

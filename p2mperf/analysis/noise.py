@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.rounds import CellRounds, by_round
-from p2mperf.analysis.samples import measured, stream_label
+from p2mperf.analysis.rounds import rounds_of_cells
+from p2mperf.analysis.samples import OF_STREAM, stream_label
 from p2mperf.analysis.statistics import CONFIDENCE
 from p2mperf.analysis.summary import CELL_COLUMNS
-
-_OF_STREAM = ["stream", "hole_fraction", "identity_fraction", "hole_pattern"]
 
 
 def controls(frame: pd.DataFrame) -> pd.DataFrame:
@@ -28,9 +26,10 @@ def controls(frame: pd.DataFrame) -> pd.DataFrame:
         control to its design, paired, with its interval over processes), n_processes, and excludes_one.
     """
     rows = []
-    for key, cell in measured(frame).groupby(list(CELL_COLUMNS), sort=False):
-        if ratio := CellRounds(by_round(cell)).control():
-            label = stream_label(*cell[_OF_STREAM].iloc[0])
+    for key, rounds in rounds_of_cells(frame, CELL_COLUMNS):
+        if ratio := rounds.control():
+            cell = dict(zip(CELL_COLUMNS, key, strict=True))
+            label = stream_label(*(cell[name] for name in OF_STREAM))
             found = [ratio.estimate, ratio.low, ratio.high, ratio.n_processes, ratio.excludes_one]
             rows.append([*key, label, *found])
     names = ["stream_label", "ratio", "low", "high", "n_processes", "excludes_one"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import nan
 from typing import Any
 
@@ -18,10 +18,37 @@ from p2mperf.control import CONTROL
 PROCESS = ["run", "replicate"]
 
 
-def by_round(cell: pd.DataFrame) -> pd.DataFrame:
-    """Lay the costs of one cell out as `CellRounds` takes them."""
-    index = [*PROCESS, "visit", "round"]
-    return cell.pivot_table(index=index, columns="design", values="cost_ns", aggfunc="first")
+def rounds_of_cells(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], CellRounds]]:
+    """Go through the cells of a frame, in the order in which they stand there.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Samples, as `p2mperf.load` gives them, with those of the controls.
+    keys : sequence of str
+        Columns that tell cells apart; design is none of them.
+
+    Yields
+    ------
+    tuple
+        What a cell has in `keys`.
+    CellRounds
+        What was timed of it.
+    """
+    grouped = measured(frame).groupby(list(keys), sort=False)
+    # All cells at once: a pivot of each would take most of the time of a summary.
+    wide = grouped.obj.assign(_cell=grouped.ngroup()).pivot_table(
+        index=["_cell", *PROCESS, "visit", "round"], columns="design", values="cost_ns", aggfunc="first"
+    )
+    numbers, *processes, visits, _ = (
+        wide.index.get_level_values(level) for level in range(wide.index.nlevels)
+    )
+    process = pd.MultiIndex.from_arrays(processes).factorize()[0]
+    costs = wide.to_numpy(np.float64, na_value=nan)
+    for number, (key, _) in enumerate(grouped):
+        rows = slice(*np.searchsorted(numbers, [number, number + 1]))
+        timed = {str(name): costs[rows, place] for place, name in enumerate(wide.columns)}
+        yield key, CellRounds(process[rows], visits.to_numpy(np.int64)[rows], timed)
 
 
 def design_marks(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -42,8 +69,7 @@ def design_marks(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """
     of_cell = [name for name in keys if name != "design"]
     rows = []
-    for key, cell in measured(frame).groupby(of_cell, sort=False):
-        rounds = CellRounds(by_round(cell))
+    for key, rounds in rounds_of_cells(frame, of_cell):
         control = rounds.control()
         rows += [(*key, name, marks_of(control, rounds.trend(name))) for name in rounds.designs]
     table = pd.DataFrame(rows, columns=[*of_cell, "design", "marks"])
@@ -51,25 +77,35 @@ def design_marks(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 class CellRounds:
-    """Logs of the costs of a cell, round by round, and where one process ends.
+    """Costs of a cell, round by round, and where one process ends.
 
     Parameters
     ----------
-    wide : pandas.DataFrame
-        Costs of the cell: a column a design or control, a row a round, in the order of `PROCESS`,
-        visit and round.
+    processes : ndarray of int64, shape (n_rounds,)
+        Number of the process that timed a round; a process' rounds stand together.
+    visits : ndarray of int64, shape (n_rounds,)
+        Number of the visit of each round, rising within a process.
+    costs : dict of str to ndarray of float64, shape (n_rounds,)
+        Costs of each design and control [ns], NaN in a round without it; one that is in no round is left out.
     """
 
-    def __init__(self, wide: pd.DataFrame) -> None:
-        processes = pd.MultiIndex.from_arrays([wide.index.get_level_values(level) for level in PROCESS])
-        self._ends = np.flatnonzero(np.diff(processes.factorize()[0])) + 1
-        self._visits = wide.index.get_level_values("visit").to_numpy(np.int64)
-        self._logs = {str(name): np.log(wide[name].to_numpy(np.float64, na_value=nan)) for name in wide}
+    def __init__(
+        self, processes: NDArray[np.int64], visits: NDArray[np.int64], costs: dict[str, NDArray[np.float64]]
+    ) -> None:
+        self._ends = np.flatnonzero(np.diff(processes)) + 1
+        self._visits = visits
+        self._costs = {name: timed for name, timed in costs.items() if not np.isnan(timed).all()}
+        self._logs = {name: np.log(timed) for name, timed in self._costs.items()}
 
     @property
     def designs(self) -> list[str]:
         """Names of its designs; a control is one of them timed twice."""
         return [name for name in self._logs if not name.startswith(CONTROL)]
+
+    def cost(self, name: str) -> float:
+        """Median over processes of a design's median in each [ns]."""
+        processes = [process[~np.isnan(process)] for process in self._split(self._costs[name])]
+        return float(np.median([np.median(process) for process in processes if process.size]))
 
     def ratio(self, above: str, below: str) -> Ratio | None:
         """Ratio of two designs, paired within rounds; None where no round has both."""

@@ -12,6 +12,9 @@ from p2mperf.host.watch import Snapshot, Unrest, unrest
 from p2mperf.measure.ladder import Knee
 from p2mperf.results.fields import Record
 
+# What `stream_label` takes, by the names of columns.
+OF_STREAM = ("stream", "hole_fraction", "identity_fraction", "hole_pattern")
+
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows that have a cost."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from math import nan
+from typing import Any
 
 import pandas as pd
 
-from p2mperf.analysis.rounds import PROCESS, CellRounds, by_round
-from p2mperf.analysis.samples import host_note, measured, stream_label
+from p2mperf.analysis.rounds import CellRounds, rounds_of_cells
+from p2mperf.analysis.samples import OF_STREAM, host_note, stream_label
 from p2mperf.analysis.statistics import Ratio
 from p2mperf.analysis.verdicts import COVERS, judge, marks_of
 from p2mperf.families import families
@@ -108,7 +109,6 @@ class Pair:
 
 
 SUMMARY_COLUMNS = (*CELL_COLUMNS, *(field.name for field in fields(Pair)))
-_OF_STREAM = ("stream", "hole_fraction", "identity_fraction", "hole_pattern")
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -132,8 +132,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = [
         [*key, *astuple(pair)]
-        for key, cell in measured(frame).groupby(list(CELL_COLUMNS), sort=False)
-        for pair in _pairs(cell)
+        for key, rounds in rounds_of_cells(frame, CELL_COLUMNS)
+        for pair in _pairs(dict(zip(CELL_COLUMNS, key, strict=True)), rounds)
     ]
     table = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
     table.attrs["note"] = f"{host_note(frame)}; {COVERS}"
@@ -166,14 +166,12 @@ def _faster(pair: Pair) -> str:
     return pair.reference if pair.ratio > 1 else pair.design
 
 
-def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
-    wide, first = by_round(cell), cell.iloc[0]
-    rounds = CellRounds(wide)
+def _pairs(cell: dict[str, Any], rounds: CellRounds) -> Iterator[Pair]:
     names = rounds.designs
     if len(names) < 2:
         return
-    references = references_of(first["family"], names)
-    costs = wide[names].groupby(level=PROCESS).median().median()
+    references = references_of(cell["family"], names)
+    costs = {name: rounds.cost(name) for name in names}
     control = rounds.control()
     trends = {name: rounds.trend(name) for name in names}
     for name, reference in references.items():
@@ -182,7 +180,7 @@ def _pairs(cell: pd.DataFrame) -> Iterator[Pair]:
             continue  # rows of a frame may be picked so that no round has both
         trend = ", ".join(filter(None, (trends[name], trends[reference])))
         yield Pair(
-            stream_label=stream_label(*first[list(_OF_STREAM)]),
+            stream_label=stream_label(*(cell[name] for name in OF_STREAM)),
             design=name,
             reference=reference,
             cost_ns=costs[name],

@@ -72,7 +72,6 @@ _QUIET = (
 # Where these differ from row to row, names say it, or `in_words` does.
 _IN_NAMES = ("geometry", "guest_pages", "family", "n_processes_a", "n_processes_b", "level")
 _IN_WORDS = ["ratio", "ratio_low", "ratio_high", "verdict", "marks_a", "marks_b"]
-_OF_STREAM = ["stream", "hole_fraction", "identity_fraction", "hole_pattern"]
 # What the words of an agreement say already.
 _SAID = ["stream_label", "lowest", "highest", "verdict", "faster", "level"]
 
@@ -112,7 +111,7 @@ def main(argv: list[str]) -> int:
 
 def _for_people(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column for each thing that differs, and the direction and its reason in words."""
-    from p2mperf.analysis.samples import operation_label, stream_label
+    from p2mperf.analysis.samples import OF_STREAM, operation_label, stream_label
 
     columns = zip(table["reason"], table["marks_a"], table["marks_b"], strict=True)
     why = [
@@ -120,12 +119,12 @@ def _for_people(table: pd.DataFrame) -> pd.DataFrame:
         for said, a, b in columns
     ]
     labelled = table.assign(
-        stream=[stream_label(*row) for row in table[_OF_STREAM].itertuples(index=False, name=None)],
+        stream=[stream_label(*row) for row in table[list(OF_STREAM)].itertuples(index=False, name=None)],
         operation=list(map(operation_label, table["operation"], table["preamble"])),
         reason=why,
     )
     same = [name for name in _IN_NAMES if len(set(table[name])) > 1]
-    return labelled.drop(columns=[*_OF_STREAM[1:], "preamble", *_IN_WORDS, *same])
+    return labelled.drop(columns=[*OF_STREAM[1:], "preamble", *_IN_WORDS, *same])
 
 
 def _verdicts(arguments: argparse.Namespace) -> int:

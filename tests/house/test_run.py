@@ -212,7 +212,9 @@ def test_ci_tests_and_makes_the_site_and_fuzzes_and_then_tries_every_benchmark(m
     result = machine.run(script=".ci/run")
     assert result.returncode == 0
     calls = [call for call in machine.log() if call.startswith("python ") and " install " not in call]
-    assert [call.removeprefix("python -m ").removeprefix("python ").split()[0] for call in calls][-5:] == [
+    said = [call.removeprefix("python -m ").removeprefix("python ").split()[0] for call in calls]
+    # mypy runs beside pytest, and may begin after it.
+    assert [name for name in said if name != "mypy"][-5:] == [
         "pytest",
         "tools/docs.py",
         "pytest",

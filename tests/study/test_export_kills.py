@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
 
 ROOT = Path(__file__).resolve().parents[2]
-SWEEP = ("sweep", "--plan", "quick", "--size", "16M", "--stream", "uniform", "--operation", "latency")
+ONE_CELL = ("--size", "16M", "--stream", "uniform", "--operation", "latency", "--replicates", "1")
+SWEEP = ("sweep", "--plan", "quick", *ONE_CELL)
 
 # Dies by SIGKILL when something is called for the nth time; nothing of the package knows of this.
 DIES = """
@@ -52,14 +54,28 @@ def left_over(directory: Path) -> list[Path]:
     return list(directory.glob(".p2mperf-*"))
 
 
+def dying(out: Path, module: str, name: str, number: int, when: str) -> None:
+    """Sweep, or go on with one, until something is called for the nth time."""
+    dead = run("-c", DIES, module, name, str(number), when, *SWEEP, f"--out={out}")
+    assert dead.returncode == -signal.SIGKILL, dead.stderr
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a sweep that died after its last record."""
+    out = tmp_path_factory.mktemp("ended") / "results"
+    dying(out, "p2mperf.cli.sweep", "_report", 1, "before")
+    return out
+
+
 @pytest.mark.parametrize(
-    ("module", "name", "number", "when", "n_left"),
+    ("death", "n_left"),
     [
-        ("p2mperf.cli.sweep", "_report", 1, "before", 0),
-        ("p2mperf.results.parquet", "_digest", 1, "after", 1),
-        ("p2mperf.results.files", "_flush", 4, "before", 1),
-        ("p2mperf.results.export", "replace_file", 1, "after", 0),
-        ("p2mperf.results.export", "replace_file", 2, "before", 0),
+        (None, 0),
+        (("p2mperf.results.parquet", "_digest", 1, "after"), 1),
+        (("p2mperf.results.files", "_flush", 1, "before"), 1),
+        (("p2mperf.results.export", "replace_file", 1, "after"), 0),
+        (("p2mperf.results.export", "replace_file", 2, "before"), 0),
     ],
     ids=[
         "after the last record",
@@ -70,29 +86,26 @@ def left_over(directory: Path) -> list[Path]:
     ],
 )
 def test_a_sweep_that_dies_before_its_export(
-    tmp_path: Path, module: str, name: str, number: int, when: str, n_left: int
+    ended: Path, tmp_path: Path, death: tuple[str, str, int, str] | None, n_left: int
 ) -> None:
-    out = tmp_path / "results"
-    options = (*SWEEP, "--replicates", "1", f"--out={out}")
-    dead = run("-c", DIES, module, name, str(number), when, *options)
-    assert dead.returncode == -signal.SIGKILL, dead.stderr
+    out = Path(shutil.copytree(ended, tmp_path / "results"))
     (info,) = find_runs(out)
     assert info.ended
     before = info.path.read_bytes()
+    if death:
+        dying(out, *death)
+        assert info.path.read_bytes() == before
     assert len(left_over(out)) == n_left
-    assert len(load(out)) == sum(
-        len(cell["rounds"]) * 2 for cell in Journal.read(info.path).finished_cells().values()
-    )
-    done = run("-m", "p2mperf", *options)
+    n_samples = sum(len(cell["rounds"]) * 2 for cell in Journal.read(info.path).finished_cells().values())
+    assert len(load(out)) == n_samples
+    done = run("-m", "p2mperf", *SWEEP, f"--out={out}")
     assert done.returncode == 0, done.stderr
     assert f"{info.path.name} came to its end but was not exported" in done.stderr
     assert info.path.read_bytes() == before
     assert [run.path for run in find_runs(out)] == [info.path]
     exported, kept = load(out / f"{info.run}.parquet"), load(out)
     assert exported.equals(kept)
-    assert len(kept) == sum(
-        len(cell["rounds"]) * 2 for cell in Journal.read(info.path).finished_cells().values()
-    )
+    assert len(kept) == n_samples
     assert (out / f"{info.run}.csv").is_file()
     assert left_over(out) == []
 

@@ -194,27 +194,12 @@ class Killer:
         if process.poll() is None:
             said = self.kill(process, "before export" if len(self.sweep.exports()) < 2 else "too late")
         else:
-            assert process.communicate()[0]
-            said = ""
+            out, said = process.communicate()
+            assert out
         # It was too quick, or just done: as if death had come between its two files.
         for file in self.sweep.exports()[-1:] if len(self.sweep.exports()) == 2 else ():
             file.unlink()
         return said
-
-
-def kill_and_go_on(out: Path, n_replicates: int, n_kills: int, longest_seconds: float, seed: int) -> None:
-    sweep = Sweep(out, n_replicates)
-    killer = Killer(sweep, seed)
-    for number in range(n_kills):
-        killer.kill_sweep(None if number % 2 else longest_seconds)
-    path, known = tear(sweep, killer)
-    said = sweep.finish()
-    assert f"resuming {path.name}: {len(known)} of {len(sweep.keys)} cells are there" in said
-    assert f"{path.name} ended in a torn line" in said
-    assert path == sweep.path()
-    assert known.items() <= sweep.finished().items()
-    assert sorted(sweep.finished()) == sorted(sweep.keys)
-    sweep.wait_for_nobody()
 
 
 def tear(sweep: Sweep, killer: Killer) -> tuple[Path, dict[str, str]]:
@@ -229,10 +214,6 @@ def tear(sweep: Sweep, killer: Killer) -> tuple[Path, dict[str, str]]:
     return path, killer.known
 
 
-def test_three_kills_and_a_torn_line(tmp_path: Path) -> None:
-    kill_and_go_on(tmp_path / "out", n_replicates=3, n_kills=3, longest_seconds=2.5, seed=7)
-
-
 def kill_to_the_end(out: Path, n_replicates: int, n_kills: int, seed: int) -> Counter[str]:
     """So many kills of sweeps, of units, and between the end and the export; what was killed."""
     sweep = Sweep(out, n_replicates)
@@ -243,8 +224,10 @@ def kill_to_the_end(out: Path, n_replicates: int, n_kills: int, seed: int) -> Co
             killer.kill_unit()
         else:
             killer.kill_sweep(None if number % 3 else 4)
-    path, _ = tear(sweep, killer)
-    killer.kill_before_export(0.4, until_end=True)
+    path, known = tear(sweep, killer)
+    said = killer.kill_before_export(0.4, until_end=True)
+    assert f"resuming {path.name}: {len(known)} of {len(sweep.keys)} cells are there" in said
+    assert f"{path.name} ended in a torn line" in said
     assert sweep.is_ended()
     assert sorted(killer.known) == sorted(sweep.keys)
     content = path.read_bytes()

@@ -1,9 +1,9 @@
-"""Builds and closes a design again and again, and says what stays: started by test_build_close_cycles.
+"""Builds and closes designs again and again, and says what stays: started by test_build_close_cycles.
 
-    python tests/support/build_close_cycles.py DESIGN N_CYCLES
+    python tests/support/build_close_cycles.py N_CYCLES DESIGN ...
 
-Prints a line of JSON after two fifths of the cycles, and one after all of them: memory, mappings, descriptors
-and threads of this process.
+Prints for each a line of JSON after two fifths of its cycles, and one after all of them: memory, mappings,
+descriptors and threads of this process.
 """
 
 from __future__ import annotations
@@ -179,5 +179,6 @@ def main(design: str, n_cycles: int) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    for told in main(sys.argv[1], int(sys.argv[2])):
-        sys.stdout.write(json.dumps(told) + "\n")
+    for asked in sys.argv[2:]:
+        for told in main(asked, int(sys.argv[1])):
+            sys.stdout.write(json.dumps(told) + "\n")

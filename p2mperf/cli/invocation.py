@@ -8,6 +8,7 @@ path.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -88,5 +89,7 @@ def python() -> str:
 
 
 def as_called(text: str) -> str:
-    """Name the program in a text as it was called."""
-    return text.replace(USUAL, program())
+    """Name the program in a text as it was called; where it is named so already it stays."""
+    # What is named so already is matched first: a path before "python" would stand there twice.
+    either = f"{re.escape(program())}|{re.escape(USUAL)}"
+    return re.sub(either, lambda found: program(), text)

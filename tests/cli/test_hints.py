@@ -69,6 +69,18 @@ def test_what_run_says_is_taken_out_of_the_environment(monkeypatch: pytest.Monke
     assert invocation.VARIABLE not in os.environ
 
 
+@pytest.mark.parametrize("program", [".venv/bin/python -m p2mperf", "p2mperf", "./run"])
+def test_what_is_named_as_it_was_called_is_not_named_again(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(invocation._Called, "program", program)
+    said = f"`{program} list`, or `{program} info`"
+    assert invocation.as_called(f"`python -m p2mperf list`, or `{program} info`") == said
+    assert invocation.as_called(said) == said
+    assert main(["list"]) == 0
+    assert f"`{program} list KIND`" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("called")
 def test_errors_and_help_name_run_where_run_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, "sweep", "--frsh").endswith("; see `./run sweep --help`")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from checkout import ROOT
+from checkout import PYPROJECT, ROOT
 
 Hook = dict[str, Any]
 PYTHON = ".venv/bin/python"
@@ -71,3 +71,10 @@ def test_a_hook_looks_at_what_concerns_it(name: str, path: str) -> None:
     assert (ROOT / path).is_file()
     assert re.search(hook.get("files", ""), path)
     assert not re.search(hook.get("exclude", "^$"), path)
+
+
+def test_mypy_is_given_no_file_that_it_does_not_look_at_by_itself() -> None:
+    (hook,) = (hook for hook in HOOKS if hook["name"] == "mypy")
+    rooms = PYPROJECT["tool"]["mypy"]["files"]
+    assert hook["files"] == f"^({'|'.join(rooms)})/"
+    assert not re.search(hook["files"], "docs/conf.py")

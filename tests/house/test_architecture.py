@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -48,8 +49,14 @@ def test_every_room_is_drawn_once(tool: ModuleType) -> None:
         assert texts.count(room) == 1, room
 
 
-def test_the_page_on_design_shows_it() -> None:
-    assert "](architecture.svg)" in (ROOT / "docs" / "design.md").read_text("utf-8")
+def test_the_page_on_design_shows_it_and_names_every_room() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    assert "](architecture.svg)" in page
+    house = page.partition("## The house")[2].partition("## Seams")[0]
+    package = ROOT / "p2mperf"
+    rooms = [path.name for path in package.glob("[a-z]*.py")]
+    rooms += [f"{path.parent.name}/" for path in package.glob("*/__init__.py")]
+    assert [room for room in sorted(rooms) if not re.search(rf"(^|\s){re.escape(room)}", house)] == []
 
 
 def test_an_arrow_that_follows_is_left_out(tool: ModuleType) -> None:

@@ -37,7 +37,7 @@ STREAMS_SAID = {
 PLANS_SAID = {
     "quick": "a few guests of each family, in the fewest processes that allow a verdict: a first look",
     "default": "guests of all sizes and widths and with holes, over all streams that the verdicts need",
-    "full": "all streams and page backings, points on both sides of every cache and TLB knee of this machine",
+    "full": "all streams and page backings, sizes on both sides of every cache and TLB knee of this machine",
     "life": "what happens to a p2m beside lookups: writes, ballooning, leaves broken, tables, superpages",
     "hap": "walk and windows of a HAP p2m by the size of its leaves, and on a host whose memory is broken",
 }

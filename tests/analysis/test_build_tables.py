@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from predicted_builds import counts, replays
+from predicted_builds import counts, found as found, replays
 
 from p2mperf.analysis.build_tables import TABLES
 from p2mperf.analysis.kernel_build import KernelBuild, predict
 from p2mperf.errors import BadInputError
 from p2mperf.model.published_build import PUBLISHED_TIMES
-
-
-@pytest.fixture(scope="module")
-def found() -> KernelBuild:
-    return predict(counts(), replays())
 
 
 def test_the_commits_own_lines(found: KernelBuild) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import inf
 
 import pytest
-from predicted_builds import COSTS, DESIGNS, OFFSETS, counts, interference, replay, replays
+from predicted_builds import COSTS, DESIGNS, OFFSETS, counts, found as found, interference, replay, replays
 
 from p2mperf.analysis.build_budget import Number
 from p2mperf.analysis.build_parts import judge, judge_both
@@ -24,12 +24,6 @@ from p2mperf.analysis.kernel_build import KernelBuild, predict
 from p2mperf.model.e6440 import Asked
 from p2mperf.model.published_build import SYSTEM
 from p2mperf.workload.replays import Replays
-
-
-@pytest.fixture(scope="module")
-def found() -> KernelBuild:
-    return predict(counts(), replays())
-
 
 # Verdicts.
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import record_samples as samples
-from compared_results import measured, rows
+from compared_results import N_PROCESSES, after as after, before as before, measured, rows
 
 from p2mperf.analysis.compare import compare, in_words, slower_than, worst
 from p2mperf.cli.compare import main
@@ -19,22 +19,9 @@ from p2mperf.results.export import load
 from p2mperf.results.fields import VERSION
 from p2mperf.results.journal import Journal
 
-N_PROCESSES = 6
-
 
 def compared(a: Path, b: Path, **options: Any) -> pd.DataFrame:
     return compare(load(a), load(b), **options)
-
-
-@pytest.fixture
-def before(tmp_path: Path) -> Path:
-    return measured(tmp_path / "before", *[(2000, 3000)] * N_PROCESSES)
-
-
-@pytest.fixture
-def after(tmp_path: Path) -> Path:
-    """The list as before, the tree 20 % slower."""
-    return measured(tmp_path / "after", *[(2000, 3600)] * N_PROCESSES, run="beef")
 
 
 def test_costs_and_ratios(before: Path, after: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import exp, hypot, inf, log, sqrt
 
 import pytest
-from predicted_builds import COSTS, counts, interference, replay, replays
+from predicted_builds import COSTS, counts, found as found, interference, replay, replays
 
 from p2mperf.analysis.build_budget import Factor, Number, combined, factor_between, spread
 from p2mperf.analysis.build_deltas import build_deltas, modelled_delta, user_delta
@@ -16,11 +16,6 @@ from p2mperf.errors import BadInputError
 
 # 31.49e6 / 1079 s x 6240 s
 FAULTS = 31.49e6 / 1079 * 6240
-
-
-@pytest.fixture(scope="module")
-def found() -> KernelBuild:
-    return predict(counts(), replays())
 
 
 # Counts.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browsing import chromium
+from browsing import browser as browser
 from checkout import ROOT
 from jupyter_lab import OpenNotebook, jupyter_lab, put
 
@@ -32,12 +32,6 @@ TINY = (
 )
 # What one notebook may take before it is taken to hang; those of the suite have a minute.
 SECONDS = 150.0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

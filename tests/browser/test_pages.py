@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browsing import chromium, new_page
+from browsing import browser as browser, new_page
 from checkout import ROOT
 from followed import Followed, follow
 
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 SITE = ROOT / "docs" / "_build" / "html" / "index.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def made_by(*arguments: str, cwd: Path = ROOT) -> None:

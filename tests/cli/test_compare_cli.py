@@ -10,25 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from compared_results import measured
+from compared_results import N_PROCESSES, after as after, before as before, measured
 
 from p2mperf.cli import main as command, show
 from p2mperf.cli.compare import main
 from p2mperf.errors import BadInputError, ResultsError
 from p2mperf.results.export import export
-
-N_PROCESSES = 6
-
-
-@pytest.fixture
-def before(tmp_path: Path) -> Path:
-    return measured(tmp_path / "before", *[(2000, 3000)] * N_PROCESSES)
-
-
-@pytest.fixture
-def after(tmp_path: Path) -> Path:
-    """The list as before, the tree 20 % slower."""
-    return measured(tmp_path / "after", *[(2000, 3600)] * N_PROCESSES, run="beef")
 
 
 def test_the_table_goes_to_stdout_and_the_talk_to_stderr(

@@ -9,25 +9,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from figure_frames import LARGE, SMALL, cell, changes, entered, frame_of, lookups, points_of
+from figure_frames import (
+    LARGE,
+    SMALL,
+    cell,
+    frame as frame,
+    frame_of,
+    lived as lived,
+    points_of,
+)
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from p2mperf.figures import figure, forest, style
 from p2mperf.figures.lookups import footprint
-
-
-@pytest.fixture
-def frame(tmp_path: Path) -> pd.DataFrame:
-    """Two guests, two processes; holes, a control, and cells that were not measured."""
-    return frame_of(tmp_path / "results", *lookups())
-
-
-@pytest.fixture
-def lived(tmp_path: Path) -> pd.DataFrame:
-    """The same, what happened to a p2m, and entries."""
-    return frame_of(tmp_path / "lived", *lookups(), *changes(), *entered())
-
 
 # ---- ratio ----
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import record_samples as samples
-from figure_frames import LARGE, SMALL, changes, entered, frame_of, lookups, points_of
+from figure_frames import LARGE, SMALL, changes, entered, frame as frame, frame_of, lookups, points_of
 from matplotlib.figure import Figure
 
 import p2mperf
@@ -27,12 +27,6 @@ from p2mperf.figures import FigureSpec, drawn, figure, figures, find, save, styl
 from p2mperf.figures.drawing import FORMATS, lay_out
 from p2mperf.figures.lookups import cost
 from p2mperf.units import GIB
-
-
-@pytest.fixture
-def frame(tmp_path: Path) -> pd.DataFrame:
-    """Two guests, two processes; holes, a control, and cells that were not measured."""
-    return frame_of(tmp_path / "results", *lookups())
 
 
 @pytest.fixture

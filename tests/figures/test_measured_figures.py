@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import record_samples as samples
-from figure_frames import LARGE, SMALL, cell, changes, entered, frame_of, lookups
+from figure_frames import (
+    LARGE,
+    SMALL,
+    cell,
+    frame as frame,
+    frame_of,
+    lived as lived,
+)
 
 import p2mperf
 from p2mperf.analysis.summary import SHOWN_AXES, summary
@@ -19,18 +26,6 @@ from p2mperf.errors import BadInputError
 from p2mperf.figures import figure, life
 from p2mperf.figures.lookups import cost, entry, footprint, ratio
 from p2mperf.units import GIB, MIB
-
-
-@pytest.fixture
-def frame(tmp_path: Path) -> pd.DataFrame:
-    """Two guests, two processes; holes, a control, and cells that were not measured."""
-    return frame_of(tmp_path / "results", *lookups())
-
-
-@pytest.fixture
-def lived(tmp_path: Path) -> pd.DataFrame:
-    """The same, and what happened to a p2m: leaves broken, of which one takes a mid, and the boot rebuild."""
-    return frame_of(tmp_path / "lived", *lookups(), *changes(), *entered())
 
 
 def by(data: pd.DataFrame, *columns: str) -> dict[Any, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from populated_guests import rows_of
 
 from p2mperf.errors import BadInputError
 from p2mperf.guests.extents import INVALID_MFN, MAX_ORDER, Extents
@@ -27,10 +28,6 @@ def some_extents(draw: st.DrawFn, most: int = 8, orders: st.SearchStrategy[int] 
         rows.append((gfn, place << MAX_ORDER, order))
         next_gfn = gfn + (1 << order)
     return Extents.of(rows)
-
-
-def rows_of(extents: Extents) -> list[tuple[int, int, int]]:
-    return list(zip(extents.gfn.tolist(), extents.mfn.tolist(), extents.order.tolist(), strict=True))
 
 
 def mfns_of(extents: Extents) -> dict[int, int]:

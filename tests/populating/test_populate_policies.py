@@ -6,9 +6,8 @@ import naive_populating as naive
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from populated_guests import MODES, counts
+from populated_guests import MODES, counts, rows_of
 
-from p2mperf.guests.extents import Extents
 from p2mperf.populating.heap import MachineHeap
 from p2mperf.populating.populate import Populated, populate
 from p2mperf.units import PAGE_SIZE
@@ -27,10 +26,6 @@ def plain_host(found: Populated) -> naive.NaiveHost:
         heap.take_at(place)
     assert heap.free_blocks() == real.free_blocks()
     return naive.NaiveHost(heap)
-
-
-def rows_of(extents: Extents) -> list[tuple[int, ...]]:
-    return list(zip(extents.gfn.tolist(), extents.mfn.tolist(), extents.order.tolist(), strict=True))
 
 
 def check_against(host: naive.NaiveHost, found: Populated, orders: list[int]) -> None:

@@ -19,13 +19,6 @@ from p2mperf.study import sweep as module
 from p2mperf.study.executors import local
 
 
-@pytest.fixture
-def units(monkeypatch: pytest.MonkeyPatch) -> Units:
-    made = Units()
-    monkeypatch.setattr(local, "child", made)
-    return made
-
-
 def swept(out: Path, units: Units, **options: Any) -> tuple[Path, int, list[str]]:
     """The journal, how many cells were measured for it, and what was said."""
     before, listener = units.n_cells, Listener()

@@ -29,13 +29,6 @@ from p2mperf.study.sweep import sweep
 from p2mperf.units import GIB, MIB
 
 
-@pytest.fixture
-def units(monkeypatch: pytest.MonkeyPatch) -> Units:
-    found = Units()
-    monkeypatch.setattr(local, "child", found)
-    return found
-
-
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine is busy with: what a sweep says of that is tried elsewhere."""

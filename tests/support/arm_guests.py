@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
+from p2mperf.designs.arm.vlpt import ArmVlpt
+from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect
 from p2mperf.guests.guest import Guest
 
 GIB = 1 << 30
@@ -13,3 +19,15 @@ GUESTS = {
     "two-banks": Guest.from_e820([("1G", "4G", "ram"), ("8G", "9G", "ram")], "4G", geometry="lpae"),
 }
 BANKS = Guest.from_e820([("1G", "1030M", "ram"), ("3G", "3115M", "ram")], "49M", geometry="lpae")
+
+
+@pytest.fixture
+def three_ways() -> Iterator[tuple[ArmVlpt, ArmWalkDirect, ArmWalk]]:
+    """Window, walk through the direct map and walk through map slots, over one table."""
+    guest = GUESTS["base-2g"]
+    with (
+        ArmVlpt(guest) as window,
+        ArmWalkDirect(guest, like=window) as direct,
+        ArmWalk(guest, like=window) as walk,
+    ):
+        yield window, direct, walk

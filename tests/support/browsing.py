@@ -37,6 +37,12 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
 class Complaints:
     """What a page's scripts complain of, as it comes."""
 

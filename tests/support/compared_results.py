@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import record_samples as samples
 
 from p2mperf.results.journal import Journal
+
+N_PROCESSES = 6
 
 
 def measured(directory: Path, *elapsed_ns: tuple[int, int], **run: Any) -> Path:
@@ -22,3 +25,14 @@ def measured(directory: Path, *elapsed_ns: tuple[int, int], **run: Any) -> Path:
 
 def rows(*ratios: tuple[float, float, float]) -> pd.DataFrame:
     return pd.DataFrame(ratios, columns=["ratio_low", "ratio", "ratio_high"])
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    return measured(tmp_path / "before", *[(2000, 3000)] * N_PROCESSES)
+
+
+@pytest.fixture
+def after(tmp_path: Path) -> Path:
+    """The list as before, the tree 20 % slower."""
+    return measured(tmp_path / "after", *[(2000, 3600)] * N_PROCESSES, run="beef")

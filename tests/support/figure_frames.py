@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import record_samples as samples
 from matplotlib.axes import Axes
 
@@ -97,3 +98,15 @@ def points_of(ax: Axes) -> dict[str, float]:
     points = [line for line in ax.lines if line.get_marker() == "o" and line.get_markersize() < 6]
     places = [np.asarray(line.get_xydata(), float) for line in points]
     return {rows[round(y)]: float(x) for x, y in np.concatenate(places)}
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> pd.DataFrame:
+    """Two guests, two processes; holes, a control, and cells that were not measured."""
+    return frame_of(tmp_path / "results", *lookups())
+
+
+@pytest.fixture
+def lived(tmp_path: Path) -> pd.DataFrame:
+    """The same, and what happened to a p2m: broken leaves (one takes a mid), a rebuild, entries."""
+    return frame_of(tmp_path / "lived", *lookups(), *changes(), *entered())

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from p2mperf.analysis.build_counts import BuildCounts, ClassCount
+from p2mperf.analysis.kernel_build import KernelBuild, predict
 from p2mperf.model.e6440 import Asked
 from p2mperf.workload.replays import (
     ClassCost,
@@ -107,3 +110,9 @@ def interference(
     )
     touched = dict.fromkeys(DESIGNS, 5.0)
     return Interference("chase", "8G", work_bytes, n_touches, 1000, DESIGNS, touched, touched, processes)
+
+
+@pytest.fixture(scope="module")
+def found() -> KernelBuild:
+    """What both of them come to."""
+    return predict(counts(), replays())

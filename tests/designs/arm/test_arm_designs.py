@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
-from arm_guests import GIB, GUESTS, RAM_BITS
+from arm_guests import GIB, GUESTS, RAM_BITS, three_ways as three_ways
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -98,17 +98,6 @@ def test_entries_name_machine_frames_that_are_not_the_guests_own() -> None:
     mfns = (guest.entries(gfns) & np.uint64(0xFFFFFFF000)) >> np.uint64(12)
     assert not np.any(mfns == gfns)
     assert int(mfns.max()) < guest.machine.n_frames
-
-
-@pytest.fixture
-def three_ways() -> Iterator[tuple[ArmVlpt, ArmWalkDirect, ArmWalk]]:
-    guest = GUESTS["base-2g"]
-    with (
-        ArmVlpt(guest) as window,
-        ArmWalkDirect(guest, like=window) as direct,
-        ArmWalk(guest, like=window) as walk,
-    ):
-        yield window, direct, walk
 
 
 def test_a_write_through_one_way_is_seen_by_the_others(three_ways: tuple[ArmVlpt, ...]) -> None:

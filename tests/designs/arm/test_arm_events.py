@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from arm_guests import GIB, GUESTS
+from arm_guests import GIB, three_ways as three_ways
 
 from p2mperf.designs.arm.event_kernels import Recorder
 from p2mperf.designs.arm.layout import REGION_FRAMES
 from p2mperf.designs.arm.vlpt import ArmVlpt
-from p2mperf.designs.arm.walk import ArmWalk, ArmWalkDirect, ArmWalkThrashing
+from p2mperf.designs.arm.walk import ArmWalk, ArmWalkThrashing
 from p2mperf.errors import AuditError
 from p2mperf.guests.guest import Guest
 from p2mperf.kernels import trace
 from p2mperf.model.arndale import CHAIN, EVENTS
 from p2mperf.streams import make_stream
-
-
-@pytest.fixture
-def three_ways() -> Iterator[tuple[ArmVlpt, ArmWalkDirect, ArmWalk]]:
-    guest = GUESTS["base-2g"]
-    with (
-        ArmVlpt(guest) as window,
-        ArmWalkDirect(guest, like=window) as direct,
-        ArmWalk(guest, like=window) as walk,
-    ):
-        yield window, direct, walk
-
 
 # Events of one lookup in steady state, by hand. A walk maps three pages: each map saves interrupts, probes
 # one slot and raises its count, then DSB, TLBI, DSB, ISB; the first access after it misses the TLB, and the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from made_recordings import USER, Made
+from made_recordings import Made, build
 from predicted_builds import COSTS, replay, replays
 
 from p2mperf.analysis.build_counting import asked_of, count_build
@@ -13,18 +13,7 @@ from p2mperf.analysis.kernel_build import kernel_build
 from p2mperf.errors import BadInputError
 from p2mperf.workload.events import Event
 from p2mperf.workload.locality import Sums
-from p2mperf.workload.recording import CpuCount, Recording, Whole
-
-
-def build(n_writes: int = 300, n_reads: int = 30) -> Recording:
-    """One process: so many pages of its own, so many faults that map 16 pages of a file, and its end."""
-    made = Made()
-    for number in range(n_writes):
-        made.fault(1, 1000 + number).data(1, 5000 + 37 * number)
-    for number in range(n_reads):
-        made.fault(1, 100_000 + 16 * number, USER).window(1, 1, 16 * number, 16)
-    made.add(Event.EXIT_MMAP, 1).add(Event.EXIT, 1, 1, 1)
-    return made.recording()
+from p2mperf.workload.recording import CpuCount, Whole
 
 
 def test_faults_and_lookups_of_each_class() -> None:

@@ -78,3 +78,14 @@ class Made:
             "made", "6.18.0", "x86_64", 4096, 4096, "mono", {}, self.gfp, {}, usage, made="by a test"
         )
         return Recording(time_ns, cpu, pid, event, value, aux, about)
+
+
+def build(n_writes: int = 300, n_reads: int = 30) -> Recording:
+    """One process: so many pages of its own, so many faults that map 16 pages of a file, and its end."""
+    made = Made()
+    for number in range(n_writes):
+        made.fault(1, 1000 + number).data(1, 5000 + 37 * number)
+    for number in range(n_reads):
+        made.fault(1, 100_000 + 16 * number, USER).window(1, 1, 16 * number, 16)
+    made.add(Event.EXIT_MMAP, 1).add(Event.EXIT, 1, 1, 1)
+    return made.recording()

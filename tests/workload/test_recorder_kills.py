@@ -16,7 +16,7 @@ from random import Random
 
 import pytest
 from naive_pages import Fields, Payload, payloads
-from test_tracefs import needs_tracefs
+from trace_texts import needs_tracefs
 
 from p2mperf.errors import BadInputError
 from p2mperf.workload.decode import decode

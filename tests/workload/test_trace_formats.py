@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, strategies as st
+from trace_texts import ALLOC_6_1, COMMON, STATS_6_18
 
 from p2mperf.errors import BadInputError
 from p2mperf.workload.formats import Field, parse_format, parse_gfp_flags
 from p2mperf.workload.recorder import subbuffer_size
 from p2mperf.workload.trace_instance import CpuStats, check_buffer, parse_stats
-
-COMMON = """\
-	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
-	field:unsigned char common_flags;	offset:2;	size:1;	signed:0;
-	field:unsigned char common_preempt_count;	offset:3;	size:1;	signed:0;
-	field:int common_pid;	offset:4;	size:4;	signed:1;
-
-"""
 
 # Linux 6.1, of which mm_page_alloc keeps a page frame, and 3.10, where it kept the page's address.
 EXEC_6_1 = (
@@ -28,23 +21,6 @@ EXEC_6_1 = (
 	field:pid_t old_pid;	offset:16;	size:4;	signed:1;
 
 print fmt: "filename=%s pid=%d old_pid=%d", __get_str(filename), REC->pid, REC->old_pid
-"""
-)
-ALLOC_6_1 = (
-    "name: mm_page_alloc\nID: 470\nformat:\n"
-    + COMMON
-    + """\
-	field:unsigned long pfn;	offset:8;	size:8;	signed:0;
-	field:unsigned int order;	offset:16;	size:4;	signed:0;
-	field:unsigned long gfp_flags;	offset:24;	size:8;	signed:0;
-	field:int migratetype;	offset:32;	size:4;	signed:1;
-
-print fmt: "page=%p pfn=0x%lx order=%d migratetype=%d gfp_flags=%s", REC->pfn, REC->order, REC->migratetype,\
- (REC->gfp_flags) ? __print_flags(REC->gfp_flags, "|", {( unsigned long)(((((( gfp_t)(0x400u|0x800u)) |\
- (( gfp_t)0x40u) | (( gfp_t)0x80u) | (( gfp_t)0x100000u)) | (( gfp_t)0x02u)) | (( gfp_t)0x08u)) |\
- (( gfp_t)0)), "GFP_HIGHUSER_MOVABLE"}, {( unsigned long)((( gfp_t)(0x400u|0x800u)) | (( gfp_t)0x40u) |\
- (( gfp_t)0x80u)), "GFP_KERNEL"}, {( unsigned long)(( gfp_t)0x100u), "__GFP_ZERO"},\
- {( unsigned long)(( gfp_t)___GFP_ODD), "__GFP_ODD"}, { 0, ((void *)0) } ) : "none"
 """
 )
 SWITCH_3_10 = """\
@@ -149,17 +125,6 @@ def test_no_text_is_more_than_refused(text: str) -> None:
 
 
 # ---- ring buffers ----
-
-STATS_6_18 = """\
-entries: 3
-overrun: 40
-commit overrun: 1
-bytes: 120
-oldest event ts:  3112.163480
-now ts:  3112.304177
-dropped events: 2
-read events: 7
-"""
 
 
 def test_counts_of_a_ring_buffer() -> None:

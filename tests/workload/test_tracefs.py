@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_trace_formats import ALLOC_6_1, STATS_6_18
+from trace_texts import ALLOC_6_1, HEADER_PAGE, STATS_6_18, needs_tracefs
 
 from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.workload import guardian, tracefs
@@ -24,8 +24,6 @@ from p2mperf.workload.tracefs import (
     remove_left_over,
     require_machine_pids,
 )
-
-HEADER_PAGE = "\tfield: char data;\toffset:16;\tsize:4080;\tsigned:0;\n"
 
 
 @pytest.fixture
@@ -293,18 +291,6 @@ def test_what_is_gone_is_put_back(tmp_path: Path) -> None:
 
 
 # ---- a real one ----
-
-
-def usable() -> str:
-    """Why tracefs cannot be used here; "" where it can."""
-    try:
-        require_machine_pids()
-        return "" if find_tracefs() else "tracefs is not mounted"
-    except NoTracingError as error:
-        return str(error)
-
-
-needs_tracefs = pytest.mark.skipif(bool(usable()), reason=usable() or "tracefs can be used")
 
 
 @needs_tracefs

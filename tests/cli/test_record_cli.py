@@ -14,9 +14,8 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
-from test_recorder import PAGE, PlayedKernel
-from test_trace_formats import COMMON
-from test_tracefs import needs_tracefs
+from played_kernel import PAGE, PlayedKernel
+from trace_texts import COMMON, needs_tracefs
 
 import p2mperf
 from p2mperf.analysis.statistics import ratio_interval

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_recordings import build
 from predicted_builds import COSTS, replay, replays
-from test_build_counting import build
 
 import p2mperf
 from p2mperf.analysis.build_words import sentence

@@ -6,11 +6,9 @@ import ctypes
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from math import exp
 from pathlib import Path
 from statistics import median
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks import twin_library
 from benchmarks.effort import Effort
+from benchmarks.paired import timed
 from benchmarks.processes import in_fresh_process, in_fresh_processes
 from benchmarks.report import Criterion, Report
 from p2mperf import api
@@ -135,7 +134,7 @@ def work(size: str, library: str) -> dict[str, float]:
     for name, text in (("4k", "4 KiB"), ("2m", "2 MiB")):
         found[f"built on {text} [s]"] = median(_build_s(f"hap-walk-{name}", guest))
         with api.build(f"hap-walk-{name}", guest) as p2m:
-            found[f"audit on {text} [s]"] = _timed(p2m.audit) / 1e9
+            found[f"audit on {text} [s]"] = timed(p2m.audit)[0] / 1e9
     found["footprints unlike predicted"] = sum(_is_unlike(name, guest) for name in DESIGNS)
     found |= _splits(guest)
     found |= _shown(guest, library)
@@ -157,12 +156,6 @@ def _is_unlike(name: str, guest: Guest) -> bool:
     return replace(counted, page_table_bytes=0) != replace(predicted, page_table_bytes=0)
 
 
-def _timed(step: Callable[[], Any]) -> float:
-    start = perf_counter_ns()
-    step()
-    return perf_counter_ns() - start
-
-
 def _rehearse(design: str) -> None:
     with api.build(design, Guest.plain("64M", geometry="hap64")) as p2m:
         assert isinstance(p2m, HapDoor)
@@ -181,9 +174,7 @@ def _split(p2m: Any, parts: Sequence[NDArray[np.uint64]], *, is_ready: bool = Tr
     mfns = [p2m.lookup(gfns) >> np.uint64(12) for gfns in parts]
     if is_ready:
         p2m.make_ready(sum(gfns.size for gfns in parts))
-    times = [
-        _timed(partial(p2m.set_entry, gfns, mfns)) / gfns.size for gfns, mfns in zip(parts, mfns, strict=True)
-    ]
+    times = [timed(p2m.set_entry, gfns, mfns)[0] / gfns.size for gfns, mfns in zip(parts, mfns, strict=True)]
     assert p2m.counts["splits"] - before == sum(gfns.size for gfns in parts)
     return times
 
@@ -225,7 +216,6 @@ def _show(p2m: Any, pages: NDArray[np.uint64], library: str) -> float:
     show.restype = ctypes.c_uint64
     show.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.c_uint64]
     arguments = (p2m.windows.address(0), pages.ctypes.data, pages.size, p2m.pool.fd, first)
-    refused: list[int] = []
-    elapsed = _timed(lambda: refused.append(show(*arguments)))
-    assert refused == [0]
+    elapsed, refused = timed(show, *arguments)
+    assert refused == 0
     return elapsed / pages.size

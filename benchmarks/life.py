@@ -8,17 +8,16 @@ from __future__ import annotations
 import ctypes
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from math import exp, log
 from pathlib import Path
 from statistics import median
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
 from benchmarks import twin_library
 from benchmarks.effort import Effort
+from benchmarks.paired import timed
 from benchmarks.processes import in_fresh_process
 from benchmarks.report import Criterion, Report
 from p2mperf import api
@@ -99,20 +98,14 @@ def work(design: str, n_rounds: int, n_breaks: int, size: str) -> dict[str, Any]
     return {"set in place": ratios, "balloon": balloon, "breaks": _many_breaks(design, n_breaks, size)}
 
 
-def _timed(step: Callable[[], Any]) -> float:
-    start = perf_counter_ns()
-    step()
-    return perf_counter_ns() - start
-
-
 def _balloon_rates(p2m: Any) -> dict[str, float]:
     """Millions of frames a second over all of a guest, where no leaf is broken."""
     pfns = np.arange(p2m.guest.n_boot_pages, dtype=np.uint64)
     entries = p2m.lookup(pfns)
     times: dict[str, list[float]] = {"down": [], "up": []}
     for _ in range(5):
-        times["down"].append(_timed(lambda: p2m.balloon_down(pfns)))
-        times["up"].append(_timed(lambda: p2m.balloon_up(pfns, entries)))
+        times["down"].append(timed(p2m.balloon_down, pfns)[0])
+        times["up"].append(timed(p2m.balloon_up, pfns, entries)[0])
     return {way: 1e3 * pfns.size / median(values) for way, values in times.items()}
 
 
@@ -127,7 +120,7 @@ def _many_breaks(design: str, n_breaks: int, size: str) -> dict[str, float]:
             assert isinstance(p2m, P2m)
             pfns = (p2m.guest.covered_pfn + np.arange(n_breaks) * 512).astype(np.uint64)
             entries = np.full(n_breaks, 1 << 63 | 1, np.uint64)
-            times.append(_timed(partial(p2m.set, pfns, entries)) / 1e9)
+            times.append(timed(p2m.set, pfns, entries)[0] / 1e9)
             if p2m.n_breaks["leaf"] != n_breaks:
                 raise RuntimeError(f"{p2m.n_breaks['leaf']} leaves were broken, not {n_breaks}")
     return {f"{n_breaks} neighbouring leaves broken": median(times)}
@@ -150,7 +143,7 @@ def _ratios(p2m: Any, n_rounds: int) -> dict[str, float]:
             logs = []
             for number in range(n_rounds + 2):
                 order = (0, 1) if number % 2 else (1, 0)
-                times = dict(sorted((side, _timed(loops[side])) for side in order))
+                times = dict(sorted((side, timed(loops[side])[0]) for side in order))
                 logs.append(log(times[0] / times[1]))
             found[f"set in place, {bits} bits {what}"] = exp(median(logs[2:]))
     return found

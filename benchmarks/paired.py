@@ -64,7 +64,7 @@ def paired_times(
         for name in (names[i] for i in order):
             settle, start = next(places), next(places)
             loops[name](stream[settle : settle + length])
-            elapsed, result = _timed(loops[name], stream[start : start + length])
+            elapsed, result = timed(loops[name], stream[start : start + length])
             _check(name, result, int(ends[start + length] - ends[start]))
             times[name].append(elapsed / length)
     return times
@@ -82,15 +82,16 @@ def translated(design: Any, stream: Words) -> Words:
     return entries
 
 
-def _timed(loop: Loop, pfns: Words) -> tuple[int, Any]:
+def timed(act: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
+    """What it takes [ns], and what it answers."""
     start = perf_counter_ns()
-    result = loop(pfns)
+    result = act(*arguments)
     return perf_counter_ns() - start, result
 
 
 def _slice_length(loops: Mapping[str, Loop], stream: Words, slice_ns: float) -> int:
     trial = stream[: 1 << 15]
-    slowest = max(_timed(loop, trial)[0] for loop in loops.values())
+    slowest = max(timed(loop, trial)[0] for loop in loops.values())
     return int(np.clip(trial.size * slice_ns / slowest, trial.size, stream.size // 4))
 
 

@@ -18,7 +18,7 @@ POLICIES = ("identity", "invalid")
 N_RANDOM_PFNS = 2000
 
 
-def oracle_of(name: str, above: str = "identity", max_domain_pages: int | None = None) -> Oracle:
+def oracle_named(name: str, above: str = "identity", max_domain_pages: int | None = None) -> Oracle:
     return CONFIGURATIONS[name].oracle(boot_extents(name), above, max_domain_pages)
 
 
@@ -58,7 +58,7 @@ def test_a_preset_is_what_is_written_down_here(name: str) -> None:
 @pytest.mark.parametrize("design", PV_DESIGNS)
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_a_design_answers_as_the_oracle_does(name: str, design: PvName, above: str) -> None:
-    oracle = oracle_of(name, above)
+    oracle = oracle_named(name, above)
     guest = p2mperf.Guest.preset(name)
     with p2mperf.build(design, guest, above=above) as p2m:
         assert differences(p2m, oracle, asked_pfns(oracle, f"{name} {design} {above}")) == []
@@ -77,14 +77,14 @@ def test_a_design_answers_as_the_oracle_does(name: str, design: PvName, above: s
 @pytest.mark.parametrize("name", ["dom0-64-e820", "domu-64-2049m"])
 def test_every_pfn_of_a_small_guest(name: str, design: PvName, above: str) -> None:
     # One pfn more than the covered mids, so that the end is in it.
-    oracle = oracle_of(name, above)
+    oracle = oracle_named(name, above)
     with p2mperf.build(design, name, above=above) as p2m:
         assert differences(p2m, oracle, range(oracle.dump_end + 1)) == []
 
 
 @pytest.mark.parametrize("name", ["dom0-64-e820", "dom0-32-e820"])
 def test_reading_page_tables_through_the_m2p_changes_no_answer(name: str) -> None:
-    oracle = oracle_of(name)
+    oracle = oracle_named(name)
     with p2mperf.build("pv-linear-nested", name) as p2m:
         p2m.audit()
         assert differences(p2m, oracle, asked_pfns(oracle, name)) == []
@@ -93,7 +93,7 @@ def test_reading_page_tables_through_the_m2p_changes_no_answer(name: str) -> Non
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_frames_and_pfns_find_each_other(name: str) -> None:
-    oracle = oracle_of(name)
+    oracle = oracle_named(name)
     asked = asked_pfns(oracle, name)
     with p2mperf.build("pv-linear", name) as p2m:
         assert p2m.pfn_to_mfn(np.array(asked, np.uint64)).tolist() == [oracle.mfn(pfn) for pfn in asked]
@@ -217,7 +217,7 @@ def test_the_e820_example_costs_the_list_a_leaf_for_all_balloonable_memory() -> 
     ],
 )
 def test_the_tree_is_cut_at_the_domain_limit(name: str, max_domain_pages: int) -> None:
-    oracle = oracle_of(name, max_domain_pages=max_domain_pages)
+    oracle = oracle_named(name, max_domain_pages=max_domain_pages)
     with p2mperf.build("pv-tree", name, max_domain_pages=max_domain_pages) as p2m:
         p2m.audit()
         assert differences(p2m, oracle, asked_pfns(oracle, name)) == []

@@ -24,7 +24,7 @@ MID = {64: 262144, 32: 1048576}
 MIB_PAGES, GIB_PAGES = 256, 262144
 
 
-def oracle_of(guest: Guest, above: str = "identity", max_domain_pages: int | None = None) -> Oracle:
+def oracle_of_plain(guest: Guest, above: str = "identity", max_domain_pages: int | None = None) -> Oracle:
     """The oracle over a plain guest; only which mfns its machine handed out is taken from the guest."""
     ram = guest.runs.select(Kind.RAM)
     extents = list(zip(ram.n_frames.tolist(), ram.first_mfn.tolist(), strict=True))
@@ -69,7 +69,7 @@ def test_every_size_answers_as_the_oracle_does(
     entry_bits: int, n_pages: int, design: PvName, above: str
 ) -> None:
     guest = plain(n_pages, entry_bits)
-    oracle = oracle_of(guest, above)
+    oracle = oracle_of_plain(guest, above)
     with p2mperf.build(design, guest, above=above) as p2m:
         check_answers(p2m, oracle, asked(oracle, n_pages))
         assert p2m.dump().splitlines() == oracle.dump()
@@ -96,7 +96,7 @@ def test_512_gib_with_the_list(extra: int) -> None:
     # 512 GiB = 2^27 pages is where the tree ends; the list does not know that limit.
     guest = plain(2**27 + extra, 64)
     with p2mperf.build("pv-linear", guest) as p2m:
-        oracle = oracle_of(guest)
+        oracle = oracle_of_plain(guest)
         check_answers(p2m, oracle, asked(oracle, 2**27 + extra))
         assert p2m.footprint().pages["leaf"] == 2**18 + extra
 
@@ -107,7 +107,7 @@ def test_512_gib_with_the_tree(extra: int) -> None:
     # there is no slot for it at all: identity, even for the one page too many.
     guest = plain(2**27 + extra, 64)
     with p2mperf.build("pv-tree", guest) as p2m:
-        oracle = oracle_of(guest, max_domain_pages=500 * GIB_PAGES)
+        oracle = oracle_of_plain(guest, max_domain_pages=500 * GIB_PAGES)
         check_answers(p2m, oracle, [pfn for pfn in asked(oracle, 2**27) if pfn < 2**27])
         beyond = [2**27, 2**27 + 1, 2**62, 2**63 + 5, 2**64 - 1]
         assert p2m.lookup(np.array(beyond, np.uint64)).tolist() == [pfn | 2**62 for pfn in beyond]
@@ -118,7 +118,7 @@ def test_512_gib_with_the_tree(extra: int) -> None:
 def test_the_whole_tree_can_be_filled() -> None:
     guest = plain(2**27, 64)
     with p2mperf.build("pv-tree", guest, max_domain_pages=2**27) as p2m:
-        oracle = oracle_of(guest)
+        oracle = oracle_of_plain(guest)
         check_answers(p2m, oracle, asked(oracle, 2**27))
         # 2^27 / 512 leaves under 512 mids: every slot of the top page.
         assert (p2m.footprint().pages["leaf"], p2m.footprint().pages["mid"]) == (262144, 512)

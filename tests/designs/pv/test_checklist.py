@@ -175,7 +175,7 @@ def test_an_area_that_does_not_fit_is_refused() -> None:
 
 def test_each_point_is_named() -> None:
     named: set[int] = set()
-    for path in Path(__file__).parents[1].rglob("test_*.py"):
+    for path in Path(__file__).parents[2].rglob("test_*.py"):
         for numbers in re.findall(r"# Checklist ([\d, and]+)", path.read_text()):
             named |= {int(number) for number in re.findall(r"\d+", numbers)}
     assert named == set(range(1, N_POINTS + 1))

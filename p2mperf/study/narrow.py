@@ -59,7 +59,8 @@ def narrow(
     entry_bits : int, optional
         Only guests of this width.
     geometries : sequence of str
-        Only guests of these geometries; without any, sizes are of the first of its width in each family.
+        Only guests of these geometries; without any, sizes are of the first of its width in each family of
+        the designs, or, without those, of the first family that the plan measures.
     designs, streams, operations, backings : sequence of str
         Names; empty leaves the plan's. A stream may be written ``uniform:hole=0.5,identity=0.1``.
         What equals a family's kernel's layout is measured as ``kernel``.
@@ -89,7 +90,7 @@ def narrow(
     preambles = in_a_row("preambles", preambles)
     if n_replicates is not None:
         n_replicates = whole_number(n_replicates, "n_replicates")
-    measured = sorted({find(name).family for name in designs} or {next(iter(families()))})
+    measured = sorted({find(name).family for name in designs} or _usual_families(plan))
     chosen = _chosen_guests(plan, guests, sizes, entry_bits, geometries, [*map(find_family, measured)])
     for name in preambles:
         known("preamble", name, all_preambles())
@@ -201,6 +202,12 @@ def _check_able(plan: Plan) -> None:
                 f"{', '.join(chosen)} can only be read, not for {', '.join(refused)}: take another design, "
                 "or --operation latency"
             )
+
+
+def _usual_families(plan: Plan) -> set[str]:
+    """Whose guests a size means where no design is named: the first family's, if the plan has any of them."""
+    there = {guest.family for guest in plan.guests}
+    return set(next(([name] for name in families() if name in there), []))
 
 
 def _each_once(names: Iterable[T]) -> tuple[T, ...]:

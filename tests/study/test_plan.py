@@ -280,6 +280,11 @@ def test_sizes_and_widths(options: dict[str, Any], expected: list[str]) -> None:
     assert names(narrow(QUICK, **options)) == expected
 
 
+def test_a_size_means_a_guest_of_what_the_plan_measures() -> None:
+    assert names(narrow(make_plan("hap"), sizes=["1G", "2G"])) == ["hap-1g", "hap-2g"]
+    assert names(narrow(make_plan("hap"), sizes=["1G"], designs=["pv-tree"])) == ["pv-64-1g"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

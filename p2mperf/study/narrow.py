@@ -206,8 +206,8 @@ def _check_able(plan: Plan) -> None:
 
 def _usual_families(plan: Plan) -> set[str]:
     """Whose guests a size means where no design is named: the first family's, if the plan has any of them."""
-    there = {guest.family for guest in plan.guests}
-    return set(next(([name] for name in families() if name in there), []))
+    there = {guest.family for guest in plan.guests} or families()
+    return set([name for name in families() if name in there][:1])
 
 
 def _each_once(names: Iterable[T]) -> tuple[T, ...]:

@@ -60,7 +60,7 @@ def test_a_sentence_that_cannot_be_said_changes_no_code(tmp_path: Path, stderr: 
 
 def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
     # The first file that is opened would be descriptor 1, and get what was meant for standard output.
-    done = shell("P plot limit-area --out figures <&- >&- 2>&-", tmp_path)
+    done = shell("P plot limit-area --format svg --out figures <&- >&- 2>&-", tmp_path)
     assert done.returncode == 1
     assert (tmp_path / "figures" / "limit-area.svg").read_text().startswith("<?xml")
 
@@ -81,7 +81,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
 def test_a_path_that_the_locale_cannot_say_is_shown_all_the_same(
     tmp_path: Path, name: str, variables: dict[str, str], shown: bytes
 ) -> None:
-    done = shell(f"P plot limit-area --out {name}", tmp_path, **variables)
+    done = shell(f"P plot limit-area --format svg --out {name}", tmp_path, **variables)
     assert done.returncode == 0, done.stderr
     assert shown in done.stdout
 

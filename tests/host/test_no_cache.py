@@ -44,9 +44,16 @@ def run(
     )
 
 
-def test_it_is_used_where_it_can_be_written(tmp_path: Path) -> None:
-    assert run(tmp_path).stdout == "42 0 _Cache\n"
-    assert run(tmp_path).stdout == "42 1 _Cache\n"
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a function was compiled and kept; each test leaves it so."""
+    directory = tmp_path_factory.mktemp("filled")
+    assert run(directory).stdout == "42 0 _Cache\n"
+    return directory
+
+
+def test_it_is_used_where_it_can_be_written(filled: Path) -> None:
+    assert run(filled).stdout == "42 1 _Cache\n"
 
 
 # Saves when the other process, too, has compiled, and takes its time for it.
@@ -94,13 +101,12 @@ def test_one_that_cannot_be_written_is_none(tmp_path: Path, limit: int) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "length"), [(".nbi", 40), (".nbc", 0)])
-def test_one_that_was_torn_is_made_anew(tmp_path: Path, suffix: str, length: int) -> None:
-    run(tmp_path)
-    (torn,) = (tmp_path / "cache").glob(f"*/*/twice*{suffix}")
+def test_one_that_was_torn_is_made_anew(filled: Path, suffix: str, length: int) -> None:
+    (torn,) = (filled / "cache").glob(f"*/*/twice*{suffix}")
     torn.write_bytes(torn.read_bytes()[:length])
-    done = run(tmp_path)
+    done = run(filled)
     assert (done.stdout, done.stderr) == ("42 0 _Cache\n", "")
-    assert run(tmp_path).stdout == "42 1 _Cache\n"
+    assert run(filled).stdout == "42 1 _Cache\n"
 
 
 def test_without_any_place_every_process_compiles_and_says_so(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from p2mperf.jit import njit
 from p2mperf.tables.walk import walk
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
+# A walk has room for so many, whatever the format: an address and an index for each level.
 _MOST_LEVELS = 4
 FAULTS = (
     "",
@@ -54,13 +55,18 @@ def check_leaf(store, m2p, slot, frame, level):  # type: ignore[no-untyped-def]
     n_frames = ONE << (store.bits * level)
     mfn = mfn_of(slot)
     if level != ZERO:
+        # The lowest bit of its address is PAT, which a superpage may have and still be aligned.
         mfn = mfn_of(slot & ~SUPERPAGE_PAT)
         if mfn & (n_frames - ONE) != ZERO:
             return _MISALIGNED
+    # Its last frame, for lookups end at the highest: by its first a superpage could reach beyond it unseen.
     if frame + n_frames - ONE > count_of(store, MAX_MAPPED):
         return _TOO_HIGH
+    # Only now, as a device's leaf must be aligned and in reach, too. Xen's audit came to exempt mmio_direct
+    # as well.
     if not is_ram(slot):
         return _CLEAN  # a device's, which has no entry in the m2p
+    # Cast: a size is signed, and numba compares signed and unsigned words as floats.
     if mfn + n_frames > np.uint64(m2p.size):
         return _BEYOND
     # Counted to the end: of a loop that leaves at the first one LLVM makes no vectors.
@@ -106,10 +112,12 @@ def check_tables(store, m2p, seen, leaves, tables):  # type: ignore[no-untyped-d
             indices[level] += ONE
             continue
         slot = load_slot(store, at[level], indices[level])
+        # What stands above this level is of the way down and still holds; what is below was the last child's.
         frame = frame & ~((step << store.bits) - ONE) | indices[level] * step
         fault = _CLEAN
         if slot & PRESENT == ZERO:
             fault = _NOT_PRESENT if slot != ZERO else _CLEAN
+        # At L1 the bit is PAT; above the largest superpage it must not be set, and is a fault below.
         elif level == ZERO or (slot & SUPERPAGE and level <= store.largest):
             fault = check_leaf(store, m2p, slot, frame, level)
             leaves[level] += ONE
@@ -117,14 +125,18 @@ def check_tables(store, m2p, seen, leaves, tables):  # type: ignore[no-untyped-d
             fault = _NO_SUPERPAGE
         else:
             child = ((slot & ADDRESS) >> PAGE) - store.origin
+            # Unsigned, so that a frame below the pool is far above its end. Levels there count from 1: the
+            # number of a child is the index of the level that points to it.
             if child >= store.n_frames or level_at(store, child) != level:
                 fault = _ASTRAY
+            # Each table once: if two entries led to one, a change through either would change both.
             elif seen[child]:
                 fault = _TWICE
             else:
                 seen[child] = True
                 level -= ONE
                 tables[level] += ONE
+                # Down at once, in order of frames: what is said to be wrong is the lowest that is.
                 at[level], indices[level] = table_at(store, slot), ZERO
                 continue
         if fault != _CLEAN:
@@ -136,6 +148,8 @@ def check_tables(store, m2p, seen, leaves, tables):  # type: ignore[no-untyped-d
 def check_way_back(store, m2p):  # type: ignore[no-untyped-def]
     """Find a machine frame that the m2p gives to a guest frame which is mapped elsewhere; `NONE` for none."""
     invalid = invalid_of(m2p)
+    # Not the same as the way forth: a frame that is mapped nowhere is in no table, but may still be in the
+    # m2p. Xen has both parts, this one over the pages that a domain owns.
     for mfn in range(np.uint64(m2p.size)):
         frame = np.uint64(m2p[mfn])
         if frame != invalid:
@@ -169,6 +183,7 @@ def compare_ways(walked, shown, end):  # type: ignore[no-untyped-def]
         other, by_other = walk(shown, by_other, (), frame)
         if entry != other:
             return frame, n_present
+        # Present is bit 0. Counted, as two lookups that miss everything would agree, too.
         n_present += entry & PRESENT
     return NONE, n_present
 
@@ -188,6 +203,7 @@ def find_shown(store, views, expected):  # type: ignore[no-untyped-def]
     at, indices = np.zeros(_MOST_LEVELS, np.uint64), np.zeros(_MOST_LEVELS, np.uint64)
     level, frame = store.top, ZERO
     at[level] = store.root
+    # Without PAE the root has a window itself; otherwise it is in none, as in Xen.
     if level < n_windows:
         expected[first_page(views, level)] = np.int64((store.root - store.base >> PAGE) - store.origin)
     while True:
@@ -213,6 +229,8 @@ def find_shown(store, views, expected):  # type: ignore[no-untyped-def]
             for below in range(level):
                 page = frame >> (store.bits * (below + ONE))
                 for k in range(ONE << (store.bits * (level - ONE - below))):
+                    # A row of stand-ins is as long as a table: beyond it begins again, as `TablePlan.shown`
+                    # has it.
                     row = views.stand_in + ((page + k) & (n_entries - ONE))
                     expected[first_page(views, below) + page + k] = np.int64(row)
         indices[level] += ONE

@@ -13,6 +13,7 @@ PRESENT, SUPERPAGE = np.uint64(P2mBit.PRESENT), np.uint64(P2mBit.SUPERPAGE)
 LEAF = PRESENT | SUPERPAGE  # above L1, where bit 7 tells a superpage from a pointer
 SUPERPAGE_PAT = np.uint64(P2mBit.SUPERPAGE_PAT)
 POINTER = np.uint64(P2mBit.POINTER)
+# What is above bit 51 is no address: NX, and the type in 64-bit Xen since 2011.
 ADDRESS = np.uint64((1 << 52) - (1 << 12))
 SMALL_RAM = np.uint64(P2mType.RAM_RW.flags)
 SUPERPAGE_RAM = SMALL_RAM | SUPERPAGE
@@ -41,5 +42,6 @@ def small_entry(entry, frame, mask):  # type: ignore[no-untyped-def]
     -------
     uint64
     """
+    # This mask reaches down to bit 12: PAT goes with the rest of the address, and comes back where L1 has it.
     flags = entry & ~((mask << PAGE) | SUPERPAGE)
     return (flags + ((frame & mask) << PAGE)) | ((entry & SUPERPAGE_PAT) >> _PAT_SHIFT)

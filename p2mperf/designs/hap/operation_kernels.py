@@ -31,6 +31,7 @@ from p2mperf.jit import njit
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _TYPE_SHIFT, _TYPE_MASK = np.uint64(TYPE_SHIFT), np.uint64(7)
+# RAM that can be written to, RAM whose writes are logged and read-only RAM have numbers in a row.
 _FIRST_RAM, _LAST_RAM = np.uint64(P2mType.RAM_RW), np.uint64(P2mType.RAM_RO)
 # What a type says; not the bit that is PAT or says superpage.
 _FLAGS = np.uint64(0xFFF & ~P2mBit.SUPERPAGE)
@@ -40,6 +41,8 @@ _MOST_LEVELS = 4
 @njit
 def entry_at(store, frame):  # type: ignore[no-untyped-def]
     """Look a frame up, and give its entry as one of 4 KiB; 0 where it is not mapped."""
+    # Not the walk of `p2mperf.designs.hap.walk_kernels`, which is compiled for each format: this one is for
+    # all, as what changes a p2m is.
     if frame > count_of(store, MAX_MAPPED):
         return ZERO
     table, level = store.root, store.top
@@ -47,6 +50,7 @@ def entry_at(store, frame):  # type: ignore[no-untyped-def]
         slot = load_slot(store, table, index_of(store, frame, level))
         if slot & PRESENT == ZERO:
             return ZERO
+        # Before the bit is looked at that says superpage: in L1 it is PAT.
         if level == ZERO:
             return slot
         if slot & SUPERPAGE:
@@ -98,6 +102,7 @@ def is_ram(entry):  # type: ignore[no-untyped-def]
 @inlined
 def invalid_of(m2p):  # type: ignore[no-untyped-def]
     """INVALID_M2P_ENTRY, as wide as the table's entries are."""
+    # Cut to the width of an entry and widened again: 0xFFFFFFFF where they have 4 bytes.
     return np.uint64(m2p.dtype.type(NONE))
 
 
@@ -119,6 +124,8 @@ def alias_of(store, m2p, mfn, frame):  # type: ignore[no-untyped-def]
     uint64
         `NONE` for none.
     """
+    # The m2p is believed only if the p2m leads back: `set_entry` leaves it as it was, so that it may tell of
+    # a frame that has lost this memory (guest_physmap_add_entry asks both, too).
     old = np.uint64(m2p[mfn])
     if old == invalid_of(m2p) or old == frame:
         return NONE
@@ -148,24 +155,31 @@ def add_range(store, views, sizes, m2p, frame, mfn, n_frames, flags):  # type: i
     for i in range(n_frames):
         alias = alias_of(store, m2p, mfn + i, frame + i)
         if alias != NONE:
+            # A split changes no translation, so that what fails after it has still changed none.
             table = descend(store, views, alias, ZERO)
             if table <= WANTS:
                 return table
+    # After the splits, whose new tables take pages, and mappings of windows, from what this one counts on.
     status = prepare_range(store, views, sizes, frame, mfn, n_frames, flags)
     if status != DONE:
         return status
     invalid = m2p.dtype.type(NONE)
     for i in range(n_frames):
         entry = entry_at(store, frame + i)
+        # Only what names this frame: memory that `set_entry` has put behind two frames may be known by the
+        # other.
         if is_ram(entry) and np.uint64(m2p[mfn_of(entry)]) == frame + i:
             m2p[mfn_of(entry)] = invalid
     # The way down to each of them is there since the first loop: from here on nothing wants a page.
     for i in range(n_frames):
+        # Asked again: what lay in this range itself lost its entry of the m2p just now and needs no removal,
+        # as it is written over.
         alias = alias_of(store, m2p, mfn + i, frame + i)
         if alias != NONE:
             place(store, views, descend(store, views, alias, ZERO), alias, ZERO, ZERO)
     status = set_range(store, views, sizes, frame, mfn, n_frames, flags)
     if status == DONE:
+        # The p2m first, the m2p after it, as in Xen; and frame by frame, as an m2p has no superpages.
         for i in range(n_frames):
             m2p[mfn + i] = m2p.dtype.type(frame + i)
     return status
@@ -210,9 +224,11 @@ def remove_range(store, views, sizes, m2p, frame, mfn, n_frames):  # type: ignor
         `DONE`; `FAILED` or `WANTS`, and nothing that can be looked up has changed.
     """
     for i in range(n_frames):
+        # All of them before anything is done: Xen refuses the range with -EILSEQ, not a part of it.
         entry = entry_at(store, frame + i)
         if entry & PRESENT == ZERO or mfn_of(entry) != mfn + i:
             return FAILED
+    # An mfn of 0 stands for none: a whole leaf is emptied by one write, as since May 2017 (efa9596e9d).
     status = prepare_range(store, views, sizes, frame, ZERO, n_frames, ZERO)
     if status != DONE:
         return status
@@ -273,6 +289,8 @@ def change_types(store, views, frames, old_type, flags, first, done):  # type: i
                 return i
             done[i] = table != FAILED
             if done[i]:
+                # Not read again after the split, which leaves just this entry: `small_entry` is what it
+                # writes.
                 place(store, views, table, frames[i], ZERO, (entry & ~_FLAGS) | flags)
     return frames.size
 
@@ -312,10 +330,14 @@ def retype_all(store, old_type, flags):  # type: ignore[no-untyped-def]
             tables[level], indices[level] = table_at(store, slot), ZERO
             continue
         if slot & PRESENT and (slot >> _TYPE_SHIFT) & _TYPE_MASK == old_type:
+            # A superpage too keeps its size and its frame (p2m_change_type_global splits none), so that no
+            # window has to follow.
             store_slot(store, tables[level], indices[level], (slot & ~_FLAGS) | flags)
             n_changed += ONE
         indices[level] += ONE
     add_count(store, N_WRITES, n_changed)
+    # Once for all, if there was anything, as p2m_pt_change_entry_type_global does behind its loop. Cast, as a
+    # uint64 and a bool make a float64 to numba.
     add_count(store, N_FLUSHES, np.uint64(n_changed != ZERO))
     return n_changed
 
@@ -346,5 +368,6 @@ def count_leaves(store, counts):  # type: ignore[no-untyped-def]
                 level -= ONE
                 tables[level], indices[level] = table_at(store, slot), ZERO
                 continue
+            # PRESENT is bit 0: a leaf is 1, an empty entry 0, and no branch asks which.
             counts[level] += slot & PRESENT
         indices[level] += ONE

@@ -17,10 +17,13 @@ from p2mperf.memory.raw import (
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 NONE = ~ZERO
-# What becomes of a change; an address of a table is none of them.
+# What becomes of a change; an address of a table is none of them but above all, so that whoever gets one or
+# the other compares once.
 FAILED, WANTS, DONE = np.uint64(0), np.uint64(1), np.uint64(2)
 # What `Store.counts` has a word for. Freed tables of each level are lists of their own: who still reads one
 # that was freed meanwhile finds entries of its level, and no guest RAM behind what it takes for pointers.
+# They are in memory, as changes are made by call after call: one that wants a page ends, and the next goes on
+# with what was counted.
 COUNTS = (
     "free_l1",
     "free_l2",
@@ -174,6 +177,7 @@ def store_slot(store, table, index, word):  # type: ignore[no-untyped-def]
     word : uint64
         The entry.
     """
+    # One aligned word, whichever way: a reader looks on meanwhile.
     if store.is_wide:
         store_element64(table, index, word)
     else:
@@ -199,10 +203,12 @@ def index_of(store, frame, level):  # type: ignore[no-untyped-def]
 @inlined
 def table_at(store, slot):  # type: ignore[no-untyped-def]
     """Address of the table that an entry points to."""
+    # Masked, as an entry may have bits above its address.
     return (slot & ADDRESS) + store.base
 
 
 @inlined
 def frame_of(store, slot):  # type: ignore[no-untyped-def]
     """Pool frame of the table that an entry points to."""
+    # Not masked: nothing but POINTER was put into it, whose bits are all below the address.
     return (slot >> PAGE) - store.origin

@@ -19,6 +19,7 @@ HOLE = ~ZERO  # in place of a frame; -1 as a signed word
 MAPS_LEFT, N_MAPPED, N_REFUSED = (np.uint64(n) for n in range(3))  # in `Views.counts`
 _PAGE = np.uint64(12)
 _READ = np.intc(vm.READ)
+# Shared, so that an entry that is stored through the pool is there in the window at once.
 _SHOW = np.intc(vm.MAP_SHARED | vm.MAP_FIXED)
 # A hole reads the system's page of zeros: where nothing is mapped a reader would be killed.
 _HIDE = np.intc(vm.MAP_PRIVATE | vm.MAP_ANONYMOUS | vm.MAP_NORESERVE | vm.MAP_FIXED)
@@ -100,10 +101,12 @@ def has_room(views: Any, n_changes: Any) -> Any:
 
 
 def _show(views, level, page, n_pages, frame):  # type: ignore[no-untyped-def]
+    # The root of four levels and that of PAE's three have no window, as in Xen.
     if level >= views.n_windows:
         return True
     at, n_bytes = first_page(views, level) + page, n_pages << _PAGE
     address = views.base + (at << _PAGE)
+    # One call over what is there: a reader that came after an munmap would be killed.
     if frame == HOLE:
         shown = map_memory(address, n_bytes, _READ, _HIDE, _NO_FILE, np.int64(0))
     else:
@@ -113,11 +116,14 @@ def _show(views, level, page, n_pages, frame):  # type: ignore[no-untyped-def]
         store_element64(views.counts, N_REFUSED, load_element64(views.counts, N_REFUSED) + ONE)
         return False
     # Shown in the midst of another, a mapping makes three of it: two more, as the system counts them.
+    # Only down, and not below 0, which would be room without end: which of them have become one again the
+    # system knows, and it is asked when none seem to be left (`HapTable.change`).
     left = load_element64(views.counts, MAPS_LEFT)
     store_element64(views.counts, MAPS_LEFT, left - min(left, ONE + ONE))
     # Advice is the mapping's, and this is a new one.
     if views.small_pages:
         advise_memory(address, n_bytes, _SMALL_PAGES)
+    # Last, as what was refused is not there: the audit compares this with /proc/self/maps.
     for k in range(n_pages):
         store_element64(views.frames, at + k, HOLE if frame == HOLE else frame + k)
     return True
@@ -158,8 +164,11 @@ def _show_below(views, level, frame, is_leaf):  # type: ignore[no-untyped-def]
     mask = (ONE << views.bits) - ONE
     below = ZERO
     while below < level:
+        # A page shows a table: of a superpage of 1 GiB 512 in the window of L1, and one in that of L2.
         page, n_pages = frame >> (views.bits * (below + ONE)), ONE << (views.bits * (level - ONE - below))
         # A row of stand-ins is as long as the pages of a superpage that a window shows.
+        # Whether it was shown is not asked here, where the entry changes in any case: N_REFUSED has it, and
+        # makes the change an error (`HapWindows.require_shown`).
         show(views, below, page, n_pages, views.stand_in + (page & mask) if is_leaf else HOLE)
         below += ONE
 

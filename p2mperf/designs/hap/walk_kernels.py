@@ -16,6 +16,7 @@ from p2mperf.memory.raw import load32, load64, unlikely
 from p2mperf.tables.walk import walk
 
 
+# A class for each format, as numba compiles by type: no walk asks at run time how many levels there are.
 class WalkTables64(NamedTuple):
     """What a walk of four levels needs; addresses are this process' own.
 
@@ -57,8 +58,9 @@ MASK, MASK_10, MASK_18 = (np.uint64((1 << n) - 1) for n in (9, 10, 18))
 @inlined
 def _below(base, entry, index):  # type: ignore[no-untyped-def]
     """Address of an entry of 8 bytes in the table that a pointer leads to."""
-    # What does not wait for the pointer is added first: a load at its sum with a scaled index, as for tables
-    # whose addresses are at hand, made a walk wait 4 % longer at each level.
+    # What does not wait for the pointer is added first. A load at its sum with a scaled index, as for tables
+    # whose addresses are at hand, made a lookup on 4 KiB wait 8.5 ns instead of 7.1, and one on 2 MiB 6.0
+    # instead of 5.0.
     return (entry & ADDRESS) + (base + (index << THREE))
 
 
@@ -78,10 +80,14 @@ def _last_two_levels(base, probe, entry, pfn):  # type: ignore[no-untyped-def]
         Frame.
     """
     entry = load64(probe, _below(base, entry, (pfn >> NINE) & MASK))
+    # Nothing is said of superpages, which are as many as the guest has, and to call them unlikely gained
+    # nothing. Without it for holes lookups on 4 KiB that wait for each other took 8.0 ns instead of 7.2, and
+    # those that do not 1.70 instead of 1.45.
     if unlikely(entry & PRESENT == ZERO):
         return ZERO
     if entry & SUPERPAGE:
         return small_entry(entry, pfn, MASK)
+    # Bit 7 is not looked at down there: in L1 it is PAT.
     entry = load64(probe, _below(base, entry, pfn & MASK))
     if unlikely(entry & PRESENT == ZERO):
         return ZERO
@@ -91,6 +97,8 @@ def _last_two_levels(base, probe, entry, pfn):  # type: ignore[no-untyped-def]
 def _walk_64(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     if unlikely(pfn > tables.max_mapped):
         return ZERO, state
+    # No mask, where Xen has one (l4_table_offset): no frame up to the highest mapped is beyond the root's
+    # entries, and with it lookups that wait for each other took 7.4 ns instead of 7.1.
     entry = load64(probe, tables.root, pfn >> ROOT_SHIFT)
     if unlikely(entry & PRESENT == ZERO):
         return ZERO, state
@@ -108,6 +116,7 @@ def _walk_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     entry = load64(probe, tables.root, pfn >> EIGHTEEN)
     if unlikely(entry & PRESENT == ZERO):
         return ZERO, state
+    # A PAE entry of L3 cannot say superpage: the processor has no such bit there.
     return _last_two_levels(tables.base, probe, entry, pfn), state
 
 

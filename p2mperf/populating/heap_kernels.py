@@ -65,6 +65,7 @@ class Heap(NamedTuple):
 
 @njit(inline="always")
 def _node(heap: Heap, mfn: np.uint64, order: np.uint64) -> np.uint64:
+    # Node 0 is no block, and its bit stays 0: all blocks larger than the machine come to it.
     return (heap.n_leaves >> order) + (mfn >> order)
 
 
@@ -75,12 +76,15 @@ def _is_free(heap: Heap, node: np.uint64) -> bool:
 
 @njit(inline="always")
 def _flip(heap: Heap, node: np.uint64) -> None:
+    # Turned over, not set or cleared: who calls knows what it was.
     word = load_element64(heap.bits, node >> _BIT_SHIFT)
     store_element64(heap.bits, node >> _BIT_SHIFT, word ^ (ONE << (node & _BIT_MASK)))
 
 
 @njit(inline="always")
 def _count(heap: Heap, order: np.uint64, n: np.uint64) -> None:
+    # Beside `n_listed`, which counts also what has left: a request must know that a list has one, and `_pop`
+    # then finds it without looking where the list begins.
     store_element64(heap.n_blocks, order, load_element64(heap.n_blocks, order) + n)
 
 
@@ -88,6 +92,8 @@ def _count(heap: Heap, order: np.uint64, n: np.uint64) -> None:
 def _tidy(heap: Heap, order: np.uint64) -> np.uint64:
     """Drop what has left a list, and older entries of a block that came again; says how many are left."""
     base, n_listed, n_left = heap.n_leaves >> order, load_element64(heap.n_listed, order), ZERO
+    # From the newest on: a block that left and came again is twice in its list, and last in, first out is
+    # said of when it came last.
     for each in range(n_listed):
         at = base + n_listed - ONE - each
         block = load_element32(heap.lists, at)
@@ -95,6 +101,8 @@ def _tidy(heap: Heap, order: np.uint64) -> np.uint64:
             _flip(heap, base + block)  # seen
         else:
             store_element32(heap.lists, at, NONE)
+    # The bits of those that were seen say now that they are not free, so that older entries went; here they
+    # are turned back.
     for each in range(n_listed):
         block = load_element32(heap.lists, base + each)
         if block != NONE:
@@ -127,6 +135,7 @@ def _pop(heap: Heap, order: np.uint64) -> np.uint64:
     """The first block of a list that has one."""
     base, at = heap.n_leaves >> order, load_element64(heap.n_listed, order) - ONE
     block = load_element32(heap.lists, base + at)
+    # What has left was not looked for in its list, which would be a walk through it, or links to write.
     while not _is_free(heap, base + block):
         at -= ONE
         block = load_element32(heap.lists, base + at)
@@ -165,7 +174,11 @@ def take_run(heap: Heap, order: np.uint64, n: np.uint64) -> tuple[np.uint64, np.
     if found > TOP:
         return NONE, ZERO
     mfn, there = _pop(heap, found), ONE << (found - order)
+    # In one go: with 30 % of the blocks of 2 MiB broken, all other memory took 0.07 ns a frame as single
+    # frames, and 9.2 with a call for each.
     end, taken = mfn + (ONE << found), min(n, there)
+    # What is left lies at the lower end, and goes back in pieces from the largest on, as halving puts each
+    # lower half on its list (alloc_heap_pages).
     left = (there - taken) << order
     while left:
         found -= ONE
@@ -209,9 +222,11 @@ def give(heap: Heap, mfn: np.uint64, order: np.uint64) -> None:
     """
     while order < TOP:
         buddy = mfn ^ (ONE << order)
+        # A buddy that begins in the machine and ends beyond it is never free: `give_all` has no such blocks.
         if buddy >= heap.n_frames or not _is_free(heap, _node(heap, buddy, order)):
             break
         _leave(heap, _node(heap, buddy, order), order)
+        # The bit says that all of it is free: it is cleared when the block is halved.
         mfn &= buddy  # the lower one
         order += ONE
     _push(heap, mfn, order)
@@ -246,6 +261,8 @@ def take_at(heap: Heap, mfn: np.uint64) -> np.uint64:
         The frame; `NONE` when it is not free.
     """
     order, block = ZERO, mfn
+    # Upwards, one bit an order: of the blocks around a frame at most one is free, as no free block lies in
+    # another.
     while order <= TOP and not _is_free(heap, _node(heap, block, order)):
         order += ONE
         block &= ~((ONE << order) - ONE)
@@ -255,6 +272,7 @@ def take_at(heap: Heap, mfn: np.uint64) -> np.uint64:
     while order:
         order -= ONE
         half = block + (ONE << order)
+        # From the largest half on, in the order in which a request would have put them back.
         _push(heap, half if mfn < half else block, order)
         block = block if mfn < half else half
     return mfn
@@ -278,6 +296,7 @@ def take_each(heap: Heap, mfns: Words) -> np.uint64:
     """
     n_taken = ZERO
     for i in range(mfns.size):
+        # Cast: a uint64 and a bool make a float64 to numba.
         n_taken += np.uint64(take_at(heap, mfns[i]) != NONE)
     return n_taken
 
@@ -297,6 +316,7 @@ def draw_places(out: Words, order: np.uint64, draws: Draws) -> None:
     """
     state = draws.start
     for i in range(out.size):
+        # No word is unfair here: the size is a power of two.
         out[i] = mixed(state) & ((ONE << order) - ONE)
         state += draws.gamma
 
@@ -316,8 +336,10 @@ def choose(numbers: Words, n_chosen: np.uint64, draws: Draws) -> None:
     """
     state, n_left = draws.start, np.uint64(numbers.size)
     for i in range(n_chosen):
+        # Anew each time, a division, as there is one number fewer to draw from.
         spill = (ZERO - n_left) % n_left  # 2 ** 64 modulo n_left
         other = i + below(n_left, spill, mixed(state))
+        # An exchange with one that is not drawn yet: a shuffle that ends early, and needs no second array.
         numbers[i], numbers[other] = numbers[other], numbers[i]
         state += draws.gamma
         n_left -= ONE

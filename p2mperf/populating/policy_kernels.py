@@ -87,10 +87,15 @@ class Ways(NamedTuple):
 @njit
 def _enter(book: Book, gfn: np.uint64, end: np.uint64, n: np.uint64, order: np.uint64) -> None:
     """Write extents down that go up in the guest and, from `end`, down in the machine."""
+    # A run at a call, each of which counts references to the book's arrays: one by one single frames took 47
+    # ns each, of which 38 are the call's, instead of 0.4.
     gfns, mfns, orders, at = book.gfn, book.mfn, book.order, book.at[_NEXT]
+    # Extents are sorted by gfn, and the special pages, which lie in the hole below 4 GiB, are asked for when
+    # all else is there: so room is left where they belong.
     if gfn >= book.gap_gfn and book.at[_GAP] == NO_GAP:
         book.at[_GAP] = at
         at += book.n_gap
+    # Downwards, as of a block that is halved the upper half is given (alloc_heap_pages).
     for each in range(n):
         gfns[at + each], mfns[at + each] = gfn + (each << order), end - ((each + ONE) << order)
         orders[at + each] = order
@@ -109,6 +114,7 @@ def _populate(
     heap: Heap, book: Book, guest: Map, index: np.uint64, n: np.uint64, order: np.uint64
 ) -> np.uint64:
     """A call of populate_physmap: it ends at the first extent that there is no memory for, and counts."""
+    # Gfns go on across extents of one call, but mfns only within a block of the heap.
     done = ZERO
     while done < n:
         gfn = _gfn_of(guest, index + (done << order))
@@ -116,6 +122,8 @@ def _populate(
         wanted = n - done if gfn >= guest.hole_gfn else min(n - done, (guest.hole_gfn - gfn) >> order)
         end, taken = take_run(heap, order, max(wanted, ONE))
         if not taken:
+            # populate_physmap asks for none of those behind it, some of which there might have been memory
+            # for, and returns how many it has done.
             book.failed[order] += ONE
             book.skipped[order] += n - done - ONE
             break
@@ -148,11 +156,16 @@ def build(heap: Heap, book: Book, guest: Map, ways: Ways, index: np.uint64, n_sm
     uint64
         Index that was reached: that of the end, unless memory gave out.
     """
+    # Below the VGA hole, 640 KiB, setup_guest asks for single frames, and for large ones only behind it.
     if n_small and _populate(heap, book, guest, ZERO, n_small, ZERO) < n_small:
         return ZERO
     while index < guest.n_pages:
+        # Above the hole the two are 256 MiB apart: by the index extents were asked for that are not aligned
+        # in the guest, so that the p2m cut them into 2 MiB (mended by 4df98b33c2).
         at = _gfn_of(guest, index) if ways.looks_at_gfn else index
         count = min(guest.n_pages - index, _GIGA_FRAMES)
+        # Without this, batches of 8 MiB that begin at 2 MiB step over each end of a GiB, and none is ever
+        # asked for (af277a631b).
         if ways.clips_1gb:
             count = min(count, _GIGA_FRAMES - (at & _GIGA_MASK))
         done = ZERO
@@ -160,7 +173,10 @@ def build(heap: Heap, book: Book, guest: Map, ways: Ways, index: np.uint64, n_sm
         if ways.asks_1gb and not (count | at) & _GIGA_MASK and at >> GIGA != guest.hole_gfn >> GIGA:
             done = _populate(heap, book, guest, index, ONE, GIGA) << GIGA
         if not done:
+            # A GiB that there is no memory for costs no other: batches go on to where it ends, and the next
+            # is tried.
             count = min(count, _BATCH_FRAMES)
+            # Single frames up to the next 2 MiB, or whole extents and no rest: one call has one order.
             to_next = _MEGA_FRAMES - (at & _MEGA_MASK)
             if to_next < _MEGA_FRAMES and count > to_next:
                 count = to_next
@@ -169,6 +185,7 @@ def build(heap: Heap, book: Book, guest: Map, ways: Ways, index: np.uint64, n_sm
             if not (count | at) & _MEGA_MASK:
                 done = _populate(heap, book, guest, index, count >> MEGA, MEGA) << MEGA
             # What is left of this batch, also what comes after the extent that there was no memory for.
+            # Only of this one: setup_guest does not remember it, and asks for 2 MiB again in the next.
             left = count - done
             if left and _populate(heap, book, guest, index + done, left, ZERO) < left:
                 return index
@@ -241,6 +258,7 @@ def fill_gap(heap: Heap, book: Book, first: np.uint64) -> np.uint64:
     if book.at[_GAP] == NO_GAP:
         book.at[_GAP] = n_extents
         n_extents += book.n_gap
+    # For `_enter`, which writes where the next extent goes, and leaves no second gap.
     book.at[_NEXT] = book.at[_GAP]
     done = ZERO
     while done < book.n_gap:

@@ -25,7 +25,9 @@ def fill_runs(out, first, n_frames, value, step):  # type: ignore[no-untyped-def
         1 where entries count up (mfns, identity), 0 where they are all one (INVALID).
     """
     for run in range(first.size):
-        # A local copy of the scalars lets LLVM vectorise the store: `out` may alias the run arrays.
+        # A local copy of the scalars lets LLVM vectorise the store: `out` may alias the run arrays, so that
+        # without it they are read again for each entry (0.5 to 3 ns in the cache instead of 0.3). One loop
+        # for both steps: with one for each it took as long.
         start, entry, delta = first[run], value[run], step[run]
         for i in range(n_frames[run]):
             out[start + i] = entry + out.dtype.type(i) * delta

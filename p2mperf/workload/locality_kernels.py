@@ -73,6 +73,8 @@ def count_touches(
     int
         Units that are touched at all.
     """
+    # A pass of its own for each unit: all five in one loop were tried and took as long (18.7 ms to 18.1, with
+    # each array an argument).
     n_units = 0
     last, most = counted.last, counted.per_entry.shape[1] - 1
     for entry in range(entered.size):
@@ -84,6 +86,7 @@ def count_touches(
         for i in range(starts[entry], starts[entry + 1]):
             unit = np.int64(items[i] & _FRAME) >> shift
             before = last[unit]
+            # The number of the entry says that too: no set of what it has touched is kept or cleared.
             if before == now:
                 continue
             last[unit] = now
@@ -94,6 +97,8 @@ def count_touches(
                 continue
             distance = now - before
             counted.distances[distance] += 1
+            # By class in octaves alone: by distance each class would take as many numbers as there are
+            # entries.
             octave = 0
             while distance > 1:
                 distance >>= 1
@@ -121,11 +126,16 @@ def data_frames(items: Items, starts: Counts, entered: Classes, wanted: int, fra
     for entry in range(entered.size):
         frames[entry] = NO_FRAME
         start, end = starts[entry], starts[entry + 1]
+        # What is bounded may be squared: 1 ms for two million translations. A search that ends at the first
+        # hit was no faster.
         if entered[entry] != wanted or end - start > MOST_ASKS:
             continue
         for i in range(start, end):
             if items[i] & _M2P:
                 continue
+            # A fault that sets an entry in a table has read that table's entry back, behind or before it, and
+            # a page that it brings it only makes (`translations.STEPS`). Not so the roots, in which a new pud
+            # page is set: there a root is taken for the page (54 of 113703 writes of a shipped recording).
             is_data = True
             for j in range(start, end):
                 is_data &= items[j] != (items[i] | _M2P)

@@ -28,9 +28,13 @@ _IS_RARE = sum(1 << event for event in (_NEW_TASK, _EXEC, _EXIT, _SWITCH, _MAP_P
 def _slot(inode: Number, device: Number, keys: Numbers, numbers: Numbers) -> np.int64:
     """Where a file stands in the table, or would."""
     mask = numbers.size - 1
+    # Numbers of inodes follow each other, and those of devices are few: products spread them over the upper
+    # bits, which are taken.
     mixed = np.uint64(inode) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ np.uint64(device)) * np.uint64(0xC2B2AE3D27D4EB4F)
     slot = np.int64(mixed >> np.uint64(32)) & mask
+    # Files are numbered from 1: 0 is a free slot. There is one, as the caller makes room before any are
+    # merged.
     while numbers[slot] and (keys[slot, 0] != inode or keys[slot, 1] != device):
         slot = (slot + 1) & mask
     return slot
@@ -69,6 +73,8 @@ def _thread_number(
     thread: Number, event: Number, root: int, threads: NDArray[np.int32], counts: Numbers
 ) -> np.int32:
     """Number of a thread; of one not seen before the next one, or 0 for others that are switched."""
+    # A switch names any thread of the machine: one that has done nothing yet gets no number, but for the
+    # command's own.
     number = threads[np.uint64(thread)]
     if number == 0 and (event != _SWITCH or thread == root):
         counts[N_THREADS] += 1
@@ -118,12 +124,17 @@ def merge_events(
     -----
     Of events at one time those of the lower CPU come first, and those of one CPU keep their order.
     """
+    # Here, not while pages are decoded: threads and files are numbered as they come, and that order is known
+    # only when the CPUs' events are in one.
     times, made_by, events, values, auxes, inodes, devices = buffers
     out_times, out_cpus, out_threads, out_events, out_values, out_auxes = out
     n = counts[N_OUT]
     n_cpus = positions.size
     n_room = times.size // n_cpus
     while True:
+        # A search through all CPUs, no heap of them: it is made once for a stretch of one CPU's events (510
+        # and 1815 of them in the shipped recordings, of two CPUs). Once for each event all takes a fifth
+        # longer.
         cpu, soonest, next_time = -1, _NEVER, _NEVER
         for other in range(n_cpus):
             if positions[other] < ends[other]:
@@ -139,14 +150,19 @@ def merge_events(
         at, end = cpu * n_room + positions[cpu], cpu * n_room + ends[cpu]
         # As long as it stays ahead of the others, nobody else need be asked.
         while at < end:
-            # Indices without a sign need no look at whether they count from the end.
+            # Indices without a sign need no look at whether they count from the end: 5.9 ns an event, and 6.8
+            # with it.
             source, target = np.uint64(at), np.uint64(n)
             time = times[source]
+            # At a time that is another's too the lower CPU comes first, which the search above knows; but
+            # what is at the time that it was chosen for has been chosen with it.
             if time >= next_time and time != soonest:
                 break
             event, value, aux, thread = events[source], values[source], auxes[source], made_by[source]
             number = threads[np.uint64(thread)]
-            # Rare is what names another thread or a file, and what a thread does that is not known yet.
+            # Rare is what names another thread or a file (4 and 7 % of the shipped recordings' events), and
+            # what a thread does that is not known yet. Were all of it done for each event, one would take
+            # 25 ns, not 6; six comparisons instead of the bit take as long as it.
             if number == 0 or _IS_RARE >> np.int64(event) & 1:
                 number = _thread_number(thread, event, root, threads, counts)
                 if event == _NEW_TASK:
@@ -163,6 +179,8 @@ def merge_events(
             n += 1
             at += 1
         positions[cpu] = at - cpu * n_room
+        # What comes next on it may be earlier than all that the others have: nothing can be moved until it is
+        # read.
         if at == end:
             counts[N_OUT] = n
             return cpu

@@ -21,6 +21,8 @@ from p2mperf.memory.raw import (
 __all__ = ["add", "add_wide", "get", "get_byte", "get_wide", "put", "put_byte", "put_wide"]
 
 
+# Load, add and store: one thread goes through a recording, nobody else has its words. Both are written into
+# all who call them (go_through's machine code has no call of either).
 @njit
 def add(address: np.uint64, at: int, more: int) -> None:
     """Add to one of an array of 32-bit words.

@@ -54,11 +54,17 @@ class Out(NamedTuple):
     most_entries: np.int64
 
 
+# Called: folded into its callers it made passes over the shipped recordings 5 to 10 % shorter (40 ms for 44),
+# and compiling 2 to 3 s longer (16 s for 13.5).
 @njit
 def do(out: Out, step: int) -> None:
     """Do a step for the frames in `roles`."""
+    # Asked here alone, and not around what calls it: what happens on another CPU changes address spaces all
+    # the same. enter and leave need not ask: an entry without items is none.
     if not get_wide(out.at, IS_ON):
         return
+    # Steps are counted, not lookups: what each asks is declared (`translations.STEPS`) and multiplied once.
+    # Which kernel it is, with transparent huge pages or without, is in the codes alone, so that no loop asks.
     add_wide(out.n_steps, N_STEPS * get_wide(out.at, CLASS) + step, 1)
     # Kept here meanwhile: to LLVM a store of an item may be one to the counter, which it would read anew each
     # time. It counts on where there is no room: a first time without any tells how much the second needs.
@@ -75,6 +81,7 @@ def do(out: Out, step: int) -> None:
 @njit
 def enter(out: Out, entered: int) -> None:
     """Begin an entry."""
+    # No place for the entry is taken yet: whether there is one its items tell, when it ends.
     put_wide(out.at, CLASS, entered)
     put_wide(out.at, BEGAN, get_wide(out.at, ITEMS))
 
@@ -87,6 +94,8 @@ def leave(out: Out, time_ns: int) -> None:
         return
     add_wide(out.n_entries, entered, 1)
     if number < out.most_entries:
+        # From beginning to beginning, handling included: a recording has no time at which a fault ends. The
+        # first has none before it.
         gap = time_ns - get_wide(out.at, LAST_NS) if number else np.int64(0)
         put_wide(out.starts, number, began)
         put_byte(out.entered, number, entered)

@@ -121,6 +121,7 @@ def handle_fault(
     entered = get_byte(events.entered, fault)
     enter(out, entered)
     if not 0 <= page < USER_PAGES:
+        # A fault of the kernel on its own memory walks down no process's tables.
         _keep(queues, events, thread, tables[0], tables[1])
         return
     table = _walk(out, shadow, spaces, queues, events, (space, page, thread), tables, entered)
@@ -132,6 +133,7 @@ def handle_fault(
         _read_file(out, shadow, files, events, fault, table, page)
         return
     if entered == _UNKNOWN:
+        # The least that a fault asks: for what it does beyond that there is no sign.
         do(out, _SPURIOUS)
         return
     if entered == _ZERO_READ:
@@ -146,6 +148,8 @@ def handle_fault(
         return
     if is_there:
         put(out.roles, _OLD, get(shadow.frames, CHUNK_PAGES * chunk + position))
+    # What was there before it was recorded: at a write to it only the page of zeroes is known. Another page
+    # is drawn by its own number, at a level above all tables.
     elif entered == _ZERO_WRITE:
         put(out.roles, _OLD, events.zero_frame)
     else:
@@ -184,8 +188,10 @@ def _walk(
     """Pte page of a page, which is made where it is missing; -1 where there is no room for it."""
     space, page, thread = place
     first, end = tables
-    # The pte page first: of forty faults of a build one at most makes a table, and all others search once.
+    # The pte page first: of forty faults of a build one at most makes a table (1 of 128 and of 77 in the
+    # shipped recordings), and all others search once; the tables above it are its parents.
     table = find_table(shadow, space, PTE, page >> TABLE_SHIFT)
+    # Such a page is mapped, so that all its tables are there: what was allocated meanwhile is not for them.
     is_present = entered in (_ZERO_WRITE, _COPY, _REUSE, _UNKNOWN)
     if table >= 0:
         if not get(shadow.is_freed, table):
@@ -197,6 +203,9 @@ def _walk(
             do(out, _WALK_TEST)
             do(out, _WALK_PTE)
             return table
+        # munmap left it without a page. The kernel has freed it if this fault allocated one in its place; and
+        # had kept it for a neighbour's sake if not (free_pgd_range, floor and ceiling; Linux 3.18
+        # mm/memory.c).
         put(shadow.is_freed, table, False)
         if first < end and not is_present:
             put(shadow.frame, table, get(queues.frame, get_wide(events.by_fault, first)))
@@ -214,6 +223,8 @@ def _walk(
         do(out, _WALK_PTE)
         _keep(queues, events, thread, first, end)
         return table
+    # From the root down, as pud_alloc, pmd_alloc and __pte_alloc are called, which is the order of what was
+    # allocated, too.
     pud_index, pmd_index = page >> 3 * TABLE_SHIFT, page >> 2 * TABLE_SHIFT
     pud, pmd = find_table(shadow, space, PUD, pud_index), find_table(shadow, space, PMD, pmd_index)
     n_missing = 1 + (pmd < 0) + (pud < 0)
@@ -246,6 +257,8 @@ def _walk(
     if table < 0:
         return table
     put(out.roles, _PTE, get(shadow.frame, table))
+    # pmd_trans_huge reads the entry of a pte page that is there: the first one of a fault that makes it finds
+    # none, and asks nothing.
     do(out, _NEW_PTE if n_made >= 1 else _WALK_TEST)
     do(out, _WALK_PTE)
     _keep(queues, events, thread, first, end)
@@ -266,6 +279,8 @@ def _table_frame(
     space, level, index = place
     if is_made:
         return get(queues.frame, get_wide(events.by_fault, first)), first + 1
+    # A program's stack has tables from the beginning, and no event tells their place: the first one of each
+    # level that is missing, and was not allocated, is taken for theirs.
     spare = get(spaces.spare, LEVELS * space + level)
     if spare >= 0:
         put(spaces.spare, LEVELS * space + level, NONE)
@@ -286,6 +301,9 @@ def _read_file(
         n_pages = min(max(get_wide(events.aux, at) & _HALF_MASK, 1), CHUNK_PAGES)
         aligned = page & ~(CHUNK_PAGES - 1)
         begin = aligned if page < aligned + n_pages else min(aligned + CHUNK_PAGES - n_pages, page)
+        # An event of a window has pages of the file, not of the process. Where it was mapped follows from
+        # do_fault_around (Linux 3.18 mm/memory.c): from a multiple of 64 KiB on, or from where the area
+        # begins.
         frames_of_window(files, get_wide(events.value, at), get_wide(events.aux, at), n_pages)
         frame = get(files.window, page - begin)
         # A window never leaves its page's chunk, so that one word tells what was mapped before.
@@ -293,10 +311,14 @@ def _read_file(
         present = get(shadow.present, chunk) if chunk >= 0 else 0
         for number in range(n_pages):
             mapped = begin + number
+            # The page itself is in the window but was not in the page cache: read, and set last.
             if mapped == page and missed:
                 continue
+            # filemap_map_pages passes over entries that are there (Linux 3.18 mm/filemap.c). The page that
+            # faulted had none, whatever is known of it.
             if mapped != page and present >> (mapped & (CHUNK_PAGES - 1)) & 1:
                 continue
+            # A hypercall each, hence a step each: no lazy mode is entered around a window.
             put(out.roles, _DATA, get(files.window, number))
             do(out, _FILE_PAGE)
             map_page(shadow, table, mapped, get(files.window, number), False, True)

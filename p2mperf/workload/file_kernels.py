@@ -57,6 +57,7 @@ def _run_key(file: int, page: int) -> int:
 def _run(files: Files, key: int) -> int:
     """Number of a run that is there, or the free slot for it as ~slot."""
     # There is a free slot, at which this ends: slots are never more than half full.
+    # Files lie in the upper half of a key: without mixing the first runs of all would meet in one slot.
     at = slot_of(key, files.n_slots)
     while get(files.slots, at) >= 0:
         if get_wide(files.keys, at) == key:
@@ -99,6 +100,8 @@ def number_runs(
     int
         How many there are.
     """
+    # Before anything is placed: from their number follows how many blocks of the guest they take. Nothing is
+    # ever taken out, so that a place that is free when it is searched for is where its run belongs.
     n_runs = 0
     for at in window_at:
         if at >= 0:
@@ -144,6 +147,8 @@ def frames_of_window(files: Files, first: int, aux: int, n_pages: int) -> None:
     n_pages : int
         How many, 16 at most.
     """
+    # Searched for at its beginning and where a run ends (a third of windows lie in two): a search for each
+    # page made the whole pass over the shipped recordings a tenth longer (43 ms to 47, 44 to 49).
     run, key = np.int64(0), np.int64(0)
     for number in range(n_pages):
         page = first + number

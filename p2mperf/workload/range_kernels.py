@@ -65,6 +65,9 @@ def over_range(
     Areas are told apart where a page of a file stands beside one that is of none, where a pmd page ends, and
     where a pte page is missing between: not where one file's mapping follows another's.
     """
+    # One pass in order of addresses, as zap_pud_range and its like go down area by area (Linux 3.18
+    # mm/memory.c): what is looked up once an area, once a pte page of it and once a page is told from where
+    # each begins.
     area, pmd_before, index_before = NONE, NONE, NONE
     for table in order:
         if get(shadow.level, table) != PTE or get(shadow.n_present, table) == 0:
@@ -76,6 +79,8 @@ def over_range(
         is_in_area = False
         for number in range(TABLE_CHUNKS):
             chunk = get(shadow.chunks, TABLE_CHUNKS * table + number)
+            # 16 pages are passed over by one word; of those that are left each is asked whether it is in the
+            # range.
             if chunk < 0 or get(shadow.present, chunk) == 0:
                 continue
             add_wide(shadow.top, WORK, 1)
@@ -118,6 +123,10 @@ def unmap_range(out: Out, shadow: Shadow, space: int, first: int, end: int, time
     order = tables_in_order(shadow, space, first, end)
     enter(out, _MUNMAP)
     over_range(out, shadow, order, first, end, (_ZAP_AREA, _ZAP_PMD, _ZAP_PAGE), True)
+    # Behind the pages, as unmap_region frees tables when all areas are unmapped (Linux 3.18 mm/mmap.c). There
+    # the neighbours' ends decide which ones, and no event tells those: all that are empty count as freed, and
+    # one that a fault then finds, without having allocated one, was not (`REVIVED`: 0 in the shipped
+    # recordings).
     for table in order:
         if get(shadow.level, table) == PTE and get(shadow.n_present, table) == 0:
             take_tables(out, shadow, table)
@@ -167,6 +176,7 @@ def pin(out: Out, shadow: Shadow, order: NDArray[np.int64], steps: tuple[int, in
         A step for each level, from pte pages up.
     """
     for table in order:
+        # The root is no table of the list, and comes last in that walk: steps of their own.
         level = get(shadow.level, table)
         put(out.roles, _PTE + level, get(shadow.frame, table))
         do(out, steps[level])
@@ -191,12 +201,14 @@ def tear_down(out: Out, shadow: Shadow, spaces: Spaces, space: int, time_ns: int
     """
     order = tables_in_order(shadow, space, 0, ALL_PAGES)
     enter(out, _EXIT)
+    # exit_mmap unpins before it unmaps and frees (arch_exit_mmap; Linux 3.18 mm/mmap.c).
     take_roots(out, spaces, space)
     do(out, _EXIT_MM)
     pin(out, shadow, order, (_UNPIN_PTE, _UNPIN_PMD, _UNPIN_PUD))
     do(out, _UNPIN_PGD)
     over_range(out, shadow, order, 0, ALL_PAGES, (_ZAP_AREA, _ZAP_PMD, _ZAP_PAGE), True)
-    # free_pgd_range: a table above others is looked up when its turn begins, and when it ends.
+    # free_pgd_range: a table above others is looked up when its turn begins, and when it ends (free_pmd_range
+    # and free_pud_range each call their offset function twice; Linux 3.18 mm/memory.c).
     open_levels = 0
     for table in order:
         level = get(shadow.level, table)
@@ -206,6 +218,7 @@ def tear_down(out: Out, shadow: Shadow, spaces: Spaces, space: int, time_ns: int
         open_levels |= 1 << level
     _close(out, open_levels, PUD)
     leave(out, time_ns)
+    # From the list, not from the order, which leaves out what munmap has freed.
     while get(shadow.first, space) >= 0:
         add_wide(shadow.top, WORK, 1)
         remove_table(shadow, get(shadow.first, space))
@@ -215,6 +228,8 @@ def tear_down(out: Out, shadow: Shadow, spaces: Spaces, space: int, time_ns: int
 @njit
 def _close(out: Out, open_levels: int, level: int) -> int:
     """Look up the tables whose turn ends with one of a level: what is open still, a bit a level."""
+    # Bits, as a stack of two: tables come upper ones first, and the next one of a level, or of a higher one,
+    # ends the turn. The pmd page before the pud page, as free_pud_range calls free_pmd_range.
     if open_levels >> PMD & 1 and level >= PMD:
         do(out, _FREE_PMD)
         open_levels &= ~(1 << PMD)
@@ -247,6 +262,8 @@ def leave_space(out: Out, shadow: Shadow, spaces: Spaces, space: int, time_ns: i
     if space >= 0:
         add(spaces.n_users, space, -1)
         if get(spaces.n_users, space) == 0 and not get(spaces.is_gone, space):
+            # Torn down in any case, for others to have the room of its tables; whether that is counted is
+            # another question.
             was_on = get_wide(out.at, IS_ON)
             put_wide(out.at, IS_ON, was_on and not spaces.tells_ends)
             tear_down(out, shadow, spaces, space, time_ns)

@@ -96,6 +96,7 @@ def table_key(space: int, level: int, index: int) -> np.int64:
     index : int
         Which one of its level.
     """
+    # Tables are numbered in 26 bits at most (35 of a page less 9); what has no place yet comes above them.
     return (np.int64(space) << _KEY_BITS | index) << 2 | level
 
 
@@ -112,6 +113,8 @@ def unknown_frame(out: Out, queues: Queues, key: int) -> int:
     key : int
         What a frame is drawn by where none is known.
     """
+    # Mixed from the key, not drawn in a row: what is asked for again is in the same frame, and nothing has to
+    # be kept of it.
     add_wide(out.at, UNKNOWN, 1)
     return get(queues.unknown, np.int64(mixed(np.uint64(key)) & np.uint64(queues.n_unknown - 1)))
 
@@ -142,6 +145,7 @@ def push(queues: Queues, thread: int, table: int) -> None:
 @njit
 def forget(queues: Queues, thread: int) -> None:
     """Nobody will use what a thread has allocated."""
+    # Links between the tables stay as they are: push writes each anew before anyone reads it.
     put(queues.head, thread, NONE)
     put(queues.tail, thread, NONE)
     put(queues.length, thread, 0)
@@ -162,6 +166,8 @@ def pop(out: Out, queues: Queues, thread: int, key: int) -> int:
     key : int
         What a frame is drawn by where none is known.
     """
+    # First in, first out: the kernel asks from the root down (pgd_alloc, __pud_alloc, __pmd_alloc,
+    # __pte_alloc; Linux 3.18 mm/memory.c), and the steps pop in that order.
     table = get(queues.head, thread)
     if table < 0:
         return unknown_frame(out, queues, key)
@@ -187,6 +193,8 @@ def new_space(out: Out, shadow: Shadow, spaces: Spaces, queues: Queues, thread: 
     thread : int
         Which thread.
     """
+    # Numbers are never used again, as tables' are: how many address spaces begin is known from the events,
+    # and by its number a table is found and an unknown frame drawn.
     space = get_wide(spaces.top, 0)
     add_wide(spaces.top, 0, 1)
     put(spaces.n_users, space, 1)
@@ -196,7 +204,9 @@ def new_space(out: Out, shadow: Shadow, spaces: Spaces, queues: Queues, thread: 
         put(spaces.spare, LEVELS * space + level, NONE)
     put(shadow.first, space, NONE)
     pgd = pop(out, queues, thread, table_key(space, PUD + 1, np.int64(0)))
-    # The user's root is allocated right after it: of two single pages in a row often the neighbour.
+    # The user's root is allocated right after it (Linux 3.18 arch/x86/xen/mmu.c xen_pgd_alloc, by a
+    # __get_free_page of its own): of two single pages in a row often the neighbour. Only a kernel under
+    # Xen allocates it, and no other's recording has it.
     put(spaces.pgd, space, pgd)
     put(spaces.user, space, pgd ^ 1)
     return space

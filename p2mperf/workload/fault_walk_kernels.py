@@ -144,6 +144,7 @@ def handle_fault(
     if entered in (_ANONYMOUS, _PRIVATE):
         put(out.roles, _DATA, get(events.frame, fault))
         do(out, _ANONYMOUS_STEP if entered == _ANONYMOUS else _PRIVATE_STEP)
+        # Of a mapping of a file, though the page is the process's own: areas are told apart by it.
         map_page(shadow, table, page, get(events.frame, fault), True, entered == _PRIVATE)
         return
     if is_there:

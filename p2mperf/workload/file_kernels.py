@@ -70,6 +70,7 @@ def _run(files: Files, key: int) -> int:
 def _count_run(files: Files, key: int, n_runs: int) -> int:
     run = _run(files, key)
     if run < 0:
+        # The search that found nothing has ended where it belongs.
         put_wide(files.keys, ~run, key)
         put(files.slots, ~run, n_runs)
         return n_runs + 1

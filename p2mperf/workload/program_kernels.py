@@ -104,6 +104,8 @@ def fork(
                 if not get(shadow.written, chunk) >> place & 1:
                     continue
                 of_file = get(shadow.of_file, chunk) >> place & 1
+                # Each area goes down from the root anew, and a further pte page of one from its pmd page
+                # (copy_page_range to copy_pte_range).
                 if of_file != area or not is_in_area:
                     copy = _copied(out, shadow, queues, space, index, thread, of_file != area)
                     if copy < 0:
@@ -112,6 +114,8 @@ def fork(
                 frame = get(shadow.frames, CHUNK_PAGES * chunk + place)
                 put(out.roles, _DATA, frame)
                 do(out, _FORK_PAGE)
+                # Its own in the child as well, whose forks copy it again: dup_mmap gives the child's area an
+                # anon_vma too (anon_vma_fork).
                 map_page(shadow, copy, page + place, frame, True, of_file == 1)
     # dup_mmap pins when all areas are copied (Linux 3.18 kernel/fork.c, arch_dup_mmap; xen_dup_mmap): until
     # then the tables are the kernel's own to write, and setting an entry in them asks nothing.

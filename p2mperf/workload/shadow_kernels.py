@@ -196,6 +196,7 @@ def remove_table(shadow: Shadow, table: int) -> None:
     at = slot_of(
         _key(get(shadow.space, table), get(shadow.level, table), get_wide(shadow.position, table)), n_slots
     )
+    # It is there: no free slot need be looked for, and by its number no key be compared.
     while get(shadow.slots, at) != table:
         at = (at + 1) & (n_slots - 1)
     # What follows in the same run of slots moves up where its search would end here (Knuth 6.4, algorithm R).
@@ -216,6 +217,7 @@ def remove_table(shadow: Shadow, table: int) -> None:
         put(shadow.first, get(shadow.space, table), after)
     if after >= 0:
         put(shadow.before, after, before)
+    # Free ones are linked by what linked them in the list of their address space.
     put(shadow.after, table, get_wide(shadow.top, FREE_TABLE))
     put_wide(shadow.top, FREE_TABLE, table)
 

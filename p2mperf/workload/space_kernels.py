@@ -242,6 +242,7 @@ def take_tables(out: Out, shadow: Shadow, table: int) -> None:
     table : int
         A table.
     """
+    # By links from below: a fault searches for its pte page alone.
     pmd = get(shadow.parent, table)
     put(out.roles, _PTE, get(shadow.frame, table))
     put(out.roles, _PMD, get(shadow.frame, pmd))

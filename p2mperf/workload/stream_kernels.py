@@ -196,6 +196,8 @@ def go_through(
             space = get(threads.pending, thread)
             if space < 0:
                 space = run_program(out, shadow, spaces, queues, thread, now)
+            # The new address space is loaded before the old one is left, as exec_mmap does (Linux 3.18
+            # fs/exec.c, activate_mm and then mmput).
             forget(queues, thread)
             leave_space(out, shadow, spaces, get(threads.space, thread), now)
             put(threads.space, thread, space)

@@ -13,9 +13,10 @@ import numpy as np
 from p2mperf.jit import njit
 
 HALF, _LOW_HALF = np.uint64(32), np.uint64(0xFFFF_FFFF)
+# Variant 13 of David Stafford's mixers, which Java's SplittableRandom has as well.
 _MIX_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 _MIX_FACTORS = np.uint64(0xBF58_476D_1CE4_E5B9), np.uint64(0x94D0_49BB_1331_11EB)
-# What is added to a word that was unfair, to draw again.
+# What is added to a word that was unfair, to draw again: 2 ** 64 over the golden ratio, which is odd.
 NEXT_TRY = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
@@ -56,6 +57,8 @@ def below(n: np.uint64, spill: np.uint64, word: np.uint64) -> np.uint64:
     uint64
         Each number equally likely.
     """
+    # Lemire finds the spill, which takes a division, when a word looks unfair at first; here it is known, as
+    # one n serves a whole stream. Fewer than one word in 2 ** 32 is drawn again.
     while word * n < spill:
         word = mixed(word + NEXT_TRY)
     return high(n, word)
@@ -64,4 +67,7 @@ def below(n: np.uint64, spill: np.uint64, word: np.uint64) -> np.uint64:
 @njit(inline="always")
 def high(n: np.uint64, word: np.uint64) -> np.uint64:
     """The high half of word * n, in two products: `below` for whoever looks for unfair words by himself."""
+    # A product in numba is its low half. Of these two neither overflows, nor does their sum: all factors are
+    # below 2 ** 32. A remainder would be a division for each word, which LLVM makes no vectors of, and favour
+    # small numbers.
     return ((word >> HALF) * n + (((word & _LOW_HALF) * n) >> HALF)) >> HALF

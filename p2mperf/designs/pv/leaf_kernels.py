@@ -40,6 +40,8 @@ def store_slots(form, addresses, values):  # type: ignore[no-untyped-def]
         Where, and what.
     """
     for i in range(addresses.size):
+        # An aligned word at once: who walks the table meanwhile meets what stood there or what shall stand
+        # there.
         store_entry(form, addresses[i], ZERO, values[i])
 
 

@@ -87,22 +87,29 @@ def set_entries(tables, form, pfns, entries, only_holes, first, stop, done, m2p,
     while i < n:
         pfn = pfns[i]
         if unlikely(pfn >= form.end):
+            # 3.19 stops at a BUG unless INVALID is written; since 882213990d32 (5.12) it refuses, as is done
+            # here.
             done[i] = entries[i] == form.invalid and not only_holes
             i += ONE
             continue
         first_pfn, leaf_address = pfn & ~mask, locate_leaf(tables, pfn)
         if unlikely(leaf_address <= IDENTITY):
             as_is = entries[i] == (form.invalid if leaf_address == MISSING else form.identity | pfn)
+            # Identity is no hole: where only those are written, its leaf is left as it is.
             if stop and not (as_is or (only_holes and leaf_address == IDENTITY)):
                 break
             done[i] = as_is and (not only_holes or leaf_address == MISSING)
             i += ONE
             continue
-        # Where one mfn takes another's place, which is the most common, nothing changes in kind. All else
-        # is left to `_write_noting`, and `done` as it is: they cost registers and a store (40 % of the rate).
+        # Where one mfn takes another's place, which is the most common, nothing changes in kind. All else is
+        # left to `_write_noting`, and `done` as it is: they cost registers and a store (3 to 4.7 times as
+        # long).
+        # To find the leaf of each frame anew took 1.5 times as long in the list and 2.2 in the tree, in order
+        # of pfn; scattered over leaves 0.84 to 1.04 times.
         index = pfn - first_pfn
         while plainly and index <= mask:
             entry = entries[i]
+            # One test for what goes and what comes. Without `unlikely` writes took up to 9 % longer.
             if unlikely((load_entry(form, leaf_address, index) | entry) & marked != ZERO):
                 break
             store_entry(form, leaf_address, index, entry)
@@ -140,6 +147,7 @@ def find_unfit(form, entries, plain_only):  # type: ignore[no-untyped-def]
         if is_plain(form, entry):
             if entry >= form.n_machine:
                 return i
+        # INVALID has all bits that an entry can have.
         elif plain_only or entry > form.invalid:
             return i
     return entries.size
@@ -203,6 +211,7 @@ def balloon_out(tables, form, pfns, batch, mfns, m2p):  # type: ignore[no-untype
             first_pfn, leaf = pfn & ~mask, MISSING
             if pfn < form.end:
                 leaf = locate_leaf(tables, pfn)
+            # A shared leaf holds no mfn: nothing to give up, and nothing to break.
             if leaf <= IDENTITY:
                 mfns[i] = form.invalid
                 i += ONE
@@ -211,7 +220,8 @@ def balloon_out(tables, form, pfns, batch, mfns, m2p):  # type: ignore[no-untype
             while index <= mask:
                 old = load_entry(form, leaf, index)
                 mfns[i] = old if old & marked == ZERO else form.invalid
-                batch[i - first] = leaf  # the second pass looks for no leaf
+                # The second pass looks for no leaf: to find it again took 1.1 to 1.5 times as long in all.
+                batch[i - first] = leaf
                 i += ONE
                 if i == last:
                     break

@@ -70,7 +70,9 @@ def do_other_work(worked_on, n_touches, chance):  # type: ignore[no-untyped-def]
     n_lines = np.uint64(worked_on.size) >> _LINE_WORDS_SHIFT
     work = ZERO
     for _ in range(n_touches):
-        # xorshift64 (Marsaglia 2003), of which a multiplication maps the high half to the lines.
+        # xorshift64 (Marsaglia 2003), of which a multiplication maps the high half to the lines; a remainder
+        # took 15 % longer. Where to read follows from it alone, so that reads overlap: had each to wait for
+        # the one before, a line of 16 MB would take 5 times as long (12.2 for 2.3 ns).
         chance ^= chance << np.uint64(13)
         chance ^= chance >> np.uint64(7)
         chance ^= chance << np.uint64(17)

@@ -94,6 +94,8 @@ def note(probe: Any, event: Any, n_times: Any) -> Any:
 @walk_overload(note)
 def _note(probe, event, n_times):  # type: ignore[no-untyped-def]
     if instance_class(probe) is not Recorder:
+        # Nothing at all: walks compile to the same instructions, in the same order, with these calls and
+        # without.
         return lambda probe, event, n_times: None
 
     def count(probe, event, n_times):  # type: ignore[no-untyped-def]
@@ -133,6 +135,8 @@ def store_slot(probe: Any, address: Any, value: Any) -> Any:
 def _store_slot(probe, address, value):  # type: ignore[no-untyped-def]
     def store(probe, address, value):  # type: ignore[no-untyped-def]
         note(probe, SLOT_STORE, 1)
+        # One store of 64 bits, as Xen's STRD is; and an atomic one, so that LLVM takes no slot from a
+        # register that it has just stored to memory: a walk reads each slot twice.
         store_once64(address, value)
 
     return store

@@ -96,8 +96,9 @@ def enter(tables, state, stream, zero, before):  # type: ignore[no-untyped-def]
         n_flushes += flush(before.flushed, before.flush_address, ONE, first)
         chance, worked = do_other_work(before.worked_on, before.n_touches, chance)
         work += worked
-        # A kernel has what it asks for at hand: the stream's own lines and page are no part of a lookup.
-        # One after the other, or LLVM would gather them.
+        # A kernel has what it asks for at hand: the stream's own lines and page are no part of a lookup. Left
+        # to the lookups, they made nine of them after a flush and other work 1.6 times as long in the tree
+        # and 1.7 times in the list. One after the other, or LLVM would gather them.
         for ask in before.asks:
             at_hand = stream[first + ask + (at_hand & zero)]
         start = ticks()
@@ -106,6 +107,8 @@ def enter(tables, state, stream, zero, before):  # type: ignore[no-untyped-def]
             entry, state = walk(tables, state, (), stream[first + ask])
             total += entry
         end = ticks()
+        # Signed: with nothing between, the second pair of stamps was closer by 26 ticks than the first in 4 %
+        # of 100000 trials.
         took[number] = np.int64(end - begin) - np.int64(begin - start)
     whole = ticks() - first_tick
     return Entered(total + (at_hand & zero), took, whole, n_flushes, work)

@@ -16,7 +16,7 @@ from p2mperf.designs.base import Load
 from p2mperf.designs.hap.audit_kernels import find_shown
 from p2mperf.designs.hap.layout import TablePlan
 from p2mperf.designs.hap.table import HapTable
-from p2mperf.designs.hap.view_kernels import MAPS_LEFT, N_MAPPED, N_REFUSED, Views
+from p2mperf.designs.hap.view_kernels import MAPS_LEFT, N_REFUSED, Views
 from p2mperf.errors import DoesNotFitError
 from p2mperf.guests.hap import P2mBit, P2mType
 from p2mperf.host.maps import n_maps_available
@@ -154,11 +154,6 @@ class HapWindows(Owned):
         """Where the windows are, without the room around them: address and length [bytes]."""
         self.area.require_open()
         return self.address(0), (self._firsts[-1] - self._firsts[0]) << PAGE_SHIFT
-
-    @property
-    def n_mmaps(self) -> int:
-        """Calls of mmap that changes have taken so far."""
-        return int(self._counts[N_MAPPED])
 
     @property
     def n_vmas(self) -> int:

@@ -7,12 +7,12 @@ nothing, and without it the same dozen lines would stand in each of the four des
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypedDict, Unpack
 
 from numpy.typing import ArrayLike
 
 from p2mperf.designs.arm.event_kernels import Recorder
-from p2mperf.designs.arm.stage2 import OPTIONS, Stage2Table, explain, predict_footprint
+from p2mperf.designs.arm.stage2 import Stage2Options, Stage2Table, explain, predict_footprint
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint, Load, Stretch
 from p2mperf.designs.explained import Explained
@@ -34,9 +34,24 @@ class _Held(Protocol):
 
     def page_table_bytes(self) -> int: ...
 
-    def _require(self, holds: Any, invariant: str) -> None: ...
+    def _require(self, holds: ArrayLike, invariant: str) -> None: ...
 
     def _frames(self, pfns: ArrayLike) -> Words: ...
+
+
+class ArmOptions(Stage2Options, total=False):
+    """What an ARM design may be built with, as `p2mperf.designs.arm.walk.ArmWalk` says."""
+
+    like: Stage2Door | None
+
+
+class OtherOptions(TypedDict, total=False):
+    """What changes no footprint but that of the window, which takes the same by name."""
+
+    domid: int
+    run_frames: int
+    checks: str
+    window: object
 
 
 class Stage2Door:
@@ -54,7 +69,7 @@ class Stage2Door:
 
     follows: ClassVar[str] = "Xen/ARM, November 2013"
     family: ClassVar[str] = "arm"
-    options: ClassVar[frozenset[str]] = OPTIONS
+    options: ClassVar[frozenset[str]] = ArmOptions.__optional_keys__
     extra_pages: ClassVar[dict[str, int]] = {}
     n_regions: ClassVar[int] = 1
     table: Stage2Table
@@ -67,7 +82,7 @@ class Stage2Door:
         n_regions: int | None = None,
         *,
         like: Stage2Door | None = None,
-        **options: Any,
+        **others: Unpack[OtherOptions],
     ) -> Footprint:
         """As `Design.predict_footprint`.
 
@@ -81,7 +96,7 @@ class Stage2Door:
             As `Stage2Table`.
         like : ARM design, optional
             Whose tables it takes: they are there already.
-        **options
+        **others
             Other options change nothing of it.
         """
         found = find_backing(backing, cls.family)
@@ -172,7 +187,13 @@ class Stage2Door:
         return recorder.counts()
 
 
-def hold_table(design: Design, extra_pages: Mapping[str, int], options: dict[str, Any]) -> Stage2Table:
+def hold_table(
+    design: Design,
+    extra_pages: Mapping[str, int],
+    *,
+    like: Stage2Door | None = None,
+    **options: Unpack[Stage2Options],
+) -> Stage2Table:
     """Make the table that a design will hold, to be closed with it.
 
     Parameters
@@ -181,8 +202,10 @@ def hold_table(design: Design, extra_pages: Mapping[str, int], options: dict[str
         Who asks for it.
     extra_pages : mapping of str to int
         As `Stage2Table`.
-    options : dict
-        As `Stage2Table`; ``like`` is a design that holds one.
+    like : ARM design, optional
+        Whose table's pages to use.
+    **options
+        As `Stage2Table`.
 
     Returns
     -------
@@ -193,7 +216,6 @@ def hold_table(design: Design, extra_pages: Mapping[str, int], options: dict[str
     BadInputError, DoesNotFitError
         As `Stage2Table`.
     """
-    like: Stage2Door | None = options.pop("like", None)
     if not isinstance(like, Stage2Door | None):
         raise BadInputError(f"{design.name} can be like an ARM design, not {shown(like)}")
     other = like.table if like is not None else None

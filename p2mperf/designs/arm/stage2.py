@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from operator import index
 from time import perf_counter_ns
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 
@@ -42,7 +42,13 @@ from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, round_up
 # Raises where something that must hold does not: `Design` has one.
 Require = Callable[[Any, str], None]
 
-OPTIONS = frozenset({"domid", "run_frames", "n_regions", "like"})
+
+class Stage2Options(TypedDict, total=False):
+    """How a table of its own is dealt out, as `Stage2Table` says."""
+
+    domid: int
+    run_frames: int
+    n_regions: int
 
 
 class Stage2Table(Owned):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from p2mperf.designs.arm.checks import FIRST_SLOT, Acceptance, require
-from p2mperf.designs.arm.door import Stage2Door, hold_table
+from p2mperf.designs.arm.door import ArmOptions, Stage2Door, hold_table
 from p2mperf.designs.arm.layout import ENTRIES, N_DOMAINS, plan_tables, third_frames
-from p2mperf.designs.arm.stage2 import OPTIONS
 from p2mperf.designs.arm.vlpt_kernels import VlptTables
 from p2mperf.designs.arm.window import VlptDomain, VlptWindow
 from p2mperf.designs.backing import Backing
@@ -58,7 +57,7 @@ class ArmVlpt(Stage2Door, Design):
     """
 
     name = "arm-vlpt"
-    options = OPTIONS | {"checks", "window"}
+    options = ArmOptions.__optional_keys__ | {"checks", "window"}
     follows = "xen-devel, live migration on Arndale v5 4/6 (2013)"
     extra_pages = VlptDomain.PAGES
     shows_any = frozenset(
@@ -73,12 +72,12 @@ class ArmVlpt(Stage2Door, Design):
         *,
         checks: str = "correct",
         window: VlptWindow | None = None,
-        **options: Any,
+        **options: Unpack[ArmOptions],
     ) -> None:
         super().__init__(guest, backing)
         self.checks = checks
         with self.building():
-            self.table = hold_table(self, self.extra_pages, options)
+            self.table = hold_table(self, self.extra_pages, **options)
             acceptance = judge(guest, checks)
             self.overruns = acceptance.overruns
             if not isinstance(window, VlptWindow | None):
@@ -100,7 +99,7 @@ class ArmVlpt(Stage2Door, Design):
         run_frames: int = 0,
         *,
         like: Stage2Door | None = None,
-        **options: Any,
+        **others: object,
     ) -> Footprint:
         require_guest(guest)
         backing, found = cls.backing_of(backing), judge(guest, checks)

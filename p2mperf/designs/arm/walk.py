@@ -6,11 +6,12 @@ a time through a hash of 1024 slots of 2 MiB per CPU. 64-bit Xen maps all RAM, a
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from p2mperf.designs.arm.door import Stage2Door, hold_table
+from p2mperf.designs.arm.door import ArmOptions, Stage2Door, hold_table
 from p2mperf.designs.arm.stage2 import Require, Stage2Table
 from p2mperf.designs.arm.walk_kernels import COUNT_SHIFT, MAX_COUNT, DirectTables, WalkTables
 from p2mperf.designs.backing import Backing
@@ -59,7 +60,7 @@ class _Slotted(Protocol):
     table: Stage2Table
     slots: MapSlots
 
-    def _require(self, holds: Any, invariant: str) -> None: ...
+    def _require(self, holds: ArrayLike, invariant: str) -> None: ...
 
 
 class SlotDoor:
@@ -85,9 +86,9 @@ class SlotDoor:
         self.slots.audit(self._require)
 
 
-def hold_slots(design: Design, options: dict[str, Any]) -> tuple[Stage2Table, MapSlots]:
+def hold_slots(design: Design, **options: Unpack[ArmOptions]) -> tuple[Stage2Table, MapSlots]:
     """Make the table that a design will hold, and map slots beside it; `options` as `hold_table`."""
-    table = hold_table(design, MapSlots.PAGES, options)
+    table = hold_table(design, MapSlots.PAGES, **options)
     return table, MapSlots(table)
 
 
@@ -120,10 +121,13 @@ class ArmWalk(SlotDoor, Stage2Door, Design):
 
     name = "arm-walk"
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[ArmOptions]
+    ) -> None:
         super().__init__(guest, backing)
+        options.setdefault("n_regions", self.n_regions)
         with self.building():
-            self.table, self.slots = hold_slots(self, {"n_regions": self.n_regions, **options})
+            self.table, self.slots = hold_slots(self, **options)
             self.tables = self.slots.tables
 
 
@@ -141,10 +145,13 @@ class ArmWalkThrashing(SlotDoor, Stage2Door, Design):
     name = "arm-walk-thrashing"
     n_regions = 4
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[ArmOptions]
+    ) -> None:
         super().__init__(guest, backing)
+        options.setdefault("n_regions", self.n_regions)
         with self.building():
-            self.table, self.slots = hold_slots(self, {"n_regions": self.n_regions, **options})
+            self.table, self.slots = hold_slots(self, **options)
             self.tables = self.slots.tables
 
 
@@ -168,9 +175,12 @@ class ArmWalkDirect(Stage2Door, Design):
 
     name = "arm-walk-direct"
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[ArmOptions]
+    ) -> None:
         super().__init__(guest, backing)
+        options.setdefault("n_regions", self.n_regions)
         with self.building():
-            self.table = hold_table(self, self.extra_pages, {"n_regions": self.n_regions, **options})
+            self.table = hold_table(self, self.extra_pages, **options)
             values = (self.table.root_address, self.table.direct_base, guest.geometry.max_frames)
             self.tables = DirectTables(*map(np.uint64, values))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,9 +28,16 @@ from p2mperf.memory.pool import PagePool
 from p2mperf.tables import m2p
 from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, round_up
 
-OPTIONS = frozenset({"hap_2mb", "hap_1gb", "pool_pages"})
 _MISSING = P2mType.MMIO_DM.name.lower()
 _DUMP_CHUNK = 1 << 20  # frames at once
+
+
+class HapOptions(TypedDict, total=False):
+    """What a HAP design may be built with, as `p2mperf.designs.hap.walk.HapWalk` says."""
+
+    hap_2mb: bool | None
+    hap_1gb: bool | None
+    pool_pages: int | None
 
 
 class _Held(Translating, Protocol):
@@ -54,7 +61,7 @@ class HapDoor:
 
     follows: ClassVar[str] = "Xen 4.1"
     family: ClassVar[str] = "hap"
-    options: ClassVar[frozenset[str]] = OPTIONS
+    options: ClassVar[frozenset[str]] = HapOptions.__optional_keys__
     switches: ClassVar[Switches] = Switches()
     has_windows: ClassVar[bool] = False
     table: HapTable
@@ -66,7 +73,7 @@ class HapDoor:
         backing: str | Backing = "kernel",
         hap_2mb: bool | None = None,
         hap_1gb: bool | None = None,
-        **options: Any,
+        **others: object,
     ) -> Footprint:
         """As `Design.predict_footprint`.
 
@@ -78,7 +85,7 @@ class HapDoor:
             Page sizes of the views.
         hap_2mb, hap_1gb : bool, optional
             As `Switches`; default: the design's own.
-        **options
+        **others
             Other options change nothing of it.
         """
         found = find_backing(backing, cls.family)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +12,7 @@ from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load, Stretch, translated
 from p2mperf.designs.hap.audit import check_table, check_ways
 from p2mperf.designs.hap.changing import ChangeDoor
-from p2mperf.designs.hap.door import HapDoor, hold_table
+from p2mperf.designs.hap.door import HapDoor, HapOptions, hold_table
 from p2mperf.designs.hap.layout import Switches
 from p2mperf.designs.hap.linear_kernels import LinearTables64, LinearTablesNonPae, LinearTablesPae
 from p2mperf.designs.hap.table import HapTable
@@ -21,7 +22,12 @@ from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 
-_BY_LEVELS: dict[int, Any] = {4: LinearTables64, 3: LinearTablesPae, 2: LinearTablesNonPae}
+_Tables = LinearTables64 | LinearTablesPae | LinearTablesNonPae
+_BY_LEVELS: dict[int, Callable[..., _Tables]] = {
+    4: LinearTables64,
+    3: LinearTablesPae,
+    2: LinearTablesNonPae,
+}
 
 
 class _Shown(Protocol):
@@ -102,7 +108,9 @@ class LinearDoor:
         check_ways(self.table, walk_tables(self.table), self.tables, self._require)
 
 
-def show_table(design: Design, usual: Switches, options: dict[str, Any]) -> tuple[HapTable, HapWindows, Any]:
+def show_table(
+    design: Design, usual: Switches, **options: Unpack[HapOptions]
+) -> tuple[HapTable, HapWindows, _Tables]:
     """Make a table and windows over it that a design will hold, and what lookups take.
 
     Parameters
@@ -111,7 +119,7 @@ def show_table(design: Design, usual: Switches, options: dict[str, Any]) -> tupl
         Who asks for it.
     usual : Switches
         What is not asked for.
-    options : dict
+    **options
         As `p2mperf.designs.hap.door.hold_table`.
     """
     shape = design.guest.geometry
@@ -145,10 +153,12 @@ class HapLinear(LinearDoor, ChangeDoor, HapDoor, Design):
 
     name = "hap-linear"
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[HapOptions]
+    ) -> None:
         super().__init__(guest, backing)
         with self.building():
-            self.table, self.windows, self.tables = show_table(self, self.switches, options)
+            self.table, self.windows, self.tables = show_table(self, self.switches, **options)
 
 
 class HapLinear2m(LinearDoor, ChangeDoor, HapDoor, Design):
@@ -163,10 +173,12 @@ class HapLinear2m(LinearDoor, ChangeDoor, HapDoor, Design):
     name = "hap-linear-2m"
     switches = Switches(hap_1gb=False)
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[HapOptions]
+    ) -> None:
         super().__init__(guest, backing)
         with self.building():
-            self.table, self.windows, self.tables = show_table(self, self.switches, options)
+            self.table, self.windows, self.tables = show_table(self, self.switches, **options)
 
 
 class HapLinear4k(LinearDoor, ChangeDoor, HapDoor, Design):
@@ -181,7 +193,9 @@ class HapLinear4k(LinearDoor, ChangeDoor, HapDoor, Design):
     name = "hap-linear-4k"
     switches = Switches(hap_2mb=False, hap_1gb=False)
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[HapOptions]
+    ) -> None:
         super().__init__(guest, backing)
         with self.building():
-            self.table, self.windows, self.tables = show_table(self, self.switches, options)
+            self.table, self.windows, self.tables = show_table(self, self.switches, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +11,7 @@ from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load, Stretch
 from p2mperf.designs.hap.audit import check_table, check_ways
 from p2mperf.designs.hap.changing import ChangeDoor
-from p2mperf.designs.hap.door import HapDoor, hold_table
+from p2mperf.designs.hap.door import HapDoor, HapOptions, hold_table
 from p2mperf.designs.hap.layout import Switches
 from p2mperf.designs.hap.table import HapTable
 from p2mperf.designs.hap.walking import walk_tables
@@ -88,7 +88,9 @@ class HapWalk(WalkDoor, ChangeDoor, HapDoor, Design):
 
     name = "hap-walk"
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[HapOptions]
+    ) -> None:
         super().__init__(guest, backing)
         with self.building():
             self.table = hold_table(self, self.switches, **options)
@@ -107,7 +109,9 @@ class HapWalk2m(WalkDoor, ChangeDoor, HapDoor, Design):
     name = "hap-walk-2m"
     switches = Switches(hap_1gb=False)
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[HapOptions]
+    ) -> None:
         super().__init__(guest, backing)
         with self.building():
             self.table = hold_table(self, self.switches, **options)
@@ -126,7 +130,9 @@ class HapWalk4k(WalkDoor, ChangeDoor, HapDoor, Design):
     name = "hap-walk-4k"
     switches = Switches(hap_2mb=False, hap_1gb=False)
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(
+        self, guest: Guest, backing: str | Backing = "kernel", **options: Unpack[HapOptions]
+    ) -> None:
         super().__init__(guest, backing)
         with self.building():
             self.table = hold_table(self, self.switches, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from p2mperf.errors import BadInputError, known
 from p2mperf.units import GIB, PAGE_SHIFT, PAGE_SIZE, format_size
 
 Words = NDArray[np.uint64]
+Entries = NDArray[np.uint64 | np.uint32]  # as they stand in a table
 
 
 class Kind(IntEnum):
@@ -92,7 +92,7 @@ class Geometry:
         return self.entry_bits // 8
 
     @property
-    def dtype(self) -> type[np.unsignedinteger[Any]]:
+    def dtype(self) -> type[np.uint64] | type[np.uint32]:
         return np.uint64 if self.entry_bits == 64 else np.uint32
 
     @property

@@ -131,7 +131,7 @@ class Runs:
         """Only the runs of these kinds."""
         return self.take(np.isin(self.kind, kinds))
 
-    def take(self, index: Any) -> Runs:
+    def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> Runs:
         """Only the runs that `index` selects."""
         return Runs(self.first_pfn[index], self.n_frames[index], self.kind[index], self.first_mfn[index])
 

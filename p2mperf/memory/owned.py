@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, NoReturn, Protocol
+from typing import ClassVar, NoReturn, Protocol
 
 from numpy.typing import NDArray
 
@@ -111,14 +111,14 @@ class Mapped(Owned):
             raise ClosedError(f"this {type(owner).__name__} is closed: build the design again")
         return owner.mapped
 
-    def view(self, offset: int, n_bytes: int, dtype: Any) -> NDArray[Any]:
+    def view(self, offset: int, n_bytes: int, dtype: type[vm.Word]) -> NDArray[vm.Word]:
         """Look at a part of it as an array, which keeps all of it mapped.
 
         Parameters
         ----------
         offset, n_bytes : int
             The part [bytes].
-        dtype : dtype
+        dtype : type of numpy
             Type of a word.
 
         Returns

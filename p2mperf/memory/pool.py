@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -232,14 +231,14 @@ class PagePool(Owned):
         frame = (address - self.base) >> PAGE_SHIFT
         return frame if 0 <= frame < self.n_frames else -1
 
-    def words(self, first: int, dtype: Any, n_frames: int = 1) -> NDArray[Any]:
+    def words(self, first: int, dtype: type[vm.Word], n_frames: int = 1) -> NDArray[vm.Word]:
         """View frames [first, first + n_frames) through the direct map.
 
         Parameters
         ----------
         first : int
             First frame.
-        dtype : dtype
+        dtype : type of numpy
             Type of a word.
         n_frames : int
             How many frames.
@@ -260,7 +259,7 @@ class PagePool(Owned):
             raise ClosedError(_CLOSED)
         return mapped.view(first << PAGE_SHIFT, n_frames << PAGE_SHIFT, dtype)
 
-    def pages(self, dtype: Any) -> NDArray[Any]:
+    def pages(self, dtype: type[vm.Word]) -> NDArray[vm.Word]:
         """View the whole direct map as one row of words a frame, shape (n_frames, words a page)."""
         return self.words(0, dtype, self.n_frames).reshape(self.n_frames, -1)
 

@@ -6,7 +6,7 @@ import ctypes
 import errno
 import mmap as _mmap
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ MADV_HUGEPAGE = 14
 MADV_POPULATE_READ = 22
 MADV_POPULATE_WRITE = 23
 MADV_COLLAPSE = 25
+
+Word = TypeVar("Word", bound=np.generic)
 
 READ = _mmap.PROT_READ
 READ_WRITE = _mmap.PROT_READ | _mmap.PROT_WRITE
@@ -168,14 +170,14 @@ def populate(address: int, n_bytes: int, write: bool = False) -> None:
                 byte.value = found
 
 
-def view(address: int, n_bytes: int, dtype: Any, keeping: object = None) -> NDArray[Any]:
+def view(address: int, n_bytes: int, dtype: type[Word], keeping: object = None) -> NDArray[Word]:
     """Look at memory as an array.
 
     Parameters
     ----------
     address, n_bytes : int
         Range [bytes]; it must stay mapped as long as the array is used.
-    dtype : dtype
+    dtype : type of numpy
         Type of a word.
     keeping : object, optional
         Lives as long as the array and whatever is sliced from it.

@@ -6,8 +6,6 @@ order. Linux' p2m list (commit 054954eb051f), the VLPT of Xen/ARM and the RO_MPT
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -246,7 +244,7 @@ class Window(Owned):
         """Address of a page of the area."""
         return self.base + (page << PAGE_SHIFT)
 
-    def words(self, dtype: Any) -> NDArray[Any]:
+    def words(self, dtype: type[vm.Word]) -> NDArray[vm.Word]:
         """View the whole area as one array, which keeps it mapped; it must not be read where it traps."""
         self.require_open()
         mapped = self.mapped

@@ -285,14 +285,14 @@ def _view(task: Task, window: Window, first_page: int, n_pages: int) -> NDArray[
     return np.ndarray(n_pages * PAGE_SIZE // task.entry_bytes, _dtype(task), memoryview(buffer))
 
 
-def _dtype(task: Task) -> np.dtype[np.uint32] | np.dtype[np.uint64]:
+def _dtype(task: Task) -> type[np.uint32] | type[np.uint64]:
     import numpy as np
 
-    return np.dtype(np.uint32) if task.entry_bytes == 4 else np.dtype(np.uint64)
+    return np.uint32 if task.entry_bytes == 4 else np.uint64
 
 
 def _invalid(task: Task) -> np.uint32 | np.uint64:
-    return _dtype(task).type((1 << 8 * task.entry_bytes) - 1)
+    return _dtype(task)((1 << 8 * task.entry_bytes) - 1)
 
 
 def _fail_to_build(task: Task) -> dict[str, object]:

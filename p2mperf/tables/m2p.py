@@ -6,13 +6,10 @@ pages their own memory is on.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from p2mperf.errors import ClosedError
-from p2mperf.guests.geometry import Kind, Words
+from p2mperf.guests.geometry import Entries, Kind, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.host.memory import require_memory
 from p2mperf.memory.owned import Mapped, Owned, Process, require_own_process
@@ -46,7 +43,7 @@ class M2p(Owned):
 
     def __init__(self, guest: Guest) -> None:
         self.n_frames = guest.machine.n_frames
-        self._dtype: Any = guest.geometry.dtype
+        self._dtype = guest.geometry.dtype
         self.memory_bytes = predict_bytes(guest)
         require_memory(self.memory_bytes, f"the m2p of {guest.name}", "take a smaller guest")
         # A file of its own: anonymous memory would merge with its neighbours, and hide on which pages it is.
@@ -60,7 +57,7 @@ class M2p(Owned):
         step = np.ones(ram.n_frames.size, self._dtype)
         fill_runs(words, ram.first_mfn, ram.n_frames, ram.first_pfn.astype(self._dtype), step)
 
-    def words(self) -> NDArray[Any]:
+    def words(self) -> Entries:
         """View the entries, shape (n_frames,), which keeps them mapped."""
         mapped = self.mapped
         if mapped is None:

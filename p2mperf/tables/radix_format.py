@@ -70,7 +70,7 @@ class Radix:
     address_mask: int = 2**64 - PAGE_SIZE
 
     @property
-    def dtype(self) -> type[np.unsignedinteger[Any]]:
+    def dtype(self) -> type[np.uint64] | type[np.uint32]:
         return np.uint64 if self.slot_bytes == 8 else np.uint32
 
     def n_frames(self, level: Level) -> int:

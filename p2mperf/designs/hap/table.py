@@ -254,7 +254,7 @@ class HapTable(Owned):
             self._pool_pages = n_pages
             self.tally[POOL_LEFT] = n_pages - n_used
 
-    def change(self, kernel: Callable[..., int], n: int, *arguments: Any) -> Flags:
+    def change(self, kernel: Callable[..., int], n: int, *arguments: object) -> Flags:
         """Let compiled code make changes one after the other, with pages at hand as it wants them.
 
         Parameters

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol, TypedDict
 
-from numpy.typing import NDArray
-
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.pv.life import Life
 from p2mperf.designs.pv.reading import Readable
+from p2mperf.guests.geometry import Entries
 
 
 class LeafOptions(TypedDict, total=False):
@@ -18,7 +17,7 @@ class LeafOptions(TypedDict, total=False):
 
     above: str
     run_frames: int
-    boot_list: NDArray[Any] | None
+    boot_list: Entries | None
     quirks: Iterable[str]
     n_spare: int | None
     m2p_override: bool

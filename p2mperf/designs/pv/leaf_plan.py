@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError
 from p2mperf.guests.frames import as_array
-from p2mperf.guests.geometry import Geometry, Kind
+from p2mperf.guests.geometry import Entries, Geometry, Kind
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.runs import Runs
 from p2mperf.tables.fill_kernels import fill_runs, mark_kinds
@@ -54,7 +53,7 @@ class LeafPlan:
         """Position of each private leaf among the private ones, in pfn order; meaningless for others."""
         return np.cumsum(self.state == Leaf.PRIVATE) - 1
 
-    def fill(self, out: NDArray[Any]) -> None:
+    def fill(self, out: Entries) -> None:
         """Write the entries of all private leaves, packed one after the other.
 
         Parameters
@@ -94,14 +93,14 @@ class ListedLeaves(LeafPlan):
         Entries of all memory there is, from pfn 0.
     """
 
-    boot_list: NDArray[Any]
+    boot_list: Entries
 
-    def fill(self, out: NDArray[Any]) -> None:
+    def fill(self, out: Entries) -> None:
         out[: self.boot_list.size] = self.boot_list
         out[self.boot_list.size :] = self.geometry.invalid
 
 
-def copied(plan: LeafPlan, guest: Guest, boot_list: NDArray[Any]) -> ListedLeaves:
+def copied(plan: LeafPlan, guest: Guest, boot_list: Entries) -> ListedLeaves:
     """Plan the same leaves, copied from a flat list.
 
     Parameters

@@ -8,9 +8,7 @@ arch/x86/mm/pageattr.c, 3.19).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol, Unpack
-
-from numpy.typing import NDArray
+from typing import ClassVar, Protocol, Unpack
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint
@@ -25,6 +23,7 @@ from p2mperf.designs.pv.listing import ListDoor, Listed
 from p2mperf.designs.pv.quirks import LIST_QUIRKS, checked_quirks, misname_at_boot
 from p2mperf.designs.pv.reading import ReadDoor, open_store
 from p2mperf.designs.pv.showing import InWindow
+from p2mperf.guests.geometry import Entries
 from p2mperf.guests.guest import Guest
 
 
@@ -67,7 +66,7 @@ class LinearDoor:
         limit: str | int = 0,
         invalidated: bool = True,
         quirks: Iterable[str] = (),
-        **others: Any,
+        **others: object,
     ) -> Footprint:
         """As `Design.predict_footprint`.
 
@@ -93,7 +92,7 @@ def grow_list(
     *,
     above: str = "identity",
     run_frames: int = 0,
-    boot_list: NDArray[Any] | None = None,
+    boot_list: Entries | None = None,
     quirks: Iterable[str] = (),
     n_spare: int | None = None,
     m2p_override: bool = False,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Stretch
@@ -16,6 +13,7 @@ from p2mperf.designs.pv.list_tables import ListTables
 from p2mperf.designs.pv.listing import ListDoor
 from p2mperf.designs.pv.reading import ReadDoor, open_store
 from p2mperf.errors import BadInputError
+from p2mperf.guests.geometry import Entries
 from p2mperf.guests.guest import Guest
 from p2mperf.tables.m2p import predict_bytes
 from p2mperf.units import PAGE_SHIFT
@@ -52,7 +50,7 @@ class PvLinearNested(ListDoor, ReadDoor, Design):
         *,
         above: str = "identity",
         run_frames: int = 0,
-        boot_list: NDArray[Any] | None = None,
+        boot_list: Entries | None = None,
         limit: str | int = 0,
         invalidated: bool = True,
     ) -> None:
@@ -88,7 +86,7 @@ class PvLinearNested(ListDoor, ReadDoor, Design):
         above: str = "identity",
         limit: str | int = 0,
         invalidated: bool = True,
-        **others: Any,
+        **others: object,
     ) -> Footprint:
         cls.check_options(others)
         plan = plan_list(guest, above, limit, invalidated)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Footprint
@@ -24,7 +22,7 @@ from p2mperf.designs.pv.boot_kernels import classify_list
 from p2mperf.designs.pv.leaf_plan import Leaf, LeafPlan, copied, extend_above, kinds_by_leaf
 from p2mperf.errors import BadInputError
 from p2mperf.guests.e820 import most_balloonable, shared_with_extra
-from p2mperf.guests.geometry import Kind
+from p2mperf.guests.geometry import Entries, Kind
 from p2mperf.guests.guest import Guest, require_guest
 from p2mperf.guests.runs import Runs
 from p2mperf.memory.window import n_runs
@@ -92,7 +90,7 @@ def _rounded_out(guest: Guest) -> Runs:
     return Runs(cut.first_pfn, cut.n_frames, kind, cut.first_mfn)
 
 
-def classified(plan: LeafPlan, guest: Guest, boot_list: NDArray[Any]) -> LeafPlan:
+def classified(plan: LeafPlan, guest: Guest, boot_list: Entries) -> LeafPlan:
     """Plan the same leaves, copied from a flat list: look through the whole area for what can be shared.
 
     Parameters

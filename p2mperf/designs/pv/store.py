@@ -18,7 +18,7 @@ from p2mperf.designs.pv.entry_kernels import EntryFormat, EntryFormat32, EntryFo
 from p2mperf.designs.pv.leaf_kernels import invert_leaves, store_slots
 from p2mperf.designs.pv.leaf_plan import Flags, Leaf, LeafPlan
 from p2mperf.errors import BadInputError
-from p2mperf.guests.geometry import Words
+from p2mperf.guests.geometry import Entries, Words
 from p2mperf.guests.guest import Guest
 from p2mperf.memory.owned import Mapped, Owned
 from p2mperf.memory.pool import Frames, PagePool
@@ -240,7 +240,7 @@ class LeafStore(Owned):
         """First frame of each leaf."""
         return leaves.astype(np.uint64) << self.form.leaf_shift
 
-    def invert(self, m2p: Words) -> None:
+    def invert(self, m2p: Entries) -> None:
         """Write the pfn of every plain mfn in private leaves into a table by mfn."""
         m2p[:] = self.guest.geometry.invalid
         pages = self.pool.pages(self.guest.geometry.dtype)

@@ -7,7 +7,7 @@ leaf looks all INVALID to them, and a shared mid looks missing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from p2mperf.designs.pv.leaf_plan import Leaf
 from p2mperf.designs.pv.quirks import BugError
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.errors import AuditError, BadInputError, DoesNotFitError
-from p2mperf.guests.geometry import Kind, Words
+from p2mperf.guests.geometry import Entries, Kind, Words
 from p2mperf.memory.owned import Owned
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.radix import read_back
@@ -32,6 +32,7 @@ _INFO = np.dtype(
     ]
 )
 TOO_LARGE = 2**64 - 1
+_OneOrMore = TypeVar("_OneOrMore", int, Frames)
 
 
 class ToolsView(Owned):
@@ -82,9 +83,10 @@ class ToolsView(Owned):
         self.rebuild()
 
     @property
-    def info(self) -> Any:
+    def info(self) -> np.void:
         """The fields of arch_shared_info, as one record."""
-        return self._store.pool.words(self._info_page, np.uint8)[: _INFO.itemsize].view(_INFO)[0]
+        record: np.void = self._store.pool.words(self._info_page, np.uint8)[: _INFO.itemsize].view(_INFO)[0]
+        return record
 
     @property
     def n_entries(self) -> int:
@@ -105,14 +107,14 @@ class ToolsView(Owned):
         in_use = (int(private[-1]) + 1) * self.shape.leaf_frames if private.size else 0
         return max(round_up(max(int(ends[-1]), guest.n_boot_pages), self.shape.leaf_frames), in_use)
 
-    def _words(self, frame: int) -> NDArray[Any]:
+    def _words(self, frame: int) -> Entries:
         return self._store.pool.words(frame, self.shape.dtype)
 
-    def mfn_of(self, frames: Any) -> Any:
+    def mfn_of(self, frames: _OneOrMore) -> _OneOrMore:
         """Machine frame of pool frames."""
         return frames + self.first_mfn
 
-    def _frame_of(self, mfns: NDArray[Any]) -> Frames:
+    def _frame_of(self, mfns: Entries | Frames) -> Frames:
         frames = mfns.astype(np.int64) - self.first_mfn
         if ((frames < 0) | (frames >= self._store.pool.n_frames)).any():
             name = self._store.guest.name
@@ -148,7 +150,7 @@ class ToolsView(Owned):
         self.first_mfn += n_frames
         self.rebuild()
 
-    def _pointer(self, frames: Any) -> Any:
+    def _pointer(self, frames: _OneOrMore) -> _OneOrMore:
         base = self._store.pool.base if self.shape.entry_bits == 64 else 0
         return (frames << 12) + base
 

@@ -6,10 +6,9 @@ Two pointers and an entry are loaded one after the other: see `tree_kernels`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Unpack
+from typing import ClassVar, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load, Stretch
@@ -34,7 +33,7 @@ from p2mperf.designs.pv.tree_plan import (
     tree_sharing,
 )
 from p2mperf.guests.frames import word
-from p2mperf.guests.geometry import Kind, above_mask
+from p2mperf.guests.geometry import Entries, Kind, above_mask
 from p2mperf.guests.guest import Guest
 from p2mperf.tables.radix import RadixTable
 from p2mperf.units import HUGE_SIZE, PAGE_SIZE, format_size, round_up
@@ -88,7 +87,7 @@ class TreeDoor:
         above: str = "identity",
         max_domain_pages: int | None = None,
         limit: str | int = 0,
-        **others: Any,
+        **others: object,
     ) -> Footprint:
         """As `Design.predict_footprint`.
 
@@ -133,7 +132,7 @@ def grow_tree(
     *,
     above: str = "identity",
     run_frames: int = 0,
-    boot_list: NDArray[Any] | None = None,
+    boot_list: Entries | None = None,
     quirks: Iterable[str] = (),
     n_spare: int | None = None,
     m2p_override: bool = False,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from p2mperf.designs.pv.store import LeafStore
-from p2mperf.guests.geometry import Words
+from p2mperf.guests.geometry import Entries, Words
 from p2mperf.memory.owned import Mapped, Owned
 from p2mperf.tables.m2p import M2p, Overrides
 
@@ -51,7 +48,7 @@ class WayBack(Owned):
                     self._m2p = table
         return self._m2p
 
-    def words(self) -> NDArray[Any]:
+    def words(self) -> Entries:
         """What writing must keep in step; empty as long as nobody has asked for the table."""
         return self._m2p.words() if self._m2p else np.zeros(0, self._store.guest.geometry.dtype)
 

@@ -45,11 +45,13 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         Rows walk ("guest", "xen"), column (place in the drawing), page (what is read), pool_frame (of a page
         that both walks read, else -1), index, entry (the word read), shared, gfn.
     """
+    import numpy as np
+
     from p2mperf.designs.arm.vlpt import ArmVlpt
 
     gfn = FIRST << 18 | SECOND << 9 | THIRD
     with ArmVlpt(Guest.plain(MEMORY, geometry="lpae")) as p2m:
-        words = p2m.pool.pages("u8")
+        words = p2m.pool.pages(np.uint64)
         root = int(p2m.root_words()[FIRST])
         slot = int(p2m.window.second[64 + FIRST])
         second = int(p2m.table.decode(p2m.window.second[64 + FIRST : 65 + FIRST])[0])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from p2mperf.designs import find
+from p2mperf.designs.backing import KERNEL
 from p2mperf.designs.base import Design
 from p2mperf.guests.guest import Guest
 from p2mperf.host.memory import require_memory
 
 
-def built(design: str, guest: Guest, **options: Any) -> Design:
+def built(design: str, guest: Guest, **options: object) -> Design:
     """Build a design's tables on the pages that its family's system has.
 
     Parameters
@@ -36,6 +35,6 @@ def built(design: str, guest: Guest, **options: Any) -> Design:
     """
     kind = find(design)
     kind.check_options(options)
-    footprint = kind.predict_footprint(guest, **options)
+    footprint = kind.predict_footprint(guest, KERNEL, **options)
     require_memory(footprint.memory_bytes + footprint.page_table_bytes, f"{design} of {guest.name}")
-    return kind(guest, **options)
+    return kind(guest, KERNEL, **options)

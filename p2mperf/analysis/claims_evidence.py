@@ -6,12 +6,13 @@ in its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from p2mperf.control import CONTROL
 from p2mperf.shipped import REPLAYS, shipped
+from p2mperf.sizing.shapes import DEFAULT_DESIGN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from p2mperf.designs.arm.posted_defects import Outcome
     from p2mperf.designs.arm.vlpt import ArmVlpt
     from p2mperf.designs.arm.walk import ArmWalk
-    from p2mperf.designs.base import Design
+    from p2mperf.designs.hap.door import HapOptions
+    from p2mperf.designs.hap.linear import HapLinear
     from p2mperf.designs.hap.walk import HapWalk
-    from p2mperf.designs.pv.linear import PvLinear
+    from p2mperf.designs.pv.linear import ListOptions, PvLinear
     from p2mperf.designs.pv.scenarios import P2m, Step
-    from p2mperf.designs.pv.tree import PvTree
+    from p2mperf.designs.pv.tree import PvTree, TreeOptions
     from p2mperf.guests.geometry import Geometry
     from p2mperf.guests.guest import Guest
     from p2mperf.model.nested_cases import NestedCase
@@ -118,13 +120,13 @@ class Evidence:
 
     # ---- built and read back ----
 
-    def tree(self, guest: Guest, **options: Any) -> PvTree:
+    def tree(self, guest: Guest, **options: Unpack[TreeOptions]) -> PvTree:
         """Build the tree of 3.18; `options` as `PvTree`."""
         from p2mperf.designs.pv.tree import PvTree
 
         return PvTree(guest, **options)
 
-    def linear(self, guest: Guest, **options: Any) -> PvLinear:
+    def linear(self, guest: Guest, **options: Unpack[ListOptions]) -> PvLinear:
         """Build the list of 3.19; `options` as `PvLinear`."""
         from p2mperf.designs.pv.linear import PvLinear
 
@@ -136,13 +138,13 @@ class Evidence:
 
         return run_scenario(name, p2m)
 
-    def walk(self, guest: Guest, **options: Any) -> HapWalk:
+    def walk(self, guest: Guest, **options: Unpack[HapOptions]) -> HapWalk:
         """Build a p2m with superpages, read by its tables; `options` as `HapWalk`."""
         from p2mperf.designs.hap.walk import HapWalk
 
         return HapWalk(guest, **options)
 
-    def windows(self, guest: Guest, **options: Any) -> Design:
+    def windows(self, guest: Guest, **options: Unpack[HapOptions]) -> HapLinear:
         """Build a p2m with superpages, read through windows; `options` as `HapLinear`."""
         from p2mperf.designs.hap.linear import HapLinear
 
@@ -168,17 +170,42 @@ class Evidence:
 
         return find_geometry(name)
 
-    def limits(self, guest_memory: str | None = None, **settings: Any) -> Answer:
-        """Say how large a list may be; `settings` as `p2mperf.limits`."""
+    def limits(
+        self,
+        guest_memory: str | None = None,
+        *,
+        entry_bits: int | None = None,
+        geometry: str | None = None,
+        design: str = DEFAULT_DESIGN,
+        without: Iterable[str] = (),
+        **settings: str | int | None,
+    ) -> Answer:
+        """Say how large a list may be.
+
+        Parameters
+        ----------
+        guest_memory, entry_bits, geometry, design, without, **settings
+            As `p2mperf.limits`.
+        """
         from p2mperf.sizing import limits
 
-        return limits(guest_memory, **settings)
+        return limits(
+            guest_memory, entry_bits=entry_bits, geometry=geometry, design=design, without=without, **settings
+        )
 
-    def populate(self, guest_memory: str, policy: str, **options: Any) -> Populated:
-        """Give a HAP guest its memory; `options` as `p2mperf.populate`."""
+    def populate(
+        self, guest_memory: str, policy: str, *, fragmentation: float = 0.0, demand_4k: bool = False
+    ) -> Populated:
+        """Give a HAP guest its memory.
+
+        Parameters
+        ----------
+        guest_memory, policy, fragmentation, demand_4k
+            As `p2mperf.populate`.
+        """
         from p2mperf.populating.populate import populate
 
-        return populate(guest_memory, policy, **options)
+        return populate(guest_memory, policy, fragmentation=fragmentation, demand_4k=demand_4k)
 
     @cached_property
     def references(self) -> list[NestedCase]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 
@@ -17,6 +16,7 @@ from p2mperf.streams import make_stream
 EXAMPLE = "dom0-64-e820"
 # So many lookups of a stream are walked: their mean is within a few hundredths of a load then.
 N_WALKED = 2000
+OF_A_CELL = ["guest", "stream", "hole_fraction", "identity_fraction", "hole_pattern"]
 
 
 def loads_by_kind(designs: Sequence[str]) -> pd.DataFrame:
@@ -48,31 +48,27 @@ def loads_by_kind(designs: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(counts, index=list(frames))
 
 
-def mean_loads(design: str, cell: Any) -> float:
+def mean_loads(
+    design: str, guest: str, stream: str, hole_fraction: float, identity_fraction: float, hole_pattern: str
+) -> float:
     """Count the loads of a lookup on average, over the stream that a cell was measured over.
 
     Parameters
     ----------
     design : str
         Whose tables are built.
-    cell : namedtuple
-        A row of a summary: a guest, a stream, and the shares of it that leave RAM.
+    guest, stream, hole_fraction, identity_fraction, hole_pattern
+        What the cell is of, by the names of its columns: `OF_A_CELL`.
 
     Returns
     -------
     float
         NaN where the cell is of a guest that cannot be built by its name.
     """
-    guest = _guest_of(cell)
-    if guest is None:
+    if guest not in ALL_PRESETS:  # guests with holes are presets where they are ours
         return float("nan")
-    shares = (float(cell.hole_fraction), float(cell.identity_fraction), str(cell.hole_pattern))
-    return _mean_loads(design, guest, str(cell.stream), shares)
-
-
-def _guest_of(cell: Any) -> str | None:
-    """A preset's name; guests with holes are presets where they are ours."""
-    return str(cell.guest) if cell.guest in ALL_PRESETS else None
+    shares = (float(hole_fraction), float(identity_fraction), str(hole_pattern))
+    return _mean_loads(design, str(guest), str(stream), shares)
 
 
 @lru_cache(maxsize=256)

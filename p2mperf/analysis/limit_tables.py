@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
 
 from p2mperf.errors import in_a_row
 from p2mperf.sizing.answer import limits
 from p2mperf.sizing.registry import CONFIDENCE, every_limit
+from p2mperf.sizing.shapes import DEFAULT_DESIGN
 from p2mperf.sizing.table import table
 from p2mperf.units import parse_size
 
 SPLITS = ("3:1", "2:2")
 
 
-def limits_by_size(sizes: Iterable[str | int], **options: Any) -> pd.DataFrame:
-    """Answer for guests of many sizes, at both widths.
+def limits_by_size(
+    sizes: Iterable[str | int],
+    widths: Iterable[int] = (64, 32),
+    *,
+    geometry: str | None = None,
+    design: str = DEFAULT_DESIGN,
+    without: Iterable[str] = (),
+    **settings: str | int | None,
+) -> pd.DataFrame:
+    """Answer for guests of many sizes, at both widths unless told otherwise.
 
     Parameters
     ----------
     sizes : iterable of str or int
         Guest sizes, such as "43G".
-    **options
-        Further arguments of `p2mperf.limits`.
+    widths : iterable of int
+        Entry widths to ask for, each with every size [bits].
+    geometry, design, without, **settings
+        As `p2mperf.limits`.
 
     Returns
     -------
@@ -42,12 +52,19 @@ def limits_by_size(sizes: Iterable[str | int], **options: Any) -> pd.DataFrame:
     >>> limits_by_size(["43G", "400G"])["fits"].tolist()
     [True, True, True, False]
     """
-    found = pd.DataFrame(table(sizes, **options))
+    rows = table(sizes, widths, geometry=geometry, design=design, without=without, **settings)
+    found = pd.DataFrame(rows)
     return found.assign(limits=found["limits"].map(", ".join))
 
 
 def largest_guests(
-    vmalloc_sizes: Iterable[str | int], splits: Iterable[str] = SPLITS, **options: Any
+    vmalloc_sizes: Iterable[str | int],
+    splits: Iterable[str] = SPLITS,
+    *,
+    geometry: str | None = None,
+    design: str = DEFAULT_DESIGN,
+    without: Iterable[str] = (),
+    **settings: str | int | None,
 ) -> pd.DataFrame:
     """Find the largest 32-bit guest that fits, by the size of the vmalloc area and by the split.
 
@@ -57,8 +74,8 @@ def largest_guests(
         Sizes of the area, as ``vmalloc=`` gives them.
     splits : iterable of str
         "3:1" or "2:2".
-    **options
-        Further arguments of `p2mperf.limits`.
+    geometry, design, without, **settings
+        As `p2mperf.limits`.
 
     Returns
     -------
@@ -79,7 +96,15 @@ def largest_guests(
     sizes, rows = in_a_row("sizes", vmalloc_sizes), []
     for split in in_a_row("splits", splits):
         for size in sizes:
-            answer = limits(entry_bits=32, vmalloc=size, split=split, **options)
+            answer = limits(
+                entry_bits=32,
+                vmalloc=size,
+                split=split,
+                geometry=geometry,
+                design=design,
+                without=without,
+                **settings,
+            )
             rows.append((split, parse_size(size), answer.largest_guest_bytes, ", ".join(answer.binds)))
     return pd.DataFrame(rows, columns=["split", "vmalloc_bytes", "largest_guest_bytes", "binds"])
 

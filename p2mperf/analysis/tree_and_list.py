@@ -8,7 +8,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from p2mperf.analysis.counted_loads import loads_by_kind, mean_loads
+from p2mperf.analysis.counted_loads import OF_A_CELL, loads_by_kind, mean_loads
 from p2mperf.analysis.entry_costs import entry_costs, said_of_entries
 from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.analysis.lookup_budget import budget, budget_by_operation, published_times
@@ -200,13 +200,14 @@ class TreeAndList:
             list_ns, tree_ns, ratio and said.
         """
         cells = self.outside
+        walked = list(cells[OF_A_CELL].itertuples(index=False, name=None))
         return pd.DataFrame(
             {
                 "guest": cells["guest"],
                 "stream_label": cells["stream_label"],
                 "lookups": cells["operation"].map(_IN_WORDS).fillna(cells["operation"]),
-                "list_loads": [mean_loads(LIST, cell) for cell in cells.itertuples()],
-                "tree_loads": [mean_loads(TREE, cell) for cell in cells.itertuples()],
+                "list_loads": [mean_loads(LIST, *cell) for cell in walked],
+                "tree_loads": [mean_loads(TREE, *cell) for cell in walked],
                 "list_ns": cells["reference_ns"],
                 "tree_ns": cells["cost_ns"],
                 "ratio": cells["ratio"],

@@ -7,7 +7,7 @@ into. Nothing here is timed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -245,7 +245,7 @@ def quirk_effects() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"mfn": "Int64"})
 
 
-def _built(design: str, guest: Guest, **options: Any) -> P2m:
+def _built(design: str, guest: Guest, **options: object) -> P2m:
     return cast("P2m", built(design, guest, **options))
 
 

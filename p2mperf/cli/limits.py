@@ -170,7 +170,9 @@ def _question_names(asked: list[str]) -> list[str]:
 
 def _show_table(arguments: argparse.Namespace, settings: dict[str, str | None]) -> int:
     widths = (64, 32) if arguments.entry_bits is None else (arguments.entry_bits,)
-    rows = table(arguments.table or TABLE_SIZES, widths, without=arguments.without, **settings)
+    rows = table(
+        arguments.table or TABLE_SIZES, widths, design=DEFAULT_DESIGN, without=arguments.without, **settings
+    )
     if arguments.json:
         show.data(rows)
         return 0

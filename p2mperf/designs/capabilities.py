@@ -6,7 +6,7 @@ A design has a capability by having its methods.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,8 @@ from p2mperf.guests.geometry import Words
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
     from p2mperf.guests.guest import Guest
+
+Kept = TypeVar("Kept")
 
 
 @runtime_checkable
@@ -63,13 +65,13 @@ class Hotplugged(Protocol):
 
 
 @runtime_checkable
-class Savable(Protocol):
+class Savable(Protocol[Kept]):
     """It can be saved, and restored on other machine frames."""
 
-    def save(self) -> Any:
+    def save(self) -> Kept:
         """Save it."""
 
-    def restore(self, saved: Any) -> None:
+    def restore(self, saved: Kept) -> None:
         """Let it go on, on other machine frames."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 from p2mperf.errors import in_a_row
 from p2mperf.sizing.answer import Answer, answer_for
@@ -16,7 +15,13 @@ from p2mperf.units import PAGE_SIZE, parse_pages, whole_number
 
 
 def table(
-    sizes: Iterable[str | int], widths: Iterable[int] = (64, 32), **options: Any
+    sizes: Iterable[str | int],
+    widths: Iterable[int] = (64, 32),
+    *,
+    geometry: str | None = None,
+    design: str = DEFAULT_DESIGN,
+    without: Iterable[str] = (),
+    **settings: str | int | None,
 ) -> list[dict[str, object]]:
     """Put the answers for a range of guest sizes into rows.
 
@@ -26,8 +31,10 @@ def table(
         Guest sizes.
     widths : iterable of int
         Entry widths to ask for, each with every size [bits].
-    **options
-        Further arguments of `limits`; a setting goes to the widths that have it.
+    geometry, design, without
+        As `limits`.
+    **settings
+        As `limits`; each goes to the widths that have it.
 
     Returns
     -------
@@ -39,25 +46,32 @@ def table(
     >>> [row["area_bytes"] >> 20 for row in table(["43G", "400G"])]
     [86, 44, 800, 400]
     """
-    without = left_out(options.pop("without", ()))
+    chosen = left_out(without)
     widths = tuple(whole_number(width, "an entry width") for width in in_a_row("widths", widths))
-    built = [replace(_for_width(width, widths, options), without=without) for width in widths]
+    built = [
+        replace(_for_width(width, widths, geometry, design, settings), without=chosen) for width in widths
+    ]
     asked = [parse_pages(size) * PAGE_SIZE for size in in_a_row("sizes", sizes)]
     return [_row(answer_for(each, n_bytes)) for n_bytes, each in product(asked, built)]
 
 
-def _for_width(width: int, widths: tuple[int, ...], options: dict[str, Any]) -> Parameters:
+def _for_width(
+    width: int,
+    widths: tuple[int, ...],
+    geometry: str | None,
+    design: str,
+    settings: dict[str, str | int | None],
+) -> Parameters:
     """Pass on what this width has; what no width of the table has is refused as a contradiction."""
-    design = options.get("design", DEFAULT_DESIGN)
     own_geometry, geometries = geometry_of(design, width), {geometry_of(design, each) for each in widths}
     own = {
         name: value
-        for name, value in options.items()
+        for name, value in settings.items()
         if name not in SETTINGS
         or own_geometry in SETTINGS[name].defaults
         or not geometries & SETTINGS[name].defaults.keys()
     }
-    return parameters(entry_bits=width, **own)
+    return parameters(entry_bits=width, geometry=geometry, design=design, **own)
 
 
 def _row(answer: Answer) -> dict[str, object]:

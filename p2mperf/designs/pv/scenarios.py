@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from p2mperf.designs import able
+from p2mperf.designs.base import Design
 from p2mperf.designs.capabilities import missing
 from p2mperf.designs.pv.linear import PvLinear
 from p2mperf.designs.pv.saving import Saved
@@ -68,7 +69,7 @@ class Step(NamedTuple):
     elapsed_ns: int
 
 
-def check(name: str, design: Any) -> None:
+def check(name: str, design: Design | type[Design]) -> None:
     """See that a scenario exists and can happen to a design.
 
     Parameters
@@ -84,7 +85,7 @@ def check(name: str, design: Any) -> None:
         For an unknown name, or a design that has not what it takes: `NEEDS`, and the option ``limit``.
     """
     known("scenario", name, SCENARIOS)
-    kind: Any = design if isinstance(design, type) else type(design)
+    kind = design if isinstance(design, type) else type(design)
     lacks = missing(kind, NEEDS)
     if "Writable" in lacks:
         why = "cannot be written as a PV p2m is"

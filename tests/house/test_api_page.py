@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, get_overloads
 
 import pytest
 from checkout import ROOT, load_tool
 
 import p2mperf
+from p2mperf.building import build
 
 # What can be called of the public names: all but the version.
 CALLED = [name for name in p2mperf.__all__ if name != "__version__"]
 FUNCTIONS = [name for name in CALLED if not isinstance(getattr(p2mperf, name), type)]
+
+# What is Any because it is another type in each design: the fields of its tables, which numba tells apart.
+FAIR = {
+    "Design.tables": "a NamedTuple of its own for each kind of walk",
+    "Design.state": "what such a walk begins with",
+    "LeafStore.tables": "those of its design",
+    "LeafStore.write_tables": "so have writes one for each layout and width",
+    "ListTables.walk_tables": "makes the NamedTuple whose class it is given",
+}
 
 SAMPLE = '''"""Two names."""
 
@@ -203,6 +216,72 @@ def test_no_signature_hides_a_type_that_is_known(tool: ModuleType) -> None:
             continue
         for name, member in tool.members(kind):
             assert "Any" not in tool.signature(name, tool.function_of(member)), f"{kind.__name__}.{name}"
+
+
+def told(tool: ModuleType, kind: type) -> Iterator[tuple[str, str]]:
+    """What a class says itself of the types of its public attributes and methods, and of what makes one."""
+    for name, said in inspect.get_annotations(kind).items():
+        if not name.startswith("_"):
+            yield name, str(said)
+    for name, member in vars(kind).items():
+        is_method = isinstance(member, FunctionType | property | cached_property | classmethod | staticmethod)
+        if is_method and (name in ("__init__", "__new__") or not name.startswith("_")):
+            yield name, tool.signature(name, tool.function_of(member))
+
+
+def hiding(tool: ModuleType, kinds: Sequence[type]) -> set[str]:
+    """Where classes say Any, or their bases, or classes that those name, typed dicts of options included."""
+    found, seen, ahead = set(), set(), list(kinds)
+    while ahead:
+        for kind in ahead.pop().__mro__:
+            if kind in seen or not kind.__module__.startswith(tool.PACKAGE):
+                continue
+            seen.add(kind)
+            for name, said in told(tool, kind):
+                ahead += tool.named(said, kind.__module__)
+                if re.search(r"\bAny\b", said):
+                    found.add(f"{kind.__name__}.{name}")
+    return found
+
+
+def test_no_design_hides_a_type_that_is_known(tool: ModuleType) -> None:
+    said = [each.__annotations__["return"] for each in get_overloads(build)]
+    kinds = [kind for each in said for kind in tool.named(each, build.__module__)]
+    assert {"PvTree", "ArmVlpt", "HapLinear4k", "Design"} <= {kind.__name__ for kind in kinds}
+    # Both ways: what does not say Any any more is no exception.
+    assert hiding(tool, kinds) == set(FAIR)
+
+
+def test_a_type_is_hidden_however_far_away(tool: ModuleType, sample: ModuleType) -> None:
+    assert hiding(tool, [sample.Thing]) == set()
+    hidden = """
+
+class Options(TypedDict, total=False):
+    shown: int
+    kept: Any
+
+
+class Base:
+    def __init__(self, **options: Unpack[Options]) -> None: ...
+
+    @property
+    def rows(self) -> list[Row]: ...
+
+
+class Row:
+    @classmethod
+    def of(cls, text: NDArray[Any]) -> Row: ...
+
+    def _own(self, it: Any) -> None: ...
+
+    def company(self) -> Anything: ...
+
+
+class Made(Base):
+    mine: Any
+"""
+    exec("from typing import Any, TypedDict, Unpack\n" + hidden, vars(sample))
+    assert hiding(tool, [sample.Made]) == {"Options.kept", "Row.of", "Made.mine"}
 
 
 def test_a_type_checker_is_told_where_the_names_are() -> None:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.explained import Explained
+from p2mperf.designs.namesakes import refuse_namesakes
 from p2mperf.designs.passing import lead_through_door, through_door
 from p2mperf.errors import AuditError, BadInputError, cut
 from p2mperf.guests.frames import frame_numbers, word
@@ -248,10 +249,7 @@ class Design(Owned, ABC):
         """Page size that really maps each view, by view: 4096, 2 MiB, or 0 where mixed [bytes]."""
 
     def stretches(self) -> tuple[Stretch, ...]:
-        """All memory that its lookups can read, as it is reached: it is touched before they are timed.
-
-        None where a design of another package does not say: then it is not touched.
-        """
+        """All memory that its lookups can read, as it is reached, to be touched before they are timed."""
         return ()
 
     def explain(self, entry: int) -> Explained:
@@ -292,6 +290,7 @@ class Design(Owned, ABC):
         start = perf_counter_ns()
         try:
             yield
+            refuse_namesakes(self.name, self.tables, self.state)
         except BaseException as error:
             # Who keeps the error keeps what its frames hold: views, and with them what is to be given back.
             clear_frames(error.__traceback__)

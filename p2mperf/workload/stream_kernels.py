@@ -237,9 +237,9 @@ def go_through(
                 if 0 <= value < USER_PAGES and n_pages > 0:
                     protect_range(out, shadow, space, value, value + n_pages, now)
             elif what == _BRK_DONE and value >= 0:
-                # The page that the end lies in stays.
+                # Both ends are the first page beyond: the one that the end lies in stays.
                 if get_wide(spaces.brk, space) > value:
-                    _unmap(out, shadow, space, value + 1, get_wide(spaces.brk, space) - value, now)
+                    _unmap(out, shadow, space, value, get_wide(spaces.brk, space) - value, now)
                 put_wide(spaces.brk, space, value)
         # Once an event, and not where it happens: compiled code gives up by saying so, and its callers go on
         # with -1 until here. What is cut short above takes no table and does no work.

@@ -178,7 +178,7 @@ class Naive(Asking):
                 self.mprotect(space, value, value + (aux & 0xFFFF_FFFF), now)
         elif event == Event.BRK_DONE and value >= 0:
             if space.brk > value:
-                self.munmap(space, value + 1, space.brk - value, now)
+                self.munmap(space, value, space.brk - value, now)
             space.brk = value
 
     # ---- faults: __handle_mm_fault and what it calls ----

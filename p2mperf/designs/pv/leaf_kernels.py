@@ -60,11 +60,13 @@ def invert_leaves(pages, frames, first_pfn, form, m2p):  # type: ignore[no-untyp
     m2p : ndarray of uint64 or uint32, shape (n_machine,)
         Written to.
     """
+    # Cast: a size is signed, and numba compares signed and unsigned words as floats.
+    n_mfns = np.uint64(m2p.size)
     for leaf in range(frames.size):
         row = pages[frames[leaf]]
         for i in range(row.size):
             entry = np.uint64(row[i])
-            if is_plain(form, entry) and entry < m2p.size:
+            if is_plain(form, entry) and entry < n_mfns:
                 m2p[entry] = first_pfn[leaf] + np.uint64(i)
 
 

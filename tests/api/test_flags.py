@@ -79,9 +79,12 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     ),
     ("analysis.build_counting", "count_build", "thp"): lambda value: count_build(NO_RECORDING, thp=value),
     ("analysis.claims_base", "decided", "holds"): lambda value: decided(value, "", "", ""),
+    ("analysis.claims_evidence", "populate", "demand_4k"): lambda value: Evidence().populate(
+        "16M", "builder", demand_4k=value
+    ),
     ("analysis.claims_evidence", "posted", "as_posted"): lambda value: Evidence().posted("leaks", value),
     ("analysis.compare", "compare", "force"): lambda value: compare(
-        p2mperf.load("shipped"), p2mperf.load("shipped"), force=value
+        p2mperf.load("shipped-backings"), p2mperf.load("shipped-backings"), force=value
     ),
     ("designs.arm.posted_defects", "run_scenario", "as_posted"): lambda value: run_scenario("leaks", value),
     # What builds a list or a tree for every design of them.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from datetime import date
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
+from checkout import ROOT, git, require_history
 
 DOCS = ROOT / "docs"
 ADR = DOCS / "adr"
@@ -96,20 +94,12 @@ def test_the_index_has_each_once_with_its_title_and_date() -> None:
     assert all(date.fromisoformat(day) for _, _, day, _ in expected)
 
 
-def git(*words: str) -> str:
-    command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 def test_each_date_is_that_of_its_commit() -> None:
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("no git checkout here, so there is no history")
-    if git("rev-parse", "--is-shallow-repository").strip() == "true":
-        pytest.skip("a shallow clone has no history")
+    require_history()
     texts = [path.read_text("utf-8") for path in DECISIONS]
     said = [pair for text in texts for pair in re.findall(r"^Date: (\S+), commit (\w+)\.", text, re.M)]
     commits = sorted({commit for _, commit in said})
-    days = git("log", "--no-walk=unsorted", "--format=%as", *commits).split()
+    days = git("log", "--no-walk=unsorted", "--format=%as", *commits).decode().split()
     day_of = dict(zip(commits, days, strict=True))
     assert said == [(day_of[commit], commit) for _, commit in said]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from checkout import ROOT
+from checkout import ROOT, git, require_history
 from readme_tool import block, load_tool
 
 from p2mperf.shipped import REPLAYS, SWEEPS
@@ -25,11 +24,6 @@ _HASH = "from p2mperf.provenance import SHOWING, source_hash; print(source_hash(
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
     return load_tool()
-
-
-def git(*words: str) -> bytes:
-    command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *words]
-    return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 @cache
@@ -57,11 +51,8 @@ def test_the_page_is_that_of_the_files(tool: ModuleType) -> None:
 def test_the_code_that_measured_is_in_the_history(
     tool: ModuleType, name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("no git checkout here, so there is no history")
+    require_history()
     commit = tool.data_page.COMMITS[name]
-    if b"true" in git("rev-parse", "--is-shallow-repository"):
-        pytest.skip("a shallow clone has no history")
     assert tool.data_page.codes(name) == {hash_at(commit, tmp_path_factory.getbasetemp() / commit)}
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 
 import house
 import nbformat
 import pytest
-from checkout import PYPROJECT, ROOT, SOURCES, load_tool, python, shown
+from checkout import PYPROJECT, ROOT, SOURCES, git, load_tool, python, require_git, shown
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -24,16 +22,9 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for pa
 
 
 def tracked_files() -> list[Path]:
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("no git checkout here, so it is not known which files belong to it")
-    listing = subprocess.run(
-        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    require_git("it is not known which files belong to it")
+    names = git("ls-files", "-z").decode().split("\0")
+    return [path for name in names if name and (path := ROOT / name).is_file()]
 
 
 def text_of(path: Path) -> str:

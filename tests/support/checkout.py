@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "p2mperf"
@@ -21,6 +24,25 @@ def shown(path: Path) -> str:
 
 def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def git(*words: str) -> bytes:
+    """What git says of the checkout."""
+    command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *words]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def require_git(why: str) -> None:
+    """Skip a test where there is no git, or no checkout of it."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip(f"no git checkout here, so {why}")
+
+
+def require_history() -> None:
+    """Skip a test where earlier commits are not to be had."""
+    require_git("there is no history")
+    if b"true" in git("rev-parse", "--is-shallow-repository"):
+        pytest.skip("a shallow clone has no history")
 
 
 def load_tool(name: str) -> ModuleType:

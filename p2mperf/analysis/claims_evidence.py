@@ -6,13 +6,13 @@ in its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
 from p2mperf.control import CONTROL
 from p2mperf.shipped import REPLAYS, shipped
-from p2mperf.sizing.shapes import DEFAULT_DESIGN
+from p2mperf.sizing import limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from p2mperf.model.nested_cases import NestedCase
     from p2mperf.model.published_build import PublishedTime
     from p2mperf.populating.populate import Populated
-    from p2mperf.sizing import Answer
 
 # Which of the shipped sweeps has measured the designs of a family.
 _SWEEPS = {"pv": "shipped", "arm": "shipped", "hap": "shipped-hap"}
@@ -170,28 +169,7 @@ class Evidence:
 
         return find_geometry(name)
 
-    def limits(
-        self,
-        guest_memory: str | None = None,
-        *,
-        entry_bits: int | None = None,
-        geometry: str | None = None,
-        design: str = DEFAULT_DESIGN,
-        without: Iterable[str] = (),
-        **settings: str | int | None,
-    ) -> Answer:
-        """Say how large a list may be.
-
-        Parameters
-        ----------
-        guest_memory, entry_bits, geometry, design, without, **settings
-            As `p2mperf.limits`.
-        """
-        from p2mperf.sizing import limits
-
-        return limits(
-            guest_memory, entry_bits=entry_bits, geometry=geometry, design=design, without=without, **settings
-        )
+    limits = staticmethod(limits)
 
     def populate(
         self, guest_memory: str, policy: str, *, fragmentation: float = 0.0, demand_4k: bool = False

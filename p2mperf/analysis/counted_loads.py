@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import pandas as pd
 
+from p2mperf.analysis.samples import OF_STREAM
 from p2mperf.designs import find
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest
@@ -16,7 +17,7 @@ from p2mperf.streams import make_stream
 EXAMPLE = "dom0-64-e820"
 # So many lookups of a stream are walked: their mean is within a few hundredths of a load then.
 N_WALKED = 2000
-OF_A_CELL = ["guest", "stream", "hole_fraction", "identity_fraction", "hole_pattern"]
+OF_A_CELL = ["guest", *OF_STREAM]
 
 
 def loads_by_kind(designs: Sequence[str]) -> pd.DataFrame:

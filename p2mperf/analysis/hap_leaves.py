@@ -74,7 +74,8 @@ def leaves_of(design: str, guest: str, geometry: str, guest_bytes: int) -> Leave
     frames = dict.fromkeys(orders, 0)
     for order, n_extents in extents.items():
         frames[max(each for each in orders if each <= order)] += n_extents << order
-    shares = {order: n_frames / sum(frames.values()) for order, n_frames in frames.items()}
+    n_all = sum(frames.values())
+    shares = {order: n_frames / n_all for order, n_frames in frames.items()}
     loads = sum(share * (shape.n_levels - order // shape.index_bits) for order, share in shares.items())
     return Leaves(WINDOW if kind.has_windows else WALK, _label(shares), loads)
 

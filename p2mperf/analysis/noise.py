@@ -26,12 +26,11 @@ def controls(frame: pd.DataFrame) -> pd.DataFrame:
         control to its design, paired, with its interval over processes), n_processes, and excludes_one.
     """
     rows = []
-    for key, rounds in rounds_of_cells(frame, CELL_COLUMNS):
+    for cell, rounds in rounds_of_cells(frame, CELL_COLUMNS):
         if ratio := rounds.control():
-            cell = dict(zip(CELL_COLUMNS, key, strict=True))
             label = stream_label(*(cell[name] for name in OF_STREAM))
             found = [ratio.estimate, ratio.low, ratio.high, ratio.n_processes, ratio.excludes_one]
-            rows.append([*key, label, *found])
+            rows.append([*cell.values(), label, *found])
     names = ["stream_label", "ratio", "low", "high", "n_processes", "excludes_one"]
     return pd.DataFrame(rows, columns=[*CELL_COLUMNS, *names])
 

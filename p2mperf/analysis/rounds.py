@@ -18,7 +18,7 @@ from p2mperf.control import CONTROL
 PROCESS = ["run", "replicate"]
 
 
-def rounds_of_cells(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], CellRounds]]:
+def rounds_of_cells(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[dict[str, Any], CellRounds]]:
     """Go through the cells of a frame, in the order in which they stand there.
 
     Parameters
@@ -30,8 +30,8 @@ def rounds_of_cells(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[
 
     Yields
     ------
-    tuple
-        What a cell has in `keys`.
+    dict
+        What a cell has in `keys`, in their order.
     CellRounds
         What was timed of it.
     """
@@ -40,15 +40,14 @@ def rounds_of_cells(frame: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[
     wide = grouped.obj.assign(_cell=grouped.ngroup()).pivot_table(
         index=["_cell", *PROCESS, "visit", "round"], columns="design", values="cost_ns", aggfunc="first"
     )
-    numbers, *processes, visits, _ = (
-        wide.index.get_level_values(level) for level in range(wide.index.nlevels)
-    )
-    process = pd.MultiIndex.from_arrays(processes).factorize()[0]
+    numbers, visits = (wide.index.get_level_values(level).to_numpy(np.int64) for level in ("_cell", "visit"))
+    processes = wide.groupby(level=PROCESS, sort=False).ngroup().to_numpy()
     costs = wide.to_numpy(np.float64, na_value=nan)
-    for number, (key, _) in enumerate(grouped):
-        rows = slice(*np.searchsorted(numbers, [number, number + 1]))
+    cells = grouped.size().index
+    ends = np.searchsorted(numbers, np.arange(len(cells) + 1))
+    for cell, rows in zip(cells, map(slice, ends, ends[1:]), strict=True):
         timed = {str(name): costs[rows, place] for place, name in enumerate(wide.columns)}
-        yield key, CellRounds(process[rows], visits.to_numpy(np.int64)[rows], timed)
+        yield dict(zip(keys, cell, strict=True)), CellRounds(processes[rows], visits[rows], timed)
 
 
 def design_marks(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -69,9 +68,9 @@ def design_marks(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """
     of_cell = [name for name in keys if name != "design"]
     rows = []
-    for key, rounds in rounds_of_cells(frame, of_cell):
+    for cell, rounds in rounds_of_cells(frame, of_cell):
         control = rounds.control()
-        rows += [(*key, name, marks_of(control, rounds.trend(name))) for name in rounds.designs]
+        rows += [(*cell.values(), name, marks_of(control, rounds.trend(name))) for name in rounds.designs]
     table = pd.DataFrame(rows, columns=[*of_cell, "design", "marks"])
     return table.astype({name: frame[name].dtype for name in keys})
 

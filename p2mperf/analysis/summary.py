@@ -131,9 +131,9 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     of it asks `with_verdicts` for those of that part.
     """
     rows = [
-        [*key, *astuple(pair)]
-        for key, rounds in rounds_of_cells(frame, CELL_COLUMNS)
-        for pair in _pairs(dict(zip(CELL_COLUMNS, key, strict=True)), rounds)
+        [*cell.values(), *astuple(pair)]
+        for cell, rounds in rounds_of_cells(frame, CELL_COLUMNS)
+        for pair in _pairs(cell, rounds)
     ]
     table = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
     table.attrs["note"] = f"{host_note(frame)}; {COVERS}"

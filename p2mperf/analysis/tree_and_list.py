@@ -13,7 +13,7 @@ from p2mperf.analysis.entry_costs import entry_costs, said_of_entries
 from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.analysis.lookup_budget import budget, budget_by_operation, published_times
 from p2mperf.analysis.own_pages import OnOwnPages, on_own_pages
-from p2mperf.analysis.samples import operation_label
+from p2mperf.analysis.samples import OF_STREAM, operation_label
 from p2mperf.analysis.summary import summary
 from p2mperf.analysis.table_sizes import footprints, widths
 from p2mperf.analysis.words import n_of, span
@@ -137,10 +137,7 @@ class TreeAndList:
         """
         loops = self.loops.assign(
             lookups=self.loops["operation"].map(_IN_WORDS).fillna(self.loops["operation"]),
-            frames=[
-                _frames(*row)
-                for row in self.loops[["hole_fraction", "identity_fraction", "hole_pattern"]].values
-            ],
+            frames=[_frames(*row) for row in self.loops[list(OF_STREAM[1:])].values],
         )
         met = self.entries.assign(
             lookups=[operation_label("a kernel's entry", preamble) for preamble in self.entries["preamble"]],

@@ -249,7 +249,7 @@ class Design(Owned, ABC):
         """Page size that really maps each view, by view: 4096, 2 MiB, or 0 where mixed [bytes]."""
 
     def stretches(self) -> tuple[Stretch, ...]:
-        """All memory that its lookups can read, as it is reached, to be touched before they are timed."""
+        """What its lookups can read, as it is reached, to be touched before they are timed; () for none."""
         return ()
 
     def explain(self, entry: int) -> Explained:

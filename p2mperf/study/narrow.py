@@ -90,7 +90,7 @@ def narrow(
     preambles = in_a_row("preambles", preambles)
     if n_replicates is not None:
         n_replicates = whole_number(n_replicates, "n_replicates")
-    measured = sorted({find(name).family for name in designs} or _usual_families(plan))
+    measured = sorted({find(name).family for name in designs} or {_usual_family(plan)})
     chosen = _chosen_guests(plan, guests, sizes, entry_bits, geometries, [*map(find_family, measured)])
     for name in preambles:
         known("preamble", name, all_preambles())
@@ -204,10 +204,10 @@ def _check_able(plan: Plan) -> None:
             )
 
 
-def _usual_families(plan: Plan) -> set[str]:
+def _usual_family(plan: Plan) -> str:
     """Whose guests a size means where no design is named: the first family's, if the plan has any of them."""
     there = {guest.family for guest in plan.guests} or families()
-    return set([name for name in families() if name in there][:1])
+    return next(name for name in families() if name in there)
 
 
 def _each_once(names: Iterable[T]) -> tuple[T, ...]:

@@ -241,18 +241,19 @@ def test_a_table_that_was_not_freed_is_told() -> None:
     assert (counted.n_revived, counted.by_step["NEW_PTE"].n) == (0, 2)
 
 
-def test_a_heap_that_shrinks_gives_back_what_is_beyond_its_end() -> None:
+def shrunk_then_unmapped(first: int, n_pages: int) -> Made:
+    """Four pages from 10 on, a heap whose end goes back to page 12, and what is unmapped then."""
     made = Made()
     for page in range(10, 14):
         made.fault(1, page).data(1, 100 + page)
-    # Ends are first pages beyond: 12 and 13 go, so that they are mapped anew, and 10 and 11 are there.
-    made.add(Event.BRK_DONE, 1, 14).add(Event.BRK_DONE, 1, 12).add(Event.MUNMAP, 1, 10, 2)
-    counted = count_translations(made.recording())
+    made.add(Event.BRK_DONE, 1, 14).add(Event.BRK_DONE, 1, 12)
+    return made.add(Event.MUNMAP, 1, first, n_pages)
+
+
+def test_a_heap_that_shrinks_gives_back_what_is_beyond_its_end() -> None:
+    # Ends are first pages beyond: 12 and 13 go with the heap, 10 and 11 are there until they are unmapped.
+    counted = count_translations(shrunk_then_unmapped(10, 2).recording())
     assert counted.by_class["MUNMAP"].n == 2
     assert counted.by_step["ZAP_PAGE"].n == 4
-    shrunk = Made()
-    for page in range(10, 14):
-        shrunk.fault(1, page).data(1, 100 + page)
-    shrunk.add(Event.BRK_DONE, 1, 14).add(Event.BRK_DONE, 1, 12).add(Event.MUNMAP, 1, 12, 5)
-    # Nothing is left of them.
-    assert count_translations(shrunk.recording()).by_step["ZAP_PAGE"].n == 2
+    # Nothing is left of those beyond.
+    assert count_translations(shrunk_then_unmapped(12, 5).recording()).by_step["ZAP_PAGE"].n == 2

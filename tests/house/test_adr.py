@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from checkout import ROOT, git, require_history
+from checkout import ROOT, commits_before, require_history
 
 DOCS = ROOT / "docs"
 ADR = DOCS / "adr"
@@ -98,10 +98,8 @@ def test_each_date_is_that_of_its_commit() -> None:
     require_history()
     texts = [path.read_text("utf-8") for path in DECISIONS]
     said = [pair for text in texts for pair in re.findall(r"^Date: (\S+), commit (\w+)\.", text, re.M)]
-    commits = sorted({commit for _, commit in said})
-    days = git("log", "--no-walk=unsorted", "--format=%as", *commits).decode().split()
-    day_of = dict(zip(commits, days, strict=True))
-    assert said == [(day_of[commit], commit) for _, commit in said]
+    days = commits_before()
+    assert said == [(day, commit) for _, commit in said for name, day in days.items() if name.startswith(commit)]
 
 
 def test_the_design_links_there_and_keeps_none() -> None:

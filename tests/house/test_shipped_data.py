@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from checkout import ROOT, git, require_history
+from checkout import ROOT, commits_before, git, require_history
 from readme_tool import block, load_tool
 
 from p2mperf.shipped import REPLAYS, SWEEPS
@@ -53,6 +53,7 @@ def test_the_code_that_measured_is_in_the_history(
 ) -> None:
     require_history()
     commit = tool.data_page.COMMITS[name]
+    assert any(known.startswith(commit) for known in commits_before())
     assert tool.data_page.codes(name) == {hash_at(commit, tmp_path_factory.getbasetemp() / commit)}
 
 

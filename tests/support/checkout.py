@@ -45,6 +45,16 @@ def require_history() -> None:
         pytest.skip("a shallow clone has no history")
 
 
+def commits_before() -> dict[str, str]:
+    """Day of each commit that led to this checkout, by its whole name.
+
+    What a rebase left behind is not among them, though git in this directory, and in a clone that shares its files,
+    still knows it: who clones from elsewhere does not get it.
+    """
+    lines = git("log", "--format=%H %as").decode().splitlines()
+    return dict(line.split() for line in lines)
+
+
 def load_tool(name: str) -> ModuleType:
     """A program of tools/, as a module that is nobody else's."""
     spec = spec_from_file_location(name, ROOT / "tools" / f"{name}.py")

@@ -48,8 +48,8 @@ def require_history() -> None:
 def commits_before() -> dict[str, str]:
     """Day of each commit that led to this checkout, by its whole name.
 
-    What a rebase left behind is not among them, though git in this directory, and in a clone that shares its files,
-    still knows it: who clones from elsewhere does not get it.
+    What a rebase left behind is not among them, though git in this directory, and in a clone that shares
+    its files, still knows it: who clones from elsewhere does not get it.
     """
     lines = git("log", "--format=%H %as").decode().splitlines()
     return dict(line.split() for line in lines)

@@ -32,7 +32,14 @@ class Parser(argparse.ArgumentParser):
     command = ""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Take ``--size -1G`` for a size that is none, not for an option without its value."""
+        """Take ``--size -1G`` for a size that is none, not for an option without its value.
+
+        Raises
+        ------
+        BadInputError
+            For an option that there is not, with the one that was meant: the nearest by its letters, or the
+            only one whose help has its word.
+        """
         words: list[str] = []
         for word in args or ():
             if "--" not in words and re.fullmatch(r"--[^=]+=--", word):  # argparse would make a list of it
@@ -40,7 +47,22 @@ class Parser(argparse.ArgumentParser):
             if words and words[-1].startswith("--") and re.fullmatch(r"-[0-9.]+[A-Za-z]+", word):
                 word = f"{words.pop()}={word}"
             words.append(word)
-        return super().parse_args(words, namespace)
+        known, others = self.parse_known_args(words, namespace)
+        if others:
+            self.error(f"unrecognized arguments: {' '.join(others)}{self._meant(others[0])}")
+        return known
+
+    def _meant(self, word: str) -> str:
+        if not word.startswith("--"):
+            return ""
+        asked = cut(word.partition("=")[0])
+        helps = {name: f"{action.help}" for action in self._actions for name in action.option_strings}
+        near = get_close_matches(asked, helps, n=1, cutoff=_NEAR)
+        if not near:
+            near = [name for name, text in helps.items() if re.search(rf"\b{re.escape(asked[2:])}\b", text)]
+        if len(near) != 1:
+            return ""
+        return f" (did you mean {near[0]}, {re.split(r'[:;,(]', helps[near[0]])[0].strip()}?)"
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Raise instead of printing usage.

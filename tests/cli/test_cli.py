@@ -43,7 +43,18 @@ pytestmark = pytest.mark.usefixtures("somewhere_else")
         ("sweep --operation latancy", "unknown operation 'latancy': did you mean 'latency'?"),
         ("sweep --backing kernal", "unknown page backing 'kernal': did you mean 'kernel'?"),
         ("sweep --plan qick", "unknown plan 'qick': did you mean 'quick'?"),
-        ("sweep --frsh", "sweep: unrecognized arguments: --frsh; see `python -m p2mperf sweep --help`"),
+        (
+            "sweep --frsh",
+            "sweep: unrecognized arguments: --frsh (did you mean --fresh, begin anew instead of resuming?); "
+            "see `python -m p2mperf sweep --help`",
+        ),
+        # What other commands call so is found by its help: "results directory (results)" is --out's alone.
+        (
+            "sweep --results x",
+            "sweep: unrecognized arguments: --results x (did you mean --out, results directory?); see",
+        ),
+        ("sweep --qwertz", "sweep: unrecognized arguments: --qwertz; see"),
+        ("sweep -x", "sweep: unrecognized arguments: -x; see"),
         ("sweep --replicates few", "sweep: argument --replicates: invalid int value: 'few'"),
         ("sweep --replicates 0", "0 replicates: at least one process must measure"),
         ("sweep --entry-bits 48", "sweep: argument --entry-bits: invalid choice: 48"),

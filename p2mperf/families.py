@@ -6,7 +6,7 @@ entry point in the group ``p2mperf.families`` whose value is ``module:attribute`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from p2mperf.errors import known, unknown
@@ -274,45 +274,62 @@ _FAMILIES = (
 
 def _wrong(family: Family) -> str:
     """What is wrong with a family of another package, or ""."""
+    looks = (_taken, _wrong_references, _wrong_guests, _wrong_pages)
+    return next((reason for look in looks for reason in look(family)), "")
+
+
+def _taken(family: Family) -> Iterator[str]:
+    """What there is not, or is another family's."""
     from p2mperf.guests.geometries import GEOMETRIES
-    from p2mperf.guests.guest import Guest
-    from p2mperf.guests.presets import ALL_PRESETS
 
     others = list(FAMILIES.before(family.name))
     taken = {geometry: other.name for other in others for geometry in other.geometries}
     declared = {spec.name: other.name for other in others for spec in other.designs}
     for spec in family.designs:
         if spec.name in declared:
-            return f"declares design {spec.name}, which is of family {declared[spec.name]}"
+            yield f"declares design {spec.name}, which is of family {declared[spec.name]}"
         declared[spec.name] = family.name
     for geometry in family.geometries:
         if geometry not in GEOMETRIES.names():
-            return f"names geometry {geometry}, and there is none"
+            yield f"names geometry {geometry}, and there is none"
         if geometry in taken:
-            return f"takes geometry {geometry}, which is of family {taken[geometry]}"
+            yield f"takes geometry {geometry}, which is of family {taken[geometry]}"
+    if not family.geometries:
+        yield "has no geometry"
+
+
+def _wrong_references(family: Family) -> Iterator[str]:
     named = {spec.name: spec.reference for spec in family.designs}
     for reference in filter(None, (family.reference, *named.values())):
         if reference not in named:
-            return f"is compared with {reference}, which is none of its designs"
-        if named[reference]:
-            return f"is compared with {reference}, which is compared with {named[reference]} itself"
+            yield f"is compared with {reference}, which is none of its designs"
+        elif named[reference]:
+            yield f"is compared with {reference}, which is compared with {named[reference]} itself"
+
+
+def _wrong_guests(family: Family) -> Iterator[str]:
+    from p2mperf.guests.guest import Guest
+    from p2mperf.guests.presets import ALL_PRESETS
+
     for plan, sizes in family.sizes.items():
         for geometry, texts in sizes.items():
             if geometry not in family.geometries:
-                return f"has sizes of {geometry} for plan {plan}, which is none of its geometries"
+                yield f"has sizes of {geometry} for plan {plan}, which is none of its geometries"
             for text in texts:
                 Guest.plain(text, geometry=geometry)
     for preset in (name for names in family.presets.values() for name in names):
         if preset not in ALL_PRESETS:
-            return f"measures preset {preset}, and there is none"
+            yield f"measures preset {preset}, and there is none"
+
+
+def _wrong_pages(family: Family) -> Iterator[str]:
     for n_bytes in (family.kernel_layout.direct_bytes, family.kernel_layout.window_bytes):
         if n_bytes not in (PAGE_SIZE, HUGE_SIZE):
-            return f"has its kernel's tables on pages of {n_bytes} bytes, not of {PAGE_SIZE} or {HUGE_SIZE}"
+            yield f"has its kernel's tables on pages of {n_bytes} bytes, not of {PAGE_SIZE} or {HUGE_SIZE}"
     for geometry, text in family.knee_limits.items():
         if geometry not in family.geometries:
-            return f"has a limit of {geometry}, which is none of its geometries"
+            yield f"has a limit of {geometry}, which is none of its geometries"
         parse_size(text)
-    return "" if family.geometries else "has no geometry"
 
 
 FAMILIES: Registry[Family] = Registry(

@@ -12,6 +12,8 @@ from p2mperf.cli.waiting import Waiting
 from p2mperf.errors import BadInputError, P2mperfError, ResultsError, known, shown
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from p2mperf.figures import FigureSpec
 
 _EPILOG = """\
@@ -33,6 +35,7 @@ examples:
 def main(argv: list[str]) -> int:
     """Draw figures and print the names of their files on stdout."""
     from p2mperf.figures import figures
+    from p2mperf.results.files import told
 
     there = figures()
     arguments = command_parser().parse_args(argv)
@@ -40,46 +43,43 @@ def main(argv: list[str]) -> int:
         known("figure", name, [*there, "all"])
     is_all = "all" in arguments.figure
     specs = _specs(list(there) if is_all else arguments.figure, is_all)
-    from p2mperf.api import load
-    from p2mperf.figures import drawn, save
-    from p2mperf.results.export import has_results
-    from p2mperf.results.files import told
-
-    source = arguments.results or ("results" if has_results(Path("results")) else "shipped")
-    load_once = cache(load)
-    measured = [spec for spec in specs if spec.measured]
-    frames = {spec.name: load_once(spec.shipped if source == "shipped" else source) for spec in measured}
-    given = _Given(arguments.recording or [], arguments.replays)
-    if frames:
-        show.say(f"figures are drawn from {source}")
-    out = Path(arguments.out)
+    given = _Given(arguments, specs)
+    if given.frames:
+        show.say(f"figures are drawn from {given.source}")
     if "\0" in arguments.out:
         raise BadInputError(f"cannot write figures to {shown(arguments.out)}: no path has a NUL in it")
     made: list[dict[str, object]] = []
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        Path(arguments.out).mkdir(parents=True, exist_ok=True)
         for spec in specs:
-            # Of all figures, those that know no families are drawn all the same.
-            family = arguments.family if spec.by_family or not is_all else None
-            with Waiting(f"drawing {spec.name}"):
-                try:
-                    shown_by = given.of(spec.source.kind) if spec.source else frames.get(spec.name)
-                    pictures = drawn(spec.name, shown_by, family)
-                except (BadInputError, ResultsError) as error:
-                    _leave_out(spec.name, error, is_all)
-                    continue
-                formats = tuple(arguments.format)
-                paths = [path for name, fig in pictures.items() for path in save(fig, out, name, formats)]
-            made.append({"figure": spec.name, "files": list(map(str, paths))})
-            if not arguments.json:
-                show.as_it_is("\n".join(map(str, paths)))
+            if paths := _draw(spec, given, arguments, is_all):
+                made.append({"figure": spec.name, "files": paths})
     except OSError as error:
         raise ResultsError(
-            f"cannot write figures to {told(out)}: {error.strerror}; name another --out"
+            f"cannot write figures to {told(Path(arguments.out))}: {error.strerror}; name another --out"
         ) from error
     if arguments.json:
         show.data(made)
     return 0
+
+
+def _draw(spec: FigureSpec, given: _Given, arguments: Namespace, is_all: bool) -> list[str]:
+    """Draw one figure, and say which files it is in; none where it is left out of all."""
+    from p2mperf.figures import drawn, save
+
+    # Of all figures, those that know no families are drawn all the same.
+    family = arguments.family if spec.by_family or not is_all else None
+    out, formats = Path(arguments.out), tuple(arguments.format)
+    with Waiting(f"drawing {spec.name}"):
+        try:
+            pictures = drawn(spec.name, given.of(spec), family)
+        except (BadInputError, ResultsError) as error:
+            _leave_out(spec.name, error, is_all)
+            return []
+        paths = [str(path) for name, fig in pictures.items() for path in save(fig, out, name, formats)]
+    if not arguments.json:
+        show.as_it_is("\n".join(paths))
+    return paths
 
 
 def command_parser() -> Parser:
@@ -103,14 +103,27 @@ def command_parser() -> Parser:
 
 
 class _Given:
-    """Recordings and replays that were named, each read once and when a figure asks for it."""
+    """What figures are drawn from: samples, recordings, replays; each is read once, when it is asked for."""
 
-    def __init__(self, recordings: list[str], replays: str | None) -> None:
-        self._recordings, self._replays = recordings, replays
+    def __init__(self, arguments: Namespace, specs: list[FigureSpec]) -> None:
+        from p2mperf.api import load
+        from p2mperf.results.export import has_results
+
+        self.source = arguments.results or ("results" if has_results(Path("results")) else "shipped")
+        load_once = cache(load)
+        self.frames = {
+            spec.name: load_once(spec.shipped if self.source == "shipped" else self.source)
+            for spec in specs
+            if spec.measured
+        }
+        self._recordings, self._replays = arguments.recording or [], arguments.replays
         self._read: dict[str, object] = {}
 
-    def of(self, kind: str) -> object:
-        """What figures of one kind of source are drawn from; None for what is shipped."""
+    def of(self, spec: FigureSpec) -> object:
+        """What a figure is drawn from; None for what it takes when nothing is given."""
+        if not spec.source:
+            return self.frames.get(spec.name)
+        kind = spec.source.kind
         if kind not in self._read:
             take = {"recordings": self._all_recordings, "replays": self._all_replays, "build": self._build}
             self._read[kind] = take[kind]() if kind in take else None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from p2mperf.analysis.summary import Pair
+    from p2mperf.study.executors.base import Capacity
     from p2mperf.study.jobs import Job, Misfit
     from p2mperf.study.plans import Plan
 
@@ -167,50 +168,54 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _show_plan(plan: Plan, arguments: Namespace) -> int:
-    from p2mperf.study.estimate import estimate
     from p2mperf.study.executors.local import LocalExecutor
-    from p2mperf.study.jobs import fit, jobs
+    from p2mperf.study.jobs import jobs
     from p2mperf.study.specs import left_out
 
     for reason in left_out(plan.designs):
         show.say(f"{reason}: left out")
-    work = list(jobs(plan))
-    capacity = LocalExecutor().capacity()
-    first = [job for job in work if job.unit.replicate == 0]
+    work, capacity = list(jobs(plan)), LocalExecutor().capacity()
     if arguments.json:
-        plain = [
-            {
-                **job.to_json(),
-                "designs": job.unit.designs,
-                "cells": [job.cell_json(cell) for cell in job.cells],
-                "need_bytes": job.need_bytes,
-                "need_maps": job.need_maps,
-                "fits": fit(job, capacity) is None,
-                "estimated_ns": estimate([job], plan.settings).total_ns,
-            }
-            for job in work
-        ]
-        show.data(plain)
-        return 0
+        show.data([_plain(job, plan, capacity) for job in work])
+    else:
+        _tell_plan(plan, work, capacity)
+    return 0
+
+
+def _plain(job: Job, plan: Plan, capacity: Capacity) -> dict[str, object]:
+    """A unit of a plan, as JSON tells it."""
+    from p2mperf.study.estimate import estimate
+    from p2mperf.study.jobs import fit
+
+    return {
+        **job.to_json(),
+        "designs": job.unit.designs,
+        "cells": [job.cell_json(cell) for cell in job.cells],
+        "need_bytes": job.need_bytes,
+        "need_maps": job.need_maps,
+        "fits": fit(job, capacity) is None,
+        "estimated_ns": estimate([job], plan.settings).total_ns,
+    }
+
+
+def _tell_plan(plan: Plan, work: list[Job], capacity: Capacity) -> None:
+    """Say in a table what would be measured, what it needs, and how long it would take."""
+    from p2mperf.study.jobs import fit
+
     n_cells = sum(len(job.cells) for job in work)
     show.write(
         f"plan {plan.name}: {n_cells} cells in {len(work)} units, {plan.n_replicates} replicates of each of"
     )
-    misfits = [fit(job, capacity) for job in first]
-    rows = [
-        (
-            job.unit.guest.name,
-            job.unit.backing,
-            len(job.cells),
-            readable_size(job.need_bytes),
-            f"no: {_lack(misfit)}" if misfit else "yes",
-        )
-        for job, misfit in zip(first, misfits, strict=True)
-    ]
+    rows = []
+    for job in work:
+        if job.unit.replicate == 0:
+            misfit = fit(job, capacity)
+            fits = f"no: {_lack(misfit)}" if misfit else "yes"
+            need = readable_size(job.need_bytes)
+            rows.append((job.unit.guest.name, job.unit.backing, len(job.cells), need, fits))
     show.write(show.text_table(("guest", "backing", "cells", "needs", "fits"), rows))
     if told := _duration([job for job in work if not fit(job, capacity)], plan):
         show.write(told)
-    return 0
 
 
 def _duration(work: list[Job], plan: Plan) -> str:

@@ -88,8 +88,6 @@ def narrow(
     guests, sizes = in_a_row("guests", guests), in_a_row("sizes", sizes)
     geometries = in_a_row("geometries", geometries)
     preambles = in_a_row("preambles", preambles)
-    if n_replicates is not None:
-        n_replicates = whole_number(n_replicates, "n_replicates")
     measured = sorted({find(name).family for name in designs} or {_usual_family(plan)})
     chosen = _chosen_guests(plan, guests, sizes, entry_bits, geometries, [*map(find_family, measured)])
     for name in preambles:
@@ -98,12 +96,7 @@ def narrow(
         preambles = preambles or all_preambles()
     for name in backings:
         known("page backing", name, BACKING_NAMES)
-    if n_replicates is not None and n_replicates < 1:
-        raise BadInputError(f"{shown(n_replicates)} replicates: at least one process must measure")
-    if n_replicates is not None and n_replicates > _MOST_REPLICATES:
-        raise BadInputError(f"{shown(n_replicates)} replicates: more than {_MOST_REPLICATES} never end")
-    control = None if control is None else flag(control, "control")
-    settings = plan.settings if control is None else replace(plan.settings, control=control)
+    control = plan.settings.control if control is None else flag(control, "control")
     narrowed = replace(
         plan,
         guests=chosen,
@@ -111,8 +104,8 @@ def narrow(
         streams=_each_once(map(parse_stream, streams)) or plan.streams,
         operations=_each_once(operations) or plan.operations,
         backings=_each_once(backings) or plan.backings,
-        n_replicates=n_replicates or plan.n_replicates,
-        settings=settings,
+        n_replicates=plan.n_replicates if n_replicates is None else _checked_replicates(n_replicates),
+        settings=replace(plan.settings, control=control),
         limit_bytes=plan.limit_bytes if limit is None else parse_limit(limit),
         preambles=_each_once(preambles) or plan.preambles,
     )
@@ -121,6 +114,15 @@ def narrow(
         raise BadInputError("nothing is left to measure: no chosen design belongs to a chosen guest's family")
     _check_cells(narrowed, operations)
     return narrowed
+
+
+def _checked_replicates(n_replicates: int) -> int:
+    n_replicates = whole_number(n_replicates, "n_replicates")
+    if n_replicates < 1:
+        raise BadInputError(f"{shown(n_replicates)} replicates: at least one process must measure")
+    if n_replicates > _MOST_REPLICATES:
+        raise BadInputError(f"{shown(n_replicates)} replicates: more than {_MOST_REPLICATES} never end")
+    return n_replicates
 
 
 def parse_limit(text: str | int) -> int:

@@ -182,9 +182,9 @@ def check_memory(root: Root) -> Check:
 
 def check_idle(card: Card) -> Check:
     """See whether anybody else is at work here."""
-    if card["load_average"] is None:
+    load = Snapshot.from_json(card).load
+    if load is None:
         return Check("idle", "warn", "the load is not known", "make sure that nothing else runs")
-    load = card["load_average"][0]
     if load < BUSY_LOAD:
         return Check("idle", "ok", f"load {load:g}")
     return Check(

@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Self
 
-from p2mperf.host.probes import Root, load_average, read_number, read_text, steal_ticks
+from p2mperf.host.probes import Root, load_average, read_number, read_text, running_tasks, steal_ticks
 
 # Half a task beside ours shows in every interval; waiting for it to end is cheaper.
 BUSY_LOAD = 0.5
@@ -36,6 +36,8 @@ class Snapshot:
     ----------
     load_average : tuple of float
         Tasks that ran or waited to run, over 1, 5 and 15 minutes.
+    n_running : float
+        Tasks beside ours that ran or waited to run just then.
     damon : bool
         Whether DAMON, which watches memory by clearing accessed bits, is at work.
     n_khugepaged_collapsed, n_khugepaged_scans : int
@@ -53,6 +55,7 @@ class Snapshot:
     """
 
     load_average: tuple[float, ...] | None = None
+    n_running: float | None = None
     damon: bool | None = None
     n_khugepaged_collapsed: int | None = None
     n_khugepaged_scans: int | None = None
@@ -63,6 +66,13 @@ class Snapshot:
     n_busy_ticks: int | None = None
     governor: str | None = None
     boost: bool | None = None
+
+    @property
+    def load(self) -> float | None:
+        """Tasks that ran for a minute, or that run now if those are fewer: what has ended spoils nothing."""
+        if self.load_average is None or self.n_running is None:
+            return self.load_average[0] if self.load_average else None
+        return min(self.load_average[0], self.n_running)
 
     def to_json(self) -> dict[str, object]:
         """Plain data of what is known, under the names that a machine card has for it."""
@@ -75,6 +85,7 @@ class Snapshot:
         table = data if isinstance(data, dict) else {}
         return cls(
             load_average=_loads(table.get("load_average")),
+            n_running=next(iter(_loads([table.get("n_running")]) or ()), None),
             damon=_flag(table.get("damon")),
             n_khugepaged_collapsed=_whole(table.get("n_khugepaged_collapsed")),
             n_khugepaged_scans=_whole(table.get("n_khugepaged_scans")),
@@ -133,6 +144,7 @@ def snapshot(root: Root = "/") -> Snapshot:
     loads = load_average(root)
     return Snapshot(
         load_average=tuple(loads) if loads else None,
+        n_running=running_tasks(root),
         damon=_damon(Path(root)),
         n_khugepaged_collapsed=read_number(root, f"{_KHUGEPAGED}/pages_collapsed"),
         n_khugepaged_scans=read_number(root, f"{_KHUGEPAGED}/full_scans"),
@@ -187,17 +199,19 @@ def steal_share(start: Snapshot, end: Snapshot | None = None) -> float | None:
 
 
 def _load(start: Snapshot, end: Snapshot | None) -> Unrest | None:
-    for look, own in ((start, 0), (end, _OWN_LOAD)):
-        if look and look.load_average and look.load_average[0] >= own + BUSY_LOAD:
-            beside = ", ours among them" if own else ""
-            ran = f"{look.load_average[0]:g} tasks ran on average for a minute{beside}"
-            return Unrest(
-                "load",
-                f"the machine was not idle ({ran})",
-                "other work takes caches and time, and widens every interval",
-                "wait until it has ended",
-            )
-    return None
+    """Work of others: what went on at the start, or, beside ours, in the last minute."""
+    if start.load_average and (start.load or 0) >= BUSY_LOAD:
+        ran = f"{start.load_average[0]:g} tasks ran on average for a minute"
+    elif end and end.load_average and end.load_average[0] >= _OWN_LOAD + BUSY_LOAD:
+        ran = f"{end.load_average[0]:g} tasks ran on average for a minute, ours among them"
+    else:
+        return None
+    return Unrest(
+        "load",
+        f"the machine was not idle ({ran})",
+        "other work takes caches and time, and widens every interval",
+        "wait until it has ended",
+    )
 
 
 def _daemon(start: Snapshot, end: Snapshot | None) -> Unrest | None:

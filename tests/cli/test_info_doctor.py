@@ -116,7 +116,7 @@ def test_a_sound_machine_is_all_ok(tmp_path: Path) -> None:
         ({"proc/meminfo": "MemAvailable: 1048576 kB\n"}, "memory", "warn", "2G"),
         ({"proc/meminfo": "MemAvailable: 131072 kB\n"}, "memory", "fail", "2G"),
         ({"proc/meminfo": "MemFree: 131072 kB\n"}, "memory", "fail", "/proc"),
-        ({"proc/loadavg": "1.70 0.1 0.1 1/2 3\n"}, "idle", "warn", "other work"),
+        ({"proc/loadavg": "1.70 0.1 0.1 3/4 3\n"}, "idle", "warn", "other work"),
         ({"proc/loadavg": ""}, "idle", "warn", "nothing else runs"),
     ],
 )

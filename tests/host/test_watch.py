@@ -39,7 +39,7 @@ QUIET = {
 }
 # What makes a machine unquiet by itself, the name that it goes by, and words that must be said of it.
 UNQUIET = [
-    ({"proc/loadavg": "0.50 0 0 1/2 3\n"}, "load", ("0.5 tasks", "interval", "wait")),
+    ({"proc/loadavg": "0.50 0 0 2/2 3\n"}, "load", ("0.5 tasks", "interval", "wait")),
     ({f"{DAMON}/0/state": "on\n"}, "DAMON", ("accessed bits", "4 KiB", f"echo off > /{DAMON}")),
     ({"proc/76/comm": "kdamond.0\n"}, "DAMON", ("kdamond", "large guests", "sys/module/damon_")),
     ({"proc/sys/kernel/numa_balancing": "1\n"}, "NUMA balancing", ("moves pages", "kernel.numa_balancing=0")),
@@ -127,6 +127,18 @@ def test_load_of_our_own_is_no_unrest_at_the_end() -> None:
     assert (one.name, "ours among them" in one.seen) == ("load", True)
 
 
+def test_what_has_ended_is_no_unrest() -> None:
+    # Load averages forget slowly: a sweep that begins when another has ended finds that one in them.
+    ended = replace(CALM, load_average=(1.2, 0.6, 0.2))
+    assert names(ended) == []
+    assert names(replace(ended, n_running=0.4)) == []
+    assert names(replace(ended, n_running=0.5)) == ["load"]
+    # Results of earlier versions tell the average alone.
+    assert names(replace(ended, n_running=None)) == ["load"]
+    # A task that has run for a moment only is not yet work of others.
+    assert names(replace(CALM, n_running=3.0)) == []
+
+
 def test_pages_that_khugepaged_made_meanwhile_count() -> None:
     assert names(CALM, replace(CALM, n_khugepaged_scans=99)) == []
     (one,) = unrest(CALM, replace(CALM, n_khugepaged_collapsed=43))
@@ -172,7 +184,7 @@ def test_what_is_no_snapshot_tells_nothing(data: object) -> None:
 
 
 UNKNOWN: tuple[object, ...] = (
-    *(-1, 1.5, [], [-1.0], ["a"], [True], {}),
+    *(-1, [], [-1.0], ["a"], [True], {}),
     *(float("nan"), [float("inf")], "\x1b"),
 )
 
@@ -183,6 +195,7 @@ UNKNOWN: tuple[object, ...] = (
         (True, {"damon": True, "boost": True}),
         ("on", {"governor": "on"}),
         ([0.5], {"load_average": (0.5,)}),
+        (1.5, {"n_running": 1.5}),
         *((value, {}) for value in UNKNOWN),
     ],
 )
@@ -197,6 +210,7 @@ def test_the_card_tells_it_and_its_key_does_not(make_root: MakeRoot) -> None:
     quiet = machine_card(make_root({}), llvm_cpu_name="any")
     assert Snapshot.from_json(quiet) == CALM
     busy = quiet | {"damon": True, "numa_balancing": 1, "load_average": [2.0, 2.0, 2.0], "boost": True}
+    busy |= {"n_running": 2.0}
     told = [sentence for sentence in caveats(busy) if sentence not in caveats(quiet)]
     assert told == list(map(str, unrest(Snapshot.from_json(busy))))
     assert len(told) == 4

@@ -113,7 +113,11 @@ def command_parser() -> Parser:
     )
     thp.add_argument("--no-thp", dest="thp", action="store_false", help="a kernel without")
     parser.add_argument(
-        "--processes", type=int, default=6, metavar="N", help="fresh processes a guest; default: 6"
+        "--processes",
+        type=int,
+        default=6,
+        metavar="N",
+        help="replicates of a guest (a fresh process each); default: 6",
     )
     parser.add_argument(
         "--phase", type=int, default=8192, metavar="N", help="entries in a row; default: 8192"

@@ -1,4 +1,4 @@
-"""What every design tells of a raw entry."""
+"""What every design tells of a raw entry, and of all of them."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ class Explained(TypedDict):
 
     kind: str
     mfn: int | None
+
+
+def dump(runs: list[tuple[int, int, str]]) -> str:
+    """Write runs of one kind as lines ``[0x00000000->0x00040000] pfn``, ends exclusive."""
+    return "\n".join(f"[{start:#010x}->{end:#010x}] {kind}" for start, end, kind in runs) + "\n"

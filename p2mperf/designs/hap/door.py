@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from p2mperf.designs.backing import Backing, backing as find_backing
 from p2mperf.designs.base import Design, Footprint
 from p2mperf.designs.capabilities import Translating
-from p2mperf.designs.explained import Explained
+from p2mperf.designs.explained import Explained, dump
 from p2mperf.designs.hap.layout import Switches, TablePlan, frames_from, plan_tables, predict_pages, shape_of
 from p2mperf.designs.hap.table import HapTable
 from p2mperf.designs.hap.windows import area_frames, n_mappings
@@ -191,7 +191,7 @@ class HapDoor:
 
     def dump(self: _Held) -> str:
         """Write the p2m as lines ``[0x00000000->0x00040000] ram_rw``, ends exclusive."""
-        return "\n".join(f"[{a:#010x}->{b:#010x}] {kind}" for a, b, kind in self.kind_runs()) + "\n"
+        return dump(self.kind_runs())
 
 
 def switches_of(usual: Switches, hap_2mb: bool | None, hap_1gb: bool | None) -> Switches:

@@ -76,8 +76,3 @@ def _kind_pieces(
         cuts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), n_frames]
         for low, high in pairwise(cuts):
             yield first + low, first + high, KIND_NAMES[codes[low]]
-
-
-def dump(runs: list[tuple[int, int, str]]) -> str:
-    """Runs as lines ``[0x00000000->0x00040000] pfn``, ends exclusive."""
-    return "\n".join(f"[{start:#010x}->{end:#010x}] {kind}" for start, end, kind in runs) + "\n"

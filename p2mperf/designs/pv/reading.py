@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.capabilities import Translating
-from p2mperf.designs.explained import Explained
+from p2mperf.designs.explained import Explained, dump
 from p2mperf.designs.pv import entries
 from p2mperf.designs.pv.leaf_plan import LeafPlan
 from p2mperf.designs.pv.store import LeafStore
@@ -119,7 +119,7 @@ class ReadDoor:
             Lines ``[0x00000000->0x00040000] pfn`` over [0, end of the map rounded up to a mid), end
             exclusive; kinds are pfn, missing, identity and foreign.
         """
-        return entries.dump(self.kind_runs())
+        return dump(self.kind_runs())
 
     @property
     def m2p(self: Readable) -> M2p:

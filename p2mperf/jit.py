@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from p2mperf.host.cache import cache_directory
 from p2mperf.interrupts import hold, release
@@ -47,7 +47,7 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
 
     _impl_class = _Place
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+    def load_overload(self, sig: object, target_context: object) -> object:
         try:
             return super().load_overload(sig, target_context)
         except (OSError, EOFError, UnpicklingError):
@@ -55,7 +55,7 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
                 self.flush()
             return None
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig: object, data: object) -> None:
         try:
             with _alone_in(self.cache_path):
                 super().save_overload(sig, data)
@@ -78,6 +78,32 @@ def _alone_in(path: str) -> Iterator[None]:
         yield
     finally:
         os.close(directory)
+
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Compiled(Protocol[P, R_co]):
+    """What `njit` makes of a function: it is called as that is, by Python and by compiled code."""
+
+    @property
+    def py_func(self) -> Callable[P, R_co]:
+        """The function itself."""
+
+    @property
+    def signatures(self) -> list[tuple[types.Type, ...]]:
+        """What it has been compiled for."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call it, and compile it first for types that it was not called with."""
+
+    def inspect_asm(self) -> Mapping[object, str]:
+        """Assembly, by signature."""
+
+    def inspect_llvm(self) -> Mapping[object, str]:
+        """What LLVM was given, by signature."""
 
 
 def njit(function: Any = None, *, cache: bool = True, **options: Any) -> Any:
@@ -106,13 +132,18 @@ def njit(function: Any = None, *, cache: bool = True, **options: Any) -> Any:
     return compiled
 
 
-def walk_overload(stub: Any, forceinline: bool = True) -> Any:
+def walk_overload(stub: Callable[..., object], forceinline: bool = True) -> Callable[[F], F]:
     """Overload `stub` for compiled code that is folded into its caller, as the kernel's inline functions are.
 
     Rare paths of a walk too: a call in the loop makes numba count references and keep the loop's state in
     memory; LLVM puts folded code that is `unlikely` behind the loop anyway.
     """
-    return _overload(stub, jit_options={"forceinline": forceinline, "error_model": "numpy"})
+    # Not strict, which would compare annotations: who chooses an implementation takes numba's types, and the
+    # implementation itself values.
+    decorator: Callable[[F], F] = _overload(
+        stub, jit_options={"forceinline": forceinline, "error_model": "numpy"}, strict=False
+    )
+    return decorator
 
 
 __all__ = ["instance_class", "njit", "types", "walk_overload"]
@@ -121,17 +152,17 @@ __all__ = ["instance_class", "njit", "types", "walk_overload"]
 class _HoldInterrupts(event.Listener):  # type: ignore[misc]
     """Lets Ctrl-C wait while numba compiles or loads."""
 
-    def on_start(self, event: Any) -> None:
+    def on_start(self, event: event.Event) -> None:
         hold()
 
-    def on_end(self, event: Any) -> None:
+    def on_end(self, event: event.Event) -> None:
         release()
 
 
 event.register("numba:compiler_lock", _HoldInterrupts())
 
 
-def instance_class(typ: types.Type) -> Any:
+def instance_class(typ: types.Type) -> type[tuple[object, ...]] | None:
     """Return the NamedTuple class behind a numba type, or None.
 
     A NamedTuple whose fields all have one type is typed NamedUniTuple, others NamedTuple; both carry

@@ -7,18 +7,20 @@ The stream is indexed, not iterated: an iterator adds the stride from a register
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from p2mperf.jit import njit
-from p2mperf.tables.walk import walk
+from p2mperf.guests.geometry import Words
+from p2mperf.jit import Compiled, njit
+from p2mperf.memory.raw import Probe
+from p2mperf.tables.walk import State, walk
 
 ZERO = np.uint64(0)
 
 
 @njit
-def latency(tables, state, stream, zero):  # type: ignore[no-untyped-def]
+def latency(tables: NamedTuple, state: State, stream: Words, zero: np.uint64) -> np.uint64:
     """Translate one frame after the other, each waiting for the one before.
 
     Parameters
@@ -50,7 +52,7 @@ def latency(tables, state, stream, zero):  # type: ignore[no-untyped-def]
 
 
 @njit
-def throughput(tables, state, stream, zero):  # type: ignore[no-untyped-def]
+def throughput(tables: NamedTuple, state: State, stream: Words, zero: np.uint64) -> np.uint64:
     """Translate frames that do not wait for each other.
 
     Parameters
@@ -87,7 +89,7 @@ def throughput(tables, state, stream, zero):  # type: ignore[no-untyped-def]
 
 
 @njit
-def translate_into(tables, state, stream, out):  # type: ignore[no-untyped-def]
+def translate_into(tables: NamedTuple, state: State, stream: Words, out: Words) -> None:
     """Store the entry of each frame of a stream.
 
     Parameters
@@ -104,7 +106,7 @@ def translate_into(tables, state, stream, out):  # type: ignore[no-untyped-def]
 
 
 @njit
-def trace(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def trace(tables: NamedTuple, state: State, probe: Probe, pfn: np.uint64) -> np.uint64:
     """Translate one frame and record the address of every load.
 
     Parameters
@@ -125,7 +127,7 @@ def trace(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     return entry
 
 
-def assembly(kernel: Any, tables: Any) -> str:
+def assembly(kernel: Compiled[..., np.uint64], tables: NamedTuple) -> str:
     """Assembly of one of the timed loops, compiled anew for a type of `tables`.
 
     Parameters

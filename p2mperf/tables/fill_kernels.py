@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from p2mperf.guests.geometry import Entries
 from p2mperf.jit import njit
 
 
 @njit
-def fill_runs(out, first, n_frames, value, step):  # type: ignore[no-untyped-def]
+def fill_runs(
+    out: Entries, first: NDArray[np.int64], n_frames: NDArray[np.int64], value: Entries, step: Entries
+) -> None:
     """Write runs of entries: value, value + step, value + 2 step ...
 
     Parameters
@@ -34,7 +38,9 @@ def fill_runs(out, first, n_frames, value, step):  # type: ignore[no-untyped-def
 
 
 @njit
-def mark_kinds(found, first, end, kind):  # type: ignore[no-untyped-def]
+def mark_kinds(
+    found: NDArray[np.uint8], first: NDArray[np.int64], end: NDArray[np.int64], kind: NDArray[np.int8]
+) -> None:
     """Set the bit of its kind in every leaf that a run touches.
 
     Parameters

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from p2mperf.memory.raw import Counted, Probe
+
+# What a walk remembers between calls: whatever a design likes, of one type throughout.
+State = TypeVar("State", bound=tuple[object, ...])
+# What a design's overloads of these functions give numba: the like, for the design's own tables.
+Walk = Callable[..., tuple[np.uint64, tuple[object, ...]]]
 
 
-def walk(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+def walk(tables: NamedTuple, state: State, probe: Probe, pfn: Counted) -> tuple[np.uint64, State]:
     """Translate one frame; compiled code only.
 
     A design implements it as a `p2mperf.jit.walk_overload` that answers for its own type of `tables`.
@@ -31,7 +41,7 @@ def walk(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
     raise NotImplementedError("walk is for compiled code: a design implements it for its tables")
 
 
-def locate(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+def locate(tables: NamedTuple, state: State, probe: Probe, pfn: Counted) -> tuple[np.uint64, State]:
     """Find where a frame's entry stands, for those who will change it; compiled code only.
 
     Parameters

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from p2mperf.guests.geometry import Entries, Words
 from p2mperf.jit import njit
 
 ONE = np.uint64(1)
@@ -13,7 +15,9 @@ ZERO = np.uint64(0)
 
 
 @njit
-def count_entries(entries, first_pfn, marks, n_machine, seen):  # type: ignore[no-untyped-def]
+def count_entries(
+    entries: Entries, first_pfn: Words, marks: Words, n_machine: np.uint64, seen: Words
+) -> NDArray[np.int64]:
     """Count what stands in leaves, and what must not.
 
     Parameters

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from p2mperf.guests.geometry import Entries
 from p2mperf.jit import njit
 from p2mperf.memory.raw import ONE, ZERO
 
@@ -11,7 +13,7 @@ PRIVATE, MISSING, IDENTITY = np.int8(0), np.int8(1), np.int8(2)  # p2mperf.desig
 
 
 @njit
-def kind_of(boot_list, pfn, invalid, identity):  # type: ignore[no-untyped-def]
+def kind_of(boot_list: Entries, pfn: np.uint64, invalid: np.uint64, identity: np.uint64) -> np.int8:
     """Tell what a frame is to the rebuild: p2m_elem_type; beyond the list all is identity.
 
     Parameters
@@ -36,7 +38,14 @@ def kind_of(boot_list, pfn, invalid, identity):  # type: ignore[no-untyped-def]
 
 
 @njit
-def classify_list(boot_list, leaf_frames, mid_frames, invalid, identity, state):  # type: ignore[no-untyped-def]
+def classify_list(
+    boot_list: Entries,
+    leaf_frames: np.uint64,
+    mid_frames: np.uint64,
+    invalid: np.uint64,
+    identity: np.uint64,
+    state: NDArray[np.int8],
+) -> None:
     """Decide for every leaf of the area whether it is shared, entry by entry as the kernel does.
 
     Parameters

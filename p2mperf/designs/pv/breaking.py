@@ -19,7 +19,7 @@ from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.tools import Tools
 from p2mperf.designs.pv.write_kernels import find_shared
 from p2mperf.errors import DoesNotFitError
-from p2mperf.guests.geometry import Words
+from p2mperf.guests.geometry import Entries, Words
 from p2mperf.memory.pool import Frames
 
 
@@ -199,5 +199,5 @@ class Breaking:
         identity = store.leaf_state[leaves] == Leaf.IDENTITY
         if "alloc-forgets-identity" in self._quirks:
             identity[:] = False
-        value = np.where(identity, first | store.form.identity, store.form.invalid).astype(dtype)
+        value: Entries = np.where(identity, first | store.form.identity, store.form.invalid).astype(dtype)
         fill_leaves(store.pool.pages(dtype), frames, value, identity.astype(dtype))

@@ -5,13 +5,23 @@ Each store is one aligned word: tools and readers look on meanwhile.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.guests.geometries import find_geometry
-from p2mperf.jit import instance_class, njit, walk_overload
-from p2mperf.memory.raw import load_element32, load_element64, store_element32, store_element64
+from p2mperf.guests.geometry import Entries, Geometry
+from p2mperf.jit import instance_class, njit, types, walk_overload
+from p2mperf.memory.raw import (
+    LoadElement,
+    StoreElement,
+    load_element32,
+    load_element64,
+    store_element32,
+    store_element64,
+)
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -52,14 +62,17 @@ class EntryFormat32(EntryFormat):
     """Entries of 4 bytes, 1024 to a leaf."""
 
 
-_ACCESS: dict[Any, Any] = {
+_ACCESS: dict[type | None, tuple[LoadElement, StoreElement]] = {
     EntryFormat64: (load_element64, store_element64),
     EntryFormat32: (load_element32, store_element32),
 }
-_SHAPES: dict[Any, Any] = {EntryFormat64: find_geometry("pv64"), EntryFormat32: find_geometry("pv32")}
+_SHAPES: dict[type | None, Geometry] = {
+    EntryFormat64: find_geometry("pv64"),
+    EntryFormat32: find_geometry("pv32"),
+}
 
 
-def locate_leaf(tables: Any, pfn: Any) -> Any:
+def locate_leaf(tables: NamedTuple, pfn: np.uint64) -> np.uint64:
     """Address of the leaf that holds a pfn's entry, or `MISSING` or `IDENTITY` where it is shared.
 
     Compiled code only; a design that can be written implements it for the NamedTuple it writes by.
@@ -67,7 +80,7 @@ def locate_leaf(tables: Any, pfn: Any) -> Any:
     raise NotImplementedError("locate_leaf is for compiled code: a design implements it for its tables")
 
 
-def load_entry(form: Any, leaf: Any, index: Any) -> Any:
+def load_entry(form: EntryFormat, leaf: np.uint64, index: np.uint64) -> np.uint64:
     """Read one entry of a leaf; compiled code only.
 
     Parameters
@@ -85,7 +98,7 @@ def load_entry(form: Any, leaf: Any, index: Any) -> Any:
     raise NotImplementedError("load_entry is for compiled code")
 
 
-def store_entry(form: Any, leaf: Any, index: Any, entry: Any) -> Any:
+def store_entry(form: EntryFormat, leaf: np.uint64, index: np.uint64, entry: np.uint64) -> None:
     """Write one entry of a leaf in one store; compiled code only.
 
     Parameters
@@ -98,12 +111,12 @@ def store_entry(form: Any, leaf: Any, index: Any, entry: Any) -> Any:
     raise NotImplementedError("store_entry is for compiled code")
 
 
-def leaf_mask(form: Any) -> Any:
+def leaf_mask(form: EntryFormat) -> np.uint64:
     """Bits of a pfn that are its index in a leaf, known to the compiler; compiled code only."""
     raise NotImplementedError("leaf_mask is for compiled code")
 
 
-def markers(form: Any) -> Any:
+def markers(form: EntryFormat) -> np.uint64:
     """Both marker bits, known to the compiler; compiled code only."""
     raise NotImplementedError("markers is for compiled code")
 
@@ -111,45 +124,49 @@ def markers(form: Any) -> Any:
 # Constants, which are part of an instruction: made of fields of `form` they would take registers, for want of
 # which the loops that write keep more on the stack.
 @walk_overload(leaf_mask)
-def _leaf_mask(form):  # type: ignore[no-untyped-def]
+def _leaf_mask(form: types.Type) -> Callable[[EntryFormat], np.uint64]:
     mask = np.uint64(_SHAPES[instance_class(form)].leaf_frames - 1)
     return lambda form: mask
 
 
 @walk_overload(markers)
-def _markers(form):  # type: ignore[no-untyped-def]
+def _markers(form: types.Type) -> Callable[[EntryFormat], np.uint64]:
     shape = _SHAPES[instance_class(form)]
     bits = np.uint64(shape.identity_bit | shape.foreign_bit)
     return lambda form: bits
 
 
 @walk_overload(load_entry)
-def _load_entry(form, leaf, index):  # type: ignore[no-untyped-def]
+def _load_entry(
+    form: types.Type, leaf: types.Type, index: types.Type
+) -> Callable[[EntryFormat, np.uint64, np.uint64], np.uint64]:
     load, _ = _ACCESS[instance_class(form)]
     return lambda form, leaf, index: load(leaf, index)
 
 
 @walk_overload(store_entry)
-def _store_entry(form, leaf, index, entry):  # type: ignore[no-untyped-def]
+def _store_entry(
+    form: types.Type, leaf: types.Type, index: types.Type, entry: types.Type
+) -> Callable[[EntryFormat, np.uint64, np.uint64, np.uint64], None]:
     _, store = _ACCESS[instance_class(form)]
     return lambda form, leaf, index, entry: store(leaf, index, entry)
 
 
 @njit
-def is_plain(form, entry):  # type: ignore[no-untyped-def]
+def is_plain(form: EntryFormat, entry: np.uint64) -> bool:
     """Tell whether an entry is an mfn and nothing else: INVALID has both markers set."""
     return entry & (form.identity | form.foreign) == ZERO
 
 
 @njit
-def is_foreign(form, entry):  # type: ignore[no-untyped-def]
+def is_foreign(form: EntryFormat, entry: np.uint64) -> bool:
     """Tell whether an entry is another domain's frame."""
     # INVALID has this bit too, as it has all others.
     return entry & form.foreign != ZERO and entry != form.invalid
 
 
 @njit
-def is_astray(form, pfn, entry):  # type: ignore[no-untyped-def]
+def is_astray(form: EntryFormat, pfn: np.uint64, entry: np.uint64) -> bool:
     """Tell whether an entry is identity of another frame than its own.
 
     Parameters
@@ -168,7 +185,7 @@ def is_astray(form, pfn, entry):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def keep_m2p(form, m2p, pfn, old, entry):  # type: ignore[no-untyped-def]
+def keep_m2p(form: EntryFormat, m2p: Entries, pfn: np.uint64, old: np.uint64, entry: np.uint64) -> None:
     """Let the m2p follow one write.
 
     Parameters
@@ -192,7 +209,14 @@ def keep_m2p(form, m2p, pfn, old, entry):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def note_change(form, m2p, changes, pfn, old, entry):  # type: ignore[no-untyped-def]
+def note_change(
+    form: EntryFormat,
+    m2p: Entries,
+    changes: NDArray[np.int64],
+    pfn: np.uint64,
+    old: np.uint64,
+    entry: np.uint64,
+) -> None:
     """Count what kind of entry went and came, and let the m2p follow.
 
     Parameters

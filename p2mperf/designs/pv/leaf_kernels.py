@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from p2mperf.designs.pv.entry_kernels import ZERO, is_plain, store_entry
+from p2mperf.designs.pv.entry_kernels import ZERO, EntryFormat, is_plain, store_entry
+from p2mperf.guests.geometry import Entries, Words
 from p2mperf.jit import njit
 
 
 @njit
-def fill_leaves(pages, frames, value, step):  # type: ignore[no-untyped-def]
+def fill_leaves(pages: Entries, frames: NDArray[np.int64], value: Entries, step: Entries) -> None:
     """Fill whole leaves with value, value + step, value + 2 step ...
 
     Parameters
@@ -29,7 +31,7 @@ def fill_leaves(pages, frames, value, step):  # type: ignore[no-untyped-def]
 
 
 @njit
-def store_slots(form, addresses, values):  # type: ignore[no-untyped-def]
+def store_slots(form: EntryFormat, addresses: Words, values: Words) -> None:
     """Write slots of interior pages, each in one store.
 
     Parameters
@@ -46,7 +48,9 @@ def store_slots(form, addresses, values):  # type: ignore[no-untyped-def]
 
 
 @njit
-def invert_leaves(pages, frames, first_pfn, form, m2p):  # type: ignore[no-untyped-def]
+def invert_leaves(
+    pages: Entries, frames: NDArray[np.int64], first_pfn: Words, form: EntryFormat, m2p: Entries
+) -> None:
     """Write the pfn of every plain mfn in private leaves into the m2p.
 
     Parameters
@@ -71,7 +75,7 @@ def invert_leaves(pages, frames, first_pfn, form, m2p):  # type: ignore[no-untyp
 
 
 @njit
-def renumber(pages, frames, form, mfns):  # type: ignore[no-untyped-def]
+def renumber(pages: Entries, frames: NDArray[np.int64], form: EntryFormat, mfns: Words) -> int:
     """Replace the plain mfns of leaves by others, in order.
 
     Parameters

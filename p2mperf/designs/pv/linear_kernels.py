@@ -5,14 +5,24 @@ lookup_address and the pointer compares of __set_phys_to_machine in arch/x86/xen
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from p2mperf.designs.pv.entry_kernels import IDENTITY, MISSING, locate_leaf
-from p2mperf.jit import instance_class, walk_overload
-from p2mperf.memory.raw import load32, load64, load_element32, load_element64, unlikely
-from p2mperf.tables.walk import walk
+from p2mperf.jit import instance_class, types, walk_overload
+from p2mperf.memory.raw import (
+    Load,
+    LoadElement,
+    Probe,
+    load32,
+    load64,
+    load_element32,
+    load_element64,
+    unlikely,
+)
+from p2mperf.tables.walk import State, Walk, walk
 from p2mperf.units import PAGE_SHIFT, PAGE_SIZE
 
 
@@ -66,7 +76,7 @@ class LinearNested32(_Linear):
 
 
 # log2 of the entry bytes, identity bit, levels above the PTEs, load of an entry
-_WALKS = {
+_WALKS: dict[type | None, tuple[int, int, int, Load]] = {
     Linear64: (3, 62, 3, load64),
     Linear32: (2, 30, 2, load32),
     LinearNested64: (3, 62, 3, load64),
@@ -81,13 +91,13 @@ _LEVEL_BITS = np.uint64(9)
 
 
 @walk_overload(walk)
-def _walk_linear(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _walk_linear(tables: types.Type, state: types.Type, probe: types.Type, pfn: types.Type) -> Walk | None:
     if instance_class(tables) not in _WALKS:
         return None
     entry_shift, _, _, load = _WALKS[instance_class(tables)]
     invalid = np.uint64((1 << (8 << entry_shift)) - 1)
 
-    def pfn_to_mfn(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    def pfn_to_mfn(tables: _Linear, state: State, probe: Probe, pfn: np.uint64) -> tuple[np.uint64, State]:
         # Without `unlikely` here and below, lookups that overlap took 2 % longer in the first-level cache.
         if unlikely(pfn >= tables.size):
             return pfn | tables.above, state
@@ -100,7 +110,7 @@ def _walk_linear(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     return pfn_to_mfn
 
 
-def get_phys_to_machine(tables: Any, probe: Any, pfn: Any) -> Any:
+def get_phys_to_machine(tables: _Linear, probe: Probe, pfn: np.uint64) -> np.uint64:
     """Tell a hole from identity by walking the area's page table in software; compiled code only.
 
     Parameters
@@ -117,13 +127,15 @@ def get_phys_to_machine(tables: Any, probe: Any, pfn: Any) -> Any:
 
 
 @walk_overload(get_phys_to_machine)
-def _slow_walk(tables, probe, pfn):  # type: ignore[no-untyped-def]
+def _slow_walk(
+    tables: types.Type, probe: types.Type, pfn: types.Type
+) -> Callable[[_Linear, Probe, np.uint64], np.uint64]:
     entry_shift, identity_shift, n_upper, load = _WALKS[instance_class(tables)]
     size = np.uint64(entry_shift)
     identity = np.uint64(1 << identity_shift)
     first_shift = np.uint64(PAGE_SHIFT + 9 * n_upper)
 
-    def lookup_address(tables, probe, pfn):  # type: ignore[no-untyped-def]
+    def lookup_address(tables: _Linear, probe: Probe, pfn: np.uint64) -> np.uint64:
         address = tables.area + (pfn << size)
         table, shift = tables.root, first_shift
         # LLVM knows how often and unrolls it: each shift is a constant of its own.
@@ -143,7 +155,7 @@ def _slow_walk(tables, probe, pfn):  # type: ignore[no-untyped-def]
     return lookup_address
 
 
-def page_address(tables: Any, probe: Any, slot: Any) -> Any:
+def page_address(tables: _Linear, probe: Probe, slot: np.uint64) -> np.uint64:
     """Find the page that a page-table entry points to; compiled code only.
 
     Parameters
@@ -162,13 +174,15 @@ def page_address(tables: Any, probe: Any, slot: Any) -> Any:
 
 
 @walk_overload(page_address)
-def _page_address(tables, probe, slot):  # type: ignore[no-untyped-def]
+def _page_address(
+    tables: types.Type, probe: types.Type, slot: types.Type
+) -> Callable[[_Linear, Probe, np.uint64], np.uint64]:
     entry_shift, _, _, load = _WALKS[instance_class(tables)]
     size = np.uint64(entry_shift)
     if instance_class(tables) not in _NESTED:
         return lambda tables, probe, slot: (slot & _PAGE_MASK) + tables.base
 
-    def pte_mfn_to_pfn(tables, probe, slot):  # type: ignore[no-untyped-def]
+    def pte_mfn_to_pfn(tables: _Linear, probe: Probe, slot: np.uint64) -> np.uint64:
         # pgd_val and its kin: the m2p names a pfn, and the p2m must agree that it has this mfn.
         mfn = slot >> _PAGE_SHIFT
         pfn = load(probe, tables.m2p + (mfn << size))
@@ -214,11 +228,16 @@ class WriteLinear32(_WriteLinear):
 
 
 # log2 of an entry's bytes, levels above the page-table entries, load of an entry
-_LISTS: dict[Any, Any] = {WriteLinear64: (3, 3, load_element64), WriteLinear32: (2, 2, load_element32)}
+_LISTS: dict[type | None, tuple[int, int, LoadElement]] = {
+    WriteLinear64: (3, 3, load_element64),
+    WriteLinear32: (2, 2, load_element32),
+}
 
 
 @walk_overload(locate_leaf)
-def _locate_in_list(tables, pfn):  # type: ignore[no-untyped-def]
+def _locate_in_list(
+    tables: types.Type, pfn: types.Type
+) -> Callable[[_WriteLinear, np.uint64], np.uint64] | None:
     if instance_class(tables) not in _LISTS:
         return None
     entry_shift, n_upper, load = _LISTS[instance_class(tables)]
@@ -226,7 +245,7 @@ def _locate_in_list(tables, pfn):  # type: ignore[no-untyped-def]
     invalid = np.uint64((1 << (8 << entry_shift)) - 1)
     first_shift = np.uint64(PAGE_SHIFT + 9 * n_upper)
 
-    def locate(tables, pfn):  # type: ignore[no-untyped-def]
+    def locate(tables: _WriteLinear, pfn: np.uint64) -> np.uint64:
         shown = (tables.list + (pfn << size)) & _PAGE_MASK
         # Shared leaves read INVALID throughout: any other value proves the leaf private, without a walk. The
         # kernel stores at once, and walks when that faults, as shared leaves are read-only since

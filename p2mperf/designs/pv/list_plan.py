@@ -110,9 +110,10 @@ def classified(plan: LeafPlan, guest: Guest, boot_list: Entries) -> LeafPlan:
     """
     shape = guest.geometry
     listed = copied(plan, guest, boot_list)
-    sizes = np.array([shape.leaf_frames, shape.mid_frames, shape.invalid, shape.identity_bit], np.uint64)
+    sizes = (shape.leaf_frames, shape.mid_frames, shape.invalid, shape.identity_bit)
+    leaf_frames, mid_frames, invalid, identity = (np.uint64(size) for size in sizes)
     state = np.empty_like(plan.state)
-    classify_list(boot_list, *sizes, state)
+    classify_list(boot_list, leaf_frames, mid_frames, invalid, identity, state)
     if not np.array_equal(state, plan.state):
         raise BadInputError(f"the flat list has other entries than the map of {guest.name} asks for")
     return replace(listed, state=state)

@@ -6,14 +6,24 @@ page means identity, whatever stands in that page (arch/x86/xen/p2m.c, 3.18).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from p2mperf.designs.pv.entry_kernels import IDENTITY, MISSING, locate_leaf
-from p2mperf.jit import instance_class, walk_overload
-from p2mperf.memory.raw import load32, load64, load_element32, load_element64, unlikely
-from p2mperf.tables.walk import walk
+from p2mperf.jit import instance_class, types, walk_overload
+from p2mperf.memory.raw import (
+    Load,
+    LoadElement,
+    Probe,
+    load32,
+    load64,
+    load_element32,
+    load_element64,
+    unlikely,
+)
+from p2mperf.tables.walk import State, Walk, walk
 
 
 class Tree64(NamedTuple):
@@ -51,11 +61,11 @@ class Tree32(NamedTuple):
 
 
 # leaf index bits, identity bit, load of a slot
-_WALKS = {Tree64: (9, 62, load64), Tree32: (10, 30, load32)}
+_WALKS: dict[type | None, tuple[int, int, Load]] = {Tree64: (9, 62, load64), Tree32: (10, 30, load32)}
 
 
 @walk_overload(walk)
-def _walk_tree(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _walk_tree(tables: types.Type, state: types.Type, probe: types.Type, pfn: types.Type) -> Walk | None:
     if instance_class(tables) not in _WALKS:
         return None
     bits, identity_shift, load = _WALKS[instance_class(tables)]
@@ -63,7 +73,9 @@ def _walk_tree(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     mid_shift, top_shift = np.uint64(bits), np.uint64(2 * bits)
     mask, identity = np.uint64((1 << bits) - 1), np.uint64(1 << identity_shift)
 
-    def get_phys_to_machine(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    def get_phys_to_machine(
+        tables: Tree64 | Tree32, state: State, probe: Probe, pfn: np.uint64
+    ) -> tuple[np.uint64, State]:
         # Without `unlikely` here and below, lookups that overlap took 14 % longer in the first-level cache.
         if unlikely(pfn >= tables.max_pfn):
             return pfn | tables.above, state
@@ -114,11 +126,16 @@ class WriteTree32(_WriteTree):
 
 
 # index bits, load of a slot
-_TREES: dict[Any, Any] = {WriteTree64: (9, load_element64), WriteTree32: (10, load_element32)}
+_TREES: dict[type | None, tuple[int, LoadElement]] = {
+    WriteTree64: (9, load_element64),
+    WriteTree32: (10, load_element32),
+}
 
 
 @walk_overload(locate_leaf)
-def _locate_in_tree(tables, pfn):  # type: ignore[no-untyped-def]
+def _locate_in_tree(
+    tables: types.Type, pfn: types.Type
+) -> Callable[[_WriteTree, np.uint64], np.uint64] | None:
     if instance_class(tables) not in _TREES:
         return None
     bits, load = _TREES[instance_class(tables)]
@@ -126,7 +143,7 @@ def _locate_in_tree(tables, pfn):  # type: ignore[no-untyped-def]
     mid_shift, top_shift = np.uint64(bits), np.uint64(2 * bits)
     mask = np.uint64((1 << bits) - 1)
 
-    def locate(tables, pfn):  # type: ignore[no-untyped-def]
+    def locate(tables: _WriteTree, pfn: np.uint64) -> np.uint64:
         # No look at the end of the tree: who writes has compared with `EntryFormat.end` before.
         mid = load(tables.top, pfn >> top_shift)
         if based:

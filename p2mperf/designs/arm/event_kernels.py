@@ -6,14 +6,16 @@ that timed loops are free of it; with a `Recorder` it counts.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from p2mperf.guests.geometry import Words
-from p2mperf.jit import instance_class, walk_overload
-from p2mperf.memory.raw import load64, store_once64
+from p2mperf.jit import instance_class, types, walk_overload
+from p2mperf.memory.raw import Probe, load64, store_once64
 
+LoadWord = Callable[[Probe, np.uint64], np.uint64]
 # An event's position in `Recorder.events`.
 EVENT_NAMES = (
     "map",
@@ -70,13 +72,15 @@ class Recorder(NamedTuple):
 
 
 @walk_overload(load64)
-def _recorded_load(probe, address):  # type: ignore[no-untyped-def]
+def _recorded_load(
+    probe: types.Type, address: types.Type
+) -> Callable[[Recorder, np.uint64], np.uint64] | None:
     if instance_class(probe) is Recorder:
         return lambda probe, address: load64(probe.loads, address)
     return None
 
 
-def note(probe: Any, event: Any, n_times: Any) -> Any:
+def note(probe: Probe, event: int, n_times: int) -> None:
     """Count an event that this host does not have; compiled code only.
 
     Parameters
@@ -92,33 +96,33 @@ def note(probe: Any, event: Any, n_times: Any) -> Any:
 
 
 @walk_overload(note)
-def _note(probe, event, n_times):  # type: ignore[no-untyped-def]
+def _note(probe: types.Type, event: types.Type, n_times: types.Type) -> Callable[..., None]:
     if instance_class(probe) is not Recorder:
         # Nothing at all: walks compile to the same instructions, in the same order, with these calls and
         # without.
         return lambda probe, event, n_times: None
 
-    def count(probe, event, n_times):  # type: ignore[no-untyped-def]
+    def count(probe: Recorder, event: int, n_times: int) -> None:
         probe.events[event] += np.uint64(n_times)
 
     return count
 
 
-def load_slot(probe: Any, address: Any) -> Any:
+def load_slot(probe: Probe, address: np.uint64) -> np.uint64:
     """Read an entry of the map-slot table; compiled code only."""
     raise NotImplementedError("load_slot is for compiled code")
 
 
 @walk_overload(load_slot)
-def _load_slot(probe, address):  # type: ignore[no-untyped-def]
-    def load(probe, address):  # type: ignore[no-untyped-def]
+def _load_slot(probe: types.Type, address: types.Type) -> LoadWord:
+    def load(probe: Probe, address: np.uint64) -> np.uint64:
         note(probe, SLOT_LOAD, 1)
         return load64(probe, address)
 
     return load
 
 
-def store_slot(probe: Any, address: Any, value: Any) -> Any:
+def store_slot(probe: Probe, address: np.uint64, value: np.uint64) -> None:
     """Write an entry of the map-slot table; compiled code only.
 
     Parameters
@@ -132,8 +136,10 @@ def store_slot(probe: Any, address: Any, value: Any) -> Any:
 
 
 @walk_overload(store_slot)
-def _store_slot(probe, address, value):  # type: ignore[no-untyped-def]
-    def store(probe, address, value):  # type: ignore[no-untyped-def]
+def _store_slot(
+    probe: types.Type, address: types.Type, value: types.Type
+) -> Callable[[Probe, np.uint64, np.uint64], None]:
+    def store(probe: Probe, address: np.uint64, value: np.uint64) -> None:
         note(probe, SLOT_STORE, 1)
         # One store of 64 bits, as Xen's STRD is; and an atomic one, so that LLVM takes no slot from a
         # register that it has just stored to memory: a walk reads each slot twice.
@@ -142,14 +148,14 @@ def _store_slot(probe, address, value):  # type: ignore[no-untyped-def]
     return store
 
 
-def load_entry(probe: Any, address: Any) -> Any:
+def load_entry(probe: Probe, address: np.uint64) -> np.uint64:
     """Read an entry of the guest's p2m; compiled code only."""
     raise NotImplementedError("load_entry is for compiled code")
 
 
 @walk_overload(load_entry)
-def _load_entry(probe, address):  # type: ignore[no-untyped-def]
-    def load(probe, address):  # type: ignore[no-untyped-def]
+def _load_entry(probe: types.Type, address: types.Type) -> LoadWord:
+    def load(probe: Probe, address: np.uint64) -> np.uint64:
         note(probe, ENTRY_LOAD, 1)
         return load64(probe, address)
 

@@ -5,12 +5,15 @@ A fault finds its entry the way the design does (`locate`); `protect` and `resto
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from p2mperf.guests.geometry import Words
 from p2mperf.guests.lpae import Stage2
 from p2mperf.jit import njit
 from p2mperf.memory.raw import load_once64, store_once64
-from p2mperf.tables.walk import locate
+from p2mperf.tables.walk import State, locate
 
 VALID = np.uint64(Stage2.VALID)
 WRITE_SHIFT = np.uint64(int(Stage2.WRITE).bit_length() - 1)
@@ -23,7 +26,7 @@ ZERO, ONE = np.uint64(0), np.uint64(1)
 
 
 @njit
-def protect(entries):  # type: ignore[no-untyped-def]
+def protect(entries: Words) -> None:
     """Take the write bit from every valid, writable entry, and remember that tracing did so.
 
     Parameters
@@ -42,7 +45,7 @@ def protect(entries):  # type: ignore[no-untyped-def]
 
 
 @njit
-def unprotect(entries):  # type: ignore[no-untyped-def]
+def unprotect(entries: Words) -> None:
     """Give the write bit back to every entry that `protect` took it from; parameter as there."""
     for i in range(entries.size):
         entry = entries[i]
@@ -51,7 +54,7 @@ def unprotect(entries):  # type: ignore[no-untyped-def]
 
 
 @njit
-def fault(tables, state, stream, first, dirty):  # type: ignore[no-untyped-def]
+def fault(tables: NamedTuple, state: State, stream: Words, first: np.uint64, dirty: Words) -> np.uint64:
     """Handle the write fault of each frame: find its entry, make it writable again, mark it dirty.
 
     Parameters

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from p2mperf.designs.arm.event_kernels import LoadWord
 from p2mperf.designs.arm.walk_kernels import THREE, ZERO, address_of, entry_at
-from p2mperf.jit import instance_class, walk_overload
-from p2mperf.tables.walk import locate, walk
+from p2mperf.jit import instance_class, types, walk_overload
+from p2mperf.memory.raw import Probe
+from p2mperf.tables.walk import State, Walk, locate, walk
 
 
 class VlptTables(NamedTuple):
@@ -27,8 +29,10 @@ class VlptTables(NamedTuple):
     n_frames: np.uint64
 
 
-def _accessor(finish: Any) -> Any:
-    def get_vlpt_3lvl_pte(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _accessor(finish: LoadWord) -> Walk:
+    def get_vlpt_3lvl_pte(
+        tables: VlptTables, state: State, probe: Probe, pfn: np.uint64
+    ) -> tuple[np.uint64, State]:
         # One comparison for both ends: of a frame below the first the difference wraps round, and is large.
         # With two, lookups that overlap took 1.4 times as long. The patch has none at all here
         # (get_vlpt_3lvl_pte, v5 4/6).
@@ -41,9 +45,9 @@ def _accessor(finish: Any) -> Any:
     return get_vlpt_3lvl_pte
 
 
-def _implement(stub: Any, finish: Any) -> None:
+def _implement(stub: Walk, finish: LoadWord) -> None:
     @walk_overload(stub)
-    def choose(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    def choose(tables: types.Type, state: types.Type, probe: types.Type, pfn: types.Type) -> Walk | None:
         return _accessor(finish) if instance_class(tables) is VlptTables else None
 
 

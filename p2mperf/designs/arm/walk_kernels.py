@@ -5,7 +5,8 @@ Each is written once, and ends in the entry itself or in the place where that st
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,14 +20,16 @@ from p2mperf.designs.arm.event_kernels import (
     SLOT_TAKEOVER,
     TLBI,
     UNMAP,
+    LoadWord,
     load_entry,
     load_slot,
     note,
     store_slot,
 )
 from p2mperf.designs.arm.layout import ADDRESS_MASK, ENTRIES, FIRST_SHIFT, SECOND_SHIFT
-from p2mperf.jit import instance_class, njit, walk_overload
-from p2mperf.tables.walk import locate, walk
+from p2mperf.jit import instance_class, njit, types, walk_overload
+from p2mperf.memory.raw import Probe
+from p2mperf.tables.walk import State, Walk, locate, walk
 from p2mperf.units import PAGE_SHIFT
 
 N_SLOTS = 1024  # DOMHEAP_ENTRIES
@@ -84,7 +87,7 @@ _FLAGS = np.uint64(SLOT_FLAGS)
 
 
 @inlined
-def find_slot(slots, probe, machine):  # type: ignore[no-untyped-def]
+def find_slot(slots: np.uint64, probe: Probe, machine: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Find or take a map slot for the 2 MiB around a machine address, and hold it.
 
     A slot whose count is 0 still shows what it showed and is used again as it is; a slot at count 15 is
@@ -130,7 +133,7 @@ def find_slot(slots, probe, machine):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def map_domain_page(tables, probe, machine):  # type: ignore[no-untyped-def]
+def map_domain_page(tables: WalkTables, probe: Probe, machine: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Map a page.
 
     The address is made from the entry just found, as the MMU would read that entry. Xen flushes the one
@@ -163,7 +166,7 @@ def map_domain_page(tables, probe, machine):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def unmap_domain_page(probe, slot):  # type: ignore[no-untyped-def]
+def unmap_domain_page(probe: Probe, slot: np.uint64) -> None:
     """Drop one reference of a slot; nothing is flushed."""
     note(probe, UNMAP, 1)
     note(probe, IRQ_SAVE, 1)
@@ -171,20 +174,20 @@ def unmap_domain_page(probe, slot):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def entry_at(probe, address):  # type: ignore[no-untyped-def]
+def entry_at(probe: Probe, address: np.uint64) -> np.uint64:
     """Read a third-level entry; one that is no valid page is taken for none."""
     entry = load_entry(probe, address)
     return entry if entry & THREE == THREE else ZERO
 
 
 @inlined
-def address_of(probe, address):  # type: ignore[no-untyped-def]
+def address_of(probe: Probe, address: np.uint64) -> np.uint64:
     """Give the place itself, for those who will change the entry."""
     return address
 
 
-def _mapped_walk(finish: Any) -> Any:
-    def p2m_lookup(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _mapped_walk(finish: LoadWord) -> Walk:
+    def p2m_lookup(tables: WalkTables, state: State, probe: Probe, pfn: np.uint64) -> tuple[np.uint64, State]:
         if pfn >= tables.max_frame:
             return ZERO, state
         note(probe, LOCK, 1)
@@ -209,8 +212,10 @@ def _mapped_walk(finish: Any) -> Any:
     return p2m_lookup
 
 
-def _direct_walk(finish: Any) -> Any:
-    def p2m_lookup(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _direct_walk(finish: LoadWord) -> Walk:
+    def p2m_lookup(
+        tables: DirectTables, state: State, probe: Probe, pfn: np.uint64
+    ) -> tuple[np.uint64, State]:
         if pfn >= tables.max_frame:
             return ZERO, state
         note(probe, LOCK, 1)
@@ -229,12 +234,15 @@ def _direct_walk(finish: Any) -> Any:
     return p2m_lookup
 
 
-_MAKERS: dict[type | None, Any] = {WalkTables: _mapped_walk, DirectTables: _direct_walk}
+_MAKERS: dict[type | None, Callable[[LoadWord], Walk]] = {
+    WalkTables: _mapped_walk,
+    DirectTables: _direct_walk,
+}
 
 
-def _implement(stub: Any, finish: Any) -> None:
+def _implement(stub: Walk, finish: LoadWord) -> None:
     @walk_overload(stub)
-    def choose(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    def choose(tables: types.Type, state: types.Type, probe: types.Type, pfn: types.Type) -> Walk | None:
         make = _MAKERS.get(instance_class(tables))
         return make(finish) if make else None
 

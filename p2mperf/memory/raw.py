@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Signature, Callable[[BaseContext, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
     ]
 
+Word = np.uint64  # where a signature has many
 # How reads are noted: not at all by (), in an array, or in a tuple of arrays that has a `load64` of its own.
 Probe = NDArray[np.uint64] | tuple[NDArray[np.uint64], ...]
 # A uint64 in compiled code: there what counts a range of them is one, too, which is an int to type checkers.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.designs.hap.entry_kernels import SMALL_RAM, SUPERPAGE_RAM
+from p2mperf.guests.geometry import Entries, Words
 from p2mperf.jit import njit
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -12,7 +14,16 @@ _PAGE = np.uint64(12)
 
 
 @njit
-def place_superpages(gfn, mfn, order, levels, bits, has_l1, l2, l3):  # type: ignore[no-untyped-def]
+def place_superpages(
+    gfn: Words,
+    mfn: Words,
+    order: NDArray[np.uint8],
+    levels: NDArray[np.uint8],
+    bits: np.uint64,
+    has_l1: NDArray[np.bool_],
+    l2: Words,
+    l3: Words,
+) -> None:
     """Say what stands in every entry of all L2 and L3 tables, and which L1 tables are needed.
 
     Parameters
@@ -49,7 +60,15 @@ def place_superpages(gfn, mfn, order, levels, bits, has_l1, l2, l3):  # type: ig
 
 
 @njit
-def fill_l1(gfn, mfn, order, levels, bits, tables, words):  # type: ignore[no-untyped-def]
+def fill_l1(
+    gfn: Words,
+    mfn: Words,
+    order: NDArray[np.uint8],
+    levels: NDArray[np.uint8],
+    bits: np.uint64,
+    tables: NDArray[np.int64],
+    words: Entries,
+) -> None:
     """Write the 4 KiB entries of extents that become such.
 
     Parameters

@@ -8,6 +8,7 @@ none, though tables that it has linked or split on its way stay, as they do in X
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.designs.hap.entry_kernels import LEAF, PAGE, PRESENT, SUPERPAGE, inlined
 from p2mperf.designs.hap.store_kernels import (
@@ -19,6 +20,7 @@ from p2mperf.designs.hap.store_kernels import (
     N_WRITES,
     PATIENT,
     WANTS,
+    Store,
     add_count,
     count_of,
     index_of,
@@ -27,15 +29,17 @@ from p2mperf.designs.hap.store_kernels import (
     store_slot,
 )
 from p2mperf.designs.hap.table_kernels import descend, find_table, free_below
-from p2mperf.designs.hap.view_kernels import has_room, show_below
+from p2mperf.designs.hap.view_kernels import Shown, has_room, show_below
+from p2mperf.guests.geometry import Words
 from p2mperf.jit import njit
-from p2mperf.memory.raw import unlikely
+from p2mperf.memory.raw import Word, unlikely
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
+Done = NDArray[np.bool_]  # of each range, whether it was done
 
 
 @inlined
-def account(store, frame, n_frames, old, word, n_lost):  # type: ignore[no-untyped-def]
+def account(store: Store, frame: Word, n_frames: Word, old: Word, word: Word, n_lost: Word) -> None:
     """Count a write of an entry.
 
     Parameters
@@ -61,7 +65,7 @@ def account(store, frame, n_frames, old, word, n_lost):  # type: ignore[no-untyp
 
 
 @inlined
-def word_of(mfn, flags, level):  # type: ignore[no-untyped-def]
+def word_of(mfn: Word, flags: Word, level: Word) -> Word:
     """Make an entry; 0, an empty one, of no flags.
 
     Parameters
@@ -79,7 +83,7 @@ def word_of(mfn, flags, level):  # type: ignore[no-untyped-def]
 
 
 @njit
-def place(store, views, table, frame, level, word):  # type: ignore[no-untyped-def]
+def place(store: Store, views: Shown, table: Word, frame: Word, level: Word, word: Word) -> None:
     """Write a leaf, or an empty entry, where a table for it is: the end of p2m_set_entry. It cannot fail.
 
     Parameters
@@ -114,7 +118,7 @@ def place(store, views, table, frame, level, word):  # type: ignore[no-untyped-d
 
 
 @inlined
-def level_of_piece(store, sizes, frame, mfn, left):  # type: ignore[no-untyped-def]
+def level_of_piece(store: Store, sizes: Word, frame: Word, mfn: Word, left: Word) -> Word:
     """Level of the largest leaf that alignment allows, of what is left to set: the loop of set_p2m_entry.
 
     Parameters
@@ -140,7 +144,9 @@ def level_of_piece(store, sizes, frame, mfn, left):  # type: ignore[no-untyped-d
 
 
 @njit
-def prepare_range(store, views, sizes, frame, mfn, n_frames, flags):  # type: ignore[no-untyped-def]
+def prepare_range(
+    store: Store, views: Shown, sizes: Word, frame: Word, mfn: Word, n_frames: Word, flags: Word
+) -> Word:
     """Have all tables there that setting a range takes; `DONE`, `FAILED` or `WANTS`.
 
     Parameters
@@ -167,7 +173,9 @@ def prepare_range(store, views, sizes, frame, mfn, n_frames, flags):  # type: ig
 
 
 @njit
-def set_range(store, views, sizes, frame, mfn, n_frames, flags):  # type: ignore[no-untyped-def]
+def set_range(
+    store: Store, views: Shown, sizes: Word, frame: Word, mfn: Word, n_frames: Word, flags: Word
+) -> Word:
     """Set a range of guest frames, cut into the largest leaves that alignment allows.
 
     Parameters
@@ -212,7 +220,7 @@ def set_range(store, views, sizes, frame, mfn, n_frames, flags):  # type: ignore
 
 
 @inlined
-def _replace(store, level, frame, mfn, flags):  # type: ignore[no-untyped-def]
+def _replace(store: Store, level: Word, frame: Word, mfn: Word, flags: Word) -> bool:
     """Write an entry of L1, or a superpage over a superpage; False for any other, and nothing has changed.
 
     Parameters
@@ -238,7 +246,7 @@ def _replace(store, level, frame, mfn, flags):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def set_in_place(store, sizes, frame, mfn, n_frames, flags):  # type: ignore[no-untyped-def]
+def set_in_place(store: Store, sizes: Word, frame: Word, mfn: Word, n_frames: Word, flags: Word) -> bool:
     """Set a range that is one leaf of L1, or takes the place of a superpage of its size.
 
     That is what most writes are. No table and no window has to follow, and what could fail stays out of the
@@ -262,7 +270,17 @@ def set_in_place(store, sizes, frame, mfn, n_frames, flags):  # type: ignore[no-
 
 
 @njit
-def set_ranges(store, views, sizes, frames, mfns, orders, flags, first, done):  # type: ignore[no-untyped-def]
+def set_ranges(
+    store: Store,
+    views: Shown,
+    sizes: Word,
+    frames: Words,
+    mfns: Words,
+    orders: Words,
+    flags: Word,
+    first: int,
+    done: Done,
+) -> Word:
     """Set ranges one after the other, up to one that wants a page that is not at hand.
 
     Parameters
@@ -280,7 +298,7 @@ def set_ranges(store, views, sizes, frames, mfns, orders, flags, first, done):  
 
     Returns
     -------
-    int
+    uint64
         Where it stopped; n at the end.
     """
     # Unsigned: a signed index costs a look whether it counts from the end (4.7 ns an entry of 4 KiB instead

@@ -24,7 +24,7 @@ inlined = njit(cache=False, forceinline=True)
 
 
 @inlined
-def small_entry(entry, frame, mask):  # type: ignore[no-untyped-def]
+def small_entry(entry: np.uint64, frame: np.uint64, mask: np.uint64) -> np.uint64:
     """Give what a superpage says of one of its frames, as an entry of 4 KiB would.
 
     Splitting keeps just this: machine frame, type and rights, and the PAT bit in the place that it has there.

@@ -6,15 +6,15 @@ gfn_to_mfn_current of xen/include/asm-x86/p2m.h and xen/arch/x86/mm/p2m.c (3.3 t
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from p2mperf.designs.hap.entry_kernels import LEAF, PRESENT, ZERO, inlined, small_entry
 from p2mperf.designs.hap.walk_kernels import EIGHTEEN, MASK, MASK_10, MASK_18, NINE, TEN
-from p2mperf.jit import instance_class, walk_overload
-from p2mperf.memory.raw import load32, load64, unlikely
-from p2mperf.tables.walk import walk
+from p2mperf.jit import instance_class, types, walk_overload
+from p2mperf.memory.raw import Probe, load32, load64, unlikely
+from p2mperf.tables.walk import State, Walk, walk
 
 
 # A class for each format, for the reason that `p2mperf.designs.hap.walk_kernels` has.
@@ -55,7 +55,7 @@ class LinearTablesNonPae(NamedTuple):
 # It is the cheaper way, too: to look first whether L2's entry is present made lookups on 4 KiB take 0.82 ns
 # instead of 0.73, and on 2 MiB 1.12 instead of 1.05.
 @inlined
-def _last_two_windows(l2, l1, probe, pfn):  # type: ignore[no-untyped-def]
+def _last_two_windows(l2: np.uint64, l1: np.uint64, probe: Probe, pfn: np.uint64) -> np.uint64:
     """Look on in the windows of L2 and L1 with entries of 8 bytes.
 
     Parameters
@@ -79,7 +79,9 @@ def _last_two_windows(l2, l1, probe, pfn):  # type: ignore[no-untyped-def]
     return entry
 
 
-def _look_up_64(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _look_up_64(
+    tables: LinearTables64, state: State, probe: Probe, pfn: np.uint64
+) -> tuple[np.uint64, State]:
     if unlikely(pfn > tables.max_mapped):
         return ZERO, state
     entry = load64(probe, tables.l3, pfn >> EIGHTEEN)
@@ -88,14 +90,18 @@ def _look_up_64(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     return _last_two_windows(tables.l2, tables.l1, probe, pfn), state
 
 
-def _look_up_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _look_up_pae(
+    tables: LinearTablesPae, state: State, probe: Probe, pfn: np.uint64
+) -> tuple[np.uint64, State]:
     if unlikely(pfn > tables.max_mapped):
         return ZERO, state
     # L3 of PAE is in no window, and none of its entries is a superpage.
     return _last_two_windows(tables.l2, tables.l1, probe, pfn), state
 
 
-def _look_up_non_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _look_up_non_pae(
+    tables: LinearTablesNonPae, state: State, probe: Probe, pfn: np.uint64
+) -> tuple[np.uint64, State]:
     if unlikely(pfn > tables.max_mapped):
         return ZERO, state
     entry = load32(probe, tables.l2, pfn >> TEN)
@@ -107,7 +113,7 @@ def _look_up_non_pae(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
     return entry, state
 
 
-_LOOKUPS: dict[type | None, Any] = {
+_LOOKUPS: dict[type | None, Walk] = {
     LinearTables64: _look_up_64,
     LinearTablesPae: _look_up_pae,
     LinearTablesNonPae: _look_up_non_pae,
@@ -115,5 +121,5 @@ _LOOKUPS: dict[type | None, Any] = {
 
 
 @walk_overload(walk)
-def _choose(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _choose(tables: types.Type, state: types.Type, probe: types.Type, pfn: types.Type) -> Walk | None:
     return _LOOKUPS.get(instance_class(tables))

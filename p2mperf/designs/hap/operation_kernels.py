@@ -7,8 +7,9 @@ loops go over all frames of an order.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from p2mperf.designs.hap.change_kernels import place, prepare_range, set_range
+from p2mperf.designs.hap.change_kernels import Done, place, prepare_range, set_range
 from p2mperf.designs.hap.entry_kernels import ADDRESS, PAGE, PRESENT, SUPERPAGE, inlined, small_entry
 from p2mperf.designs.hap.store_kernels import (
     DONE,
@@ -18,6 +19,7 @@ from p2mperf.designs.hap.store_kernels import (
     N_WRITES,
     NONE,
     WANTS,
+    Store,
     add_count,
     count_of,
     index_of,
@@ -26,8 +28,11 @@ from p2mperf.designs.hap.store_kernels import (
     table_at,
 )
 from p2mperf.designs.hap.table_kernels import descend
+from p2mperf.designs.hap.view_kernels import Shown
+from p2mperf.guests.geometry import Entries, Words
 from p2mperf.guests.hap import TYPE_SHIFT, P2mBit, P2mType
 from p2mperf.jit import njit
+from p2mperf.memory.raw import Word
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _TYPE_SHIFT, _TYPE_MASK = np.uint64(TYPE_SHIFT), np.uint64(7)
@@ -39,7 +44,7 @@ _MOST_LEVELS = 4
 
 
 @njit
-def entry_at(store, frame):  # type: ignore[no-untyped-def]
+def entry_at(store: Store, frame: Word) -> Word:
     """Look a frame up, and give its entry as one of 4 KiB; 0 where it is not mapped."""
     # Not the walk of `p2mperf.designs.hap.walk_kernels`, which is compiled for each format: this one is for
     # all, as what changes a p2m is.
@@ -60,7 +65,7 @@ def entry_at(store, frame):  # type: ignore[no-untyped-def]
 
 
 @njit
-def find_levels(store, frames, out):  # type: ignore[no-untyped-def]
+def find_levels(store: Store, frames: Words, out: NDArray[np.int8]) -> None:
     """Say at which level the leaf of each frame stands, 0 for L1; -1 where it has none.
 
     Parameters
@@ -87,37 +92,35 @@ def find_levels(store, frames, out):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def mfn_of(entry):  # type: ignore[no-untyped-def]
+def mfn_of(entry: Word) -> Word:
     """Machine frame of a present 4 KiB entry."""
     return (entry & ADDRESS) >> PAGE
 
 
 @inlined
-def is_ram(entry):  # type: ignore[no-untyped-def]
+def is_ram(entry: Word) -> np.bool_:
     """Whether an entry is of a type that is RAM."""
     kind = (entry >> _TYPE_SHIFT) & _TYPE_MASK
     return entry & PRESENT != ZERO and _FIRST_RAM <= kind <= _LAST_RAM
 
 
 @inlined
-def invalid_of(m2p):  # type: ignore[no-untyped-def]
+def invalid_of(m2p: Entries) -> Word:
     """INVALID_M2P_ENTRY, as wide as the table's entries are."""
     # Cut to the width of an entry and widened again: 0xFFFFFFFF where they have 4 bytes.
     return np.uint64(m2p.dtype.type(NONE))
 
 
 @inlined
-def alias_of(store, m2p, mfn, frame):  # type: ignore[no-untyped-def]
+def alias_of(store: Store, m2p: Entries, mfn: Word, frame: Word) -> Word:
     """Find another guest frame that a machine frame stands behind.
 
     Parameters
     ----------
     store, m2p
         The p2m and its m2p.
-    mfn : uint64
-        Machine frame.
-    frame : uint64
-        The guest frame that does not count.
+    mfn, frame : uint64
+        Machine frame, and the guest frame that does not count.
 
     Returns
     -------
@@ -134,7 +137,9 @@ def alias_of(store, m2p, mfn, frame):  # type: ignore[no-untyped-def]
 
 
 @njit
-def add_range(store, views, sizes, m2p, frame, mfn, n_frames, flags):  # type: ignore[no-untyped-def]
+def add_range(
+    store: Store, views: Shown, sizes: Word, m2p: Entries, frame: Word, mfn: Word, n_frames: Word, flags: Word
+) -> Word:
     """Put machine frames behind guest frames: guest_physmap_add_entry.
 
     What stood behind these guest frames is no longer theirs; where the machine frames stood before, they
@@ -186,15 +191,24 @@ def add_range(store, views, sizes, m2p, frame, mfn, n_frames, flags):  # type: i
 
 
 @njit
-def add_ranges(store, views, sizes, m2p, frames, mfns, orders, flags, first, done):  # type: ignore[no-untyped-def]
+def add_ranges(
+    store: Store,
+    views: Shown,
+    sizes: Word,
+    m2p: Entries,
+    frames: Words,
+    mfns: Words,
+    orders: Words,
+    flags: Word,
+    first: int,
+    done: Done,
+) -> int:
     """Add ranges one after the other, up to one that wants a page that is not at hand.
 
     Parameters
     ----------
-    store, views, sizes, frames, mfns, orders, flags, first, done
-        As `p2mperf.designs.hap.change_kernels.set_ranges`.
-    m2p : ndarray of uint64 or uint32
-        As `add_range`.
+    store, views, sizes, m2p, frames, mfns, orders, flags, first, done
+        As `p2mperf.designs.hap.change_kernels.set_ranges`, and the m2p as `add_range`.
 
     Returns
     -------
@@ -210,7 +224,9 @@ def add_ranges(store, views, sizes, m2p, frames, mfns, orders, flags, first, don
 
 
 @njit
-def remove_range(store, views, sizes, m2p, frame, mfn, n_frames):  # type: ignore[no-untyped-def]
+def remove_range(
+    store: Store, views: Shown, sizes: Word, m2p: Entries, frame: Word, mfn: Word, n_frames: Word
+) -> Word:
     """Take machine frames away from guest frames, if they are all there: p2m_remove_page.
 
     Parameters
@@ -239,7 +255,17 @@ def remove_range(store, views, sizes, m2p, frame, mfn, n_frames):  # type: ignor
 
 
 @njit
-def remove_ranges(store, views, sizes, m2p, frames, mfns, orders, first, done):  # type: ignore[no-untyped-def]
+def remove_ranges(
+    store: Store,
+    views: Shown,
+    sizes: Word,
+    m2p: Entries,
+    frames: Words,
+    mfns: Words,
+    orders: Words,
+    first: int,
+    done: Done,
+) -> int:
     """Remove ranges one after the other, up to one that wants a page that is not at hand.
 
     Parameters
@@ -261,7 +287,9 @@ def remove_ranges(store, views, sizes, m2p, frames, mfns, orders, first, done): 
 
 
 @njit
-def change_types(store, views, frames, old_type, flags, first, done):  # type: ignore[no-untyped-def]
+def change_types(
+    store: Store, views: Shown, frames: Words, old_type: Word, flags: Word, first: int, done: Done
+) -> int:
     """Give single frames of one type another: p2m_change_type, which splits superpages.
 
     Parameters
@@ -296,17 +324,15 @@ def change_types(store, views, frames, old_type, flags, first, done):  # type: i
 
 
 @njit
-def retype_all(store, old_type, flags):  # type: ignore[no-untyped-def]
+def retype_all(store: Store, old_type: Word, flags: Word) -> Word:
     """Give all leaves of one type another, superpages where they stand: p2m_change_type_global.
 
     Parameters
     ----------
     store : Store
         The p2m.
-    old_type : uint64
-        Which leaves.
-    flags : uint64
-        Bits of the new type.
+    old_type, flags : uint64
+        Which leaves, and bits of the new type.
 
     Returns
     -------
@@ -343,7 +369,7 @@ def retype_all(store, old_type, flags):  # type: ignore[no-untyped-def]
 
 
 @njit
-def count_leaves(store, counts):  # type: ignore[no-untyped-def]
+def count_leaves(store: Store, counts: Words) -> None:
     """Count leaves by level.
 
     Parameters

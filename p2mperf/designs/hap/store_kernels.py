@@ -8,6 +8,7 @@ import numpy as np
 
 from p2mperf.designs.hap.entry_kernels import ADDRESS, PAGE, inlined
 from p2mperf.memory.raw import (
+    Counted,
     load_element8,
     load_element32,
     load_element64,
@@ -107,13 +108,13 @@ class Store(NamedTuple):
 
 
 @inlined
-def count_of(store, which):  # type: ignore[no-untyped-def]
+def count_of(store: Store, which: np.uint64) -> np.uint64:
     """Read one of the counts."""
     return load_element64(store.counts, which)
 
 
 @inlined
-def set_count(store, which, n):  # type: ignore[no-untyped-def]
+def set_count(store: Store, which: np.uint64, n: np.uint64) -> None:
     """Write one of the counts.
 
     Parameters
@@ -129,7 +130,7 @@ def set_count(store, which, n):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def add_count(store, which, n):  # type: ignore[no-untyped-def]
+def add_count(store: Store, which: np.uint64, n: np.uint64) -> None:
     """Add to one of the counts.
 
     Parameters
@@ -143,7 +144,7 @@ def add_count(store, which, n):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def level_at(store, frame):  # type: ignore[no-untyped-def]
+def level_at(store: Store, frame: np.uint64) -> np.uint64:
     """Say of a frame of the pool which table it is, as `Store.levels`."""
     return load_element8(store.levels, frame)
 
@@ -151,7 +152,7 @@ def level_at(store, frame):  # type: ignore[no-untyped-def]
 # Width, bits and levels are asked for at run time, where a walk has a type for each format: so what changes a
 # p2m is compiled once for the three.
 @inlined
-def load_slot(store, table, index):  # type: ignore[no-untyped-def]
+def load_slot(store: Store, table: np.uint64, index: Counted) -> np.uint64:
     """Read an entry.
 
     Parameters
@@ -167,7 +168,7 @@ def load_slot(store, table, index):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def store_slot(store, table, index, word):  # type: ignore[no-untyped-def]
+def store_slot(store: Store, table: np.uint64, index: np.uint64, word: np.uint64) -> None:
     """Write an entry.
 
     Parameters
@@ -185,7 +186,7 @@ def store_slot(store, table, index, word):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def index_of(store, frame, level):  # type: ignore[no-untyped-def]
+def index_of(store: Store, frame: np.uint64, level: np.uint64) -> np.uint64:
     """Which entry of its table is for a guest frame.
 
     Parameters
@@ -201,14 +202,14 @@ def index_of(store, frame, level):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def table_at(store, slot):  # type: ignore[no-untyped-def]
+def table_at(store: Store, slot: np.uint64) -> np.uint64:
     """Address of the table that an entry points to."""
     # Masked, as an entry may have bits above its address.
     return (slot & ADDRESS) + store.base
 
 
 @inlined
-def frame_of(store, slot):  # type: ignore[no-untyped-def]
+def frame_of(store: Store, slot: np.uint64) -> np.uint64:
     """Pool frame of the table that an entry points to."""
     # Not masked: nothing but POINTER was put into it, whose bits are all below the address.
     return (slot >> PAGE) - store.origin

@@ -5,14 +5,15 @@ A design without windows has none of it: its views are ``()``, and all of this c
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from p2mperf.designs.hap.entry_kernels import inlined
-from p2mperf.jit import instance_class, walk_overload
+from p2mperf.jit import instance_class, types, walk_overload
 from p2mperf.memory import vm
-from p2mperf.memory.raw import advise_memory, load_element64, map_memory, store_element64
+from p2mperf.memory.raw import Counted, advise_memory, load_element64, map_memory, store_element64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 HOLE = ~ZERO  # in place of a frame; -1 as a signed word
@@ -67,13 +68,16 @@ class Views(NamedTuple):
     counts: np.uint64
 
 
+Shown = Views | tuple[()]  # a p2m's windows, or none
+
+
 @inlined
-def first_page(views, level):  # type: ignore[no-untyped-def]
+def first_page(views: Views, level: Counted) -> np.uint64:
     """Page of the area that a window begins with."""
     return load_element64(views.first, level)
 
 
-def show(views: Any, level: Any, page: Any, n_pages: Any, frame: Any) -> Any:
+def show(views: Shown, level: np.uint64, page: np.uint64, n_pages: np.uint64, frame: np.uint64) -> bool:
     """Show frames that follow each other in one window; compiled code only.
 
     Parameters
@@ -95,12 +99,12 @@ def show(views: Any, level: Any, page: Any, n_pages: Any, frame: Any) -> Any:
     raise NotImplementedError("show is for compiled code")
 
 
-def has_room(views: Any, n_changes: Any) -> Any:
+def has_room(views: Shown, n_changes: np.uint64) -> bool:
     """Tell whether so many changes can be shown; compiled code only. Each may cut one mapping into three."""
     raise NotImplementedError("has_room is for compiled code")
 
 
-def _show(views, level, page, n_pages, frame):  # type: ignore[no-untyped-def]
+def _show(views: Views, level: np.uint64, page: np.uint64, n_pages: np.uint64, frame: np.uint64) -> bool:
     # The root of four levels and that of PAE's three have no window, as in Xen.
     if level >= views.n_windows:
         return True
@@ -130,20 +134,22 @@ def _show(views, level, page, n_pages, frame):  # type: ignore[no-untyped-def]
 
 
 @walk_overload(show)
-def _choose_show(views, level, page, n_pages, frame):  # type: ignore[no-untyped-def]
+def _choose_show(
+    views: types.Type, level: types.Type, page: types.Type, n_pages: types.Type, frame: types.Type
+) -> Callable[..., bool]:
     if instance_class(views) is Views:
         return _show
     return lambda views, level, page, n_pages, frame: True
 
 
 @walk_overload(has_room)
-def _choose_room(views, n_changes):  # type: ignore[no-untyped-def]
+def _choose_room(views: types.Type, n_changes: types.Type) -> Callable[..., bool]:
     if instance_class(views) is Views:
         return lambda views, n_changes: load_element64(views.counts, MAPS_LEFT) >= n_changes + n_changes
     return lambda views, n_changes: True
 
 
-def show_below(views: Any, level: Any, frame: Any, is_leaf: Any) -> Any:
+def show_below(views: Shown, level: np.uint64, frame: np.uint64, is_leaf: bool) -> None:
     """Show stand-ins for guest RAM, or holes, in all windows below a superpage or what was one.
 
     Parameters
@@ -160,7 +166,7 @@ def show_below(views: Any, level: Any, frame: Any, is_leaf: Any) -> Any:
     raise NotImplementedError("show_below is for compiled code")
 
 
-def _show_below(views, level, frame, is_leaf):  # type: ignore[no-untyped-def]
+def _show_below(views: Views, level: np.uint64, frame: np.uint64, is_leaf: bool) -> None:
     mask = (ONE << views.bits) - ONE
     below = ZERO
     while below < level:
@@ -174,7 +180,9 @@ def _show_below(views, level, frame, is_leaf):  # type: ignore[no-untyped-def]
 
 
 @walk_overload(show_below)
-def _choose_below(views, level, frame, is_leaf):  # type: ignore[no-untyped-def]
+def _choose_below(
+    views: types.Type, level: types.Type, frame: types.Type, is_leaf: types.Type
+) -> Callable[..., None]:
     if instance_class(views) is Views:
         return _show_below
     return lambda views, level, frame, is_leaf: None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
-from p2mperf.jit import instance_class, walk_overload
-from p2mperf.memory.raw import load64
-from p2mperf.tables.walk import walk
+from p2mperf.jit import instance_class, types, walk_overload
+from p2mperf.memory.raw import Probe, load64
+from p2mperf.tables.walk import State, Walk, walk
 from toy_family.pooled import Pooled
 
 ENTRIES = 512  # a page
@@ -36,11 +36,11 @@ class PageTables(NamedTuple):
 
 
 @walk_overload(walk)
-def _walk_array(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+def _walk_array(tables: types.Type, state: types.Type, probe: types.Type, pfn: types.Type) -> Walk | None:
     if instance_class(tables) is not ArrayTables:
         return None
 
-    def look_up(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+    def look_up(tables: ArrayTables, state: State, probe: Probe, pfn: np.uint64) -> tuple[np.uint64, State]:
         index = pfn - tables.first
         if index >= tables.size:
             return np.uint64(0), state
@@ -50,11 +50,11 @@ def _walk_array(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
 
 
 @walk_overload(walk)
-def _walk_pages(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+def _walk_pages(tables: types.Type, state: types.Type, probe: types.Type, pfn: types.Type) -> Walk | None:
     if instance_class(tables) is not PageTables:
         return None
 
-    def look_up(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+    def look_up(tables: PageTables, state: State, probe: Probe, pfn: np.uint64) -> tuple[np.uint64, State]:
         index = pfn - tables.first
         if index >= tables.size:
             return np.uint64(0), state
@@ -70,7 +70,8 @@ class ToyDesign(Pooled):
     def pages_of(cls, guest: Guest) -> dict[str, int]:
         return {"leaf": -(-_frames(guest).size // ENTRIES)}
 
-    def fill(self, first: Mapping[str, int]) -> Any:
+    def fill_array(self, first: Mapping[str, int]) -> ArrayTables:
+        """Write the entries."""
         frames = _frames(self.guest)
         self.first = int(frames[0])
         self.words = self.pool.words(first["leaf"], np.uint64, self.pages_of(self.guest)["leaf"])
@@ -83,7 +84,7 @@ class ToyDesign(Pooled):
         right = self.words[: frames.size] == self.guest.entries(frames)
         self._require(right, "an entry is another than the map's")
 
-    def set(self, pfns: Any, entries: Any) -> NDArray[np.bool_]:
+    def set(self, pfns: ArrayLike, entries: ArrayLike) -> NDArray[np.bool_]:
         """Write entries: that there is this method makes it Writable; whether each was written."""
         index = np.asarray(pfns, np.uint64) - np.uint64(self.first)
         inside = index < self.tables.size
@@ -100,6 +101,9 @@ class ToyArray(ToyDesign):
 
     name = "toy-array"
 
+    def fill(self, first: Mapping[str, int]) -> NamedTuple:
+        return self.fill_array(first)
+
 
 class ToyPages(ToyDesign):
     """Two loads: the address of the page, and the entry."""
@@ -111,8 +115,8 @@ class ToyPages(ToyDesign):
         leaves = super().pages_of(guest)
         return {**leaves, "root": -(-leaves["leaf"] // ENTRIES)}
 
-    def fill(self, first: Mapping[str, int]) -> Any:
-        array = super().fill(first)
+    def fill(self, first: Mapping[str, int]) -> NamedTuple:
+        array = self.fill_array(first)
         pages = self.pages_of(self.guest)
         root = self.pool.words(first["root"], np.uint64, pages["root"])
         root[: pages["leaf"]] = array.list + np.arange(pages["leaf"], dtype=np.uint64) * np.uint64(4096)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
-from p2mperf.jit import instance_class, walk_overload
-from p2mperf.memory.raw import load64
-from p2mperf.tables.walk import walk
+from p2mperf.jit import instance_class, types, walk_overload
+from p2mperf.memory.raw import Probe, load64
+from p2mperf.tables.walk import State, Walk, walk
 from p2mperf.units import PAGE_SIZE
 from toy_family.pooled import Pooled
 
@@ -39,11 +39,11 @@ class HashedTables(NamedTuple):
 
 
 @walk_overload(walk)
-def _walk_hashed(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+def _walk_hashed(tables: types.Type, state: types.Type, probe: types.Type, pfn: types.Type) -> Walk | None:
     if instance_class(tables) is not HashedTables:
         return None  # another design's
 
-    def look_up(tables: Any, state: Any, probe: Any, pfn: Any) -> Any:
+    def look_up(tables: HashedTables, state: State, probe: Probe, pfn: np.uint64) -> tuple[np.uint64, State]:
         slot = (pfn * GOLDEN) >> tables.shift
         key = load64(probe, tables.slots, slot << ONE)
         # Half of all slots are empty, so that it ends.
@@ -67,7 +67,7 @@ class ToyHashed(Pooled):
         n_slots = 1 << (2 * int(guest.ram.n_frames.sum()) - 1).bit_length()
         return {"slots": -(-n_slots * SLOT_BYTES // PAGE_SIZE)}
 
-    def fill(self, first: Mapping[str, int]) -> Any:
+    def fill(self, first: Mapping[str, int]) -> NamedTuple:
         self.slots = self.pool.words(first["slots"], np.uint64, self.pages_of(self.guest)["slots"])
         self.slots = self.slots.reshape(-1, 2)
         n_slots = len(self.slots)

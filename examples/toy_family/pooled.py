@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.base import Design, Footprint, Load, Stretch
@@ -31,7 +31,7 @@ class Pooled(Design):
     family = "toy"
     follows = "nobody"
 
-    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> None:
+    def __init__(self, guest: Guest, backing: str | Backing = "kernel", **options: object) -> None:
         if guest.geometry.name != "toy64":
             raise BadInputError(f"{self.name} is for guests of geometry toy64, not {guest.geometry.name}")
         super().__init__(guest, backing, **options)
@@ -49,11 +49,13 @@ class Pooled(Design):
         """Pages by kind that a guest takes."""
 
     @abstractmethod
-    def fill(self, first: Mapping[str, int]) -> Any:
+    def fill(self, first: Mapping[str, int]) -> NamedTuple:
         """Write the pages, of which the first of each kind is given, and return `tables`."""
 
     @classmethod
-    def predict_footprint(cls, guest: Guest, backing: str | Backing = "kernel", **options: Any) -> Footprint:
+    def predict_footprint(
+        cls, guest: Guest, backing: str | Backing = "kernel", **options: object
+    ) -> Footprint:
         """As `Design.predict_footprint`.
 
         Parameters

@@ -28,10 +28,10 @@ from p2mperf.errors import AuditError
 from p2mperf.guests.extents import Extents
 from p2mperf.guests.guest import Guest
 from p2mperf.guests.machine import Machine
-from p2mperf.jit import instance_class, njit, walk_overload
+from p2mperf.jit import instance_class, njit, types, walk_overload
 from p2mperf.kernels import translate_into
-from p2mperf.memory.raw import load64
-from p2mperf.tables.walk import walk
+from p2mperf.memory.raw import Probe, load64
+from p2mperf.tables.walk import State, Walk, walk
 
 # ---- audits see what is wrong, and nothing else ----
 
@@ -127,11 +127,11 @@ class WrongOrder(NamedTuple):
 
 
 @walk_overload(walk)
-def _wrong_order(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+def _wrong_order(tables: types.Type, state: types.Type, probe: types.Type, pfn: types.Type) -> Walk | None:
     if instance_class(tables) is not WrongOrder:
         return None
 
-    def look_up(tables, state, probe, pfn):  # type: ignore[no-untyped-def]
+    def look_up(tables: WrongOrder, state: State, probe: Probe, pfn: np.uint64) -> tuple[np.uint64, State]:
         entry = load64(probe, tables.l1, pfn)
         if entry & np.uint64(1):
             return entry, state

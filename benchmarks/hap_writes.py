@@ -67,7 +67,7 @@ def work(library: str, size: str, designs: Sequence[str], seed: int, n_rounds: i
     return found
 
 
-def _loops(library: str, p2m: Any, gfns: Words, order: int) -> dict[str, Callable[[], int]]:
+def _loops(library: str, p2m: Any, gfns: Words, order: int) -> dict[str, Callable[[], int | np.uint64]]:
     store, views, sizes = p2m.table.store, p2m.table.views, p2m.table.sizes
     mfns, orders = p2m.lookup(gfns) >> np.uint64(12), np.full(gfns.size, order, np.uint64)
     done = np.zeros(gfns.size, np.bool_)
@@ -85,7 +85,9 @@ def _loops(library: str, p2m: Any, gfns: Words, order: int) -> dict[str, Callabl
     return {"numba": lambda: set_ranges(store, views, sizes, gfns, mfns, orders, _FLAGS, 0, done), "gcc": gcc}
 
 
-def _times(loops: dict[str, Callable[[], int]], n_rounds: int, seed: int) -> dict[str, list[float]]:
+def _times(
+    loops: dict[str, Callable[[], int | np.uint64]], n_rounds: int, seed: int
+) -> dict[str, list[float]]:
     """Time each loop in turns; for one write [ns]."""
     names = list(loops)
     times: dict[str, list[float]] = {name: [] for name in names}

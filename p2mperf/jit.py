@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pickle import UnpicklingError
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar, overload
 
 from p2mperf.host.cache import cache_directory
 from p2mperf.interrupts import hold, release
@@ -81,6 +81,7 @@ def _alone_in(path: str) -> Iterator[None]:
 
 
 P = ParamSpec("P")
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -106,7 +107,22 @@ class Compiled(Protocol[P, R_co]):
         """What LLVM was given, by signature."""
 
 
-def njit(function: Any = None, *, cache: bool = True, **options: Any) -> Any:
+class Compiler(Protocol):
+    """What `njit` gives without a function: a decorator."""
+
+    def __call__(self, function: Callable[P, R]) -> Compiled[P, R]:
+        """Compile a function."""
+
+
+@overload
+def njit(function: None = None, *, cache: bool = True, **options: object) -> Compiler: ...
+
+
+@overload
+def njit(function: Callable[P, R], *, cache: bool = True, **options: object) -> Compiled[P, R]: ...
+
+
+def njit(function: Callable[..., object] | None = None, *, cache: bool = True, **options: object) -> object:
     """Compile a function as numba's `njit` does, with our defaults.
 
     Parameters
@@ -146,7 +162,7 @@ def walk_overload(stub: Callable[..., object], forceinline: bool = True) -> Call
     return decorator
 
 
-__all__ = ["instance_class", "njit", "types", "walk_overload"]
+__all__ = ["Compiled", "Compiler", "instance_class", "njit", "types", "walk_overload"]
 
 
 class _HoldInterrupts(event.Listener):  # type: ignore[misc]

@@ -93,7 +93,7 @@ class Extents:
     def _fault(self) -> str:
         from p2mperf.guests.extents_kernels import first_fault
 
-        at = int(first_fault(*self._columns, np.uint64(MAX_FRAMES)))
+        at = int(first_fault(self.gfn, self.mfn, self.order, np.uint64(MAX_FRAMES)))
         if at < 0:
             at = self._first_shared()
             return f"{self._named(at)} has machine frames of another one" if at >= 0 else ""

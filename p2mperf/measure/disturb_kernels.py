@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from p2mperf.guests.geometry import Words
 from p2mperf.jit import njit
 from p2mperf.memory import vm
 from p2mperf.memory.raw import protect, store_element64
@@ -16,7 +17,7 @@ _READ, _READ_WRITE = np.int32(vm.READ), np.int32(vm.READ_WRITE)
 
 
 @njit(forceinline=True)
-def flush(flushed, address, apart, mark):  # type: ignore[no-untyped-def]
+def flush(flushed: Words, address: np.uint64, apart: np.uint64, mark: np.uint64) -> np.uint64:
     """Change the protection of some memory and change it back, which flushes the TLB.
 
     Parameters
@@ -48,7 +49,7 @@ def flush(flushed, address, apart, mark):  # type: ignore[no-untyped-def]
 
 # Folded in: in a function of its own the array's references are counted at each call.
 @njit(forceinline=True)
-def do_other_work(worked_on, n_touches, chance):  # type: ignore[no-untyped-def]
+def do_other_work(worked_on: Words, n_touches: np.uint64, chance: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Read lines of some memory here and there, three of four in its first eighth.
 
     Parameters

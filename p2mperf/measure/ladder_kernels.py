@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from p2mperf.guests.geometry import Words
 from p2mperf.jit import njit
+from p2mperf.memory.raw import Counted
 
 _LINE_SHIFT = np.uint64(3)
 _SIX, _TWELVE = np.uint64(6), np.uint64(12)
 
 
 @njit(forceinline=True)
-def slot_word(slot, stride, line_mask):  # type: ignore[no-untyped-def]
+def slot_word(slot: Counted, stride: np.uint64, line_mask: np.uint64) -> np.uint64:
     """Say where a slot begins.
 
     Parameters
@@ -37,7 +39,14 @@ def slot_word(slot, stride, line_mask):  # type: ignore[no-untyped-def]
 
 
 @njit
-def grow_cycle(words, stride, line_mask, n_old, n_new, state):  # type: ignore[no-untyped-def]
+def grow_cycle(
+    words: Words,
+    stride: np.uint64,
+    line_mask: np.uint64,
+    n_old: np.uint64,
+    n_new: np.uint64,
+    state: np.uint64,
+) -> np.uint64:
     """Extend a random cycle over the first `n_old` slots to one over the first `n_new`.
 
     Each new slot is inserted behind a uniformly drawn earlier one.  That gives every cyclic order of the
@@ -79,7 +88,7 @@ def grow_cycle(words, stride, line_mask, n_old, n_new, state):  # type: ignore[n
 
 
 @njit
-def chase(words, start, n_steps):  # type: ignore[no-untyped-def]
+def chase(words: Words, start: np.uint64, n_steps: int) -> np.uint64:
     """Follow the cycle: each load gives the index of the next one.
 
     Parameters

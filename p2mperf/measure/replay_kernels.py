@@ -13,7 +13,7 @@ from p2mperf.measure.disturb import FLUSHED_PAGES
 from p2mperf.measure.disturb_kernels import ONE, ZERO, do_other_work, flush
 from p2mperf.measure.ladder_kernels import chase
 from p2mperf.memory.raw import load64, ticks, unlikely
-from p2mperf.tables.walk import walk
+from p2mperf.tables.walk import State, walk
 from p2mperf.workload.translation_stream import FRAME_MASK as _FRAME_MASK, M2P_ITEM as _M2P_ITEM
 
 M2P_ITEM, FRAME_MASK = np.uint64(_M2P_ITEM), np.uint64(_FRAME_MASK)
@@ -89,7 +89,7 @@ class Replayed(NamedTuple):
 
 
 @njit(forceinline=True)
-def bring_near(items, first, end, zero):  # type: ignore[no-untyped-def]
+def bring_near(items: NDArray[np.uint32], first: int, end: int, zero: np.uint64) -> np.uint64:
     """Read the lines of an entry's items, one after the other, or LLVM would gather them.
 
     Parameters
@@ -113,7 +113,9 @@ def bring_near(items, first, end, zero):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def look_up(tables, state, asked, first, end):  # type: ignore[no-untyped-def]
+def look_up(
+    tables: NamedTuple, state: State, asked: Asked, first: int, end: int
+) -> tuple[np.uint64, np.uint64, State]:
     """Look up the items of one entry into the kernel.
 
     Parameters
@@ -154,7 +156,16 @@ def look_up(tables, state, asked, first, end):  # type: ignore[no-untyped-def]
 
 
 @njit
-def replay(tables, state, asked, condition, first, end, took, zero):  # type: ignore[no-untyped-def]
+def replay(
+    tables: NamedTuple,
+    state: State,
+    asked: Asked,
+    condition: Condition,
+    first: int,
+    end: int,
+    took: NDArray[np.int64],
+    zero: np.uint64,
+) -> Replayed:
     """Do what comes before an entry, untimed, and time its lookups; entry by entry.
 
     Parameters
@@ -200,7 +211,18 @@ def replay(tables, state, asked, condition, first, end, took, zero):  # type: ig
 
 
 @njit
-def disturb_victim(tables, state, asked, victim, chased, n_touches, first, end, took, zero):  # type: ignore[no-untyped-def]
+def disturb_victim(
+    tables: NamedTuple,
+    state: State,
+    asked: Asked,
+    victim: Words,
+    chased: bool,
+    n_touches: int,
+    first: int,
+    end: int,
+    took: NDArray[np.int64],
+    zero: np.uint64,
+) -> Replayed:
     """Look up an entry, untimed, and time the work that comes after it.
 
     Parameters
@@ -247,7 +269,7 @@ def disturb_victim(tables, state, asked, victim, chased, n_touches, first, end, 
 
 
 @njit
-def note_loads(tables, state, asked, number, probe):  # type: ignore[no-untyped-def]
+def note_loads(tables: NamedTuple, state: State, asked: Asked, number: int, probe: Words) -> None:
     """Note where the lookups of one entry read a design's tables.
 
     Parameters
@@ -267,7 +289,9 @@ def note_loads(tables, state, asked, number, probe):  # type: ignore[no-untyped-
 
 
 @njit
-def time_other_work(condition, n_touches, took):  # type: ignore[no-untyped-def]
+def time_other_work(
+    condition: Condition, n_touches: np.uint64, took: NDArray[np.int64]
+) -> tuple[np.uint64, np.uint64]:
     """Flush, and time other work as `replay` does it, to know how much of it a microsecond is.
 
     Parameters

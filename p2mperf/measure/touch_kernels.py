@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from p2mperf.guests.geometry import Words
 from p2mperf.jit import njit
 from p2mperf.memory.raw import load64
 
@@ -11,7 +12,7 @@ _ZERO, _PAGE_SHIFT, _LINE_SHIFT = np.uint64(0), np.uint64(12), np.uint64(6)
 
 
 @njit
-def touch_words(starts, ends, step, line_mask):  # type: ignore[no-untyped-def]
+def touch_words(starts: Words, ends: Words, step: np.uint64, line_mask: np.uint64) -> np.uint64:
     """Read one word every `step` bytes of some stretches of memory.
 
     Parameters

@@ -44,7 +44,7 @@ LoadElement = Callable[[np.uint64, Counted], np.uint64]
 StoreOnce = Callable[[np.uint64, np.uint64], None]
 StoreElement = Callable[[np.uint64, Counted, np.uint64], None]
 LoadNumber = Callable[[np.uint64, Number], int]
-StoreNumber = Callable[[np.uint64, Number, Number | np.uint32], None]
+StoreNumber = Callable[[np.uint64, Number, Number | np.uint32 | np.bool_], None]
 
 
 class Load(Protocol):

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.jit import njit
+from p2mperf.memory.raw import Number
 from p2mperf.workload.events import Event
 
 Words = NDArray[np.uint32]
-Number = np.int64 | int
 Numbers = NDArray[np.int64]
 Buffers = tuple[Numbers, NDArray[np.int32], NDArray[np.int8], Numbers, Numbers, Numbers, Numbers]
 
@@ -199,7 +199,7 @@ def decode_pages(
     # where it stands.
     n, n_files, last = 0, 0, state[LAST_NS]
     found = _END
-    detail = np.int64(0)
+    detail: Number = np.int64(0)
     page: Number = 0
     at: Number = 0
     for page in range(n_pages):

@@ -194,7 +194,8 @@ def count_locality(stream: TranslationStream) -> Locality:
     30 for each entry.
     """
     check_stream(stream, stream.n_guest_frames)
-    items, starts, entered = (np.ascontiguousarray(x) for x in (stream.items, stream.starts, stream.entered))
+    items, starts = np.ascontiguousarray(stream.items), np.ascontiguousarray(stream.starts)
+    entered = np.ascontiguousarray(stream.entered)
     n_entries = np.bincount(entered, minlength=len(Entered)).astype(np.int64)
     frames = np.empty(entered.size, np.int64)
     data_frames(items, starts, entered, int(Entered.ANONYMOUS_WRITE), frames)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2mperf.jit import njit
-from p2mperf.workload.decode_kernels import Buffers, Number, Numbers
+from p2mperf.memory.raw import Number
+from p2mperf.workload.decode_kernels import Buffers, Numbers
 from p2mperf.workload.events import Event
 
 Columns = tuple[Numbers, NDArray[np.int8], NDArray[np.int32], NDArray[np.int8], Numbers, Numbers]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from p2mperf.draws_kernels import mixed
 from p2mperf.jit import njit
+from p2mperf.memory.raw import Number
 from p2mperf.workload.steps import TABLE_SHIFT, WINDOW_SHIFT, plain, span
 from p2mperf.workload.word_kernels import add, add_wide, get, get_wide, put, put_wide
 
@@ -87,7 +88,7 @@ class Shadow(NamedTuple):
 
 
 @njit(inline="always")
-def slot_of(key: int, n_slots: int) -> np.int64:
+def slot_of(key: Number, n_slots: Number) -> np.int64:
     """Where the search for a key begins in so many slots, a power of two."""
     # Mixed, as a mask alone would leave nothing of the address space, which stands in a key's upper bits: the
     # same tables of all processes would meet in one slot. In the shipped recordings few live at one time: one
@@ -246,7 +247,7 @@ def chunk_of(shadow: Shadow, table: int, page: int) -> int:
 
 
 @njit
-def map_page(shadow: Shadow, table: int, page: int, frame: int, is_written: bool, is_file: bool) -> None:
+def map_page(shadow: Shadow, table: int, page: int, frame: Number, is_written: bool, is_file: bool) -> None:
     """Map a page, whatever was mapped there.
 
     Parameters

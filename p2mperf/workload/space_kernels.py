@@ -8,6 +8,7 @@ import numpy as np
 
 from p2mperf.draws_kernels import mixed
 from p2mperf.jit import njit
+from p2mperf.memory.raw import Number
 from p2mperf.workload.emission_kernels import UNKNOWN, Out
 from p2mperf.workload.shadow_kernels import (
     LEVELS,
@@ -84,7 +85,7 @@ class Queues(NamedTuple):
 
 
 @njit(inline="always")
-def table_key(space: int, level: int, index: int) -> np.int64:
+def table_key(space: int, level: int, index: Number) -> np.int64:
     """What the frame of a table is drawn by where it is unknown.
 
     Parameters
@@ -101,7 +102,7 @@ def table_key(space: int, level: int, index: int) -> np.int64:
 
 
 @njit
-def unknown_frame(out: Out, queues: Queues, key: int) -> int:
+def unknown_frame(out: Out, queues: Queues, key: Number) -> int:
     """A frame for what the recording does not tell: always the same for the same key.
 
     Parameters
@@ -152,7 +153,7 @@ def forget(queues: Queues, thread: int) -> None:
 
 
 @njit
-def pop(out: Out, queues: Queues, thread: int, key: int) -> int:
+def pop(out: Out, queues: Queues, thread: int, key: Number) -> int:
     """The next page of a page table that a thread has allocated, or a frame in its place.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from p2mperf.jit import njit
+from p2mperf.memory.raw import Number
 from p2mperf.workload.emission_kernels import IS_ON, Out, do, enter, leave
 from p2mperf.workload.events import Event
 from p2mperf.workload.fault_kernels import USER_PAGES
@@ -91,7 +92,7 @@ def go_through(
     queues: Queues,
     threads: Threads,
     loaded: np.uint64,
-    cpu: int,
+    cpu: Number,
     out: Out,
 ) -> None:
     """Go through a recording.

@@ -10,6 +10,7 @@ import numpy as np
 
 from p2mperf.jit import njit
 from p2mperf.memory.raw import (
+    Number,
     load_number8 as get_byte,
     load_number32 as get,
     load_number64 as get_wide,
@@ -24,7 +25,7 @@ __all__ = ["add", "add_wide", "get", "get_byte", "get_wide", "put", "put_byte", 
 # Load, add and store: one thread goes through a recording, nobody else has its words. Both are written into
 # all who call them (go_through's machine code has no call of either).
 @njit
-def add(address: np.uint64, at: int, more: int) -> None:
+def add(address: np.uint64, at: Number, more: Number) -> None:
     """Add to one of an array of 32-bit words.
 
     Parameters
@@ -40,7 +41,7 @@ def add(address: np.uint64, at: int, more: int) -> None:
 
 
 @njit
-def add_wide(address: np.uint64, at: int, more: int) -> None:
+def add_wide(address: np.uint64, at: Number, more: Number) -> None:
     """Add to one of an array of 64-bit words.
 
     Parameters

@@ -45,7 +45,7 @@ def pressed_at(kind: str) -> Iterator[Interrupt]:
 @pytest.mark.parametrize("kind", ["numba:compile", "numba:run_pass", "numba:llvm_lock"])
 def test_ctrl_c_waits_until_numba_is_done(kind: str) -> None:
     @njit(cache=False)
-    def twice(x):  # type: ignore[no-untyped-def]
+    def twice(x: int) -> int:
         return 2 * x
 
     handler = signal.getsignal(signal.SIGINT)

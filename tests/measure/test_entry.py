@@ -131,8 +131,8 @@ def test_what_time_stamps_cost_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(entry_kernels, "walk", walk)
     with p2mperf.build("pv-linear", Guest.plain("8M")) as design:
         work = begun(None, design)
-        before = work.before
-    result = enter.py_func(None, (), np.arange(20, dtype=np.uint64), ZERO, before)
+        tables, before = design.tables, work.before
+    result = enter.py_func(tables, (), np.arange(20, dtype=np.uint64), ZERO, before)
     # Five entries of nine lookups; from the first stamp to the last there are three an entry, and one.
     assert result.took.tolist() == [45] * 5
     assert int(result.whole) == 5 * (45 + 3 * 7) + 7
@@ -200,7 +200,7 @@ def test_the_loop_has_no_floats_and_no_vectors(name: str) -> None:
 
 def test_the_clock_of_the_system_serves_where_no_counter_is_known() -> None:
     @njit(cache=False)
-    def twice():  # type: ignore[no-untyped-def]
+    def twice() -> tuple[np.uint64, np.uint64]:
         return raw._clock_ticks(), raw._clock_ticks()
 
     twice()

@@ -89,6 +89,8 @@ F = TypeVar("F", bound=Callable[..., object])
 class Compiled(Protocol[P, R_co]):
     """What `njit` makes of a function: it is called as that is, by Python and by compiled code."""
 
+    __name__: str
+
     @property
     def py_func(self) -> Callable[P, R_co]:
         """The function itself."""

@@ -14,13 +14,15 @@ import numpy as np
 from p2mperf.guests.geometry import Words
 from p2mperf.jit import Compiled, njit
 from p2mperf.memory.raw import Probe
-from p2mperf.tables.walk import State, walk
+from p2mperf.tables.walk import walk
 
 ZERO = np.uint64(0)
+# Of a design's tables and state, frames, and a 0 that the compiler does not know: the sum of their entries.
+Timed = Compiled[[NamedTuple, tuple[object, ...], Words, np.uint64], np.uint64]
 
 
 @njit
-def latency(tables: NamedTuple, state: State, stream: Words, zero: np.uint64) -> np.uint64:
+def latency(tables: NamedTuple, state: tuple[object, ...], stream: Words, zero: np.uint64) -> np.uint64:
     """Translate one frame after the other, each waiting for the one before.
 
     Parameters
@@ -52,7 +54,7 @@ def latency(tables: NamedTuple, state: State, stream: Words, zero: np.uint64) ->
 
 
 @njit
-def throughput(tables: NamedTuple, state: State, stream: Words, zero: np.uint64) -> np.uint64:
+def throughput(tables: NamedTuple, state: tuple[object, ...], stream: Words, zero: np.uint64) -> np.uint64:
     """Translate frames that do not wait for each other.
 
     Parameters
@@ -89,7 +91,7 @@ def throughput(tables: NamedTuple, state: State, stream: Words, zero: np.uint64)
 
 
 @njit
-def translate_into(tables: NamedTuple, state: State, stream: Words, out: Words) -> None:
+def translate_into(tables: NamedTuple, state: tuple[object, ...], stream: Words, out: Words) -> None:
     """Store the entry of each frame of a stream.
 
     Parameters
@@ -106,7 +108,7 @@ def translate_into(tables: NamedTuple, state: State, stream: Words, out: Words) 
 
 
 @njit
-def trace(tables: NamedTuple, state: State, probe: Probe, pfn: np.uint64) -> np.uint64:
+def trace(tables: NamedTuple, state: tuple[object, ...], probe: Probe, pfn: np.uint64) -> np.uint64:
     """Translate one frame and record the address of every load.
 
     Parameters
@@ -127,7 +129,7 @@ def trace(tables: NamedTuple, state: State, probe: Probe, pfn: np.uint64) -> np.
     return entry
 
 
-def assembly(kernel: Compiled[..., np.uint64], tables: NamedTuple) -> str:
+def assembly(kernel: Timed, tables: NamedTuple) -> str:
     """Assembly of one of the timed loops, compiled anew for a type of `tables`.
 
     Parameters

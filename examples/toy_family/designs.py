@@ -66,6 +66,8 @@ def _walk_pages(tables: types.Type, state: types.Type, probe: types.Type, pfn: t
 class ToyDesign(Pooled):
     """An entry for each frame from the first of RAM on, in pages in a row; it can be written."""
 
+    tables: ArrayTables | PageTables
+
     @classmethod
     def pages_of(cls, guest: Guest) -> dict[str, int]:
         return {"leaf": -(-_frames(guest).size // ENTRIES)}

@@ -54,7 +54,7 @@ def _one_index(evidence: Evidence) -> Finding:
         guest = Guest.plain("64M", geometry=geometry)
         n_bytes = guest.geometry.entry_bytes
         with evidence.tree(guest) as tree, evidence.linear(guest) as linear:
-            base = int(linear.tables.list)
+            base = int(linear.list_tables.window.base)
             frames = (0, guest.n_boot_pages // 3, guest.n_boot_pages - 1)
             found = [[step.address for step in linear.lookup_path(pfn).steps] for pfn in frames]
             n_of_tree = len(tree.lookup_path(0).steps)
@@ -99,7 +99,7 @@ def _one_page_for_holes(evidence: Evidence) -> Finding:
     first, end = (edge * MIB // PAGE_SIZE for edge in (1029, 2001))
     leaves = np.arange(-(-first // shape.leaf_frames), end // shape.leaf_frames)
     with evidence.linear(guest) as linear:
-        base = int(linear.tables.list)
+        base = int(linear.list_tables.window.base)
         shown = {linear.step_at(base + PAGE_SIZE * leaf).frame for leaf in leaves.tolist()}
         words = [linear.store.pool.words(frame, shape.dtype) for frame in shown]
         only_invalid = all(bool((page == shape.invalid).all()) for page in words)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
 from traceback import clear_frames
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -145,8 +145,8 @@ class Design(Owned, ABC):
     follows: ClassVar[str]
     family: ClassVar[str] = ""
     options: ClassVar[frozenset[str]] = frozenset()
-    tables: Any
-    state: Any = ()
+    tables: NamedTuple
+    state: tuple[object, ...] = ()
     build_ns: int = 0
     mfn_generation_ns: int = 0
     page_bytes: ClassVar[int] = 0
@@ -375,7 +375,7 @@ class Design(Owned, ABC):
             raise AuditError(f"{self.name} of {self.guest.name}: {invariant}")
 
 
-def translated(tables: Any, state: Any, pfns: Words, entry_bits: int) -> Words:
+def translated(tables: NamedTuple, state: tuple[object, ...], pfns: Words, entry_bits: int) -> Words:
     """Translate frames by tables alone.
 
     Parameters

@@ -7,9 +7,9 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from p2mperf.kernels import assembly
+from p2mperf.kernels import Timed, assembly
 
 _PATTERNS = {
     "gather": re.compile(r"\bvp?gather"),
@@ -44,7 +44,7 @@ def describe(assembly: str) -> str:
     return ",".join(f"{name}:{n}" for name, n in counts.items() if n) or "scalar"
 
 
-def code_form(kernel: Any, tables: Any) -> str:
+def code_form(kernel: Timed, tables: NamedTuple) -> str:
     """Form of the loop that `kernel` runs for the type of `tables`.
 
     Notes

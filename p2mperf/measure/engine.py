@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -212,7 +212,11 @@ def rehearse(operation: str, design: Design, make: StreamMaker) -> None:
         one_pass(work, design, make(n_frames))
 
 
-def check_agreement(designs: Mapping[str, Design], stream: Words, kernel: Any) -> int:
+def check_agreement(
+    designs: Mapping[str, Design],
+    stream: Words,
+    kernel: Callable[[NamedTuple, tuple[object, ...], Words, np.uint64], np.uint64],
+) -> int:
     """Make sure that all designs say the same as the guest's map, entry by entry and in sum.
 
     Parameters

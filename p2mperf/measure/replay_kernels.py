@@ -158,7 +158,7 @@ def look_up(
 @njit
 def replay(
     tables: NamedTuple,
-    state: State,
+    state: tuple[object, ...],
     asked: Asked,
     condition: Condition,
     first: int,
@@ -213,7 +213,7 @@ def replay(
 @njit
 def disturb_victim(
     tables: NamedTuple,
-    state: State,
+    state: tuple[object, ...],
     asked: Asked,
     victim: Words,
     chased: bool,
@@ -269,7 +269,9 @@ def disturb_victim(
 
 
 @njit
-def note_loads(tables: NamedTuple, state: State, asked: Asked, number: int, probe: Words) -> None:
+def note_loads(
+    tables: NamedTuple, state: tuple[object, ...], asked: Asked, number: int, probe: Words
+) -> None:
     """Note where the lookups of one entry read a design's tables.
 
     Parameters

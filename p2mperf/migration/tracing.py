@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from threading import RLock
 from time import perf_counter_ns
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,7 +30,7 @@ class Traced(Traceable, Protocol):
 
     name: ClassVar[str]
     guest: Guest
-    tables: Any
+    tables: NamedTuple
 
     def in_use(self) -> AbstractContextManager[None]:
         """Hold it open in a with statement."""

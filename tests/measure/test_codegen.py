@@ -22,7 +22,6 @@ from p2mperf.guests.geometry import Words
 from p2mperf.guests.guest import Guest
 from p2mperf.jit import njit
 from p2mperf.measure.code_form import describe
-from p2mperf.tables.walk import State
 
 ZERO = np.uint64(0)
 FLOAT = re.compile(r"\b(fadd|fsub|fmul|fdiv|fcmp|uitofp|sitofp|fptoui|fptosi)\b")
@@ -75,7 +74,7 @@ def dispatcher(request: pytest.FixtureRequest, dispatchers: dict[object, Any]) -
 
 @njit(cache=False)
 def throughput_with_a_signed_step(
-    tables: tuple[()], state: State, stream: Words, zero: np.uint64
+    tables: tuple[()], state: tuple[()], stream: Words, zero: np.uint64
 ) -> np.uint64:
     total = ZERO
     for i in range(stream.size):

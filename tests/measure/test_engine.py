@@ -16,6 +16,7 @@ import pytest
 
 import p2mperf
 from p2mperf import Guest
+from p2mperf.designs.pv.tree_kernels import Tree64
 from p2mperf.errors import BadInputError, P2mperfError
 from p2mperf.guests.geometry import Kind
 from p2mperf.kernels import latency, throughput, trace
@@ -25,6 +26,7 @@ from p2mperf.measure.operations.lookups import Latency, TimedLookup
 from p2mperf.measure.settings import Settings
 from p2mperf.streams import make_stream
 
+TABLES = Tree64(*[np.uint64(0)] * 5)  # of some design
 SMALL = Guest.plain("16M")
 SETTINGS = Settings(n_visits=6, n_slices=1, target_ns=1000, min_lookups=10, max_lookups=1000)
 
@@ -276,7 +278,7 @@ def test_a_design_that_lies_is_named_with_the_frame(pair: dict[str, Any]) -> Non
 def test_a_loop_that_loses_a_frame_is_noticed(pair: dict[str, Any]) -> None:
     sums = iter([5, 6])
     with pytest.raises(P2mperfError, match=r"differ in their sums.*'pv-tree': 5, 'pv-linear': 6"):
-        check_agreement(pair, np.arange(8, dtype=np.uint64), lambda *arguments: next(sums))
+        check_agreement(pair, np.arange(8, dtype=np.uint64), lambda *arguments: np.uint64(next(sums)))
 
 
 def test_nothing_is_timed_when_a_design_lies(pair: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,11 +385,11 @@ def test_a_form_is_found_once_and_then_remembered(tmp_path: Path, monkeypatch: p
         return "vpgatherqq (%rax), %ymm2"
 
     monkeypatch.setattr(code_form, "assembly", assembly)
-    forms = [code_form.code_form(kernel, ()) for kernel in (latency, throughput, latency)]
+    forms = [code_form.code_form(kernel, TABLES) for kernel in (latency, throughput, latency)]
     assert forms == ["gather:1,ymm:1"] * 3
     assert compiled == ["latency", "throughput"]
     # A damaged note is made anew.
     for note in tmp_path.glob("*.json"):
         note.write_text("{")
-    assert code_form.code_form(latency, ()) == "gather:1,ymm:1"
+    assert code_form.code_form(latency, TABLES) == "gather:1,ymm:1"
     assert compiled == ["latency", "throughput", "latency"]

@@ -7,7 +7,7 @@ nothing, and without it the same dozen lines would stand in each of the four des
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, TypedDict, Unpack
+from typing import ClassVar, NamedTuple, Protocol, TypedDict, Unpack
 
 from numpy.typing import ArrayLike
 
@@ -29,8 +29,8 @@ class _Held(Protocol):
     """What the door finds in a design."""
 
     table: Stage2Table
-    tables: Any
-    state: Any
+    tables: NamedTuple
+    state: tuple[object, ...]
 
     def page_table_bytes(self) -> int: ...
 

@@ -13,7 +13,7 @@ from p2mperf.guests.geometry import Words
 from p2mperf.guests.lpae import Stage2
 from p2mperf.jit import njit
 from p2mperf.memory.raw import load_once64, store_once64
-from p2mperf.tables.walk import State, locate
+from p2mperf.tables.walk import locate
 
 VALID = np.uint64(Stage2.VALID)
 WRITE_SHIFT = np.uint64(int(Stage2.WRITE).bit_length() - 1)
@@ -54,7 +54,9 @@ def unprotect(entries: Words) -> None:
 
 
 @njit
-def fault(tables: NamedTuple, state: State, stream: Words, first: np.uint64, dirty: Words) -> np.uint64:
+def fault(
+    tables: NamedTuple, state: tuple[object, ...], stream: Words, first: np.uint64, dirty: Words
+) -> np.uint64:
     """Handle the write fault of each frame: find its entry, make it writable again, mark it dirty.
 
     Parameters

@@ -6,9 +6,10 @@ is about changes: a split keeps every translation (I9), and a change that fails 
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from p2mperf.designs.hap.audit_kernels import FAULTS, check_tables, check_way_back, compare_ways
 from p2mperf.designs.hap.store_kernels import NONE
@@ -20,7 +21,7 @@ _MOST_LEVELS = 4
 class Require(Protocol):
     """Raises where something that must hold does not: `Design` has one."""
 
-    def __call__(self, holds: Any, invariant: str) -> None:
+    def __call__(self, holds: ArrayLike, invariant: str) -> None:
         """Raise unless it holds.
 
         Parameters
@@ -58,7 +59,7 @@ def check_table(table: HapTable, require: Require) -> None:
     require(n_used == sum(counted) and n_left >= 0, "I7: the pool's account is wrong")
 
 
-def check_ways(table: HapTable, walked: Any, shown: Any, require: Require) -> None:
+def check_ways(table: HapTable, walked: NamedTuple, shown: NamedTuple, require: Require) -> None:
     """Look up every frame there can be by walk and in another way.
 
     Parameters

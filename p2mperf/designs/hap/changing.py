@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,7 @@ from p2mperf.guests.extents import MAX_ORDER
 from p2mperf.guests.frames import as_array, frame_numbers
 from p2mperf.guests.geometry import Words
 from p2mperf.guests.hap import P2mType
+from p2mperf.memory.raw import Counted
 from p2mperf.units import PAGE_SHIFT, whole_number
 
 _MOST_PAGES = 1 << 28  # 1 TiB of tables
@@ -249,7 +251,7 @@ class ChangeDoor:
         self.table.set_allocation(whole_number(n_pages, "pages of the pool", 0, _MOST_PAGES))
 
 
-def _change(self: _Changed, kernel: Any, n: int, *arguments: Any) -> Flags:
+def _change(self: _Changed, kernel: Callable[..., Counted], n: int, *arguments: object) -> Flags:
     try:
         return self.table.change(kernel, n, *arguments)
     finally:

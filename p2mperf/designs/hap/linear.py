@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, Unpack
+from typing import ClassVar, NamedTuple, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,7 +35,7 @@ class _Shown(Protocol):
 
     table: HapTable
     windows: HapWindows
-    tables: Any
+    tables: NamedTuple
     guest: Guest
 
     def page_table_bytes(self) -> int: ...

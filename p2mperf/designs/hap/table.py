@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import RLock
 from time import perf_counter_ns
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +25,13 @@ from p2mperf.designs.hap.store_kernels import (
     POOL_LEFT,
     Store,
 )
+from p2mperf.designs.hap.view_kernels import Shown
 from p2mperf.errors import BadInputError
 from p2mperf.guests.guest import Guest
 from p2mperf.host.memory import require_memory
 from p2mperf.memory.owned import Mapped, Owned
 from p2mperf.memory.pool import PagePool, page_runs
+from p2mperf.memory.raw import Counted
 from p2mperf.tables.m2p import M2p
 from p2mperf.tables.radix import RadixTable, build
 from p2mperf.units import HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, round_up
@@ -110,7 +111,7 @@ class HapTable(Owned):
         n_pages = n_tables + n_stand_in
         require_memory(n_pages << PAGE_SHIFT, f"the p2m of {guest.name}", "take a smaller guest")
         self.lock = RLock()
-        self.views: Any = ()
+        self.views: Shown = ()
         self.count_maps: Callable[[], bool] = lambda: False
         self.stand_in = -1
         self.m2p: M2p
@@ -254,7 +255,7 @@ class HapTable(Owned):
             self._pool_pages = n_pages
             self.tally[POOL_LEFT] = n_pages - n_used
 
-    def change(self, kernel: Callable[..., int], n: int, *arguments: object) -> Flags:
+    def change(self, kernel: Callable[..., Counted], n: int, *arguments: object) -> Flags:
         """Let compiled code make changes one after the other, with pages at hand as it wants them.
 
         Parameters
@@ -277,6 +278,7 @@ class HapTable(Owned):
         ClosedError
             As `require_open`.
         """
+        at: Counted
         done, at, counts = np.zeros(n, np.bool_), 0, self.tally
         self.require_open()
         with self.lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Unpack
+from typing import NamedTuple, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,7 +23,7 @@ class _Walked(Protocol):
     """What the door finds in a design."""
 
     table: HapTable
-    tables: Any
+    tables: NamedTuple
 
     def page_table_bytes(self) -> int: ...
 

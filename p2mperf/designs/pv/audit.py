@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from p2mperf.designs.pv.audit_kernels import count_entries
 from p2mperf.designs.pv.leaf_plan import Leaf
@@ -16,7 +15,7 @@ from p2mperf.tables.radix import read_back
 from p2mperf.units import PAGE_SHIFT
 
 
-def require(store: LeafStore, holds: Any, invariant: str) -> None:
+def require(store: LeafStore, holds: ArrayLike, invariant: str) -> None:
     """See that an invariant holds, everywhere.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Protocol, TypedDict
+from typing import ClassVar, NamedTuple, Protocol, TypedDict
 
 from p2mperf.designs.backing import Backing
 from p2mperf.designs.pv.life import Life
@@ -37,7 +37,7 @@ class Growing(Readable, Protocol):
         Deviations that it can reproduce.
     """
 
-    tables: Any
+    tables: NamedTuple
     life: Life
     known_quirks: ClassVar[tuple[str, ...]]
 

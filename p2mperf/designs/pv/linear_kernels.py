@@ -6,7 +6,7 @@ lookup_address and the pointer compares of __set_phys_to_machine in arch/x86/xen
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -57,6 +57,9 @@ class _Linear(NamedTuple):
     identity_leaf: np.uint64
     base: np.uint64
     m2p: np.uint64
+
+
+ListKind = TypeVar("ListKind", bound=_Linear)
 
 
 class Linear64(_Linear):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from p2mperf.designs.base import Load
 from p2mperf.designs.pv.area import AREA, N_PTES, WRITE_FLAG, page_table_shape, pages_per_mid
 from p2mperf.designs.pv.leaf_plan import Leaf
-from p2mperf.designs.pv.linear_kernels import WriteLinear32, WriteLinear64
+from p2mperf.designs.pv.linear_kernels import ListKind, WriteLinear32, WriteLinear64
 from p2mperf.designs.pv.quirks import BugError
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
@@ -124,7 +122,9 @@ class ListTables(Owned):
         holders = store.table.frames[upper.name][positions // upper.fanout]
         store.pool.pages(np.uint64)[holders, positions % upper.fanout] = 0
 
-    def walk_tables(self, kinds: tuple[Any, Any], above: str, m2p_base: int = 0) -> Any:
+    def walk_tables(
+        self, kinds: tuple[type[ListKind], type[ListKind]], above: str, m2p_base: int = 0
+    ) -> ListKind:
         """What a walk takes.
 
         Parameters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from threading import RLock
 from time import perf_counter_ns
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +89,8 @@ class LeafStore(Owned):
 
     table: RadixTable
     sharing: Sharing
-    tables: Any
-    write_tables: Any
+    tables: NamedTuple
+    write_tables: NamedTuple
 
     def __init__(
         self,

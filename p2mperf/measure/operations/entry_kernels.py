@@ -11,7 +11,7 @@ from p2mperf.guests.geometry import Words
 from p2mperf.jit import njit
 from p2mperf.measure.disturb_kernels import ONE, ZERO, do_other_work, flush
 from p2mperf.memory.raw import ticks
-from p2mperf.tables.walk import State, walk
+from p2mperf.tables.walk import walk
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)
 
@@ -69,7 +69,9 @@ class Entered(NamedTuple):
 
 
 @njit
-def enter(tables: NamedTuple, state: State, stream: Words, zero: np.uint64, before: Before) -> Entered:
+def enter(
+    tables: NamedTuple, state: tuple[object, ...], stream: Words, zero: np.uint64, before: Before
+) -> Entered:
     """Do what comes before an entry, untimed, and time its lookups; entry by entry.
 
     Parameters

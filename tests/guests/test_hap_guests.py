@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 from typing import Any, cast
 
 import hypothesis.strategies as st
@@ -76,7 +78,9 @@ def test_holes_leave_blocks_aligned() -> None:
     st.lists(st.tuples(st.integers(0, 60), st.integers(0, 4)), min_size=1, max_size=30),
     st.randoms(use_true_random=False),
 )
-def test_a_guest_built_of_extents_has_their_memory_and_nothing_else(pieces, random) -> None:  # type: ignore[no-untyped-def]
+def test_a_guest_built_of_extents_has_their_memory_and_nothing_else(
+    pieces: list[tuple[int, int]], random: Random
+) -> None:
     rows, gfn, mfns = [], 0, random.sample(range(4096), len(pieces))
     for (gap, order), place in zip(pieces, mfns, strict=True):
         gfn = -(-(gfn + gap) >> order) << order
@@ -114,7 +118,7 @@ def test_extents_that_are_cut_from_runs_say_the_same() -> None:
     ],
     ids=range(6),
 )
-def test_what_is_no_guest_is_refused(make, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_guest_is_refused(make: Callable[[], Guest], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         make()
 

@@ -7,13 +7,18 @@ all levels.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.designs.hap.entry_kernels import ADDRESS, PAGE, PRESENT, SUPERPAGE, SUPERPAGE_PAT
 from p2mperf.designs.hap.operation_kernels import entry_at, invalid_of, is_ram, mfn_of
-from p2mperf.designs.hap.store_kernels import MAX_MAPPED, NONE, count_of, level_at, load_slot, table_at
-from p2mperf.designs.hap.view_kernels import first_page
+from p2mperf.designs.hap.store_kernels import MAX_MAPPED, NONE, Store, count_of, level_at, load_slot, table_at
+from p2mperf.designs.hap.view_kernels import Views, first_page
+from p2mperf.guests.geometry import Entries, Words
 from p2mperf.jit import njit
+from p2mperf.memory.raw import Counted, Word
 from p2mperf.tables.walk import walk
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -36,7 +41,7 @@ _CLEAN, _NO_SUPERPAGE, _MISALIGNED, _ASTRAY, _TWICE, _M2P, _TOO_HIGH, _NOT_PRESE
 
 
 @njit
-def check_leaf(store, m2p, slot, frame, level):  # type: ignore[no-untyped-def]
+def check_leaf(store: Store, m2p: Entries, slot: Word, frame: Word, level: Word) -> int:
     """Check one leaf and the m2p of all its frames; index of what is wrong in `FAULTS`.
 
     Parameters
@@ -78,7 +83,9 @@ def check_leaf(store, m2p, slot, frame, level):  # type: ignore[no-untyped-def]
 
 
 @njit
-def check_tables(store, m2p, seen, leaves, tables):  # type: ignore[no-untyped-def]
+def check_tables(
+    store: Store, m2p: Entries, seen: NDArray[np.bool_], leaves: Words, tables: Words
+) -> tuple[int, Word, Word]:
     """Walk all tables in memory and check every entry.
 
     Parameters
@@ -146,7 +153,7 @@ def check_tables(store, m2p, seen, leaves, tables):  # type: ignore[no-untyped-d
 
 
 @njit
-def check_way_back(store, m2p):  # type: ignore[no-untyped-def]
+def check_way_back(store: Store, m2p: Entries) -> Counted:
     """Find a machine frame that the m2p gives to a guest frame which is mapped elsewhere; `NONE` for none."""
     invalid = invalid_of(m2p)
     # Not the same as the way forth: a frame that is mapped nowhere is in no table, but may still be in the
@@ -161,7 +168,7 @@ def check_way_back(store, m2p):  # type: ignore[no-untyped-def]
 
 
 @njit
-def compare_ways(walked, shown, end):  # type: ignore[no-untyped-def]
+def compare_ways(walked: NamedTuple, shown: NamedTuple, end: Word) -> tuple[Counted, Word]:
     """Look every frame up in two ways.
 
     Parameters
@@ -190,7 +197,7 @@ def compare_ways(walked, shown, end):  # type: ignore[no-untyped-def]
 
 
 @njit
-def find_shown(store, views, expected):  # type: ignore[no-untyped-def]
+def find_shown(store: Store, views: Views, expected: NDArray[np.int64]) -> None:
     """Say what the tables in memory ask windows to show.
 
     Parameters
@@ -202,6 +209,7 @@ def find_shown(store, views, expected):  # type: ignore[no-untyped-def]
     """
     n_entries, n_windows = ONE << store.bits, views.n_windows
     at, indices = np.zeros(_MOST_LEVELS, np.uint64), np.zeros(_MOST_LEVELS, np.uint64)
+    level: Counted
     level, frame = store.top, ZERO
     at[level] = store.root
     # Without PAE the root has a window itself; otherwise it is in none, as in Xen.
@@ -219,7 +227,7 @@ def find_shown(store, views, expected):  # type: ignore[no-untyped-def]
         slot = load_slot(store, at[level], indices[level])
         frame = frame & ~((step << store.bits) - ONE) | indices[level] * step
         if slot & PRESENT and slot & SUPERPAGE == ZERO:
-            below = level - ONE
+            below: Counted = level - ONE
             if below < n_windows:
                 page = first_page(views, below) + (frame >> (store.bits * level))
                 expected[page] = np.int64((slot >> PAGE) - store.origin)

@@ -24,6 +24,7 @@ from p2mperf.designs.hap.store_kernels import (
     PATIENT,
     POOL_LEFT,
     WANTS,
+    Store,
     add_count,
     count_of,
     frame_of,
@@ -33,15 +34,22 @@ from p2mperf.designs.hap.store_kernels import (
     store_slot,
     table_at,
 )
-from p2mperf.designs.hap.view_kernels import has_room, show
+from p2mperf.designs.hap.view_kernels import Shown, has_room, show
 from p2mperf.jit import njit
-from p2mperf.memory.raw import load_element64, store_element8, store_element32, store_element64, unlikely
+from p2mperf.memory.raw import (
+    Word,
+    load_element64,
+    store_element8,
+    store_element32,
+    store_element64,
+    unlikely,
+)
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 
 
 @njit
-def take_table(store, views, level):  # type: ignore[no-untyped-def]
+def take_table(store: Store, views: Shown, level: Word) -> Word:
     """Take a page for a table, whose content is what it was.
 
     Parameters
@@ -78,7 +86,7 @@ def take_table(store, views, level):  # type: ignore[no-untyped-def]
 
 
 @njit
-def give_table(store, frame, level):  # type: ignore[no-untyped-def]
+def give_table(store: Store, frame: Word, level: Word) -> None:
     """Put a table's page back.
 
     Parameters
@@ -98,7 +106,7 @@ def give_table(store, frame, level):  # type: ignore[no-untyped-def]
 
 
 @njit
-def next_table(store, views, table, frame, level):  # type: ignore[no-untyped-def]
+def next_table(store: Store, views: Shown, table: Word, frame: Word, level: Word) -> Word:
     """Descend one level: p2m_next_level. An empty entry gets a table, a superpage is split.
 
     Parameters
@@ -166,7 +174,7 @@ def next_table(store, views, table, frame, level):  # type: ignore[no-untyped-de
 
 
 @inlined
-def find_table(store, frame, level):  # type: ignore[no-untyped-def]
+def find_table(store: Store, frame: Word, level: Word) -> Word:
     """Find the table of some level that a guest frame has an entry in.
 
     Parameters
@@ -191,7 +199,7 @@ def find_table(store, frame, level):  # type: ignore[no-untyped-def]
 
 
 @njit
-def descend(store, views, frame, level):  # type: ignore[no-untyped-def]
+def descend(store: Store, views: Shown, frame: Word, level: Word) -> Word:
     """Make sure that there is a table of some level for a guest frame.
 
     Parameters
@@ -217,7 +225,7 @@ def descend(store, views, frame, level):  # type: ignore[no-untyped-def]
 
 
 @njit
-def free_below(store, slot, level):  # type: ignore[no-untyped-def]
+def free_below(store: Store, slot: Word, level: Word) -> Word:
     """Free all tables below an entry that has pointed to one; how many frames they have mapped.
 
     Parameters

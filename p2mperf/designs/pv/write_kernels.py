@@ -7,13 +7,17 @@ frames of one leaf that follow each other.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from p2mperf.designs.pv.entry_kernels import (
     IDENTITY,
     MISSING,
     ONE,
     ZERO,
+    EntryFormat,
     is_plain,
     keep_m2p,
     leaf_mask,
@@ -23,14 +27,24 @@ from p2mperf.designs.pv.entry_kernels import (
     note_change,
     store_entry,
 )
+from p2mperf.guests.geometry import Entries, Words
 from p2mperf.jit import njit
 from p2mperf.memory.raw import unlikely
 
 
 @njit(forceinline=True)
-def _write_noting(  # type: ignore[no-untyped-def]
-    form, leaf_address, first_pfn, pfns, entries, only_holes, i, done, m2p, changes
-):
+def _write_noting(
+    form: EntryFormat,
+    leaf_address: np.uint64,
+    first_pfn: np.uint64,
+    pfns: Words,
+    entries: Words,
+    only_holes: bool,
+    i: np.uint64,
+    done: NDArray[np.bool_],
+    m2p: Entries,
+    changes: NDArray[np.int64],
+) -> np.uint64:
     """Write on in one leaf, and note what kind of entry came and went."""
     n, mask = np.uint64(pfns.size), leaf_mask(form)
     # One comparison for both ends of the leaf: of a pfn below it the difference wraps round, and is large.
@@ -46,7 +60,18 @@ def _write_noting(  # type: ignore[no-untyped-def]
 
 
 @njit
-def set_entries(tables, form, pfns, entries, only_holes, first, stop, done, m2p, changes):  # type: ignore[no-untyped-def]
+def set_entries(
+    tables: NamedTuple,
+    form: EntryFormat,
+    pfns: Words,
+    entries: Words,
+    only_holes: bool,
+    first: int,
+    stop: bool,
+    done: NDArray[np.bool_],
+    m2p: Entries,
+    changes: NDArray[np.int64],
+) -> np.int64:
     """Write entries in order, in place.
 
     Parameters
@@ -125,7 +150,7 @@ def set_entries(tables, form, pfns, entries, only_holes, first, stop, done, m2p,
 
 
 @njit
-def find_unfit(form, entries, plain_only):  # type: ignore[no-untyped-def]
+def find_unfit(form: EntryFormat, entries: Words, plain_only: bool) -> int:
     """Index of the first entry that is too wide, names an mfn beyond the machine, or has a marker it may not.
 
     Parameters
@@ -154,7 +179,15 @@ def find_unfit(form, entries, plain_only):  # type: ignore[no-untyped-def]
 
 
 @njit
-def find_shared(tables, form, pfns, entries, only_holes, first, found):  # type: ignore[no-untyped-def]
+def find_shared(
+    tables: NamedTuple,
+    form: EntryFormat,
+    pfns: Words,
+    entries: Words,
+    only_holes: bool,
+    first: int,
+    found: NDArray[np.bool_],
+) -> None:
     """Find the frames whose leaf must be broken before they can be written.
 
     Parameters
@@ -176,7 +209,9 @@ def find_shared(tables, form, pfns, entries, only_holes, first, found):  # type:
 
 
 @njit
-def balloon_out(tables, form, pfns, batch, mfns, m2p):  # type: ignore[no-untyped-def]
+def balloon_out(
+    tables: NamedTuple, form: EntryFormat, pfns: Words, batch: Words, mfns: Words, m2p: Entries
+) -> int:
     """Take frames away from a guest, a list of frame numbers at a time.
 
     Parameters

@@ -234,6 +234,25 @@ def test_a_print_is_seen() -> None:
     assert house.calls_to_print("'print()'\nif x:\n    print(x)") == ["line 3: print("]
 
 
+COMPILED = [path for path in SOURCES if "p2mperf.jit" in path.read_text() or path.name == "jit.py"]
+
+
+def test_no_compiled_function_is_without_types() -> None:
+    assert {"kernels.py", "raw.py", "tree_kernels.py", "jit.py"} <= {path.name for path in COMPILED}
+    found = {shown(path): places for path in COMPILED if (places := house.untyped(path.read_text()))}
+    assert found == {}, (
+        "say what a compiled function takes and gives: np.uint64, int for an int64, a design's NamedTuple"
+    )
+
+
+def test_a_function_without_types_is_seen() -> None:
+    sample = (
+        "def f(a: int, b) -> None:\n  def g(*, c: Any = 1) -> int: ...\n  def h() -> int: ...\ndef k(): ..."
+    )
+    assert house.untyped(sample) == ["line 1: f", "line 4: k", "line 2: g"]
+    assert house.untyped("class C:\n  def f(self, *a: int) -> list[int]: ...") == []
+
+
 @each_source
 def test_names_are_ascii(source: Path) -> None:
     assert house.non_ascii_names(source.read_text()) == []

@@ -47,6 +47,21 @@ def reaches(source: str) -> list[str]:
     ]
 
 
+def untyped(source: str) -> list[str]:
+    """Functions, inner ones too, of which a parameter or the result has no type, or one that is Any."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, FunctionNode):
+            continue
+        given = node.args
+        arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+        arguments += [each for each in (given.vararg, given.kwarg) if each]
+        said = [each.annotation for each in arguments if each.arg not in ("self", "cls")] + [node.returns]
+        if any(each is None or re.search(r"\bAny\b", ast.unparse(each)) for each in said):
+            found.append(f"line {node.lineno}: {node.name}")
+    return found
+
+
 def non_ascii_names(source: str) -> list[str]:
     names = set()
     for node in ast.walk(ast.parse(source)):

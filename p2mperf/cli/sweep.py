@@ -60,6 +60,7 @@ def main(argv: list[str]) -> int:
     """Run a plan; the table goes to stdout, all talk to stderr; 130 when interrupted."""
     arguments = command_parser().parse_args(argv)
     from p2mperf.errors import CellsFailedError
+    from p2mperf.results.claim import is_ours
     from p2mperf.study.knees import measured_knees
     from p2mperf.study.narrow import narrow
     from p2mperf.study.plans import make_plan, wants_knees
@@ -86,6 +87,7 @@ def main(argv: list[str]) -> int:
         preambles=arguments.preamble,
     )
     if arguments.dry_run:
+        is_ours(Path(arguments.out))
         return _show_plan(plan, arguments)
     try:
         with line:

@@ -14,6 +14,7 @@ from p2mperf.results.files import (
     as_path,
     make_directory,
     open_locked,
+    open_regular,
     read_regular,
     refuse_to_write,
     replace_file,
@@ -27,6 +28,8 @@ from p2mperf.results.values import is_whole
 MARKER = "p2mperf-results.json"
 # What a sweep of a moment writes: a run record with its ladder, and some cells.
 _LEAST_ROOM = 1 << 16
+# Replays begin with their format, and recordings end with it.
+_SAYS_SO_WITHIN = 1 << 16
 
 
 def claim_directory(directory: str | Path) -> Path:
@@ -135,9 +138,23 @@ def _refuse_foreign(directory: Path) -> bool:
         return False
     except OSError as error:
         raise ResultsError(f"cannot read results in {told(directory)}: {error.strerror}") from error
-    if any(not name.startswith(TEMPORARY) for name in names):
+    if not all(_is_ours_too(directory / name) for name in names):
         raise ResultsError(
             f"{told(directory)} is not a p2mperf results directory (it has files but no {MARKER}): "
             "name another one, new or empty"
         )
     return False
+
+
+def _is_ours_too(path: Path) -> bool:
+    """Tell what p2mperf itself leaves or puts there: results of their own below, replays, recordings."""
+    if path.name.startswith(TEMPORARY) or (path / MARKER).is_file():
+        return True
+    try:
+        with open_regular(path) as file:
+            start = file.read(_SAYS_SO_WITHIN)
+            # A recording says in its end what it is, as every Parquet file does.
+            file.seek(max(0, path.stat().st_size - _SAYS_SO_WITHIN))
+            return b"p2mperf" in start or b"p2mperf" in file.read()
+    except (OSError, ResultsError):
+        return False

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from p2mperf.errors import BadInputError, ResultsError, shown
 from p2mperf.host.memory import require_memory
+from p2mperf.interrupts import interrupts_held
 from p2mperf.results.files import as_path, open_regular, replace_file, status_of, told
 from p2mperf.results.plain import decoded
 from p2mperf.shipped import RECORDINGS, shipped
@@ -285,7 +286,10 @@ def _columns(table: pa.Table) -> dict[str, Column]:
         column = table.column(name)
         if column.null_count:
             raise BadInputError(f"its column {name} lacks values")
-        found[name] = column.combine_chunks().to_numpy(zero_copy_only=False).astype(kind, copy=False)
+        # For the first of them pyarrow imports pandas, which it takes for missing when that is interrupted.
+        with interrupts_held():
+            plain = column.combine_chunks().to_numpy(zero_copy_only=False)
+        found[name] = plain.astype(kind, copy=False)
     return found
 
 

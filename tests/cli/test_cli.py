@@ -144,7 +144,11 @@ def test_maps_that_contradict_themselves_are_refused(
 def test_a_directory_that_is_not_ours_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
-    for command in (["sweep", *SMALL, "--out"], ["plot", "cost", "--results"]):
+    for command in (
+        ["sweep", *SMALL, "--out"],
+        ["sweep", *SMALL, "--dry-run", "--out"],
+        ["plot", "cost", "--results"],
+    ):
         said = refused(capsys, *command, str(tmp_path / "mine"))
         assert said.startswith(f"{tmp_path / 'mine'} is not a p2mperf results directory")
     assert os.listdir(tmp_path / "mine") == ["thesis.tex"]

@@ -59,6 +59,37 @@ def test_ctrl_c_waits_until_numba_is_done(kind: str) -> None:
     assert twice(21) == 42
 
 
+IMPORTS_PANDAS = """
+import os, signal, sys
+from p2mperf.workload.recording_file import read_recording
+
+class Press:
+    done = False
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas.core.config_init" and not self.done:
+            self.done = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+press = Press()
+sys.meta_path.insert(0, press)
+assert "pandas" not in sys.modules
+try:
+    read_recording("shipped-tinyconfig")
+except KeyboardInterrupt:
+    import pandas
+    print("interrupted", press.done, pandas.Series([1, 2]).sum())
+"""
+
+
+def test_ctrl_c_waits_until_pyarrow_has_pandas() -> None:
+    # pyarrow takes an interrupted import for a missing library, and half of it is left: the next one fails.
+    answer = subprocess.run(
+        [sys.executable, "-c", IMPORTS_PANDAS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "interrupted True 3\n", "")
+
+
 SLEEPS = """
 import hashlib, sys, time
 from p2mperf.cli import process, waiting

@@ -17,11 +17,12 @@ import record_samples as samples
 from written_results import numbers_of, python, written
 
 from p2mperf.errors import ResultsError
-from p2mperf.results.claim import MARKER
-from p2mperf.results.export import load
+from p2mperf.results.claim import MARKER, claim_directory, is_ours
+from p2mperf.results.export import has_results, load
 from p2mperf.results.files import replace_file
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
+from p2mperf.shipped import shipped
 
 # ---- disks, permissions, other processes ----
 
@@ -160,6 +161,7 @@ sys.addaudithook(forbid)
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
+from p2mperf.shipped import shipped
 (info,) = find_runs(sys.argv[1])
 assert len(Journal.read(info.path).finished_cells()) == 1
 print(len(load(sys.argv[1])))
@@ -188,6 +190,27 @@ def test_a_directory_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(ResultsError, match="is not a p2mperf results directory"):
             access()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.jsonl"]
+
+
+def test_what_other_commands_put_there_keeps_no_sweep_out(tmp_path: Path) -> None:
+    shutil.copy(shipped("shipped-replays"), tmp_path / "replays.json")
+    shutil.copy(shipped("shipped-tinyconfig"), tmp_path / "build.parquet")
+    claim_directory(tmp_path / "mine")
+    assert not is_ours(tmp_path)
+    assert not has_results(tmp_path)
+    claim_directory(tmp_path)
+    assert is_ours(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mine", "replays.json", "build.parquet"])
+def test_what_is_only_called_so_does(tmp_path: Path, name: str) -> None:
+    if name == "mine":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text("precious\n")
+    with pytest.raises(ResultsError, match="is not a p2mperf results directory"):
+        claim_directory(tmp_path)
+    assert not has_results(tmp_path)
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ examples:
   python -m p2mperf lookup --design hap-linear-2m --size 1G 5
   python -m p2mperf lookup --design hap-walk --geometry hap-pae --size 1G 5 --json
 """
+
+_MOST_DIGITS = 100  # leading zeros are nobody's mistake
 
 
 def main(argv: list[str]) -> int:
@@ -50,10 +53,12 @@ def command_parser() -> Parser:
 
 
 def _frame(text: str) -> int:
-    try:
-        frame = int(text, 0)
-    except ValueError:
-        raise BadInputError(f"{shown(text)} is not a frame number: write it in decimal or as 0x...") from None
+    # Not all that Python's int takes: underscores, digits of other scripts, 0b and 0o.
+    if not re.fullmatch(r"-?([0-9]+|0[xX][0-9a-fA-F]+)", text):
+        raise BadInputError(f"{shown(text)} is not a frame number: write it in decimal or as 0x...")
+    if len(text) > _MOST_DIGITS:
+        raise BadInputError(f"frame {cut(text)} does not fit 64 bits")
+    frame = int(text, 16 if "x" in text.lower() else 10)
     if not 0 <= frame < 1 << 64:
         raise BadInputError(f"frame {cut(text)} does not fit 64 bits")
     return frame

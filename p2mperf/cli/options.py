@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from p2mperf.cli.help import HelpFormatter
 from p2mperf.cli.invocation import USUAL, program
 from p2mperf.errors import BadInputError, cut, shown
+from p2mperf.progress import say
 
 if TYPE_CHECKING:
     from p2mperf.designs.base import Design
@@ -207,5 +208,7 @@ def build_design(arguments: argparse.Namespace) -> Design:
             geometry = (*geometries_of(family, arguments.entry_bits), *family.geometries)[0]
         guest = Guest.plain(arguments.size, geometry=geometry, seed=arguments.seed)
     name: str = arguments.design
+    if reason := find(name).out_of_reach(guest):
+        say(f"{name} {reason}")
     options = {} if arguments.above == "identity" else {"above": arguments.above}
     return build(name, guest, **options)

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     for name in arguments.figure:
         known("figure", name, [*there, "all"])
     is_all = "all" in arguments.figure
-    specs = _specs(list(there) if is_all else arguments.figure, is_all)
+    specs = _specs(list(there) if is_all else list(dict.fromkeys(arguments.figure)), is_all)
     given = _Given(arguments, specs)
     if given.frames:
         show.say(f"figures are drawn from {given.source}")
@@ -109,7 +109,8 @@ class _Given:
         from p2mperf.api import load
         from p2mperf.results.export import has_results
 
-        self.source = arguments.results or ("results" if has_results(Path("results")) else "shipped")
+        own = "results" if has_results(Path("results")) else "shipped"
+        self.source = own if arguments.results is None else arguments.results
         load_once = cache(load)
         self.frames = {
             spec.name: load_once(spec.shipped if self.source == "shipped" else self.source)

@@ -299,7 +299,8 @@ class Design(Owned, ABC):
         self.build_ns = perf_counter_ns() - start
 
     def __enter__(self) -> Self:
-        return self
+        with self.in_use():  # what is closed is refused before anything is done with it
+            return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()

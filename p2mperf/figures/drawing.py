@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from io import BytesIO
 from math import ceil
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from p2mperf.interrupts import interrupts_held
+from p2mperf.results.files import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,6 +128,11 @@ def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = FOR
     -------
     list of Path
         One file a format.
+
+    Raises
+    ------
+    ResultsError
+        When one cannot be written; it is then as it was before.
     """
     import matplotlib as mpl
 
@@ -136,6 +143,10 @@ def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = FOR
         with interrupts_held():
             with mpl.rc_context(fname=STYLE):
                 fig.savefig(picture, format=kind, metadata=metadata)
-            path.write_bytes(picture.getbuffer())
+            replace_file(path, partial(_write, picture))
         paths.append(path)
     return paths
+
+
+def _write(picture: BytesIO, path: Path) -> None:
+    path.write_bytes(picture.getbuffer())

@@ -314,7 +314,11 @@ def test_no_random_map_tells_the_designs_from_the_oracle(compiled: int) -> None:
             event(name)
         reached.update(seen)
 
-    no_difference()
+    # Once is nearly always enough; what the rarest class lacks then, further maps have.
+    for _ in range(4):
+        no_difference()
+        if all(reached[name] for name in CLASSES):
+            return
     assert {name for name in CLASSES if not reached[name]} == set(), reached
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         card as card,
         origin as origin,
     )
-    from p2mperf.analysis.claims import claims as claims
+    from p2mperf.analysis.claims.decided import claims as claims
     from p2mperf.analysis.compare import compare as compare
     from p2mperf.analysis.hap_findings import hap_superpages as hap_superpages
     from p2mperf.analysis.life_findings import life_of_a_p2m as life_of_a_p2m
@@ -65,7 +65,7 @@ _HOMES = {
     "build": "p2mperf.building",
     "build_inputs": "p2mperf.analysis.build_inputs",
     "card": "p2mperf.analysis.card",
-    "claims": "p2mperf.analysis.claims",
+    "claims": "p2mperf.analysis.claims.decided",
     "compare": "p2mperf.analysis.compare",
     "figure": "p2mperf.api",
     "findings": "p2mperf.given",

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from p2mperf.analysis.claims import CLAIMS, DOCUMENTS, counted, counts, decide
-from p2mperf.analysis.claims_base import KINDS, VERDICTS
+from p2mperf.analysis.claims.base import KINDS, VERDICTS
+from p2mperf.analysis.claims.decided import CLAIMS, DOCUMENTS, counted, counts, decide
 from p2mperf.analysis.samples import host_note
 from p2mperf.api import load
 

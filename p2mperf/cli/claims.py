@@ -40,8 +40,8 @@ _GAP = "  "
 def main(argv: list[str]) -> int:
     """Decide claims and write them on stdout, as a table, in full, or as JSON."""
     arguments = command_parser().parse_args(argv)
-    from p2mperf.analysis.claims import chosen, counted, decide, evidence_of
-    from p2mperf.analysis.claims_base import VERDICTS
+    from p2mperf.analysis.claims.base import VERDICTS
+    from p2mperf.analysis.claims.decided import chosen, counted, decide, evidence_of
 
     for verdict in arguments.verdict:
         known("verdict", verdict, VERDICTS)
@@ -65,8 +65,8 @@ def main(argv: list[str]) -> int:
 
 def command_parser() -> Parser:
     """Make the parser of this command."""
-    from p2mperf.analysis.claims import DOCUMENTS
-    from p2mperf.analysis.claims_base import VERDICTS
+    from p2mperf.analysis.claims.base import VERDICTS
+    from p2mperf.analysis.claims.decided import DOCUMENTS
 
     width = max(map(len, VERDICTS))
     lines = [f"  {name:{width}}  {document.title}" for name, document in DOCUMENTS.items()]

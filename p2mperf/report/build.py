@@ -13,7 +13,7 @@ import pandas as pd
 
 from p2mperf import __version__
 from p2mperf.analysis.agreement import agreement
-from p2mperf.analysis.claims import claims, counted
+from p2mperf.analysis.claims.decided import claims, counted
 from p2mperf.analysis.findings import SWEEPS_WITH_FINDINGS, findings, findings_on
 from p2mperf.analysis.labels import who_is_faster
 from p2mperf.analysis.matrix import counts, matrices

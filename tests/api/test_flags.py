@@ -14,8 +14,8 @@ import pytest
 import p2mperf
 from p2mperf.analysis.agreement import agreement
 from p2mperf.analysis.build_counting import count_build
-from p2mperf.analysis.claims_base import decided
-from p2mperf.analysis.claims_evidence import Evidence
+from p2mperf.analysis.claims.base import decided
+from p2mperf.analysis.claims.evidence import Evidence
 from p2mperf.analysis.compare import compare
 from p2mperf.designs.arm.posted_defects import run_scenario
 from p2mperf.designs.hap.walk import HapWalk
@@ -78,11 +78,11 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
         p2mperf.load("shipped-backings"), force=value
     ),
     ("analysis.build_counting", "count_build", "thp"): lambda value: count_build(NO_RECORDING, thp=value),
-    ("analysis.claims_base", "decided", "holds"): lambda value: decided(value, "", "", ""),
-    ("analysis.claims_evidence", "populate", "demand_4k"): lambda value: Evidence().populate(
+    ("analysis.claims.base", "decided", "holds"): lambda value: decided(value, "", "", ""),
+    ("analysis.claims.evidence", "populate", "demand_4k"): lambda value: Evidence().populate(
         "16M", "builder", demand_4k=value
     ),
-    ("analysis.claims_evidence", "posted", "as_posted"): lambda value: Evidence().posted("leaks", value),
+    ("analysis.claims.evidence", "posted", "as_posted"): lambda value: Evidence().posted("leaks", value),
     ("analysis.compare", "compare", "force"): lambda value: compare(
         p2mperf.load("shipped-backings"), p2mperf.load("shipped-backings"), force=value
     ),

@@ -7,8 +7,8 @@ import json
 import pytest
 from command_line import refused
 
-from p2mperf.analysis.claims import CLAIMS, COLUMNS, DOCUMENTS
-from p2mperf.analysis.claims_base import VERDICTS
+from p2mperf.analysis.claims.base import VERDICTS
+from p2mperf.analysis.claims.decided import CLAIMS, COLUMNS, DOCUMENTS
 from p2mperf.cli import main
 
 # Decided without building or measuring anything.
@@ -46,7 +46,7 @@ def test_the_list_says_what_was_found(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("p2mperf.analysis.claims.CLAIMS", {name: CLAIMS[name] for name in QUICK})
+    monkeypatch.setattr("p2mperf.analysis.claims.decided.CLAIMS", {name: CLAIMS[name] for name in QUICK})
     out, err = printed(capsys)
     title, first, *_ = out.splitlines()
     assert title == DOCUMENTS["review"].title

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from p2mperf.units import flag
 
 if TYPE_CHECKING:
-    from p2mperf.analysis.claims_evidence import Evidence
+    from p2mperf.analysis.claims.evidence import Evidence
 
 Kind = Literal["computed", "measured", "modelled", "none"]
 Verdict = Literal["reproduced", "contradicted", "not resolved", "cannot be tested here"]

@@ -10,13 +10,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from p2mperf.analysis.claims_base import VERDICTS, Claim, Document, Finding
-from p2mperf.analysis.claims_commit import CLAIMS as OF_COMMIT
-from p2mperf.analysis.claims_evidence import Evidence, NotMeasuredError
-from p2mperf.analysis.claims_hap import CLAIMS as OF_HAP
-from p2mperf.analysis.claims_review import CLAIMS as OF_REVIEW
-from p2mperf.analysis.claims_thread import CLAIMS as OF_THREAD
-from p2mperf.analysis.claims_vlpt import CLAIMS as OF_VLPT
+from p2mperf.analysis.claims.base import VERDICTS, Claim, Document, Finding
+from p2mperf.analysis.claims.commit import CLAIMS as OF_COMMIT
+from p2mperf.analysis.claims.evidence import Evidence, NotMeasuredError
+from p2mperf.analysis.claims.hap import CLAIMS as OF_HAP
+from p2mperf.analysis.claims.review import CLAIMS as OF_REVIEW
+from p2mperf.analysis.claims.thread import CLAIMS as OF_THREAD
+from p2mperf.analysis.claims.vlpt import CLAIMS as OF_VLPT
 from p2mperf.errors import BadInputError, DoesNotFitError, known, shown
 from p2mperf.progress import Progress
 from p2mperf.shipped import SWEEPS, shipped

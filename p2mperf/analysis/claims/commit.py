@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from p2mperf.analysis.claims_base import Claim, Document, Finding, decided
-from p2mperf.analysis.claims_build import beyond_noise, predicted
-from p2mperf.analysis.claims_evidence import Evidence
-from p2mperf.analysis.claims_measured import in_holes, in_ram, judged
+from p2mperf.analysis.claims.base import Claim, Document, Finding, decided
+from p2mperf.analysis.claims.build import beyond_noise, predicted
+from p2mperf.analysis.claims.evidence import Evidence
+from p2mperf.analysis.claims.measured import in_holes, in_ram, judged
 from p2mperf.errors import AuditError
 from p2mperf.guests.geometry import Kind
 from p2mperf.guests.guest import Guest

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from p2mperf.analysis.claims_base import Claim, Document, Finding, decided, shows, untested
-from p2mperf.analysis.claims_evidence import Evidence
+from p2mperf.analysis.claims.base import Claim, Document, Finding, decided, shows, untested
+from p2mperf.analysis.claims.evidence import Evidence
 from p2mperf.guests.guest import Guest
 from p2mperf.units import MIB, PAGE_SIZE, readable_size
 

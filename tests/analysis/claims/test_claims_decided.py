@@ -11,10 +11,19 @@ from checkout import ROOT, load_tool
 from tampered_claims import TAMPERED, YES, evidence_with
 
 import p2mperf
-from p2mperf.analysis import claims as room, claims_populated, claims_review, claims_thread
-from p2mperf.analysis.claims import CLAIMS, COLUMNS, DOCUMENTS, chosen, counts, decide, evidence_of
-from p2mperf.analysis.claims_base import KINDS, VERDICTS
-from p2mperf.analysis.claims_evidence import Evidence
+from p2mperf.analysis.claims import populated, review, thread
+from p2mperf.analysis.claims.base import KINDS, VERDICTS
+from p2mperf.analysis.claims.decided import (
+    CLAIMS,
+    COLUMNS,
+    DOCUMENTS,
+    chosen,
+    counted,
+    counts,
+    decide,
+    evidence_of,
+)
+from p2mperf.analysis.claims.evidence import Evidence
 from p2mperf.cli import COMMANDS
 from p2mperf.errors import BadInputError, DoesNotFitError
 from p2mperf.figures import figures
@@ -113,11 +122,11 @@ def test_other_data_turn_the_verdict_round(table: pd.DataFrame, name: str) -> No
 
 def test_other_constants_turn_verdicts_round(table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     # A hundred lines fewer, of which the comment is three.
-    monkeypatch.setattr(claims_thread, "_DIFFSTAT", "100 insertions(+), 200 deletions(-)")
-    monkeypatch.setattr(claims_thread, "_COMMENT_HUNKS", ("@@ -1,10 +1,7 @@",))
-    monkeypatch.setattr(claims_review, "_FRAMES", "[1029MB = 263425 (0x40500)]")
+    monkeypatch.setattr(thread, "_DIFFSTAT", "100 insertions(+), 200 deletions(-)")
+    monkeypatch.setattr(thread, "_COMMENT_HUNKS", ("@@ -1,10 +1,7 @@",))
+    monkeypatch.setattr(review, "_FRAMES", "[1029MB = 263425 (0x40500)]")
     # One frame of a guest of 4 GiB: one leaf is split.
-    monkeypatch.setattr(claims_populated, "_GIVEN_BACK", 1e-6)
+    monkeypatch.setattr(populated, "_GIVEN_BACK", 1e-6)
     verdicts = table.set_index("claim")["verdict"]
     assert verdict_of("simplified", Evidence()) == YES != verdicts["simplified"]
     assert verdict_of("example-frames", Evidence()) == "contradicted" != verdicts["example-frames"]
@@ -195,7 +204,7 @@ def test_the_page_has_a_row_for_each_claim(table: pd.DataFrame, tool: ModuleType
     text = tool.written(table)
     rows = re.findall(r"^\| ([\w-]+) \| \"", text.partition("## Linux")[2], re.M)
     assert rows == list(CLAIMS)
-    assert f"{room.counted(table)}." in text
+    assert f"{counted(table)}." in text
     shown_twice = re.findall(r"^\| ([\w-]+) \| \"", text.partition("## Linux")[0], re.M)
     assert shown_twice == table.loc[table["verdict"] == "contradicted", "claim"].tolist()
     n_bars = [len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if '| "' in line]

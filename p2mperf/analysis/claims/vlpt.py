@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from p2mperf.analysis.claims_base import Claim, Document, Finding, Verdict, decided, shows, untested
-from p2mperf.analysis.claims_evidence import Evidence
-from p2mperf.analysis.claims_measured import in_ram, judged
+from p2mperf.analysis.claims.base import Claim, Document, Finding, Verdict, decided, shows, untested
+from p2mperf.analysis.claims.evidence import Evidence
+from p2mperf.analysis.claims.measured import in_ram, judged
 from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, format_size, readable_size
 

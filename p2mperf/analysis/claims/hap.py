@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from p2mperf.analysis.claims_base import Claim, Document, Finding, decided, shows, untested
-from p2mperf.analysis.claims_evidence import Evidence, NotMeasuredError
-from p2mperf.analysis.claims_measured import in_ram
-from p2mperf.analysis.claims_populated import (
+from p2mperf.analysis.claims.base import Claim, Document, Finding, decided, shows, untested
+from p2mperf.analysis.claims.evidence import Evidence, NotMeasuredError
+from p2mperf.analysis.claims.measured import in_ram
+from p2mperf.analysis.claims.populated import (
     BUILDER,
     FINDS,
     builder_untouched,

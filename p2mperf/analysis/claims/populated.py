@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from p2mperf.analysis.claims_base import Finding, decided
-from p2mperf.analysis.claims_evidence import Evidence
+from p2mperf.analysis.claims.base import Finding, decided
+from p2mperf.analysis.claims.evidence import Evidence
 from p2mperf.units import PAGE_SIZE, format_size
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from p2mperf.analysis.claims_base import Claim, Document, Finding, decided, shows
-from p2mperf.analysis.claims_build import in_page_faults, is_critical
-from p2mperf.analysis.claims_evidence import Evidence
-from p2mperf.analysis.claims_measured import as_entered, judged
+from p2mperf.analysis.claims.base import Claim, Document, Finding, decided, shows
+from p2mperf.analysis.claims.build import in_page_faults, is_critical
+from p2mperf.analysis.claims.evidence import Evidence
+from p2mperf.analysis.claims.measured import as_entered, judged
 from p2mperf.errors import AuditError
 from p2mperf.guests.guest import Guest
 from p2mperf.units import GIB, MIB, PAGE_SIZE, readable_size

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p2mperf.analysis.claims_base import Finding
-from p2mperf.analysis.claims_evidence import NotMeasuredError
+from p2mperf.analysis.claims.base import Finding
+from p2mperf.analysis.claims.evidence import NotMeasuredError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p2mperf.analysis.claims_base import Finding, decided
-from p2mperf.analysis.claims_evidence import Evidence
+from p2mperf.analysis.claims.base import Finding, decided
+from p2mperf.analysis.claims.evidence import Evidence
 
 if TYPE_CHECKING:
     from p2mperf.analysis.build_budget import Number

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from p2mperf.analysis.agreement import agreement as agreement
     from p2mperf.analysis.arm_findings import arm_vlpt as arm_vlpt
-    from p2mperf.analysis.build_inputs import build_inputs as build_inputs
     from p2mperf.analysis.card import (
         card as card,
         origin as origin,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from p2mperf.analysis.claims.decided import claims as claims
     from p2mperf.analysis.compare import compare as compare
     from p2mperf.analysis.hap_findings import hap_superpages as hap_superpages
+    from p2mperf.analysis.kernel_build.inputs import build_inputs as build_inputs
     from p2mperf.analysis.life_findings import life_of_a_p2m as life_of_a_p2m
     from p2mperf.analysis.limit_findings import vmalloc_limits as vmalloc_limits
     from p2mperf.analysis.nested import nested_references as nested_references
@@ -63,7 +63,7 @@ _HOMES = {
     "agreement": "p2mperf.analysis.agreement",
     "arm_vlpt": "p2mperf.analysis.arm_findings",
     "build": "p2mperf.building",
-    "build_inputs": "p2mperf.analysis.build_inputs",
+    "build_inputs": "p2mperf.analysis.kernel_build.inputs",
     "card": "p2mperf.analysis.card",
     "claims": "p2mperf.analysis.claims.decided",
     "compare": "p2mperf.analysis.compare",

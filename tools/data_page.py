@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from measured_page import table  # beside this file
 
 import p2mperf
-from p2mperf.analysis.replay_file import read_replays
+from p2mperf.analysis.kernel_build.replay_file import read_replays
 from p2mperf.analysis.samples import runs_of
 from p2mperf.host.card import Card
 from p2mperf.shipped import RECORDINGS, REPLAYS, SWEEPS, shipped

@@ -8,10 +8,10 @@ from functools import cache
 from measured_page import items, table  # beside this file
 
 import p2mperf
-from p2mperf.analysis import build_words as words
-from p2mperf.analysis.kernel_build import KernelBuild
-from p2mperf.analysis.replay_file import read_replays
-from p2mperf.analysis.replays import interference
+from p2mperf.analysis.kernel_build import words
+from p2mperf.analysis.kernel_build.prediction import KernelBuild
+from p2mperf.analysis.kernel_build.replay_file import read_replays
+from p2mperf.analysis.kernel_build.replays import interference
 from p2mperf.figures.kernel_build.given import class_title, machine_note
 from p2mperf.shipped import RECORDINGS, shipped
 from p2mperf.units import format_size

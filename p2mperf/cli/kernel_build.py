@@ -14,8 +14,8 @@ from p2mperf.model.published_build import PUBLISHED_TIMES, SYSTEM, as_clock
 from p2mperf.shipped import RECORDINGS
 
 if TYPE_CHECKING:
-    from p2mperf.analysis.kernel_build import KernelBuild
-    from p2mperf.analysis.real_ab import RealRun, RealTime
+    from p2mperf.analysis.kernel_build.prediction import KernelBuild
+    from p2mperf.analysis.kernel_build.real_ab import RealRun, RealTime
     from p2mperf.study.real_ab import Plan
 
 _SHIPPED = ("shipped-defconfig", "shipped-tinyconfig")
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
             show.write(("\n\n" if found else "") + _as_text(build))
         found.append(build)
     if arguments.json:
-        from p2mperf.analysis.build_words import sentence
+        from p2mperf.analysis.kernel_build.words import sentence
 
         show.data({"builds": [{**build.to_dict(), "sentence": sentence(build)} for build in found]})
     return 0
@@ -177,7 +177,7 @@ def _what_would_be_done(arguments: Namespace) -> int:
 
 
 def _as_text(found: KernelBuild) -> str:
-    from p2mperf.analysis import build_words as words
+    from p2mperf.analysis.kernel_build import words
 
     counts = found.counts
     thp = "with" if counts.thp else "without"
@@ -209,7 +209,7 @@ def _as_text(found: KernelBuild) -> str:
 
 
 def _real_ab(arguments: Namespace, command: Sequence[str]) -> int:
-    from p2mperf.analysis.real_ab import compare_runs
+    from p2mperf.analysis.kernel_build.real_ab import compare_runs
     from p2mperf.study.real_ab import make_plan, run_pairs
 
     plan = make_plan(
@@ -245,7 +245,7 @@ def _real_ab(arguments: Namespace, command: Sequence[str]) -> int:
 
 
 def _as_runs(plan: Plan) -> str:
-    from p2mperf.analysis.real_ab import order
+    from p2mperf.analysis.kernel_build.real_ab import order
 
     sides = ["".join(order(pair)) for pair in range(min(plan.n_pairs, 6))]
     more = " ..." if plan.n_pairs > len(sides) else ""

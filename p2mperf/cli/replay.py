@@ -164,7 +164,7 @@ def as_text(replays: Replays, classes: bool = False) -> str:
     str
         Tables, and what to know of them.
     """
-    from p2mperf.analysis.replays import ALL, deltas, interference
+    from p2mperf.analysis.kernel_build.replays import ALL, deltas, interference
     from p2mperf.analysis.verdicts import notes_on
 
     table = deltas(replays)

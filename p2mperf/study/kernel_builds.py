@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2mperf.analysis.build_parts import faults_of_commit
-from p2mperf.analysis.kernel_build import KernelBuild, kernel_build as build_of
-from p2mperf.analysis.replay_file import read_replays
+from p2mperf.analysis.kernel_build.parts import faults_of_commit
+from p2mperf.analysis.kernel_build.prediction import KernelBuild, kernel_build as build_of
+from p2mperf.analysis.kernel_build.replay_file import read_replays
 from p2mperf.errors import BadInputError, shown
 from p2mperf.progress import Bar, Progress
 from p2mperf.shipped import RECORDINGS, REPLAYS, shipped
@@ -184,8 +184,8 @@ def kernel_build(
 
     Returns
     -------
-    p2mperf.analysis.kernel_build.KernelBuild
-        With `to_dict`; `p2mperf.analysis.build_words` puts it in words.
+    p2mperf.analysis.kernel_build.prediction.KernelBuild
+        With `to_dict`; `p2mperf.analysis.kernel_build.words` puts it in words.
 
     Raises
     ------

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from p2mperf.analysis.real_ab import SIDES, RealRun, order, whole_pairs
+from p2mperf.analysis.kernel_build.real_ab import SIDES, RealRun, order, whole_pairs
 from p2mperf.errors import BadInputError, P2mperfError, ResultsError, cut, shown
 from p2mperf.progress import Progress
 from p2mperf.results.files import as_path, open_locked, read_regular, status_of, told

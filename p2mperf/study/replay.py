@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from p2mperf.analysis.replay_file import write_replays
+from p2mperf.analysis.kernel_build.replay_file import write_replays
 from p2mperf.errors import BadInputError, shown
 from p2mperf.progress import Bar, Progress
 from p2mperf.study.replay_plan import N_PROCESSES, PHASE_ENTRIES, ReplayPlan, plan_replay
@@ -79,7 +79,7 @@ def replay(
     Returns
     -------
     Replays
-        `p2mperf.analysis.replays.deltas` says what it shows.
+        `p2mperf.analysis.kernel_build.replays.deltas` says what it shows.
 
     Raises
     ------

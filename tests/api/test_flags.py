@@ -13,10 +13,10 @@ import pytest
 
 import p2mperf
 from p2mperf.analysis.agreement import agreement
-from p2mperf.analysis.build_counting import count_build
 from p2mperf.analysis.claims.base import decided
 from p2mperf.analysis.claims.evidence import Evidence
 from p2mperf.analysis.compare import compare
+from p2mperf.analysis.kernel_build.counting import count_build
 from p2mperf.designs.arm.posted_defects import run_scenario
 from p2mperf.designs.hap.walk import HapWalk
 from p2mperf.designs.pv.linear import PvLinear
@@ -77,7 +77,9 @@ TAKERS: dict[tuple[str, str, str], Callable[[Any], object]] = {
     ("analysis.agreement", "agreement", "force"): lambda value: agreement(
         p2mperf.load("shipped-backings"), force=value
     ),
-    ("analysis.build_counting", "count_build", "thp"): lambda value: count_build(NO_RECORDING, thp=value),
+    ("analysis.kernel_build.counting", "count_build", "thp"): lambda value: count_build(
+        NO_RECORDING, thp=value
+    ),
     ("analysis.claims.base", "decided", "holds"): lambda value: decided(value, "", "", ""),
     ("analysis.claims.evidence", "populate", "demand_4k"): lambda value: Evidence().populate(
         "16M", "builder", demand_4k=value

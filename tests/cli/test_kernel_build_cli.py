@@ -12,8 +12,8 @@ from made_recordings import build
 from predicted_builds import COSTS, replay, replays
 
 import p2mperf
-from p2mperf.analysis.build_words import sentence
-from p2mperf.analysis.replay_file import write_replays
+from p2mperf.analysis.kernel_build.replay_file import write_replays
+from p2mperf.analysis.kernel_build.words import sentence
 from p2mperf.cli import main
 from p2mperf.errors import BadInputError
 from p2mperf.workload.recording import CpuCount

@@ -10,8 +10,8 @@ import pytest
 from predicted_builds import counts
 
 import p2mperf
-from p2mperf.analysis.kernel_build import predict
-from p2mperf.analysis.replay_file import write_replays
+from p2mperf.analysis.kernel_build.prediction import predict
+from p2mperf.analysis.kernel_build.replay_file import write_replays
 from p2mperf.cli import main
 from p2mperf.errors import BadInputError
 from p2mperf.figures import figure, find, table

@@ -11,8 +11,8 @@ from checkout import ROOT
 from readme_tool import RESULTS, block, load_tool, rows
 
 import p2mperf
-from p2mperf.analysis import build_words as words
-from p2mperf.analysis.kernel_build import KernelBuild
+from p2mperf.analysis.kernel_build import words
+from p2mperf.analysis.kernel_build.prediction import KernelBuild
 from p2mperf.workload.translations import STEPS
 
 

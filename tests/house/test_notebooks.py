@@ -17,7 +17,7 @@ from checkout import ROOT, load_tool
 from nbclient import NotebookClient
 
 import p2mperf
-from p2mperf.analysis import build_inputs, replay_file
+from p2mperf.analysis.kernel_build import inputs, replay_file
 from p2mperf.errors import ResultsError
 from p2mperf.results import export
 from p2mperf.shipped import shipped
@@ -263,7 +263,7 @@ def test_what_is_said_does_not_hold_of_swapped_designs(
         return Replays.from_json(json.loads(re.sub("pv-(tree|linear)", lambda found: names[found[0]], plain)))
 
     monkeypatch.setattr(export, "load", swapped)
-    monkeypatch.setattr(build_inputs, "read_replays", swapped_replays)
+    monkeypatch.setattr(inputs, "read_replays", swapped_replays)
     monkeypatch.chdir(FOLDER)
     # Without a kernel, which takes longer to start than all of this.
     source = "\n".join(ast.unparse(syntax(cell)) for cell in code_cells(notebook))

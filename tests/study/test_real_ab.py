@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from p2mperf.analysis.real_ab import RealRun, compare_runs, order, whole_pairs
+from p2mperf.analysis.kernel_build.real_ab import RealRun, compare_runs, order, whole_pairs
 from p2mperf.errors import BadInputError, P2mperfError, ResultsError
 from p2mperf.progress import Progress
 from p2mperf.study.real_ab import Plan, make_plan, run_pairs

@@ -14,8 +14,8 @@ import pytest
 from fault_streams import N_P2M, fault_stream
 
 import p2mperf
-from p2mperf.analysis.replay_file import read_replays, write_replays
-from p2mperf.analysis.replays import deltas, interference
+from p2mperf.analysis.kernel_build.replay_file import read_replays, write_replays
+from p2mperf.analysis.kernel_build.replays import deltas, interference
 from p2mperf.cli import main
 from p2mperf.cli.replay import as_text
 from p2mperf.errors import BadInputError, NothingFitsError, P2mperfError, ResultsError

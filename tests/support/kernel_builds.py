@@ -8,7 +8,7 @@ from typing import Any
 from made_recordings import Made
 from predicted_builds import counts
 
-from p2mperf.analysis.kernel_build import KernelBuild, predict
+from p2mperf.analysis.kernel_build.prediction import KernelBuild, predict
 from p2mperf.workload.events import Event
 from p2mperf.workload.recording import Recording
 from p2mperf.workload.replays import ClassCost, Replay, ReplayProcess, Replays

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from p2mperf.analysis.build_counts import BuildCounts, ClassCount
-from p2mperf.analysis.kernel_build import KernelBuild, predict
+from p2mperf.analysis.kernel_build.counts import BuildCounts, ClassCount
+from p2mperf.analysis.kernel_build.prediction import KernelBuild, predict
 from p2mperf.model.e6440 import Asked
 from p2mperf.workload.replays import (
     ClassCost,

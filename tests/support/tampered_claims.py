@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from p2mperf.analysis.claims.evidence import Evidence
-from p2mperf.analysis.kernel_build import KernelBuild
+from p2mperf.analysis.kernel_build.prediction import KernelBuild
 from p2mperf.control import CONTROL
 from p2mperf.designs.arm.posted_defects import Outcome
 from p2mperf.designs.arm.vlpt import ArmVlpt

@@ -8,7 +8,7 @@ from p2mperf.analysis.claims.base import Finding, decided
 from p2mperf.analysis.claims.evidence import Evidence
 
 if TYPE_CHECKING:
-    from p2mperf.analysis.build_budget import Number
+    from p2mperf.analysis.kernel_build.budget import Number
     from p2mperf.model.published_build import PublishedTime
 
 # What "critical" is taken for: no document says how much of system time that is.
@@ -34,7 +34,7 @@ def beyond_noise(evidence: Evidence) -> Finding:
 
 def predicted(name: str, evidence: Evidence) -> Finding:
     """One line of the commit's table, against what the p2m alone explains of it."""
-    from p2mperf.analysis.build_words import interval
+    from p2mperf.analysis.kernel_build.words import interval
 
     build = evidence.kernel_build
     (time,) = (one for one in build.times if one.published.name == name)

@@ -17,7 +17,7 @@ from p2mperf.sizing import limits
 if TYPE_CHECKING:
     import pandas as pd
 
-    from p2mperf.analysis.kernel_build import KernelBuild
+    from p2mperf.analysis.kernel_build.prediction import KernelBuild
     from p2mperf.designs.arm.posted_defects import Outcome
     from p2mperf.designs.arm.vlpt import ArmVlpt
     from p2mperf.designs.arm.walk import ArmWalk
@@ -103,8 +103,8 @@ class Evidence:
     @cached_property
     def kernel_build(self) -> KernelBuild:
         """The commit's kernel build, by the recording and the replays that come with p2mperf."""
-        from p2mperf.analysis.kernel_build import kernel_build
-        from p2mperf.analysis.replay_file import read_replays
+        from p2mperf.analysis.kernel_build.prediction import kernel_build
+        from p2mperf.analysis.kernel_build.replay_file import read_replays
         from p2mperf.workload.recording_file import read_recording
 
         (replays,) = REPLAYS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.replays import ALL, deltas
+from p2mperf.analysis.kernel_build.replays import ALL, deltas
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import intervals_of
 from p2mperf.figures.kernel_build.given import REPLAYS, class_title, machine_note
@@ -33,8 +33,8 @@ def data(replays: Replays) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Rows of `p2mperf.analysis.replays.deltas` of all entries and of three classes, with ``what``, which
-        designs at which guest, and ``where``, the condition.
+        Rows of `p2mperf.analysis.kernel_build.replays.deltas` of all entries and of three classes, with
+        ``what``, which designs at which guest, and ``where``, the condition.
     """
     table = deltas(replays)
     table = table[table["class"].isin(_SHOWN)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from p2mperf.analysis.build_words import entry_title
-from p2mperf.analysis.kernel_build import KernelBuild
-from p2mperf.analysis.replay_file import read_replays
+from p2mperf.analysis.kernel_build.prediction import KernelBuild
+from p2mperf.analysis.kernel_build.replay_file import read_replays
+from p2mperf.analysis.kernel_build.words import entry_title
 from p2mperf.errors import BadInputError, shown
 from p2mperf.figures.spec import Source
 from p2mperf.figures.style import plainly

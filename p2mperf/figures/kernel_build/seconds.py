@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.kernel_build import KernelBuild
+from p2mperf.analysis.kernel_build.prediction import KernelBuild
 from p2mperf.figures.kernel_build.given import BUILD
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import FALLBACK, Look, plainly

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from math import hypot, sqrt
 from typing import Literal
 
-from p2mperf.analysis.build_budget import (
+from p2mperf.analysis.kernel_build.budget import (
     Factor,
     Number,
     combined,
     factor_between,
     spread,
 )
-from p2mperf.analysis.build_counts import BuildCounts
-from p2mperf.analysis.build_deltas import BuildDelta, modelled_delta
+from p2mperf.analysis.kernel_build.counts import BuildCounts
+from p2mperf.analysis.kernel_build.deltas import BuildDelta, modelled_delta
 from p2mperf.errors import BadInputError, shown
 from p2mperf.model.e6440 import E6440, E6440_FASTEST, Span, from_memory
 from p2mperf.model.published_build import ANCHOR, N_BUSY_THREADS, SYSTEM, USER, PublishedTime

@@ -8,10 +8,10 @@ from math import exp, hypot, inf, log, sqrt
 import pytest
 from predicted_builds import COSTS, counts, found as found, interference, replay, replays
 
-from p2mperf.analysis.build_budget import Factor, Number, combined, factor_between, spread
-from p2mperf.analysis.build_deltas import build_deltas, modelled_delta, user_delta
-from p2mperf.analysis.build_parts import elapsed_of, faults_of_commit
-from p2mperf.analysis.kernel_build import KernelBuild, predict
+from p2mperf.analysis.kernel_build.budget import Factor, Number, combined, factor_between, spread
+from p2mperf.analysis.kernel_build.deltas import build_deltas, modelled_delta, user_delta
+from p2mperf.analysis.kernel_build.parts import elapsed_of, faults_of_commit
+from p2mperf.analysis.kernel_build.prediction import KernelBuild, predict
 from p2mperf.errors import BadInputError
 
 # 31.49e6 / 1079 s x 6240 s

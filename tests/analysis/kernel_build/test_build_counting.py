@@ -8,8 +8,8 @@ import pytest
 from made_recordings import Made, build
 from predicted_builds import COSTS, replay, replays
 
-from p2mperf.analysis.build_counting import asked_of, count_build
-from p2mperf.analysis.kernel_build import kernel_build
+from p2mperf.analysis.kernel_build.counting import asked_of, count_build
+from p2mperf.analysis.kernel_build.prediction import kernel_build
 from p2mperf.errors import BadInputError
 from p2mperf.workload.events import Event
 from p2mperf.workload.locality import Sums

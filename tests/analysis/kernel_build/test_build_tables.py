@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from predicted_builds import counts, found as found, replays
 
-from p2mperf.analysis.build_tables import TABLES
-from p2mperf.analysis.kernel_build import KernelBuild, predict
+from p2mperf.analysis.kernel_build.prediction import KernelBuild, predict
+from p2mperf.analysis.kernel_build.tables import TABLES
 from p2mperf.errors import BadInputError
 from p2mperf.model.published_build import PUBLISHED_TIMES
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from p2mperf.analysis.build_budget import Factor, Number, Swing
-from p2mperf.analysis.build_counts import BuildCounts
-from p2mperf.analysis.build_deltas import BuildDelta, build_deltas, user_delta
-from p2mperf.analysis.build_parts import (
+from p2mperf.analysis.kernel_build.budget import Factor, Number, Swing
+from p2mperf.analysis.kernel_build.counts import BuildCounts
+from p2mperf.analysis.kernel_build.deltas import BuildDelta, build_deltas, user_delta
+from p2mperf.analysis.kernel_build.parts import (
     ESTIMATE,
     Needed,
     PredictedTime,
@@ -32,7 +32,7 @@ from p2mperf.analysis.build_parts import (
     system_modelled,
     user_here,
 )
-from p2mperf.analysis.build_swings import swings_of
+from p2mperf.analysis.kernel_build.swings import swings_of
 from p2mperf.analysis.statistics import N_FOR_VERDICT
 from p2mperf.errors import BadInputError, cut, known, shown
 from p2mperf.model.published_build import ELAPSED, SYSTEM, USER
@@ -103,14 +103,14 @@ class KernelBuild:
     @property
     def sentence(self) -> str:
         """What was found, in one sentence; every number in it is one of this result's."""
-        from p2mperf.analysis.build_words import sentence
+        from p2mperf.analysis.kernel_build.words import sentence
 
         return sentence(self)
 
     @property
     def answer(self) -> str:
         """The same in a few sentences, as Markdown."""
-        from p2mperf.analysis.build_words import answer
+        from p2mperf.analysis.kernel_build.words import answer
 
         return answer(self)
 
@@ -135,7 +135,7 @@ class KernelBuild:
         BadInputError
             For another name.
         """
-        from p2mperf.analysis.build_tables import build_table
+        from p2mperf.analysis.kernel_build.tables import build_table
 
         return build_table(self, name)
 
@@ -207,7 +207,7 @@ def kernel_build(
     BadInputError
         As `predict`, and for what is no recording or has no page faults.
     """
-    from p2mperf.analysis.build_counting import count_build
+    from p2mperf.analysis.kernel_build.counting import count_build
 
     if not isinstance(replays, Replays):
         raise BadInputError(f"replays are wanted, not {shown(replays)}: `p2mperf.replay` makes some")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from design_names import PV_DESIGNS
 
-from p2mperf.analysis.replays import ALL, deltas, interference
+from p2mperf.analysis.kernel_build.replays import ALL, deltas, interference
 from p2mperf.errors import BadInputError
 from p2mperf.workload.replays import (
     ClassCost,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.build_words import entry_title, table_rows
+from p2mperf.analysis.kernel_build.words import entry_title, table_rows
 from p2mperf.errors import known
 from p2mperf.model.published_build import PUBLISHED_TIMES, as_clock
 from p2mperf.workload.translation_stream import Entered
 
 if TYPE_CHECKING:
-    from p2mperf.analysis.kernel_build import KernelBuild
+    from p2mperf.analysis.kernel_build.prediction import KernelBuild
 
 # Steps of the slider that goes through what the page faults of the commit's build may have been.
 N_FAULT_STEPS = 25

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2mperf.analysis.replay_file import read_replays
+from p2mperf.analysis.kernel_build.replay_file import read_replays
 from p2mperf.results.files import as_path
 from p2mperf.shipped import shipped
 from p2mperf.workload.recording import Recording

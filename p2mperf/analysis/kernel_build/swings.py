@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2mperf.analysis.build_budget import Number, Origin, Swing, widest_first
-from p2mperf.analysis.build_counts import BuildCounts
-from p2mperf.analysis.build_deltas import BuildDelta
-from p2mperf.analysis.build_parts import change_s, tight_of
+from p2mperf.analysis.kernel_build.budget import Number, Origin, Swing, widest_first
+from p2mperf.analysis.kernel_build.counts import BuildCounts
+from p2mperf.analysis.kernel_build.deltas import BuildDelta
+from p2mperf.analysis.kernel_build.parts import change_s, tight_of
 from p2mperf.workload.steps import Step
 from p2mperf.workload.translations import STEPS
 

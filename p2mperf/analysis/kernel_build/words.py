@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p2mperf.analysis.build_budget import Number, combined
-from p2mperf.analysis.build_parts import PredictedTime, tight_of
+from p2mperf.analysis.kernel_build.budget import Number, combined
+from p2mperf.analysis.kernel_build.parts import PredictedTime, tight_of
 from p2mperf.model.published_build import as_clock
 from p2mperf.workload.translation_stream import Entered
 
 if TYPE_CHECKING:
-    from p2mperf.analysis.kernel_build import KernelBuild
+    from p2mperf.analysis.kernel_build.prediction import KernelBuild
 
 Rows = list[tuple[str, ...]]
 _TITLES = {

@@ -10,9 +10,10 @@ from math import inf
 import pytest
 from predicted_builds import COSTS, DESIGNS, OFFSETS, counts, found as found, interference, replay, replays
 
-from p2mperf.analysis.build_budget import Number
-from p2mperf.analysis.build_parts import judge, judge_both
-from p2mperf.analysis.build_words import (
+from p2mperf.analysis.kernel_build.budget import Number
+from p2mperf.analysis.kernel_build.parts import judge, judge_both
+from p2mperf.analysis.kernel_build.prediction import KernelBuild, predict
+from p2mperf.analysis.kernel_build.words import (
     budget_rows,
     delta_rows,
     needed_rows,
@@ -20,7 +21,6 @@ from p2mperf.analysis.build_words import (
     swing_rows,
     table_rows,
 )
-from p2mperf.analysis.kernel_build import KernelBuild, predict
 from p2mperf.model.e6440 import Asked
 from p2mperf.model.published_build import SYSTEM
 from p2mperf.workload.replays import Replays

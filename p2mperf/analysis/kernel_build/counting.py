@@ -7,8 +7,8 @@ from dataclasses import astuple
 
 import numpy as np
 
-from p2mperf.analysis.build_budget import factor_between
-from p2mperf.analysis.build_counts import BuildCounts, ClassCount
+from p2mperf.analysis.kernel_build.budget import factor_between
+from p2mperf.analysis.kernel_build.counts import BuildCounts, ClassCount
 from p2mperf.guests.guest import Guest
 from p2mperf.model.e6440 import Asked
 from p2mperf.units import flag

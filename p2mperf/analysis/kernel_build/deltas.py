@@ -13,8 +13,8 @@ from statistics import median
 
 import numpy as np
 
-from p2mperf.analysis.build_counts import BuildCounts, ClassCount
-from p2mperf.analysis.replays import interference
+from p2mperf.analysis.kernel_build.counts import BuildCounts, ClassCount
+from p2mperf.analysis.kernel_build.replays import interference
 from p2mperf.analysis.statistics import Difference, difference_interval
 from p2mperf.errors import BadInputError, known
 from p2mperf.model.e6440 import COUNTED, E6440, ENDS, Laptop, Span, difference_ns

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from p2mperf.analysis.agreement import agreement as agreement
-    from p2mperf.analysis.arm_findings import arm_vlpt as arm_vlpt
+    from p2mperf.analysis.arm.findings import arm_vlpt as arm_vlpt
     from p2mperf.analysis.card import (
         card as card,
         origin as origin,
     )
     from p2mperf.analysis.claims.decided import claims as claims
     from p2mperf.analysis.compare import compare as compare
-    from p2mperf.analysis.hap_findings import hap_superpages as hap_superpages
+    from p2mperf.analysis.hap.findings import hap_superpages as hap_superpages
+    from p2mperf.analysis.hap.nested import nested_references as nested_references
     from p2mperf.analysis.kernel_build.inputs import build_inputs as build_inputs
-    from p2mperf.analysis.life_findings import life_of_a_p2m as life_of_a_p2m
-    from p2mperf.analysis.limit_findings import vmalloc_limits as vmalloc_limits
-    from p2mperf.analysis.nested import nested_references as nested_references
+    from p2mperf.analysis.life.findings import life_of_a_p2m as life_of_a_p2m
+    from p2mperf.analysis.limits.findings import vmalloc_limits as vmalloc_limits
+    from p2mperf.analysis.lookups.tree_and_list import tree_and_list as tree_and_list
     from p2mperf.analysis.paths import lookup_paths as lookup_paths, map_of as map_of
     from p2mperf.analysis.showing import shown as shown
-    from p2mperf.analysis.tree_and_list import tree_and_list as tree_and_list
     from p2mperf.api import (
         figure as figure,
         life as life,
@@ -61,7 +61,7 @@ _HOMES = {
     "Guest": "p2mperf.guests.guest",
     "Machine": "p2mperf.guests.machine",
     "agreement": "p2mperf.analysis.agreement",
-    "arm_vlpt": "p2mperf.analysis.arm_findings",
+    "arm_vlpt": "p2mperf.analysis.arm.findings",
     "build": "p2mperf.building",
     "build_inputs": "p2mperf.analysis.kernel_build.inputs",
     "card": "p2mperf.analysis.card",
@@ -69,15 +69,15 @@ _HOMES = {
     "compare": "p2mperf.analysis.compare",
     "figure": "p2mperf.api",
     "findings": "p2mperf.given",
-    "hap_superpages": "p2mperf.analysis.hap_findings",
+    "hap_superpages": "p2mperf.analysis.hap.findings",
     "kernel_build": "p2mperf.study.kernel_builds",
     "life": "p2mperf.api",
-    "life_of_a_p2m": "p2mperf.analysis.life_findings",
+    "life_of_a_p2m": "p2mperf.analysis.life.findings",
     "limits": "p2mperf.api",
     "load": "p2mperf.api",
     "lookup_paths": "p2mperf.analysis.paths",
     "map_of": "p2mperf.analysis.paths",
-    "nested_references": "p2mperf.analysis.nested",
+    "nested_references": "p2mperf.analysis.hap.nested",
     "origin": "p2mperf.analysis.card",
     "populate": "p2mperf.api",
     "read_recording": "p2mperf.workload.recording_file",
@@ -88,8 +88,8 @@ _HOMES = {
     "summary": "p2mperf.api",
     "sweep": "p2mperf.api",
     "table": "p2mperf.api",
-    "tree_and_list": "p2mperf.analysis.tree_and_list",
-    "vmalloc_limits": "p2mperf.analysis.limit_findings",
+    "tree_and_list": "p2mperf.analysis.lookups.tree_and_list",
+    "vmalloc_limits": "p2mperf.analysis.limits.findings",
 }
 
 __all__ = ["__version__", "designs", *_HOMES]

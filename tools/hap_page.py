@@ -6,7 +6,7 @@ import pandas as pd
 from measured_page import cost, items, notes  # beside this file
 
 import p2mperf
-from p2mperf.analysis.lives import life_titles
+from p2mperf.analysis.life.costs import life_titles
 from p2mperf.analysis.summary import pairs_of, with_verdicts
 from p2mperf.analysis.words import span
 from p2mperf.figures import table as figure_table

@@ -13,7 +13,7 @@ from measured_page import cost, notes, table
 
 import p2mperf
 from p2mperf.analysis.findings import findings_on, in_ram, on_pages, outside_ram
-from p2mperf.analysis.lives import life_titles
+from p2mperf.analysis.life.costs import life_titles
 from p2mperf.analysis.samples import host_note, runs_of, unrest_of
 from p2mperf.analysis.summary import pairs_of, with_verdicts
 from p2mperf.figures.life import growth

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from p2mperf.analysis.hap_costs import windows_over_walks
+from p2mperf.analysis.hap.costs import windows_over_walks
 from p2mperf.analysis.kernel_build.prediction import KernelBuild
 from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.analysis.summary import summary, with_verdicts

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.labels import design_word, sentence, who_is_faster
-from p2mperf.analysis.lives import grown_by_one, life_titles
+from p2mperf.analysis.life.costs import grown_by_one, life_titles
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES, intervals_of, summary, with_verdicts
 from p2mperf.figures.forest import SPREAD, Limits, Words, draw_forest, forest_size, limits_of, places_of

@@ -9,7 +9,7 @@ import pytest
 import record_samples as samples
 
 import p2mperf
-from p2mperf.analysis.hap_leaves import Leaves, leaves_of
+from p2mperf.analysis.hap.leaves import Leaves, leaves_of
 from p2mperf.designs import registry
 from p2mperf.errors import BadInputError
 from p2mperf.figures import figure, table

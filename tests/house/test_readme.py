@@ -12,7 +12,7 @@ from readme_tool import README, RESULTS, block, load_tool, rows
 
 import p2mperf
 from p2mperf.analysis.findings import on_pages
-from p2mperf.analysis.lives import life_titles
+from p2mperf.analysis.life.costs import life_titles
 from p2mperf.measure.operations.registry import find_operation, operations_of
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from p2mperf.analysis.arm.vlpt import PLACES, board_costs
 from p2mperf.analysis.rounds import design_marks
 from p2mperf.analysis.samples import host_note, medians, operation_label
 from p2mperf.analysis.summary import SHOWN_AXES
-from p2mperf.analysis.vlpt import PLACES, board_costs
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import (
     design_colour,

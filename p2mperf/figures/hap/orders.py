@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.hap_costs import costs_by_leaves
-from p2mperf.analysis.hap_leaves import WALK, WINDOW
+from p2mperf.analysis.hap.costs import costs_by_leaves
+from p2mperf.analysis.hap.leaves import WALK, WINDOW
 from p2mperf.analysis.labels import asked_words
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.figures.hap.titles import shape_note

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from p2mperf.analysis.hap_costs import windows_over_walks
+from p2mperf.analysis.hap.costs import windows_over_walks
 from p2mperf.analysis.labels import asked_words, sentence, who_is_faster
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.figures.forest import Words, draw_forest, forest_size, limits_of

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from p2mperf.analysis.hap_costs import costs_by_leaves, windows_over_walks
-from p2mperf.analysis.samples import refuse_empty, refuse_mixture
-from p2mperf.analysis.superpage_words import superpage_answer
-from p2mperf.analysis.superpages import (
+from p2mperf.analysis.hap.costs import costs_by_leaves, windows_over_walks
+from p2mperf.analysis.hap.superpages import (
     superpage_leaves,
     superpage_splits,
     superpage_supply,
     superpage_survival,
 )
-from p2mperf.analysis.windows import leaf_costs, window_outcomes
+from p2mperf.analysis.hap.windows import leaf_costs, window_outcomes
+from p2mperf.analysis.hap.words import superpage_answer
+from p2mperf.analysis.samples import refuse_empty, refuse_mixture
 from p2mperf.results.samples import as_samples
 
 
@@ -27,7 +27,7 @@ class HapFindings:
     ----------
     leaves : pandas.DataFrame
         Leaves and pages of a guest's table by the sizes that it may have, as
-        `p2mperf.analysis.superpages.superpage_leaves` gives them; and so on:
+        `p2mperf.analysis.hap.superpages.superpage_leaves` gives them; and so on:
     supply : pandas.DataFrame
         What a guest gets from a host that is partly broken, as `superpage_supply` has it.
     survival : pandas.DataFrame
@@ -35,11 +35,11 @@ class HapFindings:
     splits : pandas.DataFrame
         What removing one frame takes, as `superpage_splits` has it.
     costs : pandas.DataFrame
-        Costs of lookups by the size of leaves, as `p2mperf.analysis.windows.leaf_costs` has them.
+        Costs of lookups by the size of leaves, as `p2mperf.analysis.hap.windows.leaf_costs` has them.
     windows : pandas.DataFrame
-        Windows over walks, as `p2mperf.analysis.hap_costs.windows_over_walks` has them.
+        Windows over walks, as `p2mperf.analysis.hap.costs.windows_over_walks` has them.
     outcomes : pandas.DataFrame
-        The same counted, as `p2mperf.analysis.windows.window_outcomes` has it.
+        The same counted, as `p2mperf.analysis.hap.windows.window_outcomes` has it.
     """
 
     leaves: pd.DataFrame

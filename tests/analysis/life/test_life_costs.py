@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from figure_frames import SMALL, cell, changes, frame_of, lookups
 
-from p2mperf.analysis import lives
+from p2mperf.analysis.life.costs import life_answer, life_costs, life_growth, live_through, scenario_totals
 from p2mperf.errors import BadInputError
 
 
@@ -18,7 +18,7 @@ def frame(tmp_path: Path) -> pd.DataFrame:
 
 
 def test_costs_are_those_of_tree_and_list(frame: pd.DataFrame) -> None:
-    found = lives.life_costs(frame).set_index("what")
+    found = life_costs(frame).set_index("what")
     assert list(found.index) == ["shared leaf broken, alone", "boot rebuild from the flat list"]
     assert found["kind"].tolist() == ["made private", "built as a whole"]
     # 120 ms and 40 ms for a whole table; of 1000 leaves 2 and 4 us with the list, 1 us with the tree.
@@ -38,12 +38,12 @@ def test_who_is_faster_follows_the_data(tmp_path: Path) -> None:
     faster = {}
     for way, renamed in (("as measured", {}), ("swapped", {"pv-tree": "pv-linear", "pv-linear": "pv-tree"})):
         frame = frame_of(tmp_path / way.replace(" ", "-"), *slow)
-        faster[way] = lives.life_costs(frame.assign(design=frame["design"].replace(renamed)))["faster"].item()
+        faster[way] = life_costs(frame.assign(design=frame["design"].replace(renamed)))["faster"].item()
     assert faster == {"as measured": "tree", "swapped": "list"}
 
 
 def test_growth_is_counted_for_one(frame: pd.DataFrame) -> None:
-    found = lives.life_growth(frame)
+    found = life_growth(frame)
     broken = found[found["what"] == "shared leaf broken, alone"].sort_values("design")
     assert broken["design"].tolist() == ["pv-linear", "pv-tree"]
     # Passes of 1000 leaves took 1000 and 1002 pages, and 2000 mappings of the list.
@@ -52,8 +52,8 @@ def test_growth_is_counted_for_one(frame: pd.DataFrame) -> None:
 
 
 def test_the_answer_tells_the_tables(frame: pd.DataFrame) -> None:
-    costs = lives.life_costs(frame).assign(faster=["tree", ""])
-    said = lives.life_answer(costs, lives.life_growth(frame), {"pv-tree": 2, "pv-linear": 1025})
+    costs = life_costs(frame).assign(faster=["tree", ""])
+    said = life_answer(costs, life_growth(frame), {"pv-tree": 2, "pv-linear": 1025})
     private, whole, pages, mappings = said.splitlines()
     assert "**Made private:** of 1 comparisons the list is faster in 0 and the tree in 1" in private
     # sqrt(1/2 x 1/4)
@@ -65,14 +65,14 @@ def test_the_answer_tells_the_tables(frame: pd.DataFrame) -> None:
 
 def test_lookups_alone_are_no_life(tmp_path: Path) -> None:
     frame = frame_of(tmp_path, *lookups())
-    for table in (lives.life_costs, lives.life_growth):
+    for table in (life_costs, life_growth):
         with pytest.raises(BadInputError, match="of lookups alone"):
             table(frame)
 
 
 def test_scenarios_are_summed_up() -> None:
-    steps = lives.live_through(["domu-64-2049m"], ["balloon"])
-    found = lives.scenario_totals(steps)
+    steps = live_through(["domu-64-2049m"], ["balloon"])
+    found = scenario_totals(steps)
     assert found["design"].tolist() == ["pv-tree", "pv-linear"]
     assert found["is_as_wanted"].all()
     for (_, design), row in zip(steps.groupby("design", sort=False), found.itertuples(), strict=True):
@@ -82,4 +82,4 @@ def test_scenarios_are_summed_up() -> None:
             design["pages_after"].iloc[-1],
         )
     refused = steps.assign(done=False)
-    assert not lives.scenario_totals(refused)["is_as_wanted"].any()
+    assert not scenario_totals(refused)["is_as_wanted"].any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from p2mperf.analysis import windows
+from p2mperf.analysis.hap import windows
 
 WINDOW, WALK = "hap-linear", "hap-walk"
 

@@ -9,7 +9,8 @@ import pytest
 import record_samples as samples
 from figure_frames import frame_of, lookups
 
-from p2mperf.analysis import arm_costs, vlpt
+from p2mperf.analysis.arm import vlpt
+from p2mperf.analysis.arm.costs import arm_costs, vlpt_answer
 from p2mperf.errors import BadInputError
 
 ARM = {"guest": "arm-1g", "geometry": "lpae", "entry_bits": 64, "guest_pages": 1 << 18, "family": "arm"}
@@ -30,18 +31,18 @@ def measured(directory: Path, walk_ns: int, window_ns: int) -> pd.DataFrame:
 
 
 def test_the_walk_is_compared_with_the_window(tmp_path: Path) -> None:
-    table = arm_costs.arm_costs(measured(tmp_path, 30, 10))
+    table = arm_costs(measured(tmp_path, 30, 10))
     (row,) = table.itertuples()
     assert (row.walk_ns, row.window_ns, row.ratio) == pytest.approx((30, 10, 3), rel=1e-2)
     assert (row.operation, row.stream, row.guest) == ("latency", "uniform", "arm-1g")
     assert (row.verdict, row.faster) == ("resolved", "window")
-    (swapped,) = arm_costs.arm_costs(measured(tmp_path / "swapped", 10, 30)).itertuples()
+    (swapped,) = arm_costs(measured(tmp_path / "swapped", 10, 30)).itertuples()
     assert swapped.faster == "walk"
 
 
 def test_samples_without_both_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no cell of these samples has arm-walk and arm-vlpt"):
-        arm_costs.arm_costs(frame_of(tmp_path, *lookups()))
+        arm_costs(frame_of(tmp_path, *lookups()))
 
 
 def test_the_answer_tells_the_tables(tmp_path: Path) -> None:
@@ -50,10 +51,10 @@ def test_the_answer_tells_the_tables(tmp_path: Path) -> None:
         columns=["posted", "correct", "overwritten"],
     )
     defects = pd.DataFrame({"holds_as_posted": [False, False, True], "holds_mended": [True, True, True]})
-    said = arm_costs.vlpt_answer(
+    said = vlpt_answer(
         vlpt.vlpt_events("16M"),
         vlpt.board_costs(),
-        arm_costs.arm_costs(measured(tmp_path, 30, 10)),
+        arm_costs(measured(tmp_path, 30, 10)),
         accepted,
         defects,
     )

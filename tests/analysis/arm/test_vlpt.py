@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2mperf.analysis import vlpt
+from p2mperf.analysis.arm import vlpt
 from p2mperf.errors import BadInputError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import p2mperf
-from p2mperf.analysis import writes
+from p2mperf.analysis.life import writes
 from p2mperf.errors import BadInputError
 from p2mperf.units import MIB, PAGE_SIZE
 

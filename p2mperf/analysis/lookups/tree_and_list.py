@@ -8,14 +8,14 @@ from functools import cached_property
 
 import pandas as pd
 
-from p2mperf.analysis.counted_loads import OF_A_CELL, loads_by_kind, mean_loads
-from p2mperf.analysis.entry_costs import entry_costs, said_of_entries
 from p2mperf.analysis.labels import LIST, TREE
-from p2mperf.analysis.lookup_budget import budget, budget_by_operation, published_times
-from p2mperf.analysis.own_pages import OnOwnPages, on_own_pages
+from p2mperf.analysis.lookups.budget import budget, budget_by_operation, published_times
+from p2mperf.analysis.lookups.counted_loads import OF_A_CELL, loads_by_kind, mean_loads
+from p2mperf.analysis.lookups.entry_costs import entry_costs, said_of_entries
+from p2mperf.analysis.lookups.own_pages import OnOwnPages, on_own_pages
+from p2mperf.analysis.lookups.table_sizes import footprints, widths
 from p2mperf.analysis.samples import OF_STREAM, operation_label
 from p2mperf.analysis.summary import summary
-from p2mperf.analysis.table_sizes import footprints, widths
 from p2mperf.analysis.words import n_of, span
 from p2mperf.control import CONTROL
 from p2mperf.designs.backing import KERNEL
@@ -152,7 +152,7 @@ class TreeAndList:
         return table.reset_index(drop=True)
 
     def entry_costs(self) -> pd.DataFrame:
-        """What an entry costs more with the tree; see `p2mperf.analysis.entry_costs`."""
+        """What an entry costs more with the tree; see `p2mperf.analysis.lookups.entry_costs`."""
         return entry_costs(self.entries, self.in_ram, _n_asked())
 
     @property
@@ -162,22 +162,22 @@ class TreeAndList:
 
     @staticmethod
     def widths() -> pd.DataFrame:
-        """What a page of entries covers; see `p2mperf.analysis.table_sizes`."""
+        """What a page of entries covers; see `p2mperf.analysis.lookups.table_sizes`."""
         return widths()
 
     @staticmethod
     def footprints(sizes: Sequence[str]) -> pd.DataFrame:
-        """Pages of either layout for guests that are all RAM; see `p2mperf.analysis.table_sizes`."""
+        """Pages of either layout for guests that are all RAM; see `p2mperf.analysis.lookups.table_sizes`."""
         return footprints(sizes)
 
     @staticmethod
     def counted_loads() -> pd.DataFrame:
-        """Loads of a lookup by kind of frame; see `p2mperf.analysis.counted_loads`."""
+        """Loads of a lookup by kind of frame; see `p2mperf.analysis.lookups.counted_loads`."""
         return loads_by_kind([TREE, LIST, f"{LIST}-nested"])
 
     @staticmethod
     def on_own_pages(frame: pd.DataFrame) -> OnOwnPages:
-        """Compare designs whose pages are part of them, as `p2mperf.analysis.own_pages` does.
+        """Compare designs whose pages are part of them, as `p2mperf.analysis.lookups.own_pages` does.
 
         Parameters
         ----------
@@ -231,12 +231,12 @@ class TreeAndList:
 
     @property
     def published_times(self) -> pd.DataFrame:
-        """The table of the 2014 commit, as published; see `p2mperf.analysis.lookup_budget`."""
+        """The table of the 2014 commit, as published; see `p2mperf.analysis.lookups.budget`."""
         return published_times()
 
     @cached_property
     def budget(self) -> pd.DataFrame:
-        """Lookups that would save the published system time; see `p2mperf.analysis.lookup_budget`."""
+        """Lookups that would save the published system time; see `p2mperf.analysis.lookups.budget`."""
         loops, met = (cells[cells["entry_bits"] == 64] for cells in (self.loops, self.entries))
         return budget(loops, met, _n_asked())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from p2mperf.analysis.limit_tables import largest_guests, limit_list, limits_by_size
+from p2mperf.analysis.limits.tables import largest_guests, limit_list, limits_by_size
 from p2mperf.sizing.answer import limits
 from p2mperf.sizing.proof import Proof, prove
 from p2mperf.sizing.questions import Reply, reply
@@ -24,7 +24,7 @@ class LimitFindings:
     Attributes
     ----------
     by_size : pandas.DataFrame
-        Guests of many sizes, as `p2mperf.analysis.limit_tables.limits_by_size` has them.
+        Guests of many sizes, as `p2mperf.analysis.limits.tables.limits_by_size` has them.
     by_area : pandas.DataFrame
         The largest 32-bit guests by the vmalloc area, as `largest_guests` has them.
     every : pandas.DataFrame

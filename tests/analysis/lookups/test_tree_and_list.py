@@ -9,7 +9,7 @@ import pytest
 from figure_frames import LARGE, SMALL, cell, frame_of
 
 import p2mperf
-from p2mperf.analysis.lookup_budget import SAVED_S, published_times
+from p2mperf.analysis.lookups.budget import SAVED_S, published_times
 from p2mperf.errors import BadInputError
 
 KERNEL = {"backing": "kernel"}

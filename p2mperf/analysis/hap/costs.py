@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.hap_leaves import WALK, WINDOW, Leaves, leaves_of
+from p2mperf.analysis.hap.leaves import WALK, WINDOW, Leaves, leaves_of
 from p2mperf.analysis.rounds import design_marks
 from p2mperf.analysis.samples import host_note, measured, of_designs, operation_label
 from p2mperf.analysis.statistics import ratio_interval

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from p2mperf.analysis.arm_costs import arm_costs, vlpt_answer
-from p2mperf.analysis.vlpt import board_costs, migrate, vlpt_acceptance, vlpt_defects, vlpt_events
+from p2mperf.analysis.arm.costs import arm_costs, vlpt_answer
+from p2mperf.analysis.arm.vlpt import board_costs, migrate, vlpt_acceptance, vlpt_defects, vlpt_events
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class ArmFindings:
     Attributes
     ----------
     costs : pandas.DataFrame
-        The walk over the window as a sweep measured them, as `p2mperf.analysis.arm_costs.arm_costs` has it.
+        The walk over the window as a sweep measured them, as `p2mperf.analysis.arm.costs.arm_costs` has it.
     events : pandas.DataFrame
-        What a lookup executes, as `p2mperf.analysis.vlpt.vlpt_events` has it; and so on:
+        What a lookup executes, as `p2mperf.analysis.arm.vlpt.vlpt_events` has it; and so on:
     board : pandas.DataFrame
         What finding an entry takes on the board of the patch, computed, as `board_costs` has it.
     accepted : pandas.DataFrame
@@ -55,8 +55,8 @@ class ArmFindings:
         Returns
         -------
         pandas.DataFrame
-            A row a round, traced by either design and by the recurrence, as `p2mperf.analysis.vlpt.migrate`
-            has them.
+            A row a round, traced by either design and by the recurrence, as
+            `p2mperf.analysis.arm.vlpt.migrate` has them.
 
         Raises
         ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from p2mperf.analysis import superpage_words
+from p2mperf.analysis.hap.words import superpage_answer
 
 
 def test_the_answer_tells_the_tables() -> None:
@@ -33,7 +33,7 @@ def test_the_answer_tells_the_tables() -> None:
             "highest_ratio",
         ],
     )
-    where, how_long, what, warm, cold = superpage_words.superpage_answer(
+    where, how_long, what, warm, cold = superpage_answer(
         leaves, supply, survival, costs, outcomes
     ).splitlines()
     assert "takes 7 pages, where leaves of 4 KiB alone take 2,056" in where

@@ -9,8 +9,8 @@ from functools import cached_property
 import pandas as pd
 
 from p2mperf.analysis.built import built
-from p2mperf.analysis.lives import life_answer, life_costs, life_growth, live_through, scenario_totals
-from p2mperf.analysis.writes import (
+from p2mperf.analysis.life.costs import life_answer, life_costs, life_growth, live_through, scenario_totals
+from p2mperf.analysis.life.writes import (
     EXAMPLE,
     Restored,
     SeenByTools,
@@ -33,11 +33,11 @@ class LifeFindings:
     Attributes
     ----------
     costs : pandas.DataFrame
-        Tree and list compared, as `p2mperf.analysis.lives.life_costs` has them.
+        Tree and list compared, as `p2mperf.analysis.life.costs.life_costs` has them.
     growth : pandas.DataFrame
-        Pages and mappings, as `p2mperf.analysis.lives.life_growth` has them.
+        Pages and mappings, as `p2mperf.analysis.life.costs.life_growth` has them.
     writes : pandas.DataFrame
-        What single writes take, as `p2mperf.analysis.writes.single_writes` has it.
+        What single writes take, as `p2mperf.analysis.life.writes.single_writes` has it.
     balloonable_leaves : mapping of str to int
         Leaves that hold nothing but memory which the example guest may once have, by design.
     """
@@ -54,12 +54,12 @@ class LifeFindings:
 
     @cached_property
     def scenarios(self) -> pd.DataFrame:
-        """What the commit was tested with, as `p2mperf.analysis.lives.scenario_totals` has it."""
+        """What the commit was tested with, as `p2mperf.analysis.life.costs.scenario_totals` has it."""
         return scenario_totals(live_through(_GUESTS, _SCENARIOS))
 
     @cached_property
     def quirks(self) -> pd.DataFrame:
-        """What kernels got wrong, as `p2mperf.analysis.writes.quirk_effects` has it; built when asked for."""
+        """What kernels got wrong; built when asked for, by `p2mperf.analysis.life.writes.quirk_effects`."""
         return quirk_effects()
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from p2mperf.analysis import superpages
+from p2mperf.analysis.hap import superpages
 from p2mperf.errors import BadInputError
 
 GIB_FRAMES = 1 << 18

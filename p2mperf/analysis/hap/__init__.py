@@ -1,0 +1,1 @@
+"""HAP: superpages, what they save, and whether virtual windows pay."""

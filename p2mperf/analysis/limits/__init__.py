@@ -1,0 +1,1 @@
+"""How large the linear list may be, and what limits it."""

@@ -71,6 +71,13 @@ CONTRACT_BREAKERS = {
     "ARM: designs stand on parts": ("designs/arm/window.py", "import p2mperf.designs.arm.vlpt"),
     "HAP: designs stand on parts": ("designs/hap/table.py", "import p2mperf.designs.hap.windows"),
     "PV: designs stand on parts": ("designs/pv/store.py", "import p2mperf.designs.pv.breaking"),
+    "Analysis: findings and claims": ("analysis/arm/costs.py", "import p2mperf.analysis.hap.leaves"),
+    "Analysis: what is found in a room": ("analysis/hap/leaves.py", "import p2mperf.analysis.hap.windows"),
+    "Claims: documents stand apart": ("analysis/claims/vlpt.py", "import p2mperf.analysis.claims.review"),
+    "Kernel build: a prediction": (
+        "analysis/kernel_build/counts.py",
+        "import p2mperf.analysis.kernel_build.parts",
+    ),
     "Results are read and written": ("measure/rounds.py", "import p2mperf.results"),
     "numba and llvmlite enter through": ("guests/guest.py", "import numba"),
     "Compiled code stays in its rooms": ("designs/pv/store.py", "import p2mperf.jit"),

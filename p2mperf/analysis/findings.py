@@ -14,7 +14,7 @@ import pandas as pd
 from p2mperf.analysis.hap.costs import windows_over_walks
 from p2mperf.analysis.kernel_build.prediction import KernelBuild
 from p2mperf.analysis.labels import LIST, TREE
-from p2mperf.analysis.summary import summary, with_verdicts
+from p2mperf.analysis.summary import between, summary, with_verdicts
 from p2mperf.analysis.words import span
 from p2mperf.control import CONTROL
 from p2mperf.errors import known
@@ -118,8 +118,7 @@ def _is_uniform(frame: pd.DataFrame) -> pd.Series[bool]:
 
 def _list_and_tree(cells: pd.DataFrame) -> pd.DataFrame:
     """Compare the two in cells that were picked before: a summary of all takes longer than what is said."""
-    pairs = summary(cells)
-    return pairs[(pairs["design"] == TREE) & (pairs["reference"] == LIST)]
+    return between(summary(cells), TREE, LIST)
 
 
 def _count(shown: pd.DataFrame, design: str) -> int:

@@ -128,14 +128,3 @@ def _counted(part: pd.DataFrame) -> str:
     said = f"the {one} is faster than the {other} in {n_of(wins[first], n)} comparisons"
     rest = [f"{what} in {n}" for what, n in (("slower", wins[second]), ("neither", n_open)) if n]
     return ", ".join([said, *rest])
-
-
-def sentence(text: str) -> str:
-    """Begin with a capital letter.
-
-    Examples
-    --------
-    >>> sentence("the list is faster")
-    'The list is faster'
-    """
-    return text[:1].upper() + text[1:]

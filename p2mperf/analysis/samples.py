@@ -156,6 +156,23 @@ def refuse_empty(table: pd.DataFrame, why: str) -> None:
         raise BadInputError(f"nothing to draw: {why}")
 
 
+def stays_in_ram(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows ask for frames of RAM alone: none in holes or identity ranges."""
+    return (frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)
+
+
+def shares_outside(hole_fraction: float, identity_fraction: float) -> list[str]:
+    """Say which shares of a stream leave RAM, and to where.
+
+    Examples
+    --------
+    >>> shares_outside(0.5, 0.25), shares_outside(0.0, 0.0)
+    (['50 % holes', '25 % identity'], [])
+    """
+    shares = {"holes": hole_fraction, "identity": identity_fraction}
+    return [f"{100 * share:g} % {what}" for what, share in shares.items() if share]
+
+
 def stream_label(
     stream: str, hole_fraction: float, identity_fraction: float, hole_pattern: str = "random"
 ) -> str:
@@ -181,8 +198,7 @@ def stream_label(
     >>> stream_label("uniform", hole_fraction=0.5, identity_fraction=0.0, hole_pattern="runs")
     'uniform, 50 % holes in runs'
     """
-    shares = {"holes": hole_fraction, "identity": identity_fraction}
-    parts = [stream, *(f"{100 * share:g} % {what}" for what, share in shares.items() if share)]
+    parts = [stream, *shares_outside(hole_fraction, identity_fraction)]
     return ", ".join(parts) + ("" if hole_pattern == "random" else f" in {hole_pattern}")
 
 
@@ -195,3 +211,8 @@ def operation_label(operation: str, preamble: str) -> str:
     ('entry, flush+8M', 'latency')
     """
     return f"{operation}, {preamble}" if preamble else operation
+
+
+def operation_labels(table: pd.DataFrame) -> list[str]:
+    """The same of each row of a table."""
+    return [operation_label(*row) for row in zip(table["operation"], table["preamble"], strict=True)]

@@ -5,7 +5,7 @@ What report, README, figures and notebooks say of two designs comes from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from math import nan
 from typing import Any
@@ -205,6 +205,50 @@ def pairs_of(table: pd.DataFrame) -> Iterator[Pair]:
     """Rows of a summary, or of a part of one, as what they say of the two designs."""
     names = [field.name for field in fields(Pair)]
     return (Pair(*row) for row in table[names].itertuples(index=False, name=None))
+
+
+def between(table: pd.DataFrame, design: str, reference: str) -> pd.DataFrame:
+    """Rows of a table that compare one design with another.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Comparisons, those of a `summary` or others.
+    design, reference : str
+        The two, in this order.
+    """
+    return table[(table["design"] == design) & (table["reference"] == reference)]
+
+
+def costs_of_two(pairs: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
+    """Lay comparisons of two designs out, each called by a word.
+
+    Parameters
+    ----------
+    pairs : pandas.DataFrame
+        Rows of a `summary`, at least one, all `between` the same two and judged among each other.
+    words : mapping of str to str
+        What either design is called; costs stand in this order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a comparison: ``guest``, ``backing``, the cost of either as its word with ``_ns`` behind [ns],
+        ``ratio`` of the design over its reference with its interval ``low`` to ``high``, ``verdict``,
+        ``faster`` (a word, or ""), and ``marks``.
+    """
+    design, reference = pairs[["design", "reference"]].iloc[0]
+    costs = {design: pairs["cost_ns"], reference: pairs["reference_ns"]}
+    return pd.DataFrame(
+        {
+            "guest": pairs["guest"],
+            "backing": pairs["backing"],
+            **{f"{word}_ns": costs[name] for name, word in words.items()},
+            **{name: pairs[name] for name in ("ratio", "low", "high", "verdict")},
+            "faster": pairs["faster"].map({**words, "": ""}),
+            "marks": pairs["marks"],
+        }
+    )
 
 
 def references_of(family: str, names: Sequence[str]) -> dict[str, str]:

@@ -40,6 +40,17 @@ def span(values: Iterable[float], form: str = ".2f") -> str:
     return " to ".join(dict.fromkeys([f"{min(there):{form}}", f"{max(there):{form}}"]))
 
 
+def sentence(text: str) -> str:
+    """Begin with a capital letter.
+
+    Examples
+    --------
+    >>> sentence("the list is faster")
+    'The list is faster'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def as_sentence(text: str) -> str:
     """Begin with a capital and end with a full stop.
 
@@ -48,4 +59,4 @@ def as_sentence(text: str) -> str:
     >>> as_sentence("measured here")
     'Measured here.'
     """
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{sentence(text)}."

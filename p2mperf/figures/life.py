@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.labels import design_word, sentence, who_is_faster
-from p2mperf.analysis.life.costs import grown_by_one, life_titles
+from p2mperf.analysis.labels import design_word, who_is_faster
+from p2mperf.analysis.life.costs import grown_by_one, life_titles, order_of, titles_of
 from p2mperf.analysis.samples import refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES, intervals_of, summary, with_verdicts
+from p2mperf.analysis.words import sentence
 from p2mperf.figures.forest import SPREAD, Limits, Words, draw_forest, forest_size, limits_of, places_of
 from p2mperf.figures.lookups.rows import by_guest, pair_words
 from p2mperf.figures.spec import FigureSpec, PanelSize
@@ -49,13 +50,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     note = table.attrs["note"]
     if len(table):
         table = _with_growth(by_guest(with_verdicts(table)), growth(shown))
-    named = life_titles()
-    places = {cell: place for place, cell in enumerate(named)}
-    cells = list(zip(table["operation"], table["stream"], strict=True))
-    table = table.assign(
-        row=[named.get(cell, ", ".join(cell)) for cell in cells],
-        _place=[places.get(cell, len(places)) for cell in cells],
-    )
+    table = table.assign(row=titles_of(table), _place=order_of(table))
     table = table.sort_values("_place", kind="stable", ignore_index=True).drop(columns="_place")
     bars = f"{intervals_of(table)} over processes; right: costs of the two, a frame, leaf or table"
     table.attrs["note"] = "\n".join([f"{note}; {bars}", *_published(table)])

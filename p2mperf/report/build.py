@@ -19,7 +19,7 @@ from p2mperf.analysis.labels import who_is_faster
 from p2mperf.analysis.matrix import counts, matrices
 from p2mperf.analysis.noise import controls, noise_floor
 from p2mperf.analysis.samples import runs_of
-from p2mperf.analysis.summary import summary
+from p2mperf.analysis.summary import between, summary
 from p2mperf.analysis.verdicts import notes_on, rules_of
 from p2mperf.errors import BadInputError, PluginError, ResultsError, cut
 from p2mperf.figures import FigureSpec, figures, find
@@ -243,9 +243,7 @@ class _Builder:
                 shown.append(
                     tables.matrix_table(matrix, self.files.csv(f"verdicts-{name}", matrix.as_frame(), key))
                 )
-                both = of_family[
-                    (of_family["design"] == matrix.design) & (of_family["reference"] == matrix.reference)
-                ]
+                both = between(of_family, matrix.design, matrix.reference)
                 listed.append(tables.pairs_table(both, self.files.csv(f"comparisons-{name}", both, key)))
             yield FamilyPart(str(family), layout_of(str(family)), tuple(shown), tuple(listed))
 

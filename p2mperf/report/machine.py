@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from p2mperf.analysis.card import card
-from p2mperf.analysis.labels import sentence
 from p2mperf.analysis.samples import measured, of_designs, runs_of, unrest_of
+from p2mperf.analysis.words import sentence
 from p2mperf.errors import cut
 from p2mperf.families import families
 from p2mperf.host.card import caveats

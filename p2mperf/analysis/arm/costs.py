@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from p2mperf.analysis.samples import operation_label
-from p2mperf.analysis.summary import summary, with_verdicts
+from p2mperf.analysis.samples import operation_labels
+from p2mperf.analysis.summary import between, costs_of_two, summary, with_verdicts
 from p2mperf.errors import BadInputError
 from p2mperf.results.samples import as_samples
 
@@ -38,25 +38,13 @@ def arm_costs(frame: pd.DataFrame) -> pd.DataFrame:
     """
     samples = as_samples(frame)
     found = summary(samples[samples["family"] == "arm"])
-    both = found[(found["design"] == WALK) & (found["reference"] == WINDOW)]
+    both = between(found, WALK, WINDOW)
     if both.empty:
         raise BadInputError(f"no cell of these samples has {WALK} and {WINDOW}: `sweep` measures them")
     both = with_verdicts(both).sort_values(["guest_bytes", "operation", "stream_label"], ignore_index=True)
-    table = pd.DataFrame(
-        {
-            "operation": [
-                operation_label(*row) for row in zip(both["operation"], both["preamble"], strict=True)
-            ],
-            "stream": both["stream_label"],
-            "guest": both["guest"],
-            "backing": both["backing"],
-            "walk_ns": both["cost_ns"],
-            "window_ns": both["reference_ns"],
-            **{name: both[name] for name in ("ratio", "low", "high", "verdict")},
-            "faster": both["faster"].map({WALK: "walk", WINDOW: "window", "": ""}),
-            "marks": both["marks"],
-        }
-    )
+    table = costs_of_two(both, {WALK: "walk", WINDOW: "window"})
+    table.insert(0, "operation", operation_labels(both))
+    table.insert(1, "stream", both["stream_label"])
     table.attrs["note"] = found.attrs["note"]
     return table
 

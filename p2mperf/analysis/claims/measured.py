@@ -60,7 +60,9 @@ def judged(rows: pd.DataFrame, claimed: str, other: str, names: tuple[str, str],
 
 def in_ram(pairs: pd.DataFrame) -> pd.DataFrame:
     """Lookups one after the other and overlapping, over frames that all are RAM."""
-    return _lookups(pairs[(pairs["hole_fraction"] == 0) & (pairs["identity_fraction"] == 0)])
+    from p2mperf.analysis.samples import stays_in_ram
+
+    return _lookups(pairs[stays_in_ram(pairs)])
 
 
 def in_holes(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from p2mperf.analysis.hap.leaves import WALK, WINDOW, Leaves, leaves_of
 from p2mperf.analysis.rounds import design_marks
-from p2mperf.analysis.samples import host_note, measured, of_designs, operation_label
+from p2mperf.analysis.samples import host_note, measured, of_designs, operation_labels, stays_in_ram
 from p2mperf.analysis.statistics import ratio_interval
 from p2mperf.analysis.summary import SHOWN_AXES, intervals_of, summary, with_verdicts
 from p2mperf.measure.operations.registry import entries, lookups
@@ -30,10 +30,8 @@ def costs_by_leaves(frame: pd.DataFrame) -> pd.DataFrame:
         ``cost_ns`` with the ends ``low_ns`` and ``high_ns`` of its interval over processes, which covers
         ``level`` (per lookup, of which an entry has one) [ns]; ``marks``, as `design_marks` has them.
     """
-    in_ram = (
-        (frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0) & (frame["stream"] == "uniform")
-    )
-    shown = frame[in_ram & frame["operation"].isin((*lookups(), *entries()))]
+    is_asked = stays_in_ram(frame) & (frame["stream"] == "uniform")
+    shown = frame[is_asked & frame["operation"].isin((*lookups(), *entries()))]
     table = _costs(of_designs(shown)).merge(design_marks(shown, _KEYS), on=_KEYS)
     names = table[["design", "guest", "geometry", "guest_bytes"]].itertuples(index=False, name=None)
     found = [leaves_of(*row) for row in names]
@@ -86,9 +84,10 @@ def windows_over_walks(frame: pd.DataFrame) -> pd.DataFrame:
     ]
     found = [window for (window, _), is_alike in zip(both, alike, strict=True) if window and is_alike]
     table = with_verdicts(table[np.array(alike, bool)])
-    what = [operation_label(*row) for row in zip(table["operation"], table["preamble"], strict=True)]
     table = table.assign(
-        leaves=[each.label for each in found], walk_loads=[each.walk_loads for each in found], what=what
+        leaves=[each.label for each in found],
+        walk_loads=[each.walk_loads for each in found],
+        what=operation_labels(table),
     )
     table = table.sort_values(["walk_loads", "guest_bytes"], kind="stable", ignore_index=True)
     table.attrs["note"] = f"{note}; bars: {intervals_of(table)}"

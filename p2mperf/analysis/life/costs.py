@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING, cast
 
@@ -11,7 +11,7 @@ import pandas as pd
 from p2mperf.analysis.built import built
 from p2mperf.analysis.labels import LIST, TREE
 from p2mperf.analysis.samples import of_designs
-from p2mperf.analysis.summary import summary, with_verdicts
+from p2mperf.analysis.summary import between, costs_of_two, summary, with_verdicts
 from p2mperf.designs import find
 from p2mperf.designs.pv.scenarios import check, run_scenario
 from p2mperf.errors import BadInputError
@@ -45,6 +45,22 @@ def life_titles() -> dict[tuple[str, str], str]:
     }
 
 
+def titles_of(table: pd.DataFrame) -> list[str]:
+    """Title of each row's operation and stream; of those that `life_titles` has not, their names."""
+    named = life_titles()
+    return [named.get(cell, ", ".join(cell)) for cell in _done(table)]
+
+
+def order_of(table: pd.DataFrame) -> list[int]:
+    """Place of each row's operation and stream in `life_titles`; those that it has not come last."""
+    places = {cell: place for place, cell in enumerate(life_titles())}
+    return [places.get(cell, len(places)) for cell in _done(table)]
+
+
+def _done(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    return zip(table["operation"], table["stream"], strict=True)
+
+
 def life_costs(frame: pd.DataFrame) -> pd.DataFrame:
     """Compare tree and list in everything that is done to a p2m but lookups.
 
@@ -66,31 +82,13 @@ def life_costs(frame: pd.DataFrame) -> pd.DataFrame:
         For what is no samples, and for samples in which there is nothing but lookups.
     """
     found = summary(_lived(frame))
-    both = found[(found["design"] == TREE) & (found["reference"] == LIST)]
+    both = between(found, TREE, LIST)
     if both.empty:
         raise BadInputError("no cell of these samples has tree and list, and anything but lookups")
     both = with_verdicts(both)
-    table = pd.DataFrame(
-        {
-            "kind": [_KINDS[operations()[name].per] for name in both["operation"]],
-            "what": _titles(both),
-            "guest": both["guest"],
-            "backing": both["backing"],
-            "list_ns": both["reference_ns"],
-            "tree_ns": both["cost_ns"],
-            "ratio": both["ratio"],
-            "low": both["low"],
-            "high": both["high"],
-            "verdict": both["verdict"],
-            "faster": both["faster"].map({TREE: "tree", LIST: "list", "": ""}),
-            "marks": both["marks"],
-            "guest_bytes": both["guest_bytes"],
-        }
-    )
-    order = list(life_titles().values())
-    place = table["what"].map({title: at for at, title in enumerate(order)})
-    table = table.assign(_place=place).sort_values(["_place", "guest_bytes"], ignore_index=True)
-    table = table.drop(columns=["_place", "guest_bytes"])
+    table = _told(both, costs_of_two(both, {LIST: "list", TREE: "tree"}))
+    table = table.assign(_place=order_of(both), _bytes=both["guest_bytes"])
+    table = table.sort_values(["_place", "_bytes"], ignore_index=True).drop(columns=["_place", "_bytes"])
     table.attrs["note"] = found.attrs["note"]
     return table
 
@@ -118,9 +116,7 @@ def life_growth(frame: pd.DataFrame) -> pd.DataFrame:
     lived = lived[lived["design"].isin([TREE, LIST])].rename(columns=_GROWTH)
     keys = ["operation", "stream", "guest_bytes", "guest", "design"]
     table = lived.groupby(keys)[list(_GROWTH.values())].mean().reset_index()
-    table.insert(0, "kind", [_KINDS[operations()[name].per] for name in table["operation"]])
-    table.insert(1, "what", _titles(table))
-    return table.drop(columns=["operation", "stream", "guest_bytes"])
+    return _told(table, table).drop(columns=["operation", "stream", "guest_bytes"])
 
 
 def grown_by_one(frame: pd.DataFrame) -> pd.DataFrame:
@@ -254,7 +250,8 @@ def _lived(frame: pd.DataFrame) -> pd.DataFrame:
     return lived
 
 
-def _titles(table: pd.DataFrame) -> list[str]:
-    named = life_titles()
-    cells = zip(table["operation"], table["stream"], strict=True)
-    return [named.get(cell, ", ".join(cell)) for cell in cells]
+def _told(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Say before all else what was done in each row, and to what."""
+    table.insert(0, "kind", [_KINDS[operations()[name].per] for name in pairs["operation"]])
+    table.insert(1, "what", titles_of(pairs))
+    return table

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from p2mperf.analysis.samples import operation_label
+from p2mperf.analysis.samples import operation_labels
 from p2mperf.analysis.words import n_of, span
 from p2mperf.model.published_build import PUBLISHED_TIMES, SYSTEM, as_clock
 
@@ -58,7 +58,7 @@ def budget(loops: pd.DataFrame, entries: pd.DataFrame, n_asked: int) -> pd.DataF
     saving_ns = cells["reference_ns"] * (cells["ratio"] - 1) / cells["n_lookups"]
     saves = saving_ns > 0
     return cells.assign(
-        operation=[operation_label(*row) for row in cells[["operation", "preamble"]].values],
+        operation=operation_labels(cells),
         saving_ns=saving_ns,
         billions=(SAVED_S / saving_ns).where(saves),
         percent_of_system_time=(100 * SAVED_SHARE * cells["ratio"] / (cells["ratio"] - 1)).where(saves),

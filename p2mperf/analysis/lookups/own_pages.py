@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from p2mperf.analysis.samples import host_note, of_designs, operation_label
+from p2mperf.analysis.samples import host_note, of_designs, operation_labels
 from p2mperf.analysis.summary import intervals_of, pairs_of, summary, with_verdicts
 from p2mperf.analysis.verdicts import notes_on
 from p2mperf.analysis.words import as_sentence, n_of, span
@@ -85,8 +85,9 @@ class OnOwnPages:
         return self._laid_out(pd.Series(said, self.cells.index, "object")).fillna("-")
 
     def _laid_out(self, values: pd.Series) -> pd.DataFrame:
-        lookups = [operation_label(*row) for row in self.cells[["operation", "preamble"]].values]
-        cells = self.cells.assign(value=values, lookups=lookups, stream=self.cells["stream_label"])
+        cells = self.cells.assign(
+            value=values, lookups=operation_labels(self.cells), stream=self.cells["stream_label"]
+        )
         rows = ["lookups", "stream", "guest_bytes", "guest"]
         wide = cells.pivot_table("value", rows, "what", aggfunc="first").droplevel("guest_bytes")
         return wide[[what for what in PAIRS if what in wide]].rename_axis(columns=None)

@@ -14,7 +14,7 @@ from p2mperf.analysis.lookups.counted_loads import OF_A_CELL, loads_by_kind, mea
 from p2mperf.analysis.lookups.entry_costs import entry_costs, said_of_entries
 from p2mperf.analysis.lookups.own_pages import OnOwnPages, on_own_pages
 from p2mperf.analysis.lookups.table_sizes import footprints, widths
-from p2mperf.analysis.samples import OF_STREAM, operation_label
+from p2mperf.analysis.samples import OF_STREAM, operation_label, shares_outside, stays_in_ram
 from p2mperf.analysis.summary import summary
 from p2mperf.analysis.words import n_of, span
 from p2mperf.control import CONTROL
@@ -59,12 +59,12 @@ class TreeAndList:
     @property
     def in_ram(self) -> pd.DataFrame:
         """Comparisons in warm loops all of whose frames are RAM."""
-        return self.loops[_outside(self.loops) == 0]
+        return self.loops[stays_in_ram(self.loops)]
 
     @property
     def outside(self) -> pd.DataFrame:
         """Comparisons in warm loops some of whose frames are holes or identity."""
-        return self.loops[_outside(self.loops) > 0]
+        return self.loops[~stays_in_ram(self.loops)]
 
     @property
     def cold(self) -> pd.DataFrame:
@@ -296,14 +296,9 @@ def _n_asked() -> int:
     return len(entry.asks)
 
 
-def _outside(cells: pd.DataFrame) -> pd.Series:
-    return cells["hole_fraction"] + cells["identity_fraction"]
-
-
 def _frames(hole_fraction: float, identity_fraction: float, pattern: str) -> str:
     """Which frames a stream asks for, in words."""
-    shares = {"holes": hole_fraction, "identity": identity_fraction}
-    parts = [f"{100 * share:g} % {what}" for what, share in shares.items() if share]
+    parts = shares_outside(hole_fraction, identity_fraction)
     return (" and ".join(parts) + " in runs" * (pattern == "runs")) or "RAM"
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from p2mperf.analysis.arm.vlpt import PLACES, board_costs
 from p2mperf.analysis.rounds import design_marks
-from p2mperf.analysis.samples import host_note, medians, operation_label
+from p2mperf.analysis.samples import host_note, medians, operation_label, stays_in_ram
 from p2mperf.analysis.summary import SHOWN_AXES
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import (
@@ -51,7 +51,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured(frame: pd.DataFrame) -> pd.DataFrame:
-    ram = frame[(frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)]
+    ram = frame[stays_in_ram(frame)]
     arm = ram[ram["family"] == "arm"]
     chosen = arm[arm["design"].isin(design_colours())]
     table = medians(chosen, KEYS).merge(design_marks(arm, KEYS), on=KEYS)

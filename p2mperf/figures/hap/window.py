@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from p2mperf.analysis.hap.costs import windows_over_walks
-from p2mperf.analysis.labels import asked_words, sentence, who_is_faster
+from p2mperf.analysis.labels import asked_words, who_is_faster
 from p2mperf.analysis.samples import refuse_empty
+from p2mperf.analysis.words import sentence
 from p2mperf.figures.forest import Words, draw_forest, forest_size, limits_of
 from p2mperf.figures.hap.titles import shape_note
 from p2mperf.figures.spec import FigureSpec, PanelSize

@@ -9,7 +9,7 @@ import pandas as pd
 
 from p2mperf.analysis.kernel_build.replays import ALL, deltas
 from p2mperf.analysis.samples import refuse_empty
-from p2mperf.analysis.summary import intervals_of
+from p2mperf.analysis.summary import between, intervals_of
 from p2mperf.figures.kernel_build.given import REPLAYS, class_title, machine_note
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import FALLBACK, plainly
@@ -125,7 +125,7 @@ def finding(table: pd.DataFrame) -> str:
     if not len(every):
         return ""
     design, reference = every[["design", "reference"]].iloc[0]
-    pair = every[(every["design"] == design) & (every["reference"] == reference)]
+    pair = between(every, design, reference)
     said = []
     for guest, part in pair.groupby("guest", sort=False):
         ordered = part.sort_values("where", key=lambda wheres: wheres.map(_coldness), kind="stable")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from p2mperf.analysis.kernel_build.prediction import KernelBuild
-from p2mperf.analysis.labels import sentence
+from p2mperf.analysis.words import sentence
 from p2mperf.figures.kernel_build.given import BUILD
 from p2mperf.figures.kernel_build.seconds import COLOURS, MEASURED, MODELLED
 from p2mperf.figures.spec import FigureSpec

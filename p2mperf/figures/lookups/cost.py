@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.labels import design_word, operation_words, sentence
+from p2mperf.analysis.labels import design_word, operation_words
 from p2mperf.analysis.rounds import design_marks
-from p2mperf.analysis.samples import host_note, knees_of, medians, of_designs, refuse_empty
+from p2mperf.analysis.samples import host_note, knees_of, medians, of_designs, refuse_empty, stays_in_ram
 from p2mperf.analysis.summary import SHOWN_AXES
+from p2mperf.analysis.words import sentence
 from p2mperf.designs import registry
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import (
@@ -43,8 +44,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
         One row a design and cell: ``cost_ns`` (median over processes), ``low_ns`` and ``high_ns`` (the
         lowest and highest process), all per lookup [ns]; ``marks``, as `design_marks` has them.
     """
-    in_ram = (frame["hole_fraction"] == 0) & (frame["identity_fraction"] == 0)
-    shown = frame[in_ram & frame["operation"].isin(lookups())]
+    shown = frame[stays_in_ram(frame) & frame["operation"].isin(lookups())]
     table = medians(of_designs(shown), KEYS).merge(design_marks(shown, KEYS), on=KEYS)
     table.attrs["note"] = host_note(frame)
     table.attrs["knees"] = knees_of(frame)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.labels import asked_words, design_word, preamble_words, sentence
-from p2mperf.analysis.samples import operation_label, refuse_empty
+from p2mperf.analysis.labels import asked_words, design_word, preamble_words
+from p2mperf.analysis.samples import operation_labels, refuse_empty
 from p2mperf.analysis.summary import summary
-from p2mperf.analysis.words import span
+from p2mperf.analysis.words import sentence, span
 from p2mperf.figures.spec import FigureSpec
 from p2mperf.figures.style import FALLBACK, Look, plain_ticks, ring_doubtful, room_keys, room_note, size_axis
 from p2mperf.measure.operations.registry import entries, lookups
@@ -46,8 +46,8 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
     is_entry = table["operation"].isin(entries())
     streams = table.loc[is_entry, "stream_label"].unique()
     table = table[(is_entry | table["operation"].isin(lookups())) & table["stream_label"].isin(streams)]
-    what = [operation_label(*row) for row in zip(table["operation"], table["preamble"], strict=True)]
-    table = table.assign(what=what, difference_ns=table["cost_ns"] - table["reference_ns"])
+    difference_ns = table["cost_ns"] - table["reference_ns"]
+    table = table.assign(what=operation_labels(table), difference_ns=difference_ns)
     table.attrs["note"] = f"{note}; translations that are not in the TLB cost more in a virtual machine"
     return table
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from p2mperf.analysis.labels import design_word, sentence
+from p2mperf.analysis.labels import design_word
 from p2mperf.analysis.samples import host_note, of_designs, refuse_empty
 from p2mperf.analysis.summary import SHOWN_AXES, references_of
+from p2mperf.analysis.words import sentence
 from p2mperf.figures.spec import FigureSpec, PanelSize
 from p2mperf.figures.style import room_note
 from p2mperf.results.fields import CELL_AXES, RECORDS

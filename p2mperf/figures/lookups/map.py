@@ -12,12 +12,12 @@ from p2mperf.analysis.labels import (
     design_word,
     operation_words,
     preamble_words,
-    sentence,
     who_is_faster,
 )
-from p2mperf.analysis.samples import refuse_empty
+from p2mperf.analysis.samples import refuse_empty, stays_in_ram
 from p2mperf.analysis.summary import summary, with_verdicts
 from p2mperf.analysis.verdicts import EQUIVALENCE
+from p2mperf.analysis.words import sentence
 from p2mperf.designs.backing import KERNEL
 from p2mperf.figures.lookups.rows import by_guest, pair_words
 from p2mperf.figures.spec import FigureSpec, PanelSize
@@ -73,7 +73,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """For each pair of designs and each layout, the kernel's first: guests in RAM, others, and the key."""
     refuse_empty(table, "no lookup was measured with two designs of a family")
-    is_mixed = (table["hole_fraction"] + table["identity_fraction"]) > 0
+    is_mixed = ~stays_in_ram(table)
     table = table.assign(_mixed=is_mixed)
     keys = ["family", "design", "reference", "backing", "limit_bytes", "_mixed"]
     several = table.drop_duplicates(["design", "reference"]).shape[0] > 1
@@ -219,7 +219,7 @@ def _frame(ax: Axes, n_columns: int, heights: tuple[float, float]) -> None:
 def finding(table: pd.DataFrame) -> str:
     """Who is faster how often in the kernel's layout: where all frames are in RAM, and where not."""
     shown = table[table["backing"] == KERNEL] if (table["backing"] == KERNEL).any() else table
-    is_mixed = (shown["hole_fraction"] + shown["identity_fraction"]) > 0
+    is_mixed = ~stays_in_ram(shown)
     said = {
         where: who_is_faster(with_verdicts(part))
         for where, part in (

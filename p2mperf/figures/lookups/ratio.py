@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from p2mperf.analysis.labels import design_word, operation_words, sentence, who_is_faster
-from p2mperf.analysis.samples import refuse_empty
+from p2mperf.analysis.labels import design_word, operation_words, who_is_faster
+from p2mperf.analysis.samples import refuse_empty, stays_in_ram
 from p2mperf.analysis.summary import intervals_of, summary, with_verdicts
+from p2mperf.analysis.words import sentence
 from p2mperf.figures.forest import Words, draw_forest, forest_size, limits_of
 from p2mperf.figures.lookups.rows import by_guest
 from p2mperf.figures.spec import FigureSpec, PanelSize
@@ -39,7 +40,7 @@ def data(frame: pd.DataFrame) -> pd.DataFrame:
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """One panel for each stream: on one axis those that stay in RAM, and on one those that do not."""
     refuse_empty(table, "no lookup was measured with two designs of a family")
-    is_mixed = (table["hole_fraction"] + table["identity_fraction"]) > 0
+    is_mixed = ~stays_in_ram(table)
     series, found = list(dict.fromkeys(table["series"])), []
     for alike in (table[~is_mixed], table[is_mixed]):
         for stream, part in alike.groupby("stream_label", sort=False):

@@ -149,6 +149,7 @@ def build_interference() -> str:
     heads = (
         "other work",
         "in",
+        "touches",
         "guest",
         "longer after the tree's entries",
         "the tree against itself",
@@ -158,6 +159,7 @@ def build_interference() -> str:
         (
             str(row["victim"]),
             format_size(int(row["work_bytes"])),
+            str(row["n_touches"]),
             str(row["guest"]),
             *(
                 f"{row[f'{name}middle_ns']:.1f} ns [{row[f'{name}low_ns']:.1f}, {row[f'{name}high_ns']:.1f}]"

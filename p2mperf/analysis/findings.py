@@ -250,9 +250,9 @@ def of_build(found: KernelBuild) -> str:
         return ""
     delta, published = found.estimate.per_fault_ns, found.system.published
     return (
-        f"A page fault of a recorded kernel build looks up {found.counts.p2m_per_fault:.1f} frames. As cold "
-        f"as a kernel meets them, that takes {delta.estimate:.0f} ns more in the tree ({delta.low:.0f} to "
-        f"{delta.high:.0f}). For the published build it makes {-system.middle:.0f} s of system time "
+        f"A page fault of a recorded kernel build asks the p2m {found.counts.p2m_per_fault:.1f} times. As "
+        f"cold as a kernel meets them, that takes {delta.estimate:.0f} ns more in the tree ({delta.low:.0f} "
+        f"to {delta.high:.0f}). For the published build it makes {-system.middle:.0f} s of system time "
         f"({-system.high:.0f} to {-system.low:.0f}). Published are {-published.change_s:.0f} s, from one run "
         f"each, which may be off by {published.noise_s:.0f} s. The two are {found.verdict.kind}, which does "
         "not prove that the p2m is the cause."

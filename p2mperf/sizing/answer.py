@@ -351,7 +351,7 @@ def _notes_32bit(built: Parameters) -> Iterable[str]:
     yield f"a struct page of {built.struct_page_bytes} bytes is assumed for the mem_map in low memory"
     yield (
         f"{readable_size(built.fixmap_bytes)} is taken for fixmap and pkmap (1M makes low memory the 727M of"
-        " boot logs at 3:1)"
+        " boot logs at 3:1, which are not at hand)"
     )
     yield (
         f"the area starts at a multiple of {readable_size(built.shape.granule_bytes)}; what that costs"

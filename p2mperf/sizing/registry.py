@@ -113,7 +113,7 @@ LIMITS = {
             "low memory",
             lambda built, guest_bytes: sum(low_memory_parts(built, guest_bytes).values()),
             lambda built, guest_bytes: low_memory_bytes(built),
-            "boot logs of 32-bit PV guests (727M at 3:1), Linux asm/pgtable_32_types.h",
+            "boot logs of 32-bit PV guests (727M at 3:1; not at hand), Linux asm/pgtable_32_types.h",
             "assumed",
             "struct page of 32 bytes is assumed, and nothing else is charged to low memory",
         ),

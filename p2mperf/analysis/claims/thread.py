@@ -72,8 +72,8 @@ def _too_large(evidence: Evidence) -> Finding:
         f"The list needs {readable_size(area.needed_bytes)} of the {readable_size(area.available_bytes)}"
         " of virtual"
         " area that a 32-bit kernel has by default.",
-        "There is less virtual area than the list needs.",
-        "It fits, with room left; an array of the size that he feared would not.",
+        "Taken for a worry that it does not fit: there is less virtual area than the list needs.",
+        "Taken for a worry that it does not fit: it does; an array of the size that he feared would not.",
     )
 
 

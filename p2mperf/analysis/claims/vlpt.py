@@ -21,6 +21,7 @@ VLPT = Document(
 )
 _ENTRY_BYTES = 8
 _MODEL = "in a model of processors with translation buffers of their own, made from reading the patch"
+_INFERRED = "Inferred from this patch and its tree: another of the series may have dealt with it."
 
 
 def _guest() -> Guest:
@@ -168,7 +169,7 @@ def _as_posted(
         return Finding(
             f"{said}, {_MODEL}.", "not resolved", "A mended one fails too, so that the model may be wrong."
         )
-    return Finding(f"{said}, {_MODEL}.", fails, why)
+    return Finding(f"{said}, {_MODEL}.", fails, f"{why} {_INFERRED}" if fails == "contradicted" else why)
 
 
 _LIMITS = "python -m p2mperf limits --design arm-vlpt --guest-memory"

@@ -27,6 +27,7 @@ TOO_WIDE = 10.0
 _HERE = "faults x what one costs more in the cold replay on this host"
 _MODELLED = "faults x what one costs more by counts and latencies"
 _NS = 1e-9
+_MOST_FAULTS = 1e12  # one each 6 ns of the published user time
 
 Kind = Literal["consistent", "not consistent", "cannot tell"]
 
@@ -107,9 +108,9 @@ def faults_of_commit(n_faults: float | None = None) -> Number:
         low, middle, high = ANCHOR.faults_of(USER.before_s)
         return Number(middle, low, high, "faults", "published", ANCHOR.source)
     number = real_number(n_faults, "page faults")
-    if not 1 <= number < float("inf"):
-        raise BadInputError(f"page faults of a build are 1 or more, not {shown(n_faults)}")
-    return Number(number, number, number, "faults", "given", "given")
+    if not 1 <= number <= _MOST_FAULTS:
+        raise BadInputError(f"page faults of a build are 1 to {_MOST_FAULTS:.0e}, not {shown(n_faults)}")
+    return Number(number, number, number, "faults", "given", "by who asks")
 
 
 def faults_by_user_time(counts: BuildCounts) -> Number:

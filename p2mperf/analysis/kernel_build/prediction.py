@@ -42,6 +42,9 @@ from p2mperf.workload.replays import Replays
 if TYPE_CHECKING:
     import pandas as pd
 
+# A build of tinyconfig, the smallest configuration, has 70 times as many.
+_FEW_FAULTS = 100_000
+
 
 @dataclass(frozen=True)
 class KernelBuild:
@@ -312,6 +315,9 @@ def _notes(counts: BuildCounts, estimate: BuildDelta, replays: Replays) -> tuple
             control is not None and control.allows_verdict and (control.low > 0 or control.high < 0)
         ),
         "the replays are of a kernel with the other CONFIG_TRANSPARENT_HUGEPAGE": replays.thp != counts.thp,
+        f"{counts.n_faults} page faults are few: what they ask need not be what a kernel build asks": (
+            counts.n_faults < _FEW_FAULTS
+        ),
     }
     return tuple(note for note, holds in doubts.items() if holds)
 
@@ -322,5 +328,5 @@ def _estimate(deltas: tuple[BuildDelta, ...], guest: str | None) -> BuildDelta:
         raise BadInputError("nothing was replayed cold on 4 KiB pages: the estimate stands on that")
     if guest is None:
         return cold[0]
-    known("guest", guest, [one.guest for one in cold])
+    known("guest of these replays", guest, [one.guest for one in cold])
     return next(one for one in cold if one.guest == guest)

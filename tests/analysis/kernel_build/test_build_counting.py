@@ -140,5 +140,6 @@ def test_replays_of_another_recording_or_kernel_are_told() -> None:
     assert "the recording is no kernel's, but made: by a test" in notes
     assert "the recording is complete up to 2.5 s alone" in notes
     assert "5 events of the recording were lost" in notes
+    assert any("page faults are few" in note for note in notes)
     # The kernel is the replays': counts follow them.
     assert kernel_build(build(), replays(thp=False, replays=asked.replays)).counts.thp is False

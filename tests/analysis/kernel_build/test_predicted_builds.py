@@ -75,6 +75,16 @@ def test_a_class_that_was_not_replayed_is_left_out_and_told() -> None:
         build_deltas(counts(), nothing)
 
 
+def test_few_faults_make_an_estimate_doubtful() -> None:
+    def doubts(n_faults: int) -> list[str]:
+        return [
+            note for note in predict(replace(counts(), n_faults=n_faults), replays()).notes if "few" in note
+        ]
+
+    assert doubts(100_000) == []
+    assert doubts(99_999) == ["99999 page faults are few: what they ask need not be what a kernel build asks"]
+
+
 def test_what_was_not_replayed_is_named() -> None:
     with pytest.raises(BadInputError, match="nothing was replayed"):
         build_deltas(counts(), replays(replays=()))
@@ -85,7 +95,7 @@ def test_what_was_not_replayed_is_named() -> None:
     tight = replays(replays=replays().replays[:2])
     with pytest.raises(BadInputError, match="nothing was replayed cold"):
         predict(counts(), tight)
-    with pytest.raises(BadInputError, match="unknown guest '4G'"):
+    with pytest.raises(BadInputError, match="unknown guest of these replays '4G'"):
         predict(counts(), replays(), guest="4G")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from p2mperf.cli import show
 from p2mperf.cli.options import Parser, add_repeated, make_parser
 from p2mperf.cli.waiting import Waiting
+from p2mperf.errors import BadInputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,11 +81,20 @@ def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
     designs = arguments.design or able(NEEDS, ["limit"])
     for scenario, design in product(scenarios, designs):
         check(scenario, find(design))
+    told: set[str] = set()
     for guest, scenario, design in product(guests, scenarios, designs):
         if not arguments.quiet:
             show.say(f"{guest.name}, {scenario}, {design}")
-        with Waiting(f"{scenario} of {guest.name}", arguments.quiet):
-            steps = life(guest, scenario, design, limit)
+        try:
+            with Waiting(f"{scenario} of {guest.name}", arguments.quiet):
+                steps = life(guest, scenario, design, limit)
+        except BadInputError as error:  # of all scenarios, one that the guest has no room for
+            if arguments.scenario != "all":
+                raise
+            if (what := f"{scenario} is left out: {error}") not in told:
+                show.say(what)
+            told.add(what)
+            continue
         yield steps
 
 

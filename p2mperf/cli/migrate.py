@@ -83,12 +83,19 @@ def parse_rate(text: str) -> float:
     return float(match[1]) * _DECIMAL[match[2].replace("K", "k")]
 
 
+def tracers() -> dict[str, str]:
+    """Designs that can be traced, by their names without the family's."""
+    from p2mperf.designs import able, family_of
+
+    return {name.removeprefix(f"{family_of(name)}-"): name for name in sorted(able(["Traceable"]))}
+
+
 def _design(tracer: str) -> str:
     """The design that a tracer is, whose name may go without its family's; who cannot trace is refused."""
-    from p2mperf.designs import able, family_of, find, registry
+    from p2mperf.designs import find, registry
     from p2mperf.designs.capabilities import missing
 
-    names = {name.removeprefix(f"{family_of(name)}-"): name for name in sorted(able(["Traceable"]))}
+    names = tracers()
     if tracer in registry() and missing(find(tracer), ["Traceable"]):
         raise BadInputError(f"{tracer} cannot be traced: take one of {', '.join(names)}")
     return names[known("tracer", tracer, names)]

@@ -50,6 +50,10 @@ def completed(script: Path, *words: str) -> list[str]:
         (["p2mperf", "sweep", "--plan", "qu"], ["quick"]),
         (["p2mperf", "lookup", "--guest", "dom0-64-e"], ["dom0-64-e820"]),
         (["p2mperf", "dump", "--design", "arm-v"], ["arm-vlpt"]),
+        (["p2mperf", "sweep", "--backing", "sw"], ["swapped"]),
+        (["p2mperf", "life", "--scenario", "pass"], ["passthrough"]),
+        (["p2mperf", "migrate", "--tracer", "vl"], ["vlpt"]),
+        (["p2mperf", "limits", "--hypervisor", "c"], ["compat"]),
     ],
 )
 def test_bash_offers_what_there_is(script: Path, words: list[str], offered: list[str]) -> None:
@@ -80,6 +84,31 @@ def test_other_shells_have_all_names_too(capsys: pytest.CaptureFixture[str], she
     out = capsys.readouterr().out
     words = ("kernel-build", "dom0-64-e820", "arm-vlpt", "limit-map", "leaf-stride")
     assert [name for name in words if name not in out] == []
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+def test_zsh_can_read_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "zsh"]) == 0
+    out = capsys.readouterr().out
+    # `zsh -n` reads arrays of specifications as words; what is in them is read when something is completed.
+    done = subprocess.run(["zsh", "-n"], input=out, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_value_in_zsh_has_what_zsh_reads_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "zsh"]) == 0
+    # Of limits --split, whose values are 3:1 and 2:2, it has the name alone.
+    out = capsys.readouterr().out
+    assert "--split" in out
+    assert [word for word in ("3:1", "2:2") if f"({word}" in out or f":{word}" in out] == []
+
+
+def test_tcsh_finds_it_with_its_path(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invocation._Called, "program", "./run")
+    assert main(["completion", "tcsh"]) == 0
+    assert re.search(r"^complete \{run,\*/run\} ", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

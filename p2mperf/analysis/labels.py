@@ -123,8 +123,9 @@ def _counted(part: pd.DataFrame) -> str:
     first, second = sorted(wins, key=lambda name: -wins[name])
     one, other = design_word(first, family), design_word(second, family)
     n, n_open = len(part), len(part) - sum(wins.values())
-    if not wins[first]:
-        return f"{one} and {other} differ in none of {n} comparisons"
-    said = f"the {one} is faster than the {other} in {n_of(wins[first], n)} comparisons"
+    comparisons = f"comparison{'s' * (n != 1)}"
+    if not wins[first]:  # which is not to say that they are equal
+        return f"neither {one} nor {other} is seen to be faster in {n} {comparisons}"
+    said = f"the {one} is faster than the {other} in {n_of(wins[first], n)} {comparisons}"
     rest = [f"{what} in {n}" for what, n in (("slower", wins[second]), ("neither", n_open)) if n]
     return ", ".join([said, *rest])

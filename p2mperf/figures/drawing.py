@@ -28,6 +28,7 @@ FORMATS = ("svg", "png", "pdf")
 _TITLE_SIZE, _NOTE_SIZE = 14.0, 8.5  # of letters [points]
 # Letters of these sizes that an inch holds: of bold ones, and of plain ones.
 _TITLE_LETTERS, _NOTE_LETTERS = 7.8, 14.5
+_NOTE_INCHES = 0.15  # a line of the note
 # A line of the title, a line of a legend, one of its letters, and what stands before a label [inches].
 _TITLE_INCHES, _LEGEND_LINE_INCHES, _LEGEND_LETTER_INCHES, _HANDLE_INCHES = 0.27, 0.205, 0.078, 0.6
 
@@ -60,8 +61,10 @@ def lay_out(spec: FigureSpec, table: pd.DataFrame) -> Figure:
     around = sum(max(size.around for size in row) for row in rows)
     title = fill(spec.title_of(table), int(_TITLE_LETTERS * sum(widths)))
     title_inches = _TITLE_INCHES * (1 + title.count("\n"))
+    note = _broken_note(str(table.attrs.get("note", "")), sum(widths))
+    height = sum(heights) + around + title_inches + _NOTE_INCHES * (1 + note.count("\n"))
     with mpl.rc_context(fname=STYLE):
-        fig = Figure(figsize=(sum(widths), sum(heights) + around + title_inches + 0.2), layout="constrained")
+        fig = Figure(figsize=(sum(widths), height), layout="constrained")
         axes = fig.subplots(
             len(rows),
             n_columns,
@@ -77,10 +80,13 @@ def lay_out(spec: FigureSpec, table: pd.DataFrame) -> Figure:
         if spec.shared_legend:
             _legend(fig, axes.flat[: len(panels)], title_inches)
         fig.suptitle(title, x=0.01, ha="left", weight="bold", size=_TITLE_SIZE)
-        if note := table.attrs.get("note"):
-            lines = [fill(line, int(_NOTE_LETTERS * sum(widths))) for line in str(note).split("\n")]
-            fig.supxlabel("\n".join(lines), x=0.01, ha="left", size=_NOTE_SIZE, color="0.35")
+        if note:
+            fig.supxlabel(note, x=0.01, ha="left", size=_NOTE_SIZE, color="0.35")
     return fig
+
+
+def _broken_note(note: str, width: float) -> str:
+    return "\n".join(fill(line, int(_NOTE_LETTERS * width)) for line in note.split("\n"))
 
 
 def _legend(fig: Figure, axes: Iterable[Axes], title_inches: float) -> None:

@@ -126,7 +126,7 @@ def test_the_kernels_layout_is_first_in_the_map_and_alone_in_its_title(tmp_path:
     frame = frame_of(tmp_path, *cells)
     titles = [ax.get_title(loc="left") for ax in figure("map", frame).axes]
     assert titles == ["Frames in RAM, kernel pages", "Frames in RAM, huge pages", ""]
-    title = "In RAM the list is faster than the tree in 1 of 1 comparisons"
+    title = "In RAM the list is faster than the tree in 1 of 1 comparison"
     assert title_of(frame) == title
     turned = title.replace("list", "leaf").replace("tree", "list").replace("leaf", "tree")
     assert title_of(frame[frame["backing"] == "huge"]) == turned

@@ -240,6 +240,8 @@ def _say_what_is_compared(frame_a: pd.DataFrame, frame_b: pd.DataFrame, table: p
         show.note(f"{name}: {', '.join(facts)}")
         if caveat := show.unrest_line(unrest_of(frame)):
             show.note(f"{name} was {caveat}")
+    if same := sorted(set(frame_a["run"]) & set(frame_b["run"])):
+        show.note(f"A and B hold the same run, {', '.join(same)}, which intervals take for two")
     for name, n_only in (("A", table.attrs["n_only_a"]), ("B", table.attrs["n_only_b"])):
         if n_only:
             show.note(f"{n_only} cells are only in {name} and not compared")

@@ -85,7 +85,7 @@ def require_maps(n_maps: int, what: str) -> None:
     if n_maps > (available := n_maps_available()):
         raise DoesNotFitError(
             f"{what} needs {n_maps} mappings and {available} are left (vm.max_map_count {max_maps()}): raise "
-            "it with sysctl vm.max_map_count, or use a map with fewer holes"
+            "it with sysctl vm.max_map_count, close other designs, or use a map with fewer holes"
         )
 
 

@@ -101,6 +101,13 @@ def test_a_run_that_is_named_twice_is_refused(before: Path, after: Path, tmp_pat
         main(["--before", str(before), str(exported), "--after", str(after)])
 
 
+def test_one_run_on_both_sides_is_told(before: Path, after: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(before), str(before)]) == 0
+    assert "A and B hold the same run, 0123456789ab, which intervals take for two" in capsys.readouterr().err
+    assert main([str(before), str(after)]) == 0
+    assert "the same run" not in capsys.readouterr().err
+
+
 def test_exit_codes_of_the_whole_command(before: Path, after: Path, tmp_path: Path) -> None:
     other = measured(tmp_path / "other", (1000, 1500), run="bead", machine_key="bead")
     for arguments, code in (

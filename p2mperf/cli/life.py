@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from p2mperf.cli import show
 from p2mperf.cli.options import Parser, add_repeated, make_parser
 from p2mperf.cli.waiting import Waiting
-from p2mperf.errors import BadInputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +70,7 @@ def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
     """The steps of each guest, scenario and design; what is asked for is looked at first."""
     from p2mperf.api import life
     from p2mperf.designs import able, find
-    from p2mperf.designs.pv.scenarios import NEEDS, SCENARIOS, check
+    from p2mperf.designs.pv.scenarios import NEEDS, SCENARIOS, check, unfit
     from p2mperf.guests.guest import Guest
     from p2mperf.study.narrow import parse_limit
 
@@ -81,21 +80,17 @@ def _lives(arguments: Namespace) -> Iterator[pd.DataFrame]:
     designs = arguments.design or able(NEEDS, ["limit"])
     for scenario, design in product(scenarios, designs):
         check(scenario, find(design))
-    told: set[str] = set()
-    for guest, scenario, design in product(guests, scenarios, designs):
-        if not arguments.quiet:
-            show.say(f"{guest.name}, {scenario}, {design}")
-        try:
+    for guest, scenario in product(guests, scenarios):
+        # Of all scenarios, those that can happen to a guest do.
+        if arguments.scenario == "all" and (reason := unfit(scenario, guest)):
+            show.say(f"{scenario} is left out: {reason}")
+            continue
+        for design in designs:
+            if not arguments.quiet:
+                show.say(f"{guest.name}, {scenario}, {design}")
             with Waiting(f"{scenario} of {guest.name}", arguments.quiet):
                 steps = life(guest, scenario, design, limit)
-        except BadInputError as error:  # of all scenarios, one that the guest has no room for
-            if arguments.scenario != "all":
-                raise
-            if (what := f"{scenario} is left out: {error}") not in told:
-                show.say(what)
-            told.add(what)
-            continue
-        yield steps
+            yield steps
 
 
 def command_parser() -> Parser:

@@ -366,8 +366,8 @@ class Design(Owned, ABC):
         entry = int(entry) & (2**self.guest.geometry.entry_bits - 1)  # as `translated`
         return Lookup(int(frame), entry, tuple(map(self.step_at, addresses)))
 
-    def _frames(self, pfns: ArrayLike) -> Words:
-        frames = frame_numbers(pfns)
+    def _frames(self, pfns: ArrayLike, what: str = "frames") -> Words:
+        frames = frame_numbers(pfns, what)
         self._door.check()  # again: making an array may run anybody's code
         return frames
 

@@ -16,7 +16,7 @@ from p2mperf.designs.pv.life import Life, Living
 from p2mperf.designs.pv.saving import Saved
 from p2mperf.designs.pv.tools import ToolsView
 from p2mperf.errors import BadInputError
-from p2mperf.guests.frames import frame_numbers, word
+from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.memory.pool import Frames
 from p2mperf.tables.m2p import Overrides
@@ -66,7 +66,7 @@ class WriteDoor:
         ...     tree.set([0, 1 << 40], 7), tree.lookup([0])
         (array([ True, False]), array([7], dtype=uint64))
         """
-        return self.life.writer.set(self._frames(pfns), frame_numbers(entries, "entries"))
+        return self.life.writer.set(self._frames(pfns), self._frames(entries, "entries"))
 
     def break_leaves(self: Living, leaves: Frames, written: Words | None = None) -> int:
         """Make shared leaves private, with what they mean now: xen_alloc_p2m_entry since 4.3.
@@ -141,7 +141,7 @@ class WriteDoor:
         BadInputError, ClosedError
             As `set`; also for an mfn with a marker bit.
         """
-        frames, entries = self._frames(pfns), frame_numbers(mfns, "mfns")
+        frames, entries = self._frames(pfns), self._frames(mfns, "mfns")
         return self.life.writer.set(frames, entries, only_holes=True, plain_only=True)
 
     def unused_mfns(self: Living, n_frames: int) -> Words:
@@ -172,7 +172,7 @@ class WriteDoor:
 
     def has_memory(self: Living, entries: Words) -> Flags:
         """Own or foreign: neither INVALID nor identity."""
-        return self.store.has_memory(self._frames(entries))
+        return self.store.has_memory(self._frames(entries, "entries"))
 
     def invalidate_extra_memory(self: Living) -> bool:
         """Make balloonable memory INVALID, as xen_inv_extra_mem does at boot.
@@ -248,7 +248,7 @@ class WriteDoor:
         `m2p_override`, a frame of the guest's own that is mapped a second time has its first entry marked
         foreign while it is shared.
         """
-        return self.life.foreign.map(self._frames(pfns), self._frames(mfns))
+        return self.life.foreign.map(self._frames(pfns), self._frames(mfns, "mfns"))
 
     def clear_foreign(self: Living, pfns: ArrayLike) -> Flags:
         """Unmap frames of another domain, one slot after the other.

@@ -19,7 +19,7 @@ from p2mperf.designs.pv import entries
 from p2mperf.designs.pv.leaf_plan import LeafPlan
 from p2mperf.designs.pv.store import LeafStore
 from p2mperf.designs.pv.way_back import WayBack
-from p2mperf.guests.frames import frame_numbers, word
+from p2mperf.guests.frames import word
 from p2mperf.guests.geometry import Words
 from p2mperf.memory.pool import Frames, PagePool
 from p2mperf.tables.m2p import M2p, Overrides
@@ -98,7 +98,7 @@ class ReadDoor:
         BadInputError
             When `mfns` are not whole, non-negative numbers.
         """
-        frames = frame_numbers(mfns, "mfns")
+        frames = self._frames(mfns, "mfns")
         return self.way_back.pfns_of(frames.reshape(-1)).reshape(frames.shape)
 
     def explain(self: Readable, entry: int) -> Explained:

@@ -217,14 +217,23 @@ def _save_restore(p2m: P2m) -> Iterator[Step]:
 def _passthrough(p2m: P2m) -> Iterator[Step]:
     """As with e820_host: the hole is identity, its memory stands behind the map, the rest is identity."""
     step, first, n_hole = partial(_step, p2m), _PCI_HOLE.start, len(_PCI_HOLE)
-    if not p2m.has_memory(p2m.lookup(_PCI_HOLE)).all():
-        raise BadInputError(f"passthrough needs memory from 3 to 4 GiB, which {p2m.guest.name} has not")
+    if reason := unfit("passthrough", p2m.guest):
+        raise BadInputError(reason)
     to = _room_above(p2m, n_hole)
     rest, n_rest = to + n_hole, p2m.end_pfn - to - n_hole
     yield step("hotplug 1G above the map", n_hole, lambda: p2m.hotplug(to, n_hole))
     yield step("pass 3 to 4 GiB through", n_hole, lambda: p2m.pass_through(first, n_hole, to))
     # For 64-bit BARs, which may lie there.
     yield step("identity up to the limit", n_rest, lambda: p2m.set_identity(rest, n_rest), n_rest.__eq__)
+
+
+def unfit(scenario: str, guest: Guest) -> str:
+    """Why a scenario cannot happen to a guest, whatever its limit; "" where it can."""
+    ram = guest.ram
+    has_hole = ((ram.first_pfn <= _PCI_HOLE.start) & (ram.end_pfn >= _PCI_HOLE.stop)).any()
+    if scenario != "passthrough" or has_hole:
+        return ""
+    return f"passthrough needs memory from 3 to 4 GiB, which {guest.name} has not"
 
 
 def _room_above(p2m: P2m, n_frames: int) -> int:

@@ -243,8 +243,8 @@ class _Walk:
         n_unknown = placed.unknown.size
         of_files = addressed(file_kernels.Files, files, n_slots=self._slots.size, n_other=n_unknown)
         file_kernels.enter_cache(recording.event, recording.aux, placed.cached, of_files)
-        stream_kernels.go_through(
-            self._events(placed),
+        known = stream_kernels.Known(
+            addressed(emission_kernels.Out, out, most_items=n_items, most_entries=n_entries),
             of_files,
             addressed(
                 shadow_kernels.Shadow,
@@ -258,8 +258,8 @@ class _Walk:
             addressed(stream_kernels.Threads, threads, n_threads=n_threads),
             np.uint64(loaded.ctypes.data),
             np.int64(self._cpu),
-            addressed(emission_kernels.Out, out, most_items=n_items, most_entries=n_entries),
         )
+        stream_kernels.go_through(self._events(placed), known)
         _refuse(int(shadow["top"][shadow_kernels.STATUS]))
         return gone
 

@@ -82,6 +82,21 @@ def check_leaf(store: Store, m2p: Entries, slot: Word, frame: Word, level: Word)
     return _M2P if n_wrong else _CLEAN
 
 
+@njit(forceinline=True)
+def _check_pointer(store: Store, seen: NDArray[np.bool_], slot: Word, level: Word) -> int:
+    """Check an entry that points to a table, which is seen then; index of what is wrong in `FAULTS`."""
+    child = ((slot & ADDRESS) >> PAGE) - store.origin
+    # Unsigned, so that a frame below the pool is far above its end. Levels there count from 1: the number of
+    # a child is the index of the level that points to it.
+    if child >= store.n_frames or level_at(store, child) != level:
+        return _ASTRAY
+    # Each table once: if two entries led to one, a change through either would change both.
+    if seen[child]:
+        return _TWICE
+    seen[child] = True
+    return _CLEAN
+
+
 @njit
 def check_tables(
     store: Store, m2p: Entries, seen: NDArray[np.bool_], leaves: Words, tables: Words
@@ -132,16 +147,8 @@ def check_tables(
         elif slot & SUPERPAGE:
             fault = _NO_SUPERPAGE
         else:
-            child = ((slot & ADDRESS) >> PAGE) - store.origin
-            # Unsigned, so that a frame below the pool is far above its end. Levels there count from 1: the
-            # number of a child is the index of the level that points to it.
-            if child >= store.n_frames or level_at(store, child) != level:
-                fault = _ASTRAY
-            # Each table once: if two entries led to one, a change through either would change both.
-            elif seen[child]:
-                fault = _TWICE
-            else:
-                seen[child] = True
+            fault = _check_pointer(store, seen, slot, level)
+            if fault == _CLEAN:
                 level -= ONE
                 tables[level] += ONE
                 # Down at once, in order of frames: what is said to be wrong is the lowest that is.

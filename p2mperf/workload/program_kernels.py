@@ -194,10 +194,29 @@ def run_program(out: Out, shadow: Shadow, spaces: Spaces, queues: Queues, thread
     Linux fs/exec.c: copy_strings, exec_mmap, shift_arg_pages. How many pages arguments take is not recorded.
     """
     enter(out, _EXEC)
-    # copy_strings fills the stack of an address space that no CPU has loaded yet, by get_user_pages: nothing
-    # is pinned, and its tables are made, not set by hypercalls.
     space = new_space(out, shadow, spaces, queues, thread)
     do(out, _NEW_PGD)
+    _copy_strings(out, queues, space, thread)
+    do(out, _PIN_PUD)
+    do(out, _PIN_PMD)
+    do(out, _PIN_PTE)
+    take_roots(out, spaces, space)
+    do(out, _PIN_PGD)
+    do(out, _LOAD_CR3)
+    # From here on it is pinned (exec_mmap, xen_activate_mm).
+    _shift_arguments(out, queues, space, thread)
+    # Where the stack's place is no event tells: the first fault that misses a table of a level takes the one
+    # that is kept here (`fault_walk_kernels`).
+    for level in range(PUD + 1):
+        put(spaces.spare, LEVELS * space + level, get(out.roles, _PTE + level))
+    leave(out, time_ns)
+    return space
+
+
+@njit
+def _copy_strings(out: Out, queues: Queues, space: int, thread: int) -> None:
+    """Fill the stack of an address space that no CPU has loaded yet, as copy_strings does."""
+    # By get_user_pages: nothing is pinned, and its tables are made, not set by hypercalls.
     put(out.roles, _PUD, pop(out, queues, thread, table_key(space, PUD, UNPLACED)))
     do(out, _MAKE_PUD)
     do(out, _WALK_PUD)
@@ -219,14 +238,12 @@ def run_program(out: Out, shadow: Shadow, spaces: Spaces, queues: Queues, thread
         do(out, _ANONYMOUS)
         do(out, _EXEC_LOOK)
         do(out, _EXEC_FOUND)
-    do(out, _PIN_PUD)
-    do(out, _PIN_PMD)
-    do(out, _PIN_PTE)
-    take_roots(out, spaces, space)
-    do(out, _PIN_PGD)
-    do(out, _LOAD_CR3)
-    # From here on it is pinned (exec_mmap, xen_activate_mm): the stack moves to its place by the steps of a
-    # live address space, which set entries by hypercalls.
+
+
+@njit
+def _shift_arguments(out: Out, queues: Queues, space: int, thread: int) -> None:
+    """Move the stack to its place, as shift_arg_pages does."""
+    # By the steps of a live address space, which set entries by hypercalls.
     put(out.roles, _OTHER_PMD, get(out.roles, _PMD))
     put(out.roles, _OTHER_PTE, get(out.roles, _PTE))
     do(out, _EXEC_FROM)
@@ -241,9 +258,3 @@ def run_program(out: Out, shadow: Shadow, spaces: Spaces, queues: Queues, thread
     for _ in range(ARGUMENT_PAGES):
         do(out, _EXEC_PAGE)
     do(out, _EXEC_FREE)
-    # Where the stack's place is no event tells: the first fault that misses a table of a level takes the one
-    # that is kept here (`fault_walk_kernels`).
-    for level in range(PUD + 1):
-        put(spaces.spare, LEVELS * space + level, get(out.roles, _PTE + level))
-    leave(out, time_ns)
-    return space

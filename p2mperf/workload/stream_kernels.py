@@ -151,9 +151,7 @@ def go_through(events: Events, known: Known) -> None:
                 _change(known, told)
             # Once an event, and not where it happens: compiled code gives up by saying so, and its callers go
             # on with -1 until here. What is cut short above takes no table and does no work.
-            if get_wide(known.shadow.top, WORK) > MOST_WORK:
-                put_wide(known.shadow.top, STATUS, TOO_MUCH_WORK)
-            if get_wide(known.shadow.top, STATUS) != WELL:
+            if _gives_up(known.shadow):
                 return
 
 
@@ -171,6 +169,14 @@ def _told(events: Events, i: int) -> Told:
         get_wide(events.value, i),
         get_wide(events.aux, i),
     )
+
+
+@njit(inline="always")
+def _gives_up(shadow: Shadow) -> bool:
+    """Whether there was no room for something, or too much to do."""
+    if get_wide(shadow.top, STATUS) == WELL and get_wide(shadow.top, WORK) > MOST_WORK:
+        put_wide(shadow.top, STATUS, TOO_MUCH_WORK)
+    return get_wide(shadow.top, STATUS) != WELL
 
 
 @njit(inline="always")

@@ -208,6 +208,8 @@ def find_shared(
                 found[i] = entry != form.identity | pfn and not only_holes
 
 
+# Both passes in one: each a function of its own, called or folded in, made one of the four that were timed
+# (tree and list, frames in order and scattered) 4 to 8 % slower, though others up to 10 % faster.
 @njit
 def balloon_out(
     tables: NamedTuple, form: EntryFormat, pfns: Words, batch: Words, mfns: Words, m2p: Entries

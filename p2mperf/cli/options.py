@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from p2mperf.designs.base import Design
 
 _LONGEST_MESSAGE = 300
+_LEAST_TOPIC = len("--") + 5  # shorter words stand in many helps, and mean nothing
 _NEAR = 0.7  # how much alike two names are, of 1, to be taken for one another
 
 
@@ -38,8 +39,7 @@ class Parser(argparse.ArgumentParser):
         Raises
         ------
         BadInputError
-            For an option that there is not, with the one that was meant: the nearest by its letters, or the
-            only one whose help has its word.
+            For an option that there is not, with the one that was meant.
         """
         words: list[str] = []
         for word in args or ():
@@ -54,16 +54,22 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def _meant(self, word: str) -> str:
+        """Name the option that was meant: one that begins so, or the nearest, or the only one about it."""
         if not word.startswith("--"):
             return ""
         asked = cut(word.partition("=")[0])
-        helps = {name: f"{action.help}" for action in self._actions for name in action.option_strings}
-        near = get_close_matches(asked, helps, n=1, cutoff=_NEAR)
-        if not near:
-            near = [name for name, text in helps.items() if re.search(rf"\b{re.escape(asked[2:])}\b", text)]
-        if len(near) != 1:
-            return ""
-        return f" (did you mean {near[0]}, {re.split(r'[:;,(]', helps[near[0]])[0].strip()}?)"
+        said = {  # of each option the first clause of its help
+            name: re.split(r"[:;,()]", action.help or "")[0].strip()
+            for action in self._actions
+            for name in action.option_strings
+            if action.dest != "help"
+        }
+        begin = [name for name in said if name.startswith(asked)]
+        if near := begin if len(begin) == 1 else get_close_matches(asked, said, n=1, cutoff=_NEAR):
+            return f" (did you mean {near[0]}?)"
+        is_topic = re.compile(rf"\b{re.escape(asked[2:])}\b").search
+        about = [name for name, clause in said.items() if len(asked) >= _LEAST_TOPIC and is_topic(clause)]
+        return f" (did you mean {about[0]}, {said[about[0]]}?)" if len(about) == 1 else ""
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Raise instead of printing usage.

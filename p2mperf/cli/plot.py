@@ -97,7 +97,9 @@ def command_parser() -> Parser:
     )
     parser.add_argument("--replays", metavar="FILE", help="of `replay --out`")
     parser.add_argument("--out", default="figures", metavar="DIR", help="where to write (figures)")
-    parser.add_argument("--format", nargs="+", default=list(FORMATS), choices=FORMATS)
+    parser.add_argument(
+        "--format", nargs="+", default=list(FORMATS), choices=FORMATS, help="of the files; default: all"
+    )
     parser.add_argument("--json", action="store_true", help="names of the files as JSON, by figure")
     return parser
 

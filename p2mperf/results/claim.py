@@ -28,8 +28,9 @@ from p2mperf.results.values import is_whole
 MARKER = "p2mperf-results.json"
 # What a sweep of a moment writes: a run record with its ladder, and some cells.
 _LEAST_ROOM = 1 << 16
-# Replays begin with their format, and recordings end with it.
-_SAYS_SO_WITHIN = 1 << 16
+# How replays and pairs of runs begin, and what recordings and exports have in the end of their files.
+_JSON_OF_OURS = b'{"format":"p2mperf-'
+_PARQUET_OF_OURS, _FOOTER_BYTES = b"p2mperf", 1 << 18
 
 
 def claim_directory(directory: str | Path) -> Path:
@@ -146,15 +147,23 @@ def _refuse_foreign(directory: Path) -> bool:
     return False
 
 
+def has_marker(directory: Path) -> bool:
+    """Tell whether a directory is marked as ours; False also for what cannot be looked into."""
+    try:
+        return status_of(directory / MARKER) is not None
+    except ResultsError:
+        return False
+
+
 def _is_ours_too(path: Path) -> bool:
     """Tell what p2mperf itself leaves or puts there: results of their own below, replays, recordings."""
-    if path.name.startswith(TEMPORARY) or (path / MARKER).is_file():
+    if path.name.startswith(TEMPORARY) or has_marker(path):
         return True
     try:
         with open_regular(path) as file:
-            start = file.read(_SAYS_SO_WITHIN)
-            # A recording says in its end what it is, as every Parquet file does.
-            file.seek(max(0, path.stat().st_size - _SAYS_SO_WITHIN))
-            return b"p2mperf" in start or b"p2mperf" in file.read()
+            start = file.read(len(_JSON_OF_OURS))
+            file.seek(max(0, path.stat().st_size - _FOOTER_BYTES))
+            end = file.read()
     except (OSError, ResultsError):
         return False
+    return start == _JSON_OF_OURS or (start[:4] == end[-4:] == b"PAR1" and _PARQUET_OF_OURS in end)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2mperf.errors import BadInputError, ResultsError, shown, unknown
-from p2mperf.results.claim import MARKER
+from p2mperf.results.claim import has_marker
 from p2mperf.results.files import (
     as_path,
     make_directory,
@@ -82,7 +82,7 @@ def has_results(directory: Path) -> bool:
     bool
         False also for a directory of somebody else's.
     """
-    return (directory / MARKER).is_file() and any(info.n_done for info in find_runs(directory))
+    return has_marker(directory) and any(info.n_done for info in find_runs(directory))
 
 
 def export(source: Journal | str | Path, out: str | Path) -> list[Path]:

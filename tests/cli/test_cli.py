@@ -45,9 +45,16 @@ pytestmark = pytest.mark.usefixtures("somewhere_else")
         ("sweep --plan qick", "unknown plan 'qick': did you mean 'quick'?"),
         (
             "sweep --frsh",
-            "sweep: unrecognized arguments: --frsh (did you mean --fresh, begin anew instead of resuming?); "
-            "see `python -m p2mperf sweep --help`",
+            "sweep: unrecognized arguments: --frsh (did you mean --fresh?); see `python -m p2mperf",
         ),
+        ("plot --formt svg", "plot: unrecognized arguments: --formt (did you mean --format?); see"),
+        # What begins so, before what only looks like it (--question).
+        (
+            "limits --guest 5G",
+            "limits: unrecognized arguments: --guest 5G (did you mean --guest-memory?); see",
+        ),
+        ("sweep --the", "sweep: unrecognized arguments: --the; see"),
+        ("sweep --time", "sweep: unrecognized arguments: --time; see"),
         # What other commands call so is found by its help: "results directory (results)" is --out's alone.
         (
             "sweep --results x",

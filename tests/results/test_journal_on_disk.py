@@ -161,7 +161,6 @@ sys.addaudithook(forbid)
 from p2mperf.results.export import load
 from p2mperf.results.journal import Journal
 from p2mperf.results.runs import find_runs
-from p2mperf.shipped import shipped
 (info,) = find_runs(sys.argv[1])
 assert len(Journal.read(info.path).finished_cells()) == 1
 print(len(load(sys.argv[1])))
@@ -202,15 +201,33 @@ def test_what_other_commands_put_there_keeps_no_sweep_out(tmp_path: Path) -> Non
     assert is_ours(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["mine", "replays.json", "build.parquet"])
+@pytest.mark.parametrize("name", ["mine", "replays.json", "build.parquet", "measure.py"])
 def test_what_is_only_called_so_does(tmp_path: Path, name: str) -> None:
     if name == "mine":
         (tmp_path / name).mkdir()
     else:
-        (tmp_path / name).write_text("precious\n")
+        (tmp_path / name).write_text("import p2mperf\n")
     with pytest.raises(ResultsError, match="is not a p2mperf results directory"):
         claim_directory(tmp_path)
     assert not has_results(tmp_path)
+
+
+def test_what_cannot_be_looked_into_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As lost+found of a mounted disk, for who is not root; root may look into everything.
+    (tmp_path / "lost+found").mkdir()
+    look = Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        if path.parent.name == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(ResultsError, match="is not a p2mperf results directory"):
+        claim_directory(tmp_path)
+    assert not has_results(tmp_path / "lost+found")
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:

@@ -50,9 +50,11 @@ def _as_predicted(ours: str, changes: list[Number], published: PublishedTime) ->
     change, noise = published.change_s, published.noise_s
     alone = f"the published {change:+.0f} s are of one run each, which may be off by {noise:.0f} s"
     if all(one.low <= change <= one.high and not one.low <= 0 <= one.high for one in changes):
-        why = f"What follows from the p2m alone holds that change: consistent, not proven, as {alone}."
+        holds = "What follows from the p2m alone holds that change"
+        if abs(change) > noise:
+            return Finding(ours, "reproduced", f"{holds}, which is beyond its own noise, {noise:.0f} s.")
         # What holds a change that its own noise hides from none holds no more than that noise.
-        return Finding(ours, "reproduced" if abs(change) > noise else "not resolved", why)
+        return Finding(ours, "not resolved", f"{holds}: consistent, not proven, as {alone}.")
     if all(one.low <= change + noise and change - noise <= one.high for one in changes):
         why = f"What follows from the p2m alone cannot be told from that change, as {alone}."
         return Finding(ours, "not resolved", why)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from design_names import PV_DESIGNS, PvName
-from hypothesis import assume, event, given, settings, strategies as st
+from hypothesis import assume, event, given, seed, settings, strategies as st
 from naive import LEAF_PAGES, MAX_P2M_PFN, MID_PAGES, PAGE, Extent, Oracle, Row, clip
 from naive_boot import BootTree
 
@@ -305,8 +305,6 @@ def compiled(request: pytest.FixtureRequest) -> int:
 def test_no_random_map_tells_the_designs_from_the_oracle(compiled: int) -> None:
     reached: Counter[str] = Counter()
 
-    @settings(max_examples=N_MAPS)
-    @given(maps(compiled))
     def no_difference(drawn: Drawn) -> None:
         seen: Counter[str] = Counter()
         compare(drawn, seen)
@@ -314,11 +312,13 @@ def test_no_random_map_tells_the_designs_from_the_oracle(compiled: int) -> None:
             event(name)
         reached.update(seen)
 
-    # Once is nearly always enough; what the rarest class lacks then, further maps have.
-    for _ in range(4):
-        no_difference()
-        if all(reached[name] for name in CLASSES):
-            return
+    drawing = settings(max_examples=N_MAPS)(given(maps(compiled))(no_difference))
+    drawing()
+    # Once is nearly always enough; what the rarest class lacks then, further maps have: of another seed, as
+    # the profile of CI draws the same again.
+    for number in range(3):
+        if not all(reached[name] for name in CLASSES):
+            seed(number)(drawing)()
     assert {name for name in CLASSES if not reached[name]} == set(), reached
 
 

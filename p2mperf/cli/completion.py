@@ -78,12 +78,12 @@ def _whole_parser(shtab: ModuleType) -> argparse.ArgumentParser:
 
 
 def _values() -> dict[str, list[str]]:
-    """Names that options and arguments take, by what parsers call these."""
+    """Names that options and arguments take, by what parsers call these; verdicts of claims have blanks."""
     from p2mperf.analysis.claims.decided import CLAIMS, DOCUMENTS
     from p2mperf.cli.migrate import tracers
     from p2mperf.designs.backing import NAMES as BACKING_NAMES
     from p2mperf.designs.pv.scenarios import SCENARIOS
-    from p2mperf.families import preambles
+    from p2mperf.families import families, preambles
     from p2mperf.guests.geometries import geometries
     from p2mperf.measure.replay import CONDITIONS
     from p2mperf.migration.precopy import RULES
@@ -99,6 +99,7 @@ def _values() -> dict[str, list[str]]:
         "claim": list(CLAIMS),
         "condition": list(CONDITIONS),
         "document": list(DOCUMENTS),
+        "family": list(families()),
         "geometry": list(geometries()),
         "kind": list(KINDS),
         "policy": list(POLICIES),

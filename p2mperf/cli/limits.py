@@ -87,7 +87,7 @@ def command_parser() -> Parser:
     )
     parser.add_argument("--guest-memory", metavar="SIZE", help="the guest's maximum memory")
     parser.add_argument(
-        "--entry-bits", type=int, metavar="BITS", help="width of an entry: 64 (default) or 32"
+        "--entry-bits", type=int, metavar="64|32", help="width of an entry: 64 (default) or 32"
     )
     parser.add_argument("--geometry", metavar="NAME", help="or the table's format, as hap-pae")
     parser.add_argument(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from p2mperf.interrupts import interrupts_held
-from p2mperf.results.files import replace_file
+from p2mperf.results.files import remove_left_over, replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,6 +142,7 @@ def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = FOR
     """
     import matplotlib as mpl
 
+    remove_left_over(directory)
     paths = []
     for kind in formats:
         path, picture = directory / f"{name}.{kind}", BytesIO()
@@ -149,7 +150,7 @@ def save(fig: Figure, directory: Path, name: str, formats: tuple[str, ...] = FOR
         with interrupts_held():
             with mpl.rc_context(fname=STYLE):
                 fig.savefig(picture, format=kind, metadata=metadata)
-            replace_file(path, partial(_write, picture))
+            replace_file(path, partial(_write, picture), "figures")
         paths.append(path)
     return paths
 

@@ -12,6 +12,7 @@ from statistics import fmean
 from time import sleep
 
 Root = str | Path
+_N_LOOKS, _LOOK_SECONDS = 50, 0.01  # shorter, and a neighbour that pauses is often missed
 
 
 def read_text(directory: Root, name: str) -> str | None:
@@ -44,15 +45,18 @@ def load_average(root: Root = "/") -> list[float] | None:
 
 
 def running_tasks(root: Root = "/") -> float | None:
-    """Tasks beside this one that run or could run just now, on average over a moment [30 ms]."""
+    """Tasks beside this one that run or could run just now, on average over half a second.
+
+    Not those that wait for a disk, which a load average counts too.
+    """
     counts = []
-    for _ in range(10):
+    for _ in range(_N_LOOKS):
         words = (read_text(root, "proc/loadavg") or "").split()
         running = words[3].partition("/")[0] if len(words) > 3 else ""
         if not running.isdecimal():
             return None
         counts.append(max(0, int(running) - 1))  # who reads runs too
-        sleep(0.003)
+        sleep(_LOOK_SECONDS)
     return fmean(counts)
 
 

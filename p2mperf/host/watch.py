@@ -37,7 +37,7 @@ class Snapshot:
     load_average : tuple of float
         Tasks that ran or waited to run, over 1, 5 and 15 minutes.
     n_running : float
-        Tasks beside ours that ran or waited to run just then.
+        Tasks beside ours that ran or waited to run just then; looked for where the last minute was busy.
     damon : bool
         Whether DAMON, which watches memory by clearing accessed bits, is at work.
     n_khugepaged_collapsed, n_khugepaged_scans : int
@@ -144,7 +144,7 @@ def snapshot(root: Root = "/") -> Snapshot:
     loads = load_average(root)
     return Snapshot(
         load_average=tuple(loads) if loads else None,
-        n_running=running_tasks(root),
+        n_running=running_tasks(root) if loads and loads[0] >= BUSY_LOAD else None,
         damon=_damon(Path(root)),
         n_khugepaged_collapsed=read_number(root, f"{_KHUGEPAGED}/pages_collapsed"),
         n_khugepaged_scans=read_number(root, f"{_KHUGEPAGED}/full_scans"),

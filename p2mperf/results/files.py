@@ -162,7 +162,7 @@ def make_directory(directory: Path) -> None:
         refuse_to_write(directory, error)
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object], what: str = "results") -> None:
     """Write a whole file so that it is there completely or, after a crash, as it was before.
 
     Parameters
@@ -171,6 +171,8 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         File to make or replace.
     write : callable
         Writes the content to the path it is given.
+    what : str
+        What an error says that it is.
 
     Raises
     ------
@@ -186,7 +188,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         _flush(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        refuse_to_write(path, error)
+        refuse_to_write(path, error, what)
     finally:
         if descriptor >= 0:
             os.close(descriptor)
@@ -232,8 +234,17 @@ def remove_left_over(directory: Path) -> None:
                 os.close(descriptor)
 
 
-def refuse_to_write(path: Path, error: OSError | ValueError) -> NoReturn:
-    """Say where results cannot be written to, and why.
+def refuse_to_write(path: Path, error: OSError | ValueError, what: str = "results") -> NoReturn:
+    """Say where something cannot be written to, and why.
+
+    Parameters
+    ----------
+    path : Path
+        Where to.
+    error : OSError or ValueError
+        Why not.
+    what : str
+        What it is.
 
     Raises
     ------
@@ -244,7 +255,7 @@ def refuse_to_write(path: Path, error: OSError | ValueError) -> NoReturn:
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
     advice = "raise `ulimit -f`, or " if isinstance(error, OSError) and error.errno == errno.EFBIG else ""
     raise ResultsError(
-        f"cannot write results to {told(path)}: {reason}; {advice}name a directory you can write to"
+        f"cannot write {what} to {told(path)}: {reason}; {advice}name a directory you can write to"
     ) from error
 
 

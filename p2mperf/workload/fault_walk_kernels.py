@@ -39,6 +39,8 @@ from p2mperf.workload.word_kernels import add_wide, get, get_byte, get_wide, put
 _DATA, _OLD, _PTE, _PMD, _PUD = span(Role.DATA, Role.PUD)
 _WALK_PUD, _WALK_PMD, _WALK_TEST, _WALK_PTE = span(Step.WALK_PUD, Step.WALK_PTE)
 _NEW_PUD, _NEW_PMD, _NEW_PTE, _ANONYMOUS_STEP = span(Step.NEW_PUD, Step.ANONYMOUS)
+# `_take_in` counts from the pte page up: roles upwards, steps downwards.
+assert (_PMD, _PUD, _NEW_PMD, _NEW_PUD) == (_PTE + PMD, _PTE + PUD, _NEW_PTE - PMD, _NEW_PTE - PUD)
 _PRIVATE_STEP, _FILE_LOCK, _FILE_PAGE, _FILE_MISSED = span(Step.PRIVATE_FILE, Step.FILE_MISSED)
 _COPY_STEP, _REUSE_STEP, _SPURIOUS = span(Step.COPY, Step.SPURIOUS)
 _ANONYMOUS, _ZERO_READ, _PRIVATE, _FILE, _ZERO_WRITE, _COPY, _REUSE, _UNKNOWN = span(

@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from command_line import refused
 
 import p2mperf
-from p2mperf.cli import COMMANDS, invocation, main
+from p2mperf.cli import COMMANDS, completion, invocation, main
 
 pytest.importorskip("shtab")
 _BASH = shutil.which("bash")
@@ -109,6 +110,31 @@ def test_tcsh_finds_it_with_its_path(
     monkeypatch.setattr(invocation._Called, "program", "./run")
     assert main(["completion", "tcsh"]) == 0
     assert re.search(r"^complete \{run,\*/run\} ", capsys.readouterr().out, re.MULTILINE)
+
+
+# What is no name: sizes, numbers, files, and what a claim's verdict is, which has blanks.
+NO_NAMES = {
+    *("SIZE", "N", "SHARE", "RATE", "RATIO", "PFN"),
+    *("FILE", "DIR", "RESULT", "PATH", "VERDICT", "COMMAND", "ARG", "PREFIX", "LINE"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_that_takes_a_name_has_names(command: str) -> None:
+    own = import_module(f"p2mperf.cli.{command.replace('-', '_')}").command_parser()
+    values = completion._values()
+    for action in own._actions:
+        completion._know(action, values, pytest.importorskip("shtab"))
+    lacking = {
+        "/".join(action.option_strings) or action.dest: action.metavar
+        for action in own._actions
+        if action.nargs != 0
+        and action.choices is None
+        and action.metavar not in NO_NAMES
+        and action.type is None
+    }
+    # Of limits --split, whose values are 3:1 and 2:2, zsh would read the colon.
+    assert set(lacking) <= {"--split"}
 
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

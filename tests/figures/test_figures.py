@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sys
 from importlib.metadata import EntryPoint
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import record_samples as samples
-from figure_frames import LARGE, SMALL, changes, entered, frame as frame, frame_of, lookups, points_of
+from figure_frames import LARGE, SMALL, cell, changes, entered, frame as frame, frame_of, lookups, points_of
 from matplotlib.figure import Figure
 
 import p2mperf
@@ -22,7 +23,7 @@ from p2mperf.analysis import samples as analysed
 from p2mperf.analysis.summary import SUMMARY_COLUMNS
 from p2mperf.cli import main
 from p2mperf.cli.sweep import as_text
-from p2mperf.errors import BadInputError
+from p2mperf.errors import BadInputError, ResultsError
 from p2mperf.figures import FigureSpec, drawn, figure, figures, find, save, style, table
 from p2mperf.figures.drawing import FORMATS, lay_out
 from p2mperf.figures.lookups import cost
@@ -135,6 +136,39 @@ def test_one_design_alone_has_costs_and_no_ratios(tmp_path: Path) -> None:
     assert as_text(p2mperf.summary(frame)) == "no cell has two designs to compare"
     with pytest.raises(BadInputError, match="nothing to draw: no lookup was measured with two designs"):
         figure("ratio", frame)
+
+
+def test_one_cell_is_drawn_whole_above_its_note(tmp_path: Path) -> None:
+    # A layout that finds no room for axes is a warning, and so an error here.
+    drawing = figure("map", frame_of(tmp_path, cell(SMALL, 0, (1000, 1500), (1000, 1500))))
+    drawing.draw_without_rendering()
+    note = drawing._supxlabel.get_window_extent()
+    assert note.y0 >= 0
+    # The cell, 0.3 inches high: no less than its figures take.
+    first, *_ = drawing.axes
+    assert first.get_window_extent().height / drawing.dpi > 0.2
+    assert all(ax.get_window_extent().y0 >= note.y1 for ax in drawing.axes)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_is_as_it_was_where_a_figure_cannot_be_written(
+    kind: str, frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "figures"
+    there.mkdir()
+    (there / f"cost.{kind}").write_text("before")
+
+    def is_full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", is_full)
+    with pytest.raises(
+        ResultsError, match=r"cannot write figures to .*: No space left on device; name a directory"
+    ):
+        save(figure("cost", frame), there, "cost", (kind,))
+    assert [(path.name, path.read_text()) for path in there.iterdir()] == [(f"cost.{kind}", "before")]
 
 
 def test_pairs_and_backings_have_rows_of_their_own(tmp_path: Path) -> None:

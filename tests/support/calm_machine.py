@@ -6,7 +6,6 @@ from p2mperf.host.watch import Snapshot
 
 CALM = Snapshot(
     load_average=(0.1, 0.2, 0.3),
-    n_running=0.0,
     damon=False,
     n_khugepaged_collapsed=40,
     n_khugepaged_scans=9,

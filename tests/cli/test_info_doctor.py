@@ -74,6 +74,7 @@ def test_the_table_is_readable() -> None:
         "memory_total_bytes": 8 * GIB + 4 * KIB,
         "governor": None,
         "load_average": [0.5, 1.25, 2.0],
+        "n_running": 0.5,
         "versions": {"numba": "1.2.3"},
     }
     lines = info.as_text(card).splitlines()

@@ -12,6 +12,7 @@ from p2mperf.analysis.kernel_build import words
 from p2mperf.analysis.kernel_build.prediction import KernelBuild
 from p2mperf.analysis.kernel_build.replay_file import read_replays
 from p2mperf.analysis.kernel_build.replays import interference
+from p2mperf.analysis.words import sentence
 from p2mperf.figures.kernel_build.given import class_title, machine_note
 from p2mperf.shipped import RECORDINGS, shipped
 from p2mperf.units import format_size
@@ -126,7 +127,7 @@ def build_costs() -> str:
     ]
     replays = read_replays(shipped("shipped-replays"))
     where = f"{machine_note(replays.machine)}. Intervals cover processes, not boots or machines."
-    return "\n\n".join([*tables, where[0].upper() + where[1:]])
+    return "\n\n".join([*tables, sentence(where)])
 
 
 def build_prediction() -> str:

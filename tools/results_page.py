@@ -16,6 +16,7 @@ from p2mperf.analysis.findings import findings_on, in_ram, on_pages, outside_ram
 from p2mperf.analysis.life.costs import life_titles
 from p2mperf.analysis.samples import host_note, runs_of, unrest_of
 from p2mperf.analysis.summary import pairs_of, with_verdicts
+from p2mperf.analysis.words import sentence
 from p2mperf.figures.life import growth
 from p2mperf.measure.operations.registry import lookups
 
@@ -41,7 +42,7 @@ def machine() -> str:
     where = f"{card['llvm_cpu_name']} cores, {card['n_cpus']} CPUs"
     disturbed = "; ".join(one.seen for one in unrest_of(frame))
     said = f"{host_note(frame)}; {where}. Not quiet there: {disturbed or 'nothing that is known'}."
-    return textwrap.fill(said[0].upper() + said[1:], 118)
+    return textwrap.fill(sentence(said), 118)
 
 
 def results() -> str:

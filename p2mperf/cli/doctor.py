@@ -14,7 +14,7 @@ from p2mperf.host.card import Card, machine_card
 from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
 from p2mperf.host.probes import Root
-from p2mperf.host.watch import BOOT, BUSY_LOAD, Snapshot, steal_share, unrest
+from p2mperf.host.watch import BOOT, BUSY_LOAD, Snapshot, running_beside, steal_share, unrest
 from p2mperf.memory.pool import PagePool
 from p2mperf.units import GIB, HUGE_SIZE, MIB, format_size
 
@@ -111,6 +111,7 @@ def diagnose(root: Root = "/") -> list[Check]:
         In the order in which to repair.
     """
     card = machine_card(root)
+    card["n_running"] = running_beside(card, root)
     return [
         check_packages(),
         check_pool(card),

@@ -8,6 +8,7 @@ from typing import Any
 from p2mperf.cli import show
 from p2mperf.cli.options import Parser, make_parser
 from p2mperf.host.card import Cache, Card, card_key, caveats, machine_card
+from p2mperf.host.watch import running_beside
 from p2mperf.units import GIB, format_size
 
 _EPILOG = """\
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> int:
     """
     arguments = command_parser().parse_args(argv)
     card = machine_card()
+    card["n_running"] = running_beside(card)
     if arguments.json:
         show.data({"key": card_key(card), **card, "caveats": caveats(card)})
     else:

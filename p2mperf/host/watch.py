@@ -37,7 +37,7 @@ class Snapshot:
     load_average : tuple of float
         Tasks that ran or waited to run, over 1, 5 and 15 minutes.
     n_running : float
-        Tasks beside ours that ran or waited to run just then; looked for where the last minute was busy.
+        Tasks beside ours that ran or waited to run just then.
     damon : bool
         Whether DAMON, which watches memory by clearing accessed bits, is at work.
     n_khugepaged_collapsed, n_khugepaged_scans : int
@@ -85,7 +85,7 @@ class Snapshot:
         table = data if isinstance(data, dict) else {}
         return cls(
             load_average=_loads(table.get("load_average")),
-            n_running=next(iter(_loads([table.get("n_running")]) or ()), None),
+            n_running=_number(table.get("n_running")),
             damon=_flag(table.get("damon")),
             n_khugepaged_collapsed=_whole(table.get("n_khugepaged_collapsed")),
             n_khugepaged_scans=_whole(table.get("n_khugepaged_scans")),
@@ -129,7 +129,7 @@ class Unrest:
 
 
 def snapshot(root: Root = "/") -> Snapshot:
-    """Look at a machine.
+    """Look at a machine, but for who runs just then: see `running_beside`.
 
     Parameters
     ----------
@@ -144,7 +144,6 @@ def snapshot(root: Root = "/") -> Snapshot:
     loads = load_average(root)
     return Snapshot(
         load_average=tuple(loads) if loads else None,
-        n_running=running_tasks(root) if loads and loads[0] >= BUSY_LOAD else None,
         damon=_damon(Path(root)),
         n_khugepaged_collapsed=read_number(root, f"{_KHUGEPAGED}/pages_collapsed"),
         n_khugepaged_scans=read_number(root, f"{_KHUGEPAGED}/full_scans"),
@@ -156,6 +155,26 @@ def snapshot(root: Root = "/") -> Snapshot:
         governor=read_text(root, f"{_CPUFREQ}/scaling_governor"),
         boost=_boost(root),
     )
+
+
+def running_beside(card: object, root: Root = "/") -> float | None:
+    """See who runs just now, where the last minute was busy.
+
+    Not part of every look: it takes half a second, and means something only while nothing of ours runs.
+
+    Parameters
+    ----------
+    card : dict
+        Machine card of just now.
+    root : str or Path
+        Where /proc is found.
+
+    Returns
+    -------
+    float or None
+        The card's ``n_running``; None where nobody was looked for.
+    """
+    return running_tasks(root) if (Snapshot.from_json(card).load or 0) >= BUSY_LOAD else None
 
 
 def unrest(start: Snapshot, end: Snapshot | None = None) -> list[Unrest]:
@@ -334,8 +353,14 @@ def _busy_ticks(root: Root) -> int | None:
 def _loads(value: object) -> tuple[float, ...] | None:
     if not isinstance(value, list | tuple) or not value:
         return None
-    numbers = [each for each in value if isinstance(each, int | float) and not isinstance(each, bool)]
-    return tuple(numbers) if len(numbers) == len(value) and all(0 <= each < inf for each in numbers) else None
+    numbers = [number for each in value if (number := _number(each)) is not None]
+    return tuple(numbers) if len(numbers) == len(value) else None
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < inf else None
 
 
 def _whole(value: object) -> int | None:

@@ -13,7 +13,8 @@ from calm_machine import CALM
 
 from p2mperf.cli import doctor, main
 from p2mperf.host.card import card_key, caveats, machine_card
-from p2mperf.host.watch import Snapshot, snapshot, steal_share, unrest
+from p2mperf.host.watch import Snapshot, running_beside, snapshot, steal_share, unrest
+from p2mperf.study.executors import local
 
 DAMON = "sys/kernel/mm/damon/admin/kdamonds"
 KHUGEPAGED = "sys/kernel/mm/transparent_hugepage/khugepaged"
@@ -137,6 +138,27 @@ def test_what_has_ended_is_no_unrest() -> None:
     assert names(replace(ended, n_running=None)) == ["load"]
     # A task that has run for a moment only is not yet work of others.
     assert names(replace(CALM, n_running=3.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("loads", "beside"),
+    # Two run, of whom one reads this; where the last minute was calm nobody is looked for.
+    [("0.50 0 0 2/9 3\n", 1.0), ("0.50 0 0 1/9 3\n", 0.0), ("0.49 0 0 2/9 3\n", None), ("0.50 0 0\n", None)],
+)
+def test_who_runs_is_looked_for_where_the_last_minute_was_busy(
+    make_root: MakeRoot, loads: str, beside: float | None
+) -> None:
+    root = make_root({"proc/loadavg": loads})
+    assert running_beside(machine_card(root, llvm_cpu_name="any"), root) == beside
+
+
+def test_an_executor_looks_once_and_not_when_units_of_its_own_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([0.25])
+    monkeypatch.setattr(local, "running_beside", lambda card: next(looks))
+    executor = local.LocalExecutor()
+    assert [executor.place().card["n_running"] for _ in range(3)] == [0.25] * 3
+    monkeypatch.setattr(executor, "_server", object())
+    assert executor.place().card["n_running"] is None
 
 
 def test_pages_that_khugepaged_made_meanwhile_count() -> None:

@@ -24,6 +24,8 @@ KINDS: dict[Kind, str] = {
     "modelled": "by a model of what is not here: a board, a host's memory, another build",
     "none": "no number of ours",
 }
+# A question has no verdict but that of what is feared in it.
+WORRY = "Taken for a worry that the list does not fit"
 VERDICTS: dict[Verdict, str] = {
     "reproduced": "what we found agrees with it",
     "contradicted": "what we found disagrees with it",

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from p2mperf.analysis.claims.base import Claim, Document, Finding, decided, shows, untested
+from p2mperf.analysis.claims.base import WORRY, Claim, Document, Finding, decided, shows, untested
 from p2mperf.analysis.claims.evidence import Evidence
 from p2mperf.guests.guest import Guest
 from p2mperf.units import MIB, PAGE_SIZE, readable_size
@@ -24,8 +24,6 @@ _EXAMPLE = "dom0-64-e820"
 _FIRST, _END = (edge * MIB // PAGE_SIZE for edge in (1029, 2001))
 _FRAMES = "[1029MB = 263424 (0x40500), 2001MB = 512256 (0x7D100), 2048MB = 524288 (0x80000)]"
 _BEYOND = 0x90909090
-# A question has no verdict but that of what is feared in it.
-_WORRY = "Taken for a worry that the list does not fit"
 # An identity range whose ends lie in two different gigabytes, neither of which has memory at boot.
 _ACROSS = ((0, "1537M", "ram"), ("2561M", "5G", "ram"))
 
@@ -169,14 +167,14 @@ def _small_area(evidence: Evidence, entry_bits: int) -> Finding:
         " virtual area"
     )
     if answer.fits:
-        why = f"{_WORRY}: it does, as a kernel of 64 bits does not know that parameter."
+        why = f"{WORRY}: it does, as a kernel of 64 bits does not know that parameter."
         return Finding(f"{shares}.", "contradicted", why)
     others = ", ".join(name for name in answer.refused_by if name != "vmalloc-area")
     if area.fits:
         return Finding(
-            f"{shares}.", "contradicted", f"{_WORRY}: it fits; what refuses such a guest is {others}."
+            f"{shares}.", "contradicted", f"{WORRY}: it fits; what refuses such a guest is {others}."
         )
-    why = f"{_WORRY}: it does not; but no such guest could be had anyway, and a kernel of 2014 did not look."
+    why = f"{WORRY}: it does not; but no such guest could be had anyway, and a kernel of 2014 did not look."
     return Finding(f"{shares}; {others or 'nothing'} refuse it too.", "reproduced", why)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from p2mperf.analysis.claims.base import Claim, Document, Finding, decided, shows
+from p2mperf.analysis.claims.base import WORRY, Claim, Document, Finding, decided, shows
 from p2mperf.analysis.claims.build import in_page_faults, is_critical
 from p2mperf.analysis.claims.evidence import Evidence
 from p2mperf.analysis.claims.measured import as_entered, judged
@@ -72,8 +72,8 @@ def _too_large(evidence: Evidence) -> Finding:
         f"The list needs {readable_size(area.needed_bytes)} of the {readable_size(area.available_bytes)}"
         " of virtual"
         " area that a 32-bit kernel has by default.",
-        "Taken for a worry that it does not fit: there is less virtual area than the list needs.",
-        "Taken for a worry that it does not fit: it does; an array of the size that he feared would not.",
+        f"{WORRY}: there is less virtual area than it needs.",
+        f"{WORRY}: it does; an array of the size that he feared would not.",
     )
 
 

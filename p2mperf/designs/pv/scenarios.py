@@ -31,6 +31,7 @@ _SAID = ("end_pfn", "n_breaks", "tools")
 
 P2m = PvTree | PvLinear
 _PCI_HOLE = range(3 * GIB >> PAGE_SHIFT, 4 * GIB >> PAGE_SHIFT)
+_NO_HOLE = "passthrough needs memory from 3 to 4 GiB, which {} has not"
 
 
 class Step(NamedTuple):
@@ -217,8 +218,8 @@ def _save_restore(p2m: P2m) -> Iterator[Step]:
 def _passthrough(p2m: P2m) -> Iterator[Step]:
     """As with e820_host: the hole is identity, its memory stands behind the map, the rest is identity."""
     step, first, n_hole = partial(_step, p2m), _PCI_HOLE.start, len(_PCI_HOLE)
-    if reason := unfit("passthrough", p2m.guest):
-        raise BadInputError(reason)
+    if not p2m.has_memory(p2m.lookup(_PCI_HOLE)).all():
+        raise BadInputError(_NO_HOLE.format(p2m.guest.name))
     to = _room_above(p2m, n_hole)
     rest, n_rest = to + n_hole, p2m.end_pfn - to - n_hole
     yield step("hotplug 1G above the map", n_hole, lambda: p2m.hotplug(to, n_hole))
@@ -230,10 +231,8 @@ def _passthrough(p2m: P2m) -> Iterator[Step]:
 def unfit(scenario: str, guest: Guest) -> str:
     """Why a scenario cannot happen to a guest, whatever its limit; "" where it can."""
     ram = guest.ram
-    has_hole = ((ram.first_pfn <= _PCI_HOLE.start) & (ram.end_pfn >= _PCI_HOLE.stop)).any()
-    if scenario != "passthrough" or has_hole:
-        return ""
-    return f"passthrough needs memory from 3 to 4 GiB, which {guest.name} has not"
+    has_memory = ((ram.first_pfn <= _PCI_HOLE.start) & (ram.end_pfn >= _PCI_HOLE.stop)).any()
+    return "" if scenario != "passthrough" or has_memory else _NO_HOLE.format(guest.name)
 
 
 def _room_above(p2m: P2m, n_frames: int) -> int:

@@ -16,6 +16,7 @@ from p2mperf.host.card import card_key, machine_card
 from p2mperf.host.lock import alone_on_this_machine
 from p2mperf.host.maps import n_maps_available
 from p2mperf.host.memory import available_memory_bytes
+from p2mperf.host.watch import running_beside
 from p2mperf.memory.reserve import Reserve
 from p2mperf.provenance import SHOWING, source_hash, surroundings_hash
 from p2mperf.results.fields import Record
@@ -32,10 +33,15 @@ class LocalExecutor:
     def __init__(self) -> None:
         self._reserve = Reserve()
         self._server: ForkServer | None = None
+        self._n_running: float | None = None
 
     def place(self) -> Place:
         """Describe this machine and this code."""
         card = machine_card()
+        if self._server is None:  # before units of ours run, and once
+            if self._n_running is None:
+                self._n_running = running_beside(card)
+            card["n_running"] = self._n_running
         code = f"{source_hash(SHOWING)}-{surroundings_hash()}"
         return Place(socket.gethostname() or "unnamed", card, card_key(card), code)
 
